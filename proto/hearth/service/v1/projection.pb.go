@@ -1060,6 +1060,93 @@ func (x *Flag) GetMessage() *v11.Text {
 	return nil
 }
 
+// InterviewProjection is everything that the server derives from the revisions of one interview. It is a pure function
+// of the set of those revisions, so that it can be thrown away and made again, byte for byte.
+type InterviewProjection struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Summary *InterviewSummary      `protobuf:"bytes,1,opt,name=summary" json:"summary,omitempty"`
+	People  []*PersonRecord        `protobuf:"bytes,2,rep,name=people" json:"people,omitempty"`
+	// At most one: the household of a household interview.
+	Households    []*HouseholdRecord `protobuf:"bytes,3,rep,name=households" json:"households,omitempty"`
+	Referrals     []*ReferralRecord  `protobuf:"bytes,4,rep,name=referrals" json:"referrals,omitempty"`
+	Recruitment   *RecruitmentRecord `protobuf:"bytes,5,opt,name=recruitment" json:"recruitment,omitempty"`
+	Flags         []*Flag            `protobuf:"bytes,6,rep,name=flags" json:"flags,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InterviewProjection) Reset() {
+	*x = InterviewProjection{}
+	mi := &file_hearth_service_v1_projection_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InterviewProjection) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InterviewProjection) ProtoMessage() {}
+
+func (x *InterviewProjection) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_projection_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InterviewProjection.ProtoReflect.Descriptor instead.
+func (*InterviewProjection) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_projection_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *InterviewProjection) GetSummary() *InterviewSummary {
+	if x != nil {
+		return x.Summary
+	}
+	return nil
+}
+
+func (x *InterviewProjection) GetPeople() []*PersonRecord {
+	if x != nil {
+		return x.People
+	}
+	return nil
+}
+
+func (x *InterviewProjection) GetHouseholds() []*HouseholdRecord {
+	if x != nil {
+		return x.Households
+	}
+	return nil
+}
+
+func (x *InterviewProjection) GetReferrals() []*ReferralRecord {
+	if x != nil {
+		return x.Referrals
+	}
+	return nil
+}
+
+func (x *InterviewProjection) GetRecruitment() *RecruitmentRecord {
+	if x != nil {
+		return x.Recruitment
+	}
+	return nil
+}
+
+func (x *InterviewProjection) GetFlags() []*Flag {
+	if x != nil {
+		return x.Flags
+	}
+	return nil
+}
+
 var File_hearth_service_v1_projection_proto protoreflect.FileDescriptor
 
 const file_hearth_service_v1_projection_proto_rawDesc = "" +
@@ -1186,7 +1273,16 @@ const file_hearth_service_v1_projection_proto_rawDesc = "" +
 	"\x04path\x18\x03 \x01(\tR\x04path\x12\x12\n" +
 	"\x04rule\x18\x04 \x01(\tR\x04rule\x124\n" +
 	"\bseverity\x18\x05 \x01(\x0e2\x18.hearth.form.v1.SeverityR\bseverity\x12.\n" +
-	"\amessage\x18\x06 \x01(\v2\x14.hearth.form.v1.TextR\amessage*\x8d\x02\n" +
+	"\amessage\x18\x06 \x01(\v2\x14.hearth.form.v1.TextR\amessage\"\x89\x03\n" +
+	"\x13InterviewProjection\x12=\n" +
+	"\asummary\x18\x01 \x01(\v2#.hearth.service.v1.InterviewSummaryR\asummary\x127\n" +
+	"\x06people\x18\x02 \x03(\v2\x1f.hearth.service.v1.PersonRecordR\x06people\x12B\n" +
+	"\n" +
+	"households\x18\x03 \x03(\v2\".hearth.service.v1.HouseholdRecordR\n" +
+	"households\x12?\n" +
+	"\treferrals\x18\x04 \x03(\v2!.hearth.service.v1.ReferralRecordR\treferrals\x12F\n" +
+	"\vrecruitment\x18\x05 \x01(\v2$.hearth.service.v1.RecruitmentRecordR\vrecruitment\x12-\n" +
+	"\x05flags\x18\x06 \x03(\v2\x17.hearth.service.v1.FlagR\x05flags*\x8d\x02\n" +
 	"\vReviewState\x12\x1c\n" +
 	"\x18REVIEW_STATE_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18REVIEW_STATE_IN_PROGRESS\x10\x01\x12\x1a\n" +
@@ -1209,60 +1305,67 @@ func file_hearth_service_v1_projection_proto_rawDescGZIP() []byte {
 }
 
 var file_hearth_service_v1_projection_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_hearth_service_v1_projection_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_hearth_service_v1_projection_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_hearth_service_v1_projection_proto_goTypes = []any{
-	(ReviewState)(0),          // 0: hearth.service.v1.ReviewState
-	(*InterviewSummary)(nil),  // 1: hearth.service.v1.InterviewSummary
-	(*PersonRecord)(nil),      // 2: hearth.service.v1.PersonRecord
-	(*HouseholdRecord)(nil),   // 3: hearth.service.v1.HouseholdRecord
-	(*ReferralRecord)(nil),    // 4: hearth.service.v1.ReferralRecord
-	(*RecruitmentRecord)(nil), // 5: hearth.service.v1.RecruitmentRecord
-	(*Flag)(nil),              // 6: hearth.service.v1.Flag
-	(v1.ResultCode)(0),        // 7: hearth.survey.v1.ResultCode
-	(v1.InterviewKind)(0),     // 8: hearth.survey.v1.InterviewKind
-	(v1.InterviewMode)(0),     // 9: hearth.survey.v1.InterviewMode
-	(v1.YesNo)(0),             // 10: hearth.survey.v1.YesNo
-	(v1.PersonRole)(0),        // 11: hearth.survey.v1.PersonRole
-	(v1.PresenceRole)(0),      // 12: hearth.survey.v1.PresenceRole
-	(*v1.Identity)(nil),       // 13: hearth.survey.v1.Identity
-	(v1.Sex)(0),               // 14: hearth.survey.v1.Sex
-	(*v1.PartialDate)(nil),    // 15: hearth.survey.v1.PartialDate
-	(v1.EducationLevel)(0),    // 16: hearth.survey.v1.EducationLevel
-	(v1.HukouType)(0),         // 17: hearth.survey.v1.HukouType
-	(*v1.Place)(nil),          // 18: hearth.survey.v1.Place
-	(v1.ReferralMode)(0),      // 19: hearth.survey.v1.ReferralMode
-	(v1.ReferralRelation)(0),  // 20: hearth.survey.v1.ReferralRelation
-	(v1.ReferralOutcome)(0),   // 21: hearth.survey.v1.ReferralOutcome
-	(v1.RecruitmentMode)(0),   // 22: hearth.survey.v1.RecruitmentMode
-	(v11.Severity)(0),         // 23: hearth.form.v1.Severity
-	(*v11.Text)(nil),          // 24: hearth.form.v1.Text
+	(ReviewState)(0),            // 0: hearth.service.v1.ReviewState
+	(*InterviewSummary)(nil),    // 1: hearth.service.v1.InterviewSummary
+	(*PersonRecord)(nil),        // 2: hearth.service.v1.PersonRecord
+	(*HouseholdRecord)(nil),     // 3: hearth.service.v1.HouseholdRecord
+	(*ReferralRecord)(nil),      // 4: hearth.service.v1.ReferralRecord
+	(*RecruitmentRecord)(nil),   // 5: hearth.service.v1.RecruitmentRecord
+	(*Flag)(nil),                // 6: hearth.service.v1.Flag
+	(*InterviewProjection)(nil), // 7: hearth.service.v1.InterviewProjection
+	(v1.ResultCode)(0),          // 8: hearth.survey.v1.ResultCode
+	(v1.InterviewKind)(0),       // 9: hearth.survey.v1.InterviewKind
+	(v1.InterviewMode)(0),       // 10: hearth.survey.v1.InterviewMode
+	(v1.YesNo)(0),               // 11: hearth.survey.v1.YesNo
+	(v1.PersonRole)(0),          // 12: hearth.survey.v1.PersonRole
+	(v1.PresenceRole)(0),        // 13: hearth.survey.v1.PresenceRole
+	(*v1.Identity)(nil),         // 14: hearth.survey.v1.Identity
+	(v1.Sex)(0),                 // 15: hearth.survey.v1.Sex
+	(*v1.PartialDate)(nil),      // 16: hearth.survey.v1.PartialDate
+	(v1.EducationLevel)(0),      // 17: hearth.survey.v1.EducationLevel
+	(v1.HukouType)(0),           // 18: hearth.survey.v1.HukouType
+	(*v1.Place)(nil),            // 19: hearth.survey.v1.Place
+	(v1.ReferralMode)(0),        // 20: hearth.survey.v1.ReferralMode
+	(v1.ReferralRelation)(0),    // 21: hearth.survey.v1.ReferralRelation
+	(v1.ReferralOutcome)(0),     // 22: hearth.survey.v1.ReferralOutcome
+	(v1.RecruitmentMode)(0),     // 23: hearth.survey.v1.RecruitmentMode
+	(v11.Severity)(0),           // 24: hearth.form.v1.Severity
+	(*v11.Text)(nil),            // 25: hearth.form.v1.Text
 }
 var file_hearth_service_v1_projection_proto_depIdxs = []int32{
-	7,  // 0: hearth.service.v1.InterviewSummary.result:type_name -> hearth.survey.v1.ResultCode
+	8,  // 0: hearth.service.v1.InterviewSummary.result:type_name -> hearth.survey.v1.ResultCode
 	0,  // 1: hearth.service.v1.InterviewSummary.review_state:type_name -> hearth.service.v1.ReviewState
-	8,  // 2: hearth.service.v1.InterviewSummary.kind:type_name -> hearth.survey.v1.InterviewKind
-	9,  // 3: hearth.service.v1.InterviewSummary.mode:type_name -> hearth.survey.v1.InterviewMode
-	10, // 4: hearth.service.v1.InterviewSummary.introducer_present:type_name -> hearth.survey.v1.YesNo
-	11, // 5: hearth.service.v1.PersonRecord.role:type_name -> hearth.survey.v1.PersonRole
-	12, // 6: hearth.service.v1.PersonRecord.presence:type_name -> hearth.survey.v1.PresenceRole
-	13, // 7: hearth.service.v1.PersonRecord.identity:type_name -> hearth.survey.v1.Identity
-	14, // 8: hearth.service.v1.PersonRecord.sex:type_name -> hearth.survey.v1.Sex
-	15, // 9: hearth.service.v1.PersonRecord.birth_date:type_name -> hearth.survey.v1.PartialDate
-	16, // 10: hearth.service.v1.PersonRecord.education:type_name -> hearth.survey.v1.EducationLevel
-	17, // 11: hearth.service.v1.PersonRecord.hukou_type:type_name -> hearth.survey.v1.HukouType
-	18, // 12: hearth.service.v1.PersonRecord.hukou_place:type_name -> hearth.survey.v1.Place
-	18, // 13: hearth.service.v1.HouseholdRecord.place:type_name -> hearth.survey.v1.Place
-	19, // 14: hearth.service.v1.ReferralRecord.mode:type_name -> hearth.survey.v1.ReferralMode
-	20, // 15: hearth.service.v1.ReferralRecord.relation:type_name -> hearth.survey.v1.ReferralRelation
-	21, // 16: hearth.service.v1.ReferralRecord.outcome:type_name -> hearth.survey.v1.ReferralOutcome
-	22, // 17: hearth.service.v1.RecruitmentRecord.mode:type_name -> hearth.survey.v1.RecruitmentMode
-	23, // 18: hearth.service.v1.Flag.severity:type_name -> hearth.form.v1.Severity
-	24, // 19: hearth.service.v1.Flag.message:type_name -> hearth.form.v1.Text
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	9,  // 2: hearth.service.v1.InterviewSummary.kind:type_name -> hearth.survey.v1.InterviewKind
+	10, // 3: hearth.service.v1.InterviewSummary.mode:type_name -> hearth.survey.v1.InterviewMode
+	11, // 4: hearth.service.v1.InterviewSummary.introducer_present:type_name -> hearth.survey.v1.YesNo
+	12, // 5: hearth.service.v1.PersonRecord.role:type_name -> hearth.survey.v1.PersonRole
+	13, // 6: hearth.service.v1.PersonRecord.presence:type_name -> hearth.survey.v1.PresenceRole
+	14, // 7: hearth.service.v1.PersonRecord.identity:type_name -> hearth.survey.v1.Identity
+	15, // 8: hearth.service.v1.PersonRecord.sex:type_name -> hearth.survey.v1.Sex
+	16, // 9: hearth.service.v1.PersonRecord.birth_date:type_name -> hearth.survey.v1.PartialDate
+	17, // 10: hearth.service.v1.PersonRecord.education:type_name -> hearth.survey.v1.EducationLevel
+	18, // 11: hearth.service.v1.PersonRecord.hukou_type:type_name -> hearth.survey.v1.HukouType
+	19, // 12: hearth.service.v1.PersonRecord.hukou_place:type_name -> hearth.survey.v1.Place
+	19, // 13: hearth.service.v1.HouseholdRecord.place:type_name -> hearth.survey.v1.Place
+	20, // 14: hearth.service.v1.ReferralRecord.mode:type_name -> hearth.survey.v1.ReferralMode
+	21, // 15: hearth.service.v1.ReferralRecord.relation:type_name -> hearth.survey.v1.ReferralRelation
+	22, // 16: hearth.service.v1.ReferralRecord.outcome:type_name -> hearth.survey.v1.ReferralOutcome
+	23, // 17: hearth.service.v1.RecruitmentRecord.mode:type_name -> hearth.survey.v1.RecruitmentMode
+	24, // 18: hearth.service.v1.Flag.severity:type_name -> hearth.form.v1.Severity
+	25, // 19: hearth.service.v1.Flag.message:type_name -> hearth.form.v1.Text
+	1,  // 20: hearth.service.v1.InterviewProjection.summary:type_name -> hearth.service.v1.InterviewSummary
+	2,  // 21: hearth.service.v1.InterviewProjection.people:type_name -> hearth.service.v1.PersonRecord
+	3,  // 22: hearth.service.v1.InterviewProjection.households:type_name -> hearth.service.v1.HouseholdRecord
+	4,  // 23: hearth.service.v1.InterviewProjection.referrals:type_name -> hearth.service.v1.ReferralRecord
+	5,  // 24: hearth.service.v1.InterviewProjection.recruitment:type_name -> hearth.service.v1.RecruitmentRecord
+	6,  // 25: hearth.service.v1.InterviewProjection.flags:type_name -> hearth.service.v1.Flag
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_projection_proto_init() }
@@ -1276,7 +1379,7 @@ func file_hearth_service_v1_projection_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_service_v1_projection_proto_rawDesc), len(file_hearth_service_v1_projection_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

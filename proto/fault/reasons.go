@@ -1,0 +1,144 @@
+package fault
+
+import "slices"
+
+// Reason is a stable name of something that can go wrong, such as BAD_DIGEST. Programs may act on it and translate by
+// it; a retired reason is never used again for something else.
+type Reason string
+
+// The reasons Hearth gives.
+const (
+	BadDigest            Reason = "BAD_DIGEST"
+	BadSignature         Reason = "BAD_SIGNATURE"
+	BadChain             Reason = "BAD_CHAIN"
+	BadBatch             Reason = "BAD_BATCH"
+	BatchTooLarge        Reason = "BATCH_TOO_LARGE"
+	RecordTooLarge       Reason = "RECORD_TOO_LARGE"
+	RecordDamaged        Reason = "RECORD_DAMAGED"
+	RecordUnreadable     Reason = "RECORD_UNREADABLE"
+	PayloadUnreadable    Reason = "PAYLOAD_UNREADABLE"
+	UnknownKind          Reason = "UNKNOWN_KIND"
+	UnknownQuestionnaire Reason = "UNKNOWN_QUESTIONNAIRE"
+	UnknownVersion       Reason = "UNKNOWN_VERSION"
+	UnknownStudy         Reason = "UNKNOWN_STUDY"
+	IDReused             Reason = "ID_REUSED"
+	LaneGap              Reason = "LANE_GAP"
+	LaneFork             Reason = "LANE_FORK"
+	DeviceUnknown        Reason = "DEVICE_UNKNOWN"
+	DeviceKeyChanged     Reason = "DEVICE_KEY_CHANGED"
+	ServerChanged        Reason = "SERVER_CHANGED"
+	CursorStale          Reason = "CURSOR_STALE"
+	TokenMissing         Reason = "TOKEN_MISSING"
+	TokenWrong           Reason = "TOKEN_WRONG"
+	ProtocolTooOld       Reason = "PROTOCOL_TOO_OLD"
+	NotSQLite            Reason = "NOT_SQLITE"
+	NotATablet           Reason = "NOT_A_TABLET"
+	StoreTooNew          Reason = "STORE_TOO_NEW"
+	StoreDamaged         Reason = "STORE_DAMAGED"
+	StoreInUse           Reason = "STORE_IN_USE"
+	StoreExists          Reason = "STORE_EXISTS"
+	StoreMissing         Reason = "STORE_MISSING"
+	DiskFull             Reason = "DISK_FULL"
+	BadJSON              Reason = "BAD_JSON"
+	BadInterview         Reason = "BAD_INTERVIEW"
+	BadStudy             Reason = "BAD_STUDY"
+	BadDecision          Reason = "BAD_DECISION"
+	BadPageToken         Reason = "BAD_PAGE_TOKEN"
+	BadRequest           Reason = "BAD_REQUEST"
+	BadTable             Reason = "BAD_TABLE"
+	BadSchema            Reason = "BAD_SCHEMA"
+	NoSuchPerson         Reason = "NO_SUCH_PERSON"
+	NoSuchDecision       Reason = "NO_SUCH_DECISION"
+	ShuttingDown         Reason = "SHUTTING_DOWN"
+	Unreachable          Reason = "UNREACHABLE"
+)
+
+// Entry is what the catalogue says of a reason.
+type Entry struct {
+	Reason Reason
+	// When says when it is given.
+	When string
+	// Do says what the person holding the tablet or the keyboard should do.
+	Do string
+	// Retry is true where the same call may succeed later without anybody doing anything.
+	Retry bool
+}
+
+var catalogue = []Entry{
+	{BadDigest, "the bytes of a record are not those its author hashed", "sync again; if it stays, send the tablet's file to headquarters with import-tablet", true},
+	{BadSignature, "a batch was not signed by the device that it names", "enrol the tablet again", false},
+	{BadChain, "the entries of a batch do not continue from the one before", "sync again", true},
+	{BadBatch, "a batch cannot be read", "update the program on the tablet", false},
+	{BatchTooLarge, "a batch has more records or bytes than the server takes", "send smaller batches; the server's limits are in the answer to Hello", false},
+	{RecordTooLarge, "one record is larger than the server takes", "take attachments out of the answers", false},
+	{RecordDamaged, "the tablet's own copy of a record no longer has its digest", "look for the interview in a backup of the tablet", false},
+	{RecordUnreadable, "a record's envelope cannot be read", "replay it from quarantine after updating the server", false},
+	{PayloadUnreadable, "a record's payload cannot be read as the message it should be", "replay it from quarantine after updating the server", false},
+	{UnknownKind, "a record is of a kind this server does not know", "update the server, then replay it from quarantine", false},
+	{UnknownQuestionnaire, "an interview is in a questionnaire this server does not know", "publish the questionnaire, then replay it from quarantine", false},
+	{UnknownVersion, "an interview is in a version of its questionnaire this server does not know", "publish the version, then replay it from quarantine", false},
+	{UnknownStudy, "a record belongs to a study this server does not hold", "add the study, then replay it from quarantine", false},
+	{IDReused, "two different records have the same id", "compare both in quarantine; one of the tablets was tampered with or its clock and randomness failed", false},
+	{LaneGap, "entries of a lane have not arrived", "sync the tablet again; if it is lost, look for a copy of its file", true},
+	{LaneFork, "a lane has two different continuations", "the tablet's store was restored from a backup or copied; both are kept, the tablet goes on in a new epoch", false},
+	{DeviceUnknown, "a device sends before it has said Hello", "sync again", true},
+	{DeviceKeyChanged, "a device that is known comes with another key", "enrol the tablet under a new device id", false},
+	{ServerChanged, "the server is not the one that gave the tablet its receipts", "ask the supervisor which server is the right one", false},
+	{CursorStale, "a cursor is of another epoch of the server", "start again from an empty cursor", false},
+	{TokenMissing, "no token came with the call", "give the token that `hearth serve` printed, with --token or HEARTH_TOKEN", false},
+	{TokenWrong, "the token is not the server's", "give the token that `hearth serve` printed, with --token or HEARTH_TOKEN", false},
+	{ProtocolTooOld, "the tablet's program is too old or too new for the server", "update the older of the two", false},
+	{NotSQLite, "a file is not an SQLite database", "check that the right file was copied from the tablet", false},
+	{NotATablet, "an SQLite file is not a tablet's store", "check that the right file was copied from the tablet", false},
+	{StoreTooNew, "a store was written by a newer program", "update this program", false},
+	{StoreDamaged, "a store holds something its digests contradict", "keep the file, restore the newest backup beside it, and run `hearth check`", false},
+	{StoreInUse, "another process has the store open", "stop it, or use --server to reach it", true},
+	{StoreExists, "there is already a store of that name", "choose another name, or delete the old one if it is synced", false},
+	{StoreMissing, "there is no store of that name", "check the path", false},
+	{DiskFull, "the disk is full", "make room; nothing that was acknowledged is lost", true},
+	{BadJSON, "a line is not a JSON message of an interview", "correct the line; the good lines were loaded", false},
+	{BadInterview, "an interview lacks what every interview must have", "correct the interview", false},
+	{BadStudy, "a study's definition is not complete", "correct the definition", false},
+	{BadDecision, "a decision does not name two different people or households", "name both", false},
+	{BadPageToken, "a page token is not one this server gave", "start again from the first page", false},
+	{BadRequest, "a request is not complete", "correct the request", false},
+	{BadTable, "a table cannot be read", "correct the row named", false},
+	{BadSchema, "a questionnaire's options are not right", "correct the option named", false},
+	{NoSuchPerson, "nobody has that id or key", "look the person up with `hearth dedup pairs`", false},
+	{NoSuchDecision, "there is no decision with that id", "look it up with `hearth dedup history`", false},
+	{ShuttingDown, "the server is stopping", "sync again in a minute", true},
+	{Unreachable, "the server cannot be reached", "check the network and the address; nothing on the tablet is lost", true},
+}
+
+// Catalogue returns all entries, ordered by reason.
+func Catalogue() []Entry {
+	all := slices.Clone(catalogue)
+	slices.SortFunc(all, func(a, b Entry) int {
+		if a.Reason < b.Reason {
+			return -1
+		}
+		return 1
+	})
+	return all
+}
+
+func lookup(r Reason) (Entry, bool) {
+	for _, e := range catalogue {
+		if e.Reason == r {
+			return e, true
+		}
+	}
+	return Entry{}, false
+}
+
+// Do says what the person should do, or "" if the reason is not in the catalogue.
+func (r Reason) Do() string {
+	e, _ := lookup(r)
+	return e.Do
+}
+
+// Retry says whether the same call may succeed later by itself.
+func (r Reason) Retry() bool {
+	e, _ := lookup(r)
+	return e.Retry
+}

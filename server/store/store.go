@@ -1,0 +1,179 @@
+// Package store says what the server needs kept, as narrow interfaces that ask the server's questions. Two stores
+// implement it, server/store/sqlite and (later) server/store/postgres; storetest proves each of them.
+//
+// The log is the truth and is durable before Append returns. Projections are derived from it, live apart, and may be
+// thrown away and built again. Nothing here knows gRPC, and no database error leaves an implementation: errors are of
+// package proto/fault.
+package store
+
+import (
+	"context"
+	"crypto/ed25519"
+	"iter"
+
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"github.com/hearth-survey/hearth/syncer"
+)
+
+// Store is everything one server keeps.
+type Store interface {
+	Log
+	Devices
+	Projections
+	// Check reads the whole store and reports what is wrong: digests, chains, counters, gaps, and with rebuild the
+	// projections made again from the log and compared byte for byte.
+	Check(ctx context.Context, opts CheckOptions) (*Report, error)
+	// Close waits for writes under way. What was acknowledged before is durable in any case.
+	Close() error
+}
+
+// Stored is a record as the log holds it.
+type Stored struct {
+	Part    uint64
+	Counter uint64
+	Digest  syncer.Digest
+	// Raw are the record's exact bytes.
+	Raw []byte
+	// ReceivedMS is when it was stored, milliseconds since 1970.
+	ReceivedMS int64
+}
+
+// Appended is what became of a checked batch.
+type Appended struct {
+	// Results lists the entries that were not plainly stored.
+	Results []*servicev1.EntryResult
+	// Head is how far the lane is held without a gap after the batch.
+	Head syncer.Head
+	Gaps []*servicev1.SeqRange
+	Fork bool
+	// New counts the records that were not held before.
+	New int
+}
+
+// Log is the append-only log of a server.
+type Log interface {
+	// Epoch identifies this log; a log restored from a backup has another.
+	Epoch() syncer.ID
+	// Append stores the entries of a batch and its place in its lane, in one transaction with the lane's head, and
+	// returns when that is durable. Refused entries are left out, entries with a Reason go to quarantine, an id held
+	// with another digest goes to quarantine as ID_REUSED. The same batch again changes nothing. It may be called from
+	// many goroutines; commits are shared.
+	Append(ctx context.Context, batch *syncer.Checked) (*Appended, error)
+	// Lane returns how far a lane is held; the zero head if it is not known.
+	Lane(ctx context.Context, lane syncer.LaneID) (syncer.Head, error)
+	// ChainAt returns the chain hash held at seq on the lane's main branch; false beyond its head.
+	ChainAt(ctx context.Context, lane syncer.LaneID, seq uint64) (syncer.Chain, bool, error)
+	// Missing says which of the records named are not held (positions in refs), and which ids are held with another
+	// digest. Records in quarantine count as held.
+	Missing(ctx context.Context, refs []*servicev1.RecordRef) (wanted, conflicting []uint32, err error)
+	// After returns at most limit records that came after the cursor, in order of part and counter, the cursor after
+	// them, and whether there are more. Every record is returned to every reader exactly once, whatever is written
+	// meanwhile.
+	After(ctx context.Context, cursor syncer.Cursor, limit int) ([]Stored, syncer.Cursor, bool, error)
+	// Revisions returns all records about a subject within a part, ordered by digest.
+	Revisions(ctx context.Context, part uint64, kind servicev1.RecordKind, subject string) ([]Stored, error)
+	// Head returns the cursor after the last record.
+	Head(ctx context.Context) (syncer.Cursor, error)
+	// Quarantine lists what is kept but not used, oldest first, from after the given id.
+	Quarantine(ctx context.Context, after int64, limit int) ([]*servicev1.QuarantineItem, error)
+	// Notify returns a channel that receives after appends; several appends may be told once.
+	Notify() <-chan struct{}
+}
+
+// Devices is what the server knows of tablets.
+type Devices interface {
+	// Greet notes a Hello, enrols the device at its first, and returns the public key kept for it. A device that is
+	// known by another key fails with fault.DeviceKeyChanged.
+	Greet(ctx context.Context, d Greeting) error
+	// Key returns the public key of a device, or fault.DeviceUnknown.
+	Key(ctx context.Context, device syncer.ID) (ed25519.PublicKey, error)
+	// ListDevices returns all devices by name.
+	ListDevices(ctx context.Context) ([]*servicev1.DeviceStatus, error)
+}
+
+// Greeting is what a tablet says of itself.
+type Greeting struct {
+	Device      syncer.ID
+	Name        string
+	Enumerator  string
+	Key         ed25519.PublicKey
+	Pending     uint64
+	ClockSkewMS int64
+	NowMS       int64
+	// Fork is true where the lanes named contradict what the log holds.
+	Fork bool
+}
+
+// Projections are what is derived from the log.
+type Projections interface {
+	// Projected is the cursor up to which the projections are made.
+	Projected(ctx context.Context) (syncer.Cursor, error)
+	// Apply replaces the projections of the subjects named and moves the cursor, in one transaction.
+	Apply(ctx context.Context, changes *Changes) error
+	// CountCells returns the counts of current interviews, one cell per combination of values; all studies if empty.
+	CountCells(ctx context.Context, study string) ([]*servicev1.CountCell, error)
+	// Interviews yields the projections that match, in order of start time and interview id.
+	Interviews(ctx context.Context, f Filter) iter.Seq2[*servicev1.InterviewProjection, error]
+	// Interview returns one; fault.NotFound if there is none.
+	Interview(ctx context.Context, interviewID string) (*servicev1.InterviewProjection, error)
+	// Record returns a record by its part and digest.
+	Record(ctx context.Context, part uint64, digest syncer.Digest) (Stored, error)
+	// Decisions returns the linkage decisions in order of time and id.
+	Decisions(ctx context.Context, study string) ([]*servicev1.LinkDecision, error)
+	// Studies returns the current definitions by code.
+	Studies(ctx context.Context) ([]*surveyv1.Study, error)
+}
+
+// Changes are new projections of some subjects.
+type Changes struct {
+	// Cursor is how far the log has been read.
+	Cursor     syncer.Cursor
+	Interviews []*servicev1.InterviewProjection
+	Decisions  []*servicev1.LinkDecision
+	Studies    []*surveyv1.Study
+}
+
+// Filter narrows Interviews; empty fields mean all.
+type Filter struct {
+	Study         string
+	Enumerator    string
+	SiteID        string
+	Questionnaire string
+	ConflictsOnly bool
+	// Newest first instead of oldest first.
+	Newest bool
+	// After continues behind the interview with this id.
+	After string
+	// Limit is the most to yield; 0: no limit.
+	Limit int
+}
+
+// CheckOptions say how deep to look.
+type CheckOptions struct {
+	// Rebuild makes the projections again with this function and compares; nil: do not.
+	Rebuild func(ctx context.Context, log Log, apply func(*Changes) error) error
+	// Progress is told how many records were read, of how many; may be nil.
+	Progress func(done, total int)
+}
+
+// Report is the result of a check.
+type Report struct {
+	Records     int
+	Lanes       int
+	Quarantined int
+	// Findings are what is wrong; empty: the store is sound.
+	Findings []Finding
+	// Rebuilt is true where projections were made again and compared.
+	Rebuilt bool
+}
+
+// Finding is one thing that is wrong, and what to do about it.
+type Finding struct {
+	// Severity is "error" where data are damaged or missing, "warning" where somebody should look.
+	Severity string
+	// Subject names what it is about: a record, a lane, a table.
+	Subject string
+	Message string
+	Do      string
+}

@@ -1,0 +1,215 @@
+package syncer
+
+import (
+	"crypto/ed25519"
+	"encoding/binary"
+
+	"github.com/hearth-survey/hearth/proto/fault"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"github.com/klauspost/compress/zstd"
+	"google.golang.org/protobuf/proto"
+)
+
+// Limits are what a server takes in one batch.
+type Limits struct {
+	Records     int
+	Bytes       int
+	RecordBytes int
+}
+
+// DefaultLimits fit within the 4 MiB that gRPC takes in one message.
+var DefaultLimits = Limits{Records: 1000, Bytes: 3 << 20, RecordBytes: MaxRecordBytes}
+
+// Entry is one entry of a batch after checking.
+type Entry struct {
+	Seq    uint64
+	Digest Digest
+	// Raw are the bytes of the record; nil if the sender declared its copy damaged.
+	Raw []byte
+	// Record is the envelope; nil if Raw is nil or unreadable.
+	Record *servicev1.Record
+	// Reason is why the record cannot be used, "" if it can.
+	Reason fault.Reason
+	// Message says so in words.
+	Message string
+	// Refused entries are not stored: what arrived is not what the author wrote.
+	Refused bool
+}
+
+// Checked is a batch whose signature, chain and digests have been verified.
+type Checked struct {
+	Lane LaneID
+	// Entries are all entries of the batch in order.
+	Entries []Entry
+	// Runs are the stretches of entries that are not refused.
+	Runs []Run
+	// Bytes is the size of all records.
+	Bytes int
+}
+
+// SignHead signs the head of a lane.
+func SignHead(key ed25519.PrivateKey, lane LaneID, h Head) []byte {
+	return ed25519.Sign(key, headBytes(lane, h))
+}
+
+func headBytes(lane LaneID, h Head) []byte {
+	buf := append([]byte(headTag), lane.Device[:]...)
+	buf = append(buf, lane.Epoch[:]...)
+	buf = binary.BigEndian.AppendUint64(buf, h.Seq)
+	return append(buf, h.Chain[:]...)
+}
+
+// NewBatch makes a batch of consecutive entries. Digests and raws go together; a nil raw declares the sender's copy
+// damaged. With compress, entries travel as zstd where that is smaller.
+func NewBatch(key ed25519.PrivateKey, lane LaneID, first uint64, prev Chain, digests []Digest, raws [][]byte, compress bool) *servicev1.Batch {
+	run := Run{First: first, Prev: prev, Digests: digests}
+	b := &servicev1.Batch{
+		Lane: lane.Proto(), FirstSeq: ptr(first), PrevChain: append([]byte(nil), prev[:]...),
+		Signature: SignHead(key, lane, run.Head(lane)),
+	}
+	for i := range digests {
+		b.Entries = append(b.Entries, &servicev1.Entry{Digest: append([]byte(nil), digests[i][:]...), Record: raws[i]})
+	}
+	if compress {
+		squeeze(b)
+	}
+	return b
+}
+
+var encoders = newEncoder()
+
+func newEncoder() *zstd.Encoder {
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(2))
+	if err != nil {
+		return nil // cannot happen with these options; batches then travel uncompressed
+	}
+	return enc
+}
+
+func squeeze(b *servicev1.Batch) {
+	raw, err := proto.Marshal(&servicev1.EntryList{Entries: b.Entries})
+	if err != nil || encoders == nil {
+		return
+	}
+	small := encoders.EncodeAll(raw, make([]byte, 0, len(raw)/2))
+	if len(small) < len(raw) {
+		b.Entries, b.EntriesZstd = nil, small
+	}
+}
+
+var (
+	decoders, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(32<<20))
+)
+
+func unsqueeze(b *servicev1.Batch, limit int) ([]*servicev1.Entry, error) {
+	if len(b.GetEntriesZstd()) == 0 {
+		return b.GetEntries(), nil
+	}
+	var header zstd.Header
+	if err := header.Decode(b.GetEntriesZstd()); err != nil {
+		return nil, fault.New(fault.Invalid, fault.BadBatch, "compressed entries: %w", err)
+	}
+	if !header.HasFCS || header.FrameContentSize > uint64(limit) {
+		return nil, fault.New(fault.TooLarge, fault.BatchTooLarge, "compressed entries unpack to more than %d bytes or do not say to how many", limit)
+	}
+	raw, err := decoders.DecodeAll(b.GetEntriesZstd(), make([]byte, 0, header.FrameContentSize))
+	if err != nil || uint64(len(raw)) != header.FrameContentSize {
+		return nil, fault.New(fault.Invalid, fault.BadBatch, "compressed entries cannot be unpacked")
+	}
+	list := &servicev1.EntryList{}
+	if err := proto.Unmarshal(raw, list); err != nil {
+		return nil, fault.New(fault.Invalid, fault.BadBatch, "compressed entries: %w", err)
+	}
+	return list.GetEntries(), nil
+}
+
+// Check verifies a batch that has arrived: its shape, the limits, the device's signature over its head, and every
+// record's digest. It fails as a whole only if the batch cannot be believed or is over the limits (fault.BadBatch,
+// fault.BatchTooLarge, fault.BadSignature); a bad record is marked in its entry and the others stand.
+func Check(b *servicev1.Batch, key ed25519.PublicKey, lim Limits) (*Checked, error) {
+	lane, err := ParseLane(b.GetLane())
+	if err != nil {
+		return nil, err
+	}
+	prev, err := ParseChain(b.GetPrevChain())
+	if err != nil {
+		return nil, fault.New(fault.Invalid, fault.BadBatch, "lane %v: %w", lane, err)
+	}
+	entries, err := unsqueeze(b, lim.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	first := b.GetFirstSeq()
+	switch {
+	case len(entries) == 0:
+		return nil, fault.New(fault.Invalid, fault.BadBatch, "lane %v: the batch is empty", lane)
+	case len(entries) > lim.Records:
+		return nil, fault.New(fault.TooLarge, fault.BatchTooLarge, "lane %v: %d records in one batch, the limit is %d", lane, len(entries), lim.Records)
+	case first == 0 || first > 1<<62:
+		return nil, fault.New(fault.Invalid, fault.BadBatch, "lane %v: sequence numbers count from 1, the batch begins with %d", lane, first)
+	case first == 1 && prev != Chain{}:
+		return nil, fault.New(fault.Invalid, fault.BadChain, "lane %v: nothing stands before entry 1, but the batch names a chain hash", lane)
+	}
+	c := &Checked{Lane: lane, Entries: make([]Entry, len(entries))}
+	chain, err := c.take(entries, first, prev, lim)
+	if err != nil {
+		return nil, err
+	}
+	last := first + uint64(len(entries)) - 1
+	if len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, headBytes(lane, Head{last, chain}), b.GetSignature()) {
+		return nil, fault.New(fault.Invalid, fault.BadSignature, "lane %v: the signature over entries %d to %d does not verify", lane, first, last)
+	}
+	if n := len(c.Runs); n > 0 && c.Runs[n-1].Last() == last {
+		c.Runs[n-1].Signature = b.GetSignature()
+	}
+	return c, nil
+}
+
+// take checks the entries one by one and returns the chain hash after the last.
+func (c *Checked) take(entries []*servicev1.Entry, first uint64, chain Chain, lim Limits) (Chain, error) {
+	open := false
+	for i, e := range entries {
+		d, err := ParseDigest(e.GetDigest())
+		if err != nil {
+			return chain, fault.New(fault.Invalid, fault.BadBatch, "lane %v: entry %d: %w", c.Lane, first+uint64(i), err)
+		}
+		c.Entries[i] = checkEntry(first+uint64(i), d, e.GetRecord(), lim)
+		c.Bytes += len(e.GetRecord())
+		if c.Bytes > lim.Bytes {
+			return chain, fault.New(fault.TooLarge, fault.BatchTooLarge, "lane %v: more than %d bytes of records in one batch", c.Lane, lim.Bytes)
+		}
+		if c.Entries[i].Refused {
+			open = false
+		} else {
+			if !open {
+				c.Runs = append(c.Runs, Run{First: first + uint64(i), Prev: chain})
+			}
+			open = true
+			run := &c.Runs[len(c.Runs)-1]
+			run.Digests = append(run.Digests, d)
+		}
+		chain = NextChain(chain, c.Lane, first+uint64(i), d)
+	}
+	return chain, nil
+}
+
+func checkEntry(seq uint64, d Digest, raw []byte, lim Limits) Entry {
+	e := Entry{Seq: seq, Digest: d, Raw: raw}
+	switch {
+	case len(raw) == 0:
+		e.Raw = nil
+		e.Reason, e.Message = fault.RecordDamaged, "the tablet's copy of this record is damaged"
+		return e
+	case len(raw) > lim.RecordBytes:
+		return Entry{Seq: seq, Digest: d, Reason: fault.RecordTooLarge, Message: "the record is over the limit", Refused: true}
+	case DigestOf(raw) != d:
+		return Entry{Seq: seq, Digest: d, Reason: fault.BadDigest, Message: "the record's bytes are not those its author hashed", Refused: true}
+	}
+	r, err := Open(raw)
+	if err != nil {
+		e.Reason, e.Message = fault.RecordUnreadable, err.Error()
+		return e
+	}
+	e.Record = r
+	return e
+}

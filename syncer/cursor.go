@@ -1,0 +1,42 @@
+package syncer
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+
+	"github.com/hearth-survey/hearth/proto/fault"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+)
+
+// Cursor is a position in a server's log: for every part the counter of the last record seen. Counters are taken in
+// the transaction that writes, per part; one global sequence would skip rows that commit late on PostgreSQL.
+type Cursor struct {
+	Epoch ID
+	Parts map[uint64]uint64
+}
+
+// Proto returns the cursor as a message, parts in order, so that equal cursors have equal bytes.
+func (c Cursor) Proto() *servicev1.Cursor {
+	m := &servicev1.Cursor{ServerEpoch: bytes.Clone(c.Epoch[:])}
+	for _, p := range slices.Sorted(maps.Keys(c.Parts)) {
+		m.Parts = append(m.Parts, &servicev1.PartCounter{Part: ptr(p), Counter: ptr(c.Parts[p])})
+	}
+	return m
+}
+
+// ParseCursor reads a cursor that must be of the given epoch. An empty cursor is the beginning. It fails with
+// fault.CursorStale for one of another epoch.
+func ParseCursor(m *servicev1.Cursor, epoch ID) (Cursor, error) {
+	c := Cursor{Epoch: epoch, Parts: map[uint64]uint64{}}
+	if len(m.GetServerEpoch()) == 0 && len(m.GetParts()) == 0 {
+		return c, nil
+	}
+	if !bytes.Equal(m.GetServerEpoch(), epoch[:]) {
+		return c, fault.New(fault.Stale, fault.CursorStale, "the cursor is of server epoch %x, this is %x", m.GetServerEpoch(), epoch[:4])
+	}
+	for _, p := range m.GetParts() {
+		c.Parts[p.GetPart()] = p.GetCounter()
+	}
+	return c, nil
+}
