@@ -854,6 +854,9 @@ type Interview struct {
 	Illustrative *bool `protobuf:"varint,31,opt,name=illustrative" json:"illustrative,omitempty"`
 	// Types that are valid to be assigned to Answers:
 	//
+	//	*Interview_Household
+	//	*Interview_School
+	//	*Interview_Migration
 	//	*Interview_Other
 	Answers       isInterview_Answers   `protobuf_oneof:"answers"`
 	Missing       map[uint32]v1.Missing `protobuf:"bytes,100,rep,name=missing" json:"missing,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value,enum=hearth.form.v1.Missing"`
@@ -1108,6 +1111,33 @@ func (x *Interview) GetAnswers() isInterview_Answers {
 	return nil
 }
 
+func (x *Interview) GetHousehold() *Household {
+	if x != nil {
+		if x, ok := x.Answers.(*Interview_Household); ok {
+			return x.Household
+		}
+	}
+	return nil
+}
+
+func (x *Interview) GetSchool() *School {
+	if x != nil {
+		if x, ok := x.Answers.(*Interview_School); ok {
+			return x.School
+		}
+	}
+	return nil
+}
+
+func (x *Interview) GetMigration() *Migration {
+	if x != nil {
+		if x, ok := x.Answers.(*Interview_Migration); ok {
+			return x.Migration
+		}
+	}
+	return nil
+}
+
 func (x *Interview) GetOther() *OtherAnswers {
 	if x != nil {
 		if x, ok := x.Answers.(*Interview_Other); ok {
@@ -1128,9 +1158,27 @@ type isInterview_Answers interface {
 	isInterview_Answers()
 }
 
+type Interview_Household struct {
+	Household *Household `protobuf:"bytes,50,opt,name=household,oneof"`
+}
+
+type Interview_School struct {
+	School *School `protobuf:"bytes,51,opt,name=school,oneof"`
+}
+
+type Interview_Migration struct {
+	Migration *Migration `protobuf:"bytes,52,opt,name=migration,oneof"`
+}
+
 type Interview_Other struct {
 	Other *OtherAnswers `protobuf:"bytes,60,opt,name=other,oneof"`
 }
+
+func (*Interview_Household) isInterview_Answers() {}
+
+func (*Interview_School) isInterview_Answers() {}
+
+func (*Interview_Migration) isInterview_Answers() {}
 
 func (*Interview_Other) isInterview_Answers() {}
 
@@ -1138,7 +1186,7 @@ var File_hearth_survey_v1_interview_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_interview_proto_rawDesc = "" +
 	"\n" +
-	" hearth/survey/v1/interview.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a\x1dhearth/survey/v1/person.proto\x1a\x1chearth/survey/v1/place.proto\x1a\x1fhearth/survey/v1/referral.proto\x1a\x1dhearth/survey/v1/sample.proto\"\x90\x04\n" +
+	" hearth/survey/v1/interview.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a hearth/survey/v1/household.proto\x1a hearth/survey/v1/migration.proto\x1a\x1dhearth/survey/v1/person.proto\x1a\x1chearth/survey/v1/place.proto\x1a\x1fhearth/survey/v1/referral.proto\x1a\x1dhearth/survey/v1/sample.proto\x1a\x1dhearth/survey/v1/school.proto\"\x90\x04\n" +
 	"\aConsent\x12]\n" +
 	"\ftext_version\x18\x01 \x01(\tB:\xca\xf3\x186\n" +
 	"4\n" +
@@ -1223,7 +1271,7 @@ const file_hearth_survey_v1_interview_proto_rawDesc = "" +
 	"\x11\n" +
 	"\aAnswers\x12\x06答案x\x01R\aanswers:)\xda\xf3\x18%\n" +
 	"#\n" +
-	"\x13Other questionnaire\x12\f其他问卷\"\x96\x19\n" +
+	"\x13Other questionnaire\x12\f其他问卷\"\xce\x1b\n" +
 	"\tInterview\x12X\n" +
 	"\finterview_id\x18\x01 \x01(\tB5\xca\xf3\x181\n" +
 	"-\n" +
@@ -1325,7 +1373,16 @@ const file_hearth_survey_v1_interview_proto_rawDesc = "" +
 	"\x06Result\x12\f访问结果R\x06result\x12P\n" +
 	"\fillustrative\x18\x1f \x01(\bB,\xca\xf3\x18(\n" +
 	"$\n" +
-	"\x14Illustrative answers\x12\f示例数据x\x01R\fillustrative\x12a\n" +
+	"\x14Illustrative answers\x12\f示例数据x\x01R\fillustrative\x12j\n" +
+	"\thousehold\x182 \x01(\v2\x1b.hearth.survey.v1.HouseholdB-\xca\xf3\x18)\n" +
+	"'\n" +
+	"\x17Household questionnaire\x12\f家庭问卷H\x00R\thousehold\x12^\n" +
+	"\x06school\x183 \x01(\v2\x18.hearth.survey.v1.SchoolB*\xca\xf3\x18&\n" +
+	"$\n" +
+	"\x14School questionnaire\x12\f学校问卷H\x00R\x06school\x12j\n" +
+	"\tmigration\x184 \x01(\v2\x1b.hearth.survey.v1.MigrationB-\xca\xf3\x18)\n" +
+	"'\n" +
+	"\x11Migration history\x12\x12流动经历问卷H\x00R\tmigration\x12a\n" +
 	"\x05other\x18< \x01(\v2\x1e.hearth.survey.v1.OtherAnswersB)\xca\xf3\x18%\n" +
 	"#\n" +
 	"\x13Other questionnaire\x12\f其他问卷H\x00R\x05other\x12\x98\x01\n" +
@@ -1522,7 +1579,10 @@ var file_hearth_survey_v1_interview_proto_goTypes = []any{
 	(*SampleOrigin)(nil),          // 19: hearth.survey.v1.SampleOrigin
 	(*Place)(nil),                 // 20: hearth.survey.v1.Place
 	(*GeoPoint)(nil),              // 21: hearth.survey.v1.GeoPoint
-	(v1.Missing)(0),               // 22: hearth.form.v1.Missing
+	(*Household)(nil),             // 22: hearth.survey.v1.Household
+	(*School)(nil),                // 23: hearth.survey.v1.School
+	(*Migration)(nil),             // 24: hearth.survey.v1.Migration
+	(v1.Missing)(0),               // 25: hearth.form.v1.Missing
 }
 var file_hearth_survey_v1_interview_proto_depIdxs = []int32{
 	6,  // 0: hearth.survey.v1.Consent.method:type_name -> hearth.survey.v1.ConsentMethod
@@ -1555,14 +1615,17 @@ var file_hearth_survey_v1_interview_proto_depIdxs = []int32{
 	10, // 27: hearth.survey.v1.Interview.pauses:type_name -> hearth.survey.v1.Pause
 	11, // 28: hearth.survey.v1.Interview.attachments:type_name -> hearth.survey.v1.Attachment
 	4,  // 29: hearth.survey.v1.Interview.result:type_name -> hearth.survey.v1.ResultCode
-	12, // 30: hearth.survey.v1.Interview.other:type_name -> hearth.survey.v1.OtherAnswers
-	14, // 31: hearth.survey.v1.Interview.missing:type_name -> hearth.survey.v1.Interview.MissingEntry
-	22, // 32: hearth.survey.v1.Interview.MissingEntry.value:type_name -> hearth.form.v1.Missing
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	22, // 30: hearth.survey.v1.Interview.household:type_name -> hearth.survey.v1.Household
+	23, // 31: hearth.survey.v1.Interview.school:type_name -> hearth.survey.v1.School
+	24, // 32: hearth.survey.v1.Interview.migration:type_name -> hearth.survey.v1.Migration
+	12, // 33: hearth.survey.v1.Interview.other:type_name -> hearth.survey.v1.OtherAnswers
+	14, // 34: hearth.survey.v1.Interview.missing:type_name -> hearth.survey.v1.Interview.MissingEntry
+	25, // 35: hearth.survey.v1.Interview.MissingEntry.value:type_name -> hearth.form.v1.Missing
+	36, // [36:36] is the sub-list for method output_type
+	36, // [36:36] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_hearth_survey_v1_interview_proto_init() }
@@ -1571,11 +1634,17 @@ func file_hearth_survey_v1_interview_proto_init() {
 		return
 	}
 	file_hearth_survey_v1_common_proto_init()
+	file_hearth_survey_v1_household_proto_init()
+	file_hearth_survey_v1_migration_proto_init()
 	file_hearth_survey_v1_person_proto_init()
 	file_hearth_survey_v1_place_proto_init()
 	file_hearth_survey_v1_referral_proto_init()
 	file_hearth_survey_v1_sample_proto_init()
+	file_hearth_survey_v1_school_proto_init()
 	file_hearth_survey_v1_interview_proto_msgTypes[6].OneofWrappers = []any{
+		(*Interview_Household)(nil),
+		(*Interview_School)(nil),
+		(*Interview_Migration)(nil),
 		(*Interview_Other)(nil),
 	}
 	type x struct{}
