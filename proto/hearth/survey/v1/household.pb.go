@@ -431,21 +431,21 @@ const file_hearth_survey_v1_household_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:@\xda\xf3\x18<\n" +
 	":\n" +
-	"$Cover of the household questionnaire\x12\x12住户问卷封面\"\xd9\x11\n" +
+	"$Cover of the household questionnaire\x12\x12住户问卷封面\"\xe7\x11\n" +
 	"\tHousehold\x12X\n" +
 	"\fhousehold_id\x18\x01 \x01(\tB5\xca\xf3\x181\n" +
 	"-\n" +
 	"\x13Household id (UUID)\x12\x16住户编号（UUID）x\x01R\vhouseholdId\x12M\n" +
 	"\x05cover\x18\x02 \x01(\v2 .hearth.survey.v1.HouseholdCoverB\x15\xca\xf3\x18\x11\n" +
 	"\x0f\n" +
-	"\x05Cover\x12\x06封面R\x05cover\x12\xda\x06\n" +
-	"\amembers\x18\x03 \x03(\v2!.hearth.survey.v1.HouseholdMemberB\x9c\x06\xca\xf3\x18\x97\x06\n" +
+	"\x05Cover\x12\x06封面R\x05cover\x12\xe8\x06\n" +
+	"\amembers\x18\x03 \x03(\v2!.hearth.survey.v1.HouseholdMemberB\xaa\x06\xca\xf3\x18\xa5\x06\n" +
 	":\n" +
 	"\x1eWho belongs to this household?\x12\x18您家都有哪些人？\x12\xcb\x01\n" +
-	"gBegin with the head. Include spouse, children and parents who live elsewhere but share income with you.\x12`从户主开始。与您家共同收支但住在别处的配偶、子女和父母也要列入。\"\x95\x01\n" +
-	"\bone_head\x123this.members.exists_one(m, m.relation_to_head == 1)\x18\x02\"R\n" +
-	"!A household has exactly one head.\x12-一个家庭必须有且只有一位户主。\"\xc6\x01\n" +
-	"\x13line_numbers_unique\x12Othis.members.all(m, this.members.exists_one(o, o.line_number == m.line_number))\x18\x02\"\\\n" +
+	"gBegin with the head. Include spouse, children and parents who live elsewhere but share income with you.\x12`从户主开始。与您家共同收支但住在别处的配偶、子女和父母也要列入。\"\x9c\x01\n" +
+	"\bone_head\x12:size(this.members.filter(m, m.relation_to_head == 1)) == 1\x18\x02\"R\n" +
+	"!A household has exactly one head.\x12-一个家庭必须有且只有一位户主。\"\xcd\x01\n" +
+	"\x13line_numbers_unique\x12Vthis.members.all(m, size(this.members.filter(o, o.line_number == m.line_number)) == 1)\x18\x02\"\\\n" +
 	"4Two members of the roster have the same line number.\x12$成员名单中有重复的序号。\"\xa4\x01\n" +
 	"\x13somebody_is_sixteen\x122this.members.exists(m, !has(m.age) || m.age >= 16)\x18\x01\"W\n" +
 	"'Nobody in the household is 16 or older.\x12,家庭中没有16周岁及以上的成员。b\x01\x01h\x01R\amembers\x12L\n" +

@@ -485,7 +485,7 @@ var File_hearth_survey_v1_household_finances_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_household_finances_proto_rawDesc = "" +
 	"\n" +
-	")hearth/survey/v1/household_finances.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\"\xd3\b\n" +
+	")hearth/survey/v1/household_finances.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\"\x9d\t\n" +
 	"\rHouseholdDebt\x12H\n" +
 	"\adebt_id\x18\x01 \x01(\tB/\xca\xf3\x18+\n" +
 	"'\n" +
@@ -508,10 +508,11 @@ const file_hearth_survey_v1_household_finances_proto_rawDesc = "" +
 	"\n" +
 	"since_year\x18\x06 \x01(\x05B@\xbaH\b\x1a\x06\x18\xb4\x10(\xb2\x0f\xca\xf3\x181\n" +
 	"'\n" +
-	"\x11Since which year?\x12\x12哪一年借的？2\x04yearp\x03R\tsinceYear\x12^\n" +
-	"\vcause_other\x18\a \x01(\tB=\xbaH\x05r\x03\x18\xf4\x03\xca\xf3\x181\n" +
+	"\x11Since which year?\x12\x12哪一年借的？2\x04yearp\x03R\tsinceYear\x12\xa7\x01\n" +
+	"\vcause_other\x18\a \x01(\tB\x85\x01\xbaH\x05r\x03\x18\xf4\x03\xca\xf3\x18y\n" +
 	"\x1b\n" +
-	"\x0ePlease specify\x12\t请说明\x1a\x10this.cause == 11@\x03R\n" +
+	"\x0ePlease specify\x12\t请说明\x1a\x10this.cause == 11:F\n" +
+	"$Respondents who answered “other”\x12\x1e回答“其他”的受访者@\x03R\n" +
 	"causeOther\x12\x9c\x01\n" +
 	"\amissing\x18d \x03(\v2,.hearth.survey.v1.HouseholdDebt.MissingEntryBT\xca\xf3\x18P\n" +
 	"L\n" +
@@ -520,7 +521,7 @@ const file_hearth_survey_v1_household_finances_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:\x1a\xda\xf3\x18\x16\n" +
 	"\x0e\n" +
-	"\x04Debt\x12\x06债务\"\x04debt\"\xe8\x18\n" +
+	"\x04Debt\x12\x06债务\"\x04debt\"\xf0\x18\n" +
 	"\bFinances\x12\xc8\x01\n" +
 	"\x10sent_remittances\x18\x01 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\x83\x01\xca\xf3\x18\x7f\n" +
 	"{\n" +
@@ -530,8 +531,8 @@ const file_hearth_survey_v1_household_finances_proto_rawDesc = "" +
 	"\x10How much in all?\x12\x12一共多少钱？\x1a\x1athis.sent_remittances == 1\"\xb0\x01\n" +
 	"\rsent_positive\x12@!has(this.remittances_out.yuan) || this.remittances_out.yuan > 0\x18\x02\"[\n" +
 	"2Money was sent, but the amount is not more than 0.\x12%回答寄过钱，金额应大于0。2\x04yuan:?\n" +
-	" Households that sent remittances\x12\x1b给亲属寄过钱的住户R\x0eremittancesOut\x12\x82\x02\n" +
-	"\x0fremittance_uses\x18\x03 \x03(\x0e2\x1f.hearth.survey.v1.RemittanceUseB\xb7\x01\xca\xf3\x18\xb2\x01\n" +
+	" Households that sent remittances\x12\x1b给亲属寄过钱的住户R\x0eremittancesOut\x12\x8a\x02\n" +
+	"\x0fremittance_uses\x18\x03 \x03(\x0e2\x1f.hearth.survey.v1.RemittanceUseB\xbf\x01\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18\xb2\x01\n" +
 	",\n" +
 	"\x10What was it for?\x12\x18主要用来做什么？\x12%\n" +
 	"\x15Several may be named.\x12\f可多选。\x1a\x1athis.sent_remittances == 1:?\n" +

@@ -1265,7 +1265,7 @@ const file_hearth_survey_v1_household_housing_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:>\xda\xf3\x18:\n" +
 	")\n" +
-	"\x19Redevelopment or eviction\x12\f拆迁改造\"\rredevelopment\"\xec\x06\n" +
+	"\x19Redevelopment or eviction\x12\f拆迁改造\"\rredevelopment\"\xb6\a\n" +
 	"\bCityMove\x12Q\n" +
 	"\fcity_move_id\x18\x01 \x01(\tB/\xca\xf3\x18+\n" +
 	"'\n" +
@@ -1283,10 +1283,11 @@ const file_hearth_survey_v1_household_housing_proto_rawDesc = "" +
 	"\tTo where?\x12\x0f搬到哪里？R\atoPlace\x12d\n" +
 	"\x06reason\x18\x05 \x01(\x0e2 .hearth.survey.v1.CityMoveReasonB*\xca\xf3\x18&\n" +
 	"$\n" +
-	"\x11Why did you move?\x12\x0f为什么搬？R\x06reason\x12`\n" +
-	"\freason_other\x18\x06 \x01(\tB=\xbaH\x05r\x03\x18\xf4\x03\xca\xf3\x181\n" +
+	"\x11Why did you move?\x12\x0f为什么搬？R\x06reason\x12\xa9\x01\n" +
+	"\freason_other\x18\x06 \x01(\tB\x85\x01\xbaH\x05r\x03\x18\xf4\x03\xca\xf3\x18y\n" +
 	"\x1b\n" +
-	"\x0ePlease specify\x12\t请说明\x1a\x10this.reason == 9@\x03R\vreasonOther\x12\x97\x01\n" +
+	"\x0ePlease specify\x12\t请说明\x1a\x10this.reason == 9:F\n" +
+	"$Respondents who answered “other”\x12\x1e回答“其他”的受访者@\x03R\vreasonOther\x12\x97\x01\n" +
 	"\amissing\x18d \x03(\v2'.hearth.survey.v1.CityMove.MissingEntryBT\xca\xf3\x18P\n" +
 	"L\n" +
 	"*Why there is no answer, by question number\x12\x1e无回答原因（按题号）x\x01R\amissing\x1aS\n" +
@@ -1294,33 +1295,37 @@ const file_hearth_survey_v1_household_housing_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:5\xda\xf3\x181\n" +
 	"$\n" +
-	"\x14Move within the city\x12\f市内搬家\"\tcity_move\"\xfb8\n" +
+	"\x14Move within the city\x12\f市内搬家\"\tcity_move\"\x99;\n" +
 	"\aHousing\x12\xc4\x01\n" +
 	"\x06tenure\x18\x01 \x01(\x0e2\x1f.hearth.survey.v1.HousingTenureB\x8a\x01\xca\xf3\x18\x85\x01\n" +
 	"\x80\x01\n" +
-	"7Is the home you live in your own, rented, or what else?\x12E您家现在住的房子是自己的、租的，还是其他情况？h\x01R\x06tenure\x12`\n" +
-	"\ftenure_other\x18\x02 \x01(\tB=\xbaH\x05r\x03\x18\xf4\x03\xca\xf3\x181\n" +
+	"7Is the home you live in your own, rented, or what else?\x12E您家现在住的房子是自己的、租的，还是其他情况？h\x01R\x06tenure\x12\xa9\x01\n" +
+	"\ftenure_other\x18\x02 \x01(\tB\x85\x01\xbaH\x05r\x03\x18\xf4\x03\xca\xf3\x18y\n" +
 	"\x1b\n" +
-	"\x0ePlease specify\x12\t请说明\x1a\x10this.tenure == 8@\x03R\vtenureOther\x12\xf3\x02\n" +
+	"\x0ePlease specify\x12\t请说明\x1a\x10this.tenure == 8:F\n" +
+	"$Respondents who answered “other”\x12\x1e回答“其他”的受访者@\x03R\vtenureOther\x12\xf3\x02\n" +
 	"\x04kind\x18\x03 \x01(\x0e2\x1e.hearth.survey.v1.DwellingKindB\xbe\x02\xca\xf3\x18\xb9\x02\n" +
 	"=\n" +
 	"\x18What kind of home is it?\x12!住的是什么类型的房子？\x12\\\n" +
 	"+As observed, if the answer is plain to see.\x12-如能直接观察到，由调查员填写。\"\x97\x01\n" +
 	"\x15no_title_under_bridge\x12#this.kind != 13 || this.tenure != 1\x18\x02\"W\n" +
-	",A place under a bridge is recorded as owned.\x12'桥下住处不可能是自有住房。h\x01R\x04kind\x12[\n" +
+	",A place under a bridge is recorded as owned.\x12'桥下住处不可能是自有住房。h\x01R\x04kind\x12\xa4\x01\n" +
 	"\n" +
-	"kind_other\x18\x04 \x01(\tB<\xbaH\x05r\x03\x18\xf4\x03\xca\xf3\x180\n" +
+	"kind_other\x18\x04 \x01(\tB\x84\x01\xbaH\x05r\x03\x18\xf4\x03\xca\xf3\x18x\n" +
 	"\x1b\n" +
-	"\x0ePlease specify\x12\t请说明\x1a\x0fthis.kind == 15@\x03R\tkindOther\x12\xc6\x02\n" +
-	"\aarea_m2\x18\x05 \x01(\x01B\xac\x02\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00p\xa7@!\x00\x00\x00\x00\x00\x00\x00\x00\xca\xf3\x18\x90\x02\n" +
+	"\x0ePlease specify\x12\t请说明\x1a\x0fthis.kind == 15:F\n" +
+	"$Respondents who answered “other”\x12\x1e回答“其他”的受访者@\x03R\tkindOther\x12\x87\x03\n" +
+	"\aarea_m2\x18\x05 \x01(\x01B\xed\x02\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00p\xa7@!\x00\x00\x00\x00\x00\x00\x00\x00\xca\xf3\x18\xd1\x02\n" +
 	"6\n" +
 	"\x1aHow large is the dwelling?\x12\x18住处面积有多大？\x12%\n" +
 	"\x12Usable floor area.\x12\x0f使用面积。\x1a\x0fthis.kind != 13\"\x97\x01\n" +
 	"\x0earea_plausible\x12,this.area_m2 >= 4.0 && this.area_m2 <= 300.0\x18\x01\"U\n" +
-	"*The floor area is unusual: please confirm.\x12'住房面积不太常见，请核实。2\x02m2p\x03R\x06areaM2\x12\xbf\x01\n" +
-	"\x05rooms\x18\x06 \x01(\x05B\xa8\x01\xbaH\x06\x1a\x04\x18((\x00\xca\xf3\x18\x9a\x01\n" +
+	"*The floor area is unusual: please confirm.\x12'住房面积不太常见，请核实。2\x02m2:?\n" +
+	"#Households with a roof of their own\x12\x18有固定住处的住户p\x03R\x06areaM2\x12\x80\x02\n" +
+	"\x05rooms\x18\x06 \x01(\x05B\xe9\x01\xbaH\x06\x1a\x04\x18((\x00\xca\xf3\x18\xdb\x01\n" +
 	"\x7f\n" +
-	"EHow many rooms does the household have, without kitchen and bathroom?\x126您家有几个房间（不含厨房和卫生间）？\x1a\x0fthis.kind != 132\x04roomp\x03R\x05rooms\x12\x81\x01\n" +
+	"EHow many rooms does the household have, without kitchen and bathroom?\x126您家有几个房间（不含厨房和卫生间）？\x1a\x0fthis.kind != 132\x04room:?\n" +
+	"#Households with a roof of their own\x12\x18有固定住处的住户p\x03R\x05rooms\x12\x81\x01\n" +
 	"\apersons\x18\a \x01(\x05Bg\xbaH\x06\x1a\x04\x18d(\x01\xca\xf3\x18Z\n" +
 	"L\n" +
 	"'How many people sleep in this dwelling?\x12!晚上有几个人住在这里？2\x06person@\x02p\x03R\apersons\x12\x95\x01\n" +
@@ -1371,8 +1376,8 @@ const file_hearth_survey_v1_household_housing_proto_rawDesc = "" +
 	"\x05title\x18\x13 \x01(\x0e2\x1f.hearth.survey.v1.PropertyTitleB\x9a\x01\xca\xf3\x18\x95\x01\n" +
 	"A\n" +
 	"\x1fWhat papers do you have for it?\x12\x1e有什么样的产权手续？\x1a\x10this.tenure == 1:>\n" +
-	"\"Households that own their dwelling\x12\x18住自有住房的住户R\x05title\x12\x81\x02\n" +
-	"\alenders\x18\x14 \x03(\x0e2\x1c.hearth.survey.v1.HomeLenderB\xc8\x01\xca\xf3\x18\xc3\x01\n" +
+	"\"Households that own their dwelling\x12\x18住自有住房的住户R\x05title\x12\x89\x02\n" +
+	"\alenders\x18\x14 \x03(\x0e2\x1c.hearth.survey.v1.HomeLenderB\xd0\x01\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18\xc3\x01\n" +
 	"H\n" +
 	" From whom did you borrow for it?\x12$买（建）房时向谁借了钱？\x12%\n" +
 	"\x15Several may be named.\x12\f可多选。\x1a\x10this.tenure == 1:>\n" +

@@ -499,7 +499,7 @@ var File_hearth_survey_v1_household_insurance_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_household_insurance_proto_rawDesc = "" +
 	"\n" +
-	"*hearth/survey/v1/household_insurance.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a\x1chearth/survey/v1/place.proto\"\xc45\n" +
+	"*hearth/survey/v1/household_insurance.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a\x1chearth/survey/v1/place.proto\"\x9e6\n" +
 	"\x0fSocialInsurance\x12\x88\x03\n" +
 	"\x0epension_scheme\x18\x01 \x01(\x0e2\x1f.hearth.survey.v1.PensionSchemeB\xbf\x02\xca\xf3\x18\xba\x02\n" +
 	"\x83\x01\n" +
@@ -542,8 +542,8 @@ const file_hearth_survey_v1_household_insurance_proto_rawDesc = "" +
 	" \x01(\v2\x17.hearth.survey.v1.PlaceB\x8e\x02\xca\xf3\x18\x89\x02\n" +
 	"9\n" +
 	"\x17In which place exactly?\x12\x1e具体在哪个地方参保？\x1aghas(this.health_scheme) && this.health_scheme >= 1 && this.health_scheme <= 6 && this.health_place == 3:c\n" +
-	";Members whose health insurance is registered somewhere else\x12$医疗保险在其他地方的成员R\x12healthRegisteredAt\x12\x84\x04\n" +
-	"\x14other_health_schemes\x18\v \x03(\x0e2\x1e.hearth.survey.v1.HealthSchemeB\xb1\x03\xca\xf3\x18\xac\x03\n" +
+	";Members whose health insurance is registered somewhere else\x12$医疗保险在其他地方的成员R\x12healthRegisteredAt\x12\x8c\x04\n" +
+	"\x14other_health_schemes\x18\v \x03(\x0e2\x1e.hearth.survey.v1.HealthSchemeB\xb9\x03\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18\xac\x03\n" +
 	"X\n" +
 	"3Which other health insurance does this person have?\x12!还有哪些其他医疗保险？\x1aMhas(this.health_scheme) && this.health_scheme >= 1 && this.health_scheme <= 6\"\xc5\x01\n" +
 	"\x18main_scheme_not_repeated\x12=!this.other_health_schemes.exists(s, s == this.health_scheme)\x18\x01\"h\n" +
@@ -577,15 +577,16 @@ const file_hearth_survey_v1_household_insurance_proto_rawDesc = "" +
 	"\x87\x01\n" +
 	"PFor how many months has social insurance been paid in this city without a break?\x123在本市已连续缴纳社会保险多少个月？\x12X\n" +
 	"'Public schools may ask for three years.\x12-公办学校可能要求连续缴满三年。\x1a1this.pension_place == 1 || this.health_place == 12\x05month:8\n" +
-	"\x1cMembers insured in this city\x12\x18在本市参保的成员p\x03R\x0emonthsPaidHere\x12\xb5\x03\n" +
-	"\x14reasons_not_enrolled\x18\x13 \x03(\x0e2#.hearth.survey.v1.NotEnrolledReasonB\xdd\x02\xca\xf3\x18\xd8\x02\n" +
+	"\x1cMembers insured in this city\x12\x18在本市参保的成员p\x03R\x0emonthsPaidHere\x12\xbd\x03\n" +
+	"\x14reasons_not_enrolled\x18\x13 \x03(\x0e2#.hearth.survey.v1.NotEnrolledReasonB\xe5\x02\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18\xd8\x02\n" +
 	"h\n" +
 	"7Why is this person without pension or health insurance?\x12-为什么没有参加养老或医疗保险？\x12%\n" +
 	"\x15Several may be named.\x12\f可多选。\x1aOthis.pension_scheme == 7 || this.pension_scheme == 6 || this.health_scheme == 7:t\n" +
-	":Members without public pension or without health insurance\x126没有公共养老保险或没有医疗保险的成员R\x12reasonsNotEnrolled\x12\x94\x01\n" +
-	"\x19reason_not_enrolled_other\x18\x14 \x01(\tBY\xbaH\x05r\x03\x18\xf4\x03\xca\xf3\x18M\n" +
+	":Members without public pension or without health insurance\x126没有公共养老保险或没有医疗保险的成员R\x12reasonsNotEnrolled\x12\xde\x01\n" +
+	"\x19reason_not_enrolled_other\x18\x14 \x01(\tB\xa2\x01\xbaH\x05r\x03\x18\xf4\x03\xca\xf3\x18\x95\x01\n" +
 	"\x1b\n" +
-	"\x0ePlease specify\x12\t请说明\x1a,this.reasons_not_enrolled.exists(r, r == 12)@\x03R\x16reasonNotEnrolledOther\x12\x9e\x01\n" +
+	"\x0ePlease specify\x12\t请说明\x1a,this.reasons_not_enrolled.exists(r, r == 12):F\n" +
+	"$Respondents who answered “other”\x12\x1e回答“其他”的受访者@\x03R\x16reasonNotEnrolledOther\x12\x9e\x01\n" +
 	"\amissing\x18d \x03(\v2..hearth.survey.v1.SocialInsurance.MissingEntryBT\xca\xf3\x18P\n" +
 	"L\n" +
 	"*Why there is no answer, by question number\x12\x1e无回答原因（按题号）x\x01R\amissing\x1aS\n" +

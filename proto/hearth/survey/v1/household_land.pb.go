@@ -481,7 +481,7 @@ var File_hearth_survey_v1_household_land_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_household_land_proto_rawDesc = "" +
 	"\n" +
-	"%hearth/survey/v1/household_land.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a\x1chearth/survey/v1/place.proto\"\xb7\f\n" +
+	"%hearth/survey/v1/household_land.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a\x1chearth/survey/v1/place.proto\"\xbf\f\n" +
 	"\bLandLoss\x12Q\n" +
 	"\fland_loss_id\x18\x01 \x01(\tB/\xca\xf3\x18+\n" +
 	"'\n" +
@@ -497,8 +497,8 @@ const file_hearth_survey_v1_household_land_proto_rawDesc = "" +
 	"(\n" +
 	"\x15How much land was it?\x12\x0f有多少亩？\"s\n" +
 	"\fmu_plausible\x12\x10this.mu <= 200.0\x18\x01\"O\n" +
-	"*More than 200 mu: please confirm the unit.\x12!超过200亩，请核实单位。2\x02mup\x03R\x02mu\x12\x94\x01\n" +
-	"\x05forms\x18\x05 \x03(\x0e2\".hearth.survey.v1.CompensationFormBZ\xca\xf3\x18V\n" +
+	"*More than 200 mu: please confirm the unit.\x12!超过200亩，请核实单位。2\x02mup\x03R\x02mu\x12\x9c\x01\n" +
+	"\x05forms\x18\x05 \x03(\x0e2\".hearth.survey.v1.CompensationFormBb\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18V\n" +
 	"-\n" +
 	"\x17How was it compensated?\x12\x12怎么补偿的？\x12%\n" +
 	"\x15Several may be named.\x12\f可多选。R\x05forms\x12\x8c\x02\n" +
@@ -521,7 +521,7 @@ const file_hearth_survey_v1_household_land_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:-\xda\xf3\x18)\n" +
 	"\x1c\n" +
-	"\tLand lost\x12\x0f失去的土地\"\tland_loss\"\xfb\x17\n" +
+	"\tLand lost\x12\x0f失去的土地\"\tland_loss\"\x81\x18\n" +
 	"\vLandHolding\x12\x9a\x01\n" +
 	"\n" +
 	"holds_land\x18\x01 \x01(\x0e2\x17.hearth.survey.v1.YesNoBb\xca\xf3\x18^\n" +
@@ -545,8 +545,8 @@ const file_hearth_survey_v1_household_land_proto_rawDesc = "" +
 	"\bother_mu\x18\x05 \x01(\x01B\xca\x01\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00j\xe8@)\x00\x00\x00\x00\x00\x00\x00\x00\xca\xf3\x18\xae\x01\n" +
 	"\\\n" +
 	"%How much other land (pasture, ponds)?\x123其他土地（草地、水塘等）有多少亩？\x1a\x14this.holds_land == 12\x02mu:2\n" +
-	"\x19Households that hold land\x12\x15有承包地的住户p\x03R\aotherMu\x12\xe9\x01\n" +
-	"\x04uses\x18\x06 \x03(\x0e2\x19.hearth.survey.v1.LandUseB\xb9\x01\xca\xf3\x18\xb4\x01\n" +
+	"\x19Households that hold land\x12\x15有承包地的住户p\x03R\aotherMu\x12\xf1\x01\n" +
+	"\x04uses\x18\x06 \x03(\x0e2\x19.hearth.survey.v1.LandUseB\xc1\x01\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18\xb4\x01\n" +
 	"A\n" +
 	"\x1fWhat happens with the land now?\x12\x1e这些地现在怎么处理？\x12%\n" +
 	"\x15Several may be named.\x12\f可多选。\x1a\x14this.holds_land == 1:2\n" +
@@ -555,11 +555,11 @@ const file_hearth_survey_v1_household_land_proto_rawDesc = "" +
 	"f\n" +
 	";How much rent for land did the household receive last year?\x12'去年出租土地得到多少租金？\x1a=this.holds_land == 1 && this.uses.exists(u, u == 4 || u == 5)2\x04yuan:?\n" +
 	"\x1dHouseholds that rent land out\x12\x1e出租或流转土地的住户R\n" +
-	"yearlyRent\x12\xea\x01\n" +
-	"\x10land_certificate\x18\b \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xa5\x01\xca\xf3\x18\xa0\x01\n" +
+	"yearlyRent\x12\xe8\x01\n" +
+	"\x10land_certificate\x18\b \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xa3\x01\xca\xf3\x18\x9e\x01\n" +
 	"R\n" +
 	"-Has the land been certified to the household?\x12!土地确权登记颁证了吗？\x1a\x14this.holds_land == 1:2\n" +
-	"\x19Households that hold land\x12\x15有承包地的住户P\x02R\x0flandCertificate\x12\xaa\x01\n" +
+	"\x19Households that hold land\x12\x15有承包地的住户R\x0flandCertificate\x12\xaa\x01\n" +
 	"\x0ehomestead_kept\x18\t \x01(\x0e2\x17.hearth.survey.v1.YesNoBj\xca\xf3\x18f\n" +
 	"d\n" +
 	"<Does the household still have homestead land in the village?\x12$您家在村里还有宅基地吗？R\rhomesteadKept\x12\xd5\x01\n" +

@@ -672,7 +672,7 @@ var File_hearth_survey_v1_household_roster_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_household_roster_proto_rawDesc = "" +
 	"\n" +
-	"'hearth/survey/v1/household_roster.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a*hearth/survey/v1/household_ethnicity.proto\x1a*hearth/survey/v1/household_insurance.proto\x1a*hearth/survey/v1/household_schooling.proto\x1a%hearth/survey/v1/household_work.proto\x1a\x1dhearth/survey/v1/person.proto\x1a\x1chearth/survey/v1/place.proto\"\x99\\\n" +
+	"'hearth/survey/v1/household_roster.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a*hearth/survey/v1/household_ethnicity.proto\x1a*hearth/survey/v1/household_insurance.proto\x1a*hearth/survey/v1/household_schooling.proto\x1a%hearth/survey/v1/household_work.proto\x1a\x1dhearth/survey/v1/person.proto\x1a\x1chearth/survey/v1/place.proto\"\xff_\n" +
 	"\x0fHouseholdMember\x12O\n" +
 	"\tperson_id\x18\x01 \x01(\tB2\xca\xf3\x18.\n" +
 	"*\n" +
@@ -739,13 +739,13 @@ const file_hearth_survey_v1_household_roster_proto_rawDesc = "" +
 	"\n" +
 	"hukou_type\x18\r \x01(\x0e2\x1b.hearth.survey.v1.HukouTypeB^\xca\xf3\x18Z\n" +
 	"T\n" +
-	")What type of hukou does this person have?\x12'他（她）的户口是什么类型？@\x02h\x01R\thukouType\x12\x84\x04\n" +
-	"\x13hukou_before_reform\x18\x0e \x01(\x0e2\x1b.hearth.survey.v1.HukouTypeB\xb6\x03\xca\xf3\x18\xb1\x03\n" +
+	")What type of hukou does this person have?\x12'他（她）的户口是什么类型？@\x02h\x01R\thukouType\x12\x82\x04\n" +
+	"\x13hukou_before_reform\x18\x0e \x01(\x0e2\x1b.hearth.survey.v1.HukouTypeB\xb4\x03\xca\xf3\x18\xaf\x03\n" +
 	"m\n" +
 	"0What type of hukou was it before it was unified?\x129统一为居民户口之前，是什么类型的户口？\x1a\x14this.hukou_type == 3\"\xdb\x01\n" +
 	"\x19before_reform_is_old_type\x12>this.hukou_before_reform == 1 || this.hukou_before_reform == 2\x18\x02\"|\n" +
 	"?Before the reform a hukou was agricultural or non-agricultural.\x129改革前的户口只有农业户口和非农业户口。:J\n" +
-	"%Members with a unified resident hukou\x12!居民户口（统一）的成员P\x02R\x11hukouBeforeReform\x12\xe3\x01\n" +
+	"%Members with a unified resident hukou\x12!居民户口（统一）的成员R\x11hukouBeforeReform\x12\xe3\x01\n" +
 	"\vhukou_place\x18\x0f \x01(\v2\x17.hearth.survey.v1.PlaceB\xa8\x01\xca\xf3\x18\xa3\x01\n" +
 	"Y\n" +
 	"(Where is this person's hukou registered?\x12-他（她）的户口登记在什么地方？\x1a\x14this.hukou_type != 4:.\n" +
@@ -771,30 +771,33 @@ const file_hearth_survey_v1_household_roster_proto_rawDesc = "" +
 	"+Members who do not live with the respondent\x12\x1e不与受访者同住的成员@\x02R\rabsenceReason\x12\xbc\x01\n" +
 	"\x15months_away_last_year\x18\x15 \x01(\x05B\x88\x01\xbaH\x06\x1a\x04\x18\f(\x00\xca\xf3\x18{\n" +
 	"p\n" +
-	"9How many months was this person away from home last year?\x123去年他（她）一共离家外出了几个月？2\x05monthp\x03R\x12monthsAwayLastYear\x12\xa0\x06\n" +
-	"\vmother_line\x18\x16 \x01(\x05B\xfe\x05\xbaH\x06\x1a\x04\x18<(\x01\xca\xf3\x18\xf0\x05\n" +
+	"9How many months was this person away from home last year?\x123去年他（她）一共离家外出了几个月？2\x05monthp\x03R\x12monthsAwayLastYear\x12\xb2\a\n" +
+	"\vmother_line\x18\x16 \x01(\x05B\x90\a\xbaH\x06\x1a\x04\x18<(\x01\xca\xf3\x18\x82\a\n" +
 	"j\n" +
-	"0Is this person's mother on the list? Which line?\x126他（她）的母亲在名单上吗？是第几位？\"\xeb\x01\n" +
+	"0Is this person's mother on the list? Which line?\x126他（她）的母亲在名单上吗？是第几位？\x12\x8f\x01\n" +
+	"CLine number in the roster; “not applicable” if not on the list.\x12H填写成员名单中的序号；不在名单上的选“不适用”。\"\xeb\x01\n" +
 	"\x10mother_in_roster\x12aroot.members.exists(m, m.line_number == this.mother_line) && this.mother_line != this.line_number\x18\x02\"r\n" +
 	";The mother's line number is not another line of the roster.\x123母亲的序号不是名单中的另一位成员。\"\xa1\x01\n" +
 	"\x10mother_is_female\x12H!root.members.exists(m, m.line_number == this.mother_line && m.sex == 1)\x18\x02\"A\n" +
 	"\x1fThe mother is recorded as male.\x12\x1e母亲的性别填成了男。\"\xea\x01\n" +
 	"\fmother_older\x12s!has(this.age) || !root.members.exists(m, m.line_number == this.mother_line && has(m.age) && m.age < this.age + 12)\x18\x01\"c\n" +
 	"6The mother is less than 12 years older than the child.\x12)母亲与子女年龄相差不到12岁。b\x03\x03\x02\x01R\n" +
-	"motherLine\x12\xa0\x06\n" +
-	"\vfather_line\x18\x17 \x01(\x05B\xfe\x05\xbaH\x06\x1a\x04\x18<(\x01\xca\xf3\x18\xf0\x05\n" +
+	"motherLine\x12\xb2\a\n" +
+	"\vfather_line\x18\x17 \x01(\x05B\x90\a\xbaH\x06\x1a\x04\x18<(\x01\xca\xf3\x18\x82\a\n" +
 	"j\n" +
-	"0Is this person's father on the list? Which line?\x126他（她）的父亲在名单上吗？是第几位？\"\xeb\x01\n" +
+	"0Is this person's father on the list? Which line?\x126他（她）的父亲在名单上吗？是第几位？\x12\x8f\x01\n" +
+	"CLine number in the roster; “not applicable” if not on the list.\x12H填写成员名单中的序号；不在名单上的选“不适用”。\"\xeb\x01\n" +
 	"\x10father_in_roster\x12aroot.members.exists(m, m.line_number == this.father_line) && this.father_line != this.line_number\x18\x02\"r\n" +
 	";The father's line number is not another line of the roster.\x123父亲的序号不是名单中的另一位成员。\"\xa1\x01\n" +
 	"\x0efather_is_male\x12H!root.members.exists(m, m.line_number == this.father_line && m.sex == 2)\x18\x02\"C\n" +
 	"!The father is recorded as female.\x12\x1e父亲的性别填成了女。\"\xea\x01\n" +
 	"\ffather_older\x12s!has(this.age) || !root.members.exists(m, m.line_number == this.father_line && has(m.age) && m.age < this.age + 12)\x18\x01\"c\n" +
 	"6The father is less than 12 years older than the child.\x12)父亲与子女年龄相差不到12岁。b\x03\x03\x02\x01R\n" +
-	"fatherLine\x12\xb5\x06\n" +
-	"\vspouse_line\x18\x18 \x01(\x05B\x93\x06\xbaH\x06\x1a\x04\x18<(\x01\xca\xf3\x18\x85\x06\n" +
+	"fatherLine\x12\xc7\a\n" +
+	"\vspouse_line\x18\x18 \x01(\x05B\xa5\a\xbaH\x06\x1a\x04\x18<(\x01\xca\xf3\x18\x97\a\n" +
 	"j\n" +
-	"0Is this person's spouse on the list? Which line?\x126他（她）的配偶在名单上吗？是第几位？\x1althis.marital_status == 2 || this.marital_status == 3 || this.marital_status == 4 || this.marital_status == 7\"\xeb\x01\n" +
+	"0Is this person's spouse on the list? Which line?\x126他（她）的配偶在名单上吗？是第几位？\x12\x8f\x01\n" +
+	"CLine number in the roster; “not applicable” if not on the list.\x12H填写成员名单中的序号；不在名单上的选“不适用”。\x1althis.marital_status == 2 || this.marital_status == 3 || this.marital_status == 4 || this.marital_status == 7\"\xeb\x01\n" +
 	"\x10spouse_in_roster\x12aroot.members.exists(m, m.line_number == this.spouse_line) && this.spouse_line != this.line_number\x18\x02\"r\n" +
 	";The spouse's line number is not another line of the roster.\x123配偶的序号不是名单中的另一位成员。\"\xec\x01\n" +
 	"\x1bspouses_point_at_each_other\x12u!root.members.exists(m, m.line_number == this.spouse_line && has(m.spouse_line) && m.spouse_line != this.line_number)\x18\x02\"T\n" +
@@ -821,10 +824,10 @@ const file_hearth_survey_v1_household_roster_proto_rawDesc = "" +
 	"\tinsurance\x18\x1d \x01(\v2!.hearth.survey.v1.SocialInsuranceBC\xca\xf3\x18?\n" +
 	" \n" +
 	"\x10Social insurance\x12\f社会保险:\x1b\n" +
-	"\vAll members\x12\f所有成员R\tinsurance\x12\xf6\x01\n" +
-	"\tschooling\x18\x1e \x01(\v2 .hearth.survey.v1.ChildSchoolingB\xb5\x01\xca\xf3\x18\xb0\x01\n" +
+	"\vAll members\x12\f所有成员R\tinsurance\x12\xa8\x02\n" +
+	"\tschooling\x18\x1e \x01(\v2 .hearth.survey.v1.ChildSchoolingB\xe7\x01\xca\xf3\x18\xe2\x01\n" +
 	"\x19\n" +
-	"\tSchooling\x12\f上学情况\x1a0has(this.age) && this.age >= 3 && this.age <= 18:a\n" +
+	"\tSchooling\x12\f上学情况\x1ab(has(this.age) && this.age >= 3 && this.age <= 18) || (!has(this.age) && this.attends_school == 1):a\n" +
 	"*Children aged 3 to 18, here or left behind\x1233至18周岁的孩子（包括留守在老家的）R\tschooling\x12\xe8\x02\n" +
 	"\x10residence_permit\x18\x1f \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xa3\x02\xca\xf3\x18\x9e\x02\n" +
 	"a\n" +

@@ -605,7 +605,7 @@ var File_hearth_survey_v1_household_safety_net_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_household_safety_net_proto_rawDesc = "" +
 	"\n" +
-	"+hearth/survey/v1/household_safety_net.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\"\xd4\x0e\n" +
+	"+hearth/survey/v1/household_safety_net.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\"\xdc\x0e\n" +
 	"\x11PovertyAssistance\x12T\n" +
 	"\rassistance_id\x18\x01 \x01(\tB/\xca\xf3\x18+\n" +
 	"'\n" +
@@ -627,8 +627,8 @@ const file_hearth_survey_v1_household_safety_net_proto_rawDesc = "" +
 	"\x16How much was received?\x12\x18实际得到多少钱？\x1a\x0fthis.taken == 1\"\xc8\x01\n" +
 	"\x15received_within_offer\x12^!has(this.received.yuan) || !has(this.offered.yuan) || this.received.yuan <= this.offered.yuan\x18\x01\"M\n" +
 	"\x1fMore was received than offered.\x12*得到的金额超过了提供的金额。2\x04yuan:<\n" +
-	"#Households that took the assistance\x12\x15接受救助的住户R\breceived\x12\x97\x02\n" +
-	"\x0frefusal_reasons\x18\a \x03(\x0e2).hearth.survey.v1.AssistanceRefusalReasonB\xc2\x01\xca\xf3\x18\xbd\x01\n" +
+	"#Households that took the assistance\x12\x15接受救助的住户R\breceived\x12\x9f\x02\n" +
+	"\x0frefusal_reasons\x18\a \x03(\x0e2).hearth.survey.v1.AssistanceRefusalReasonB\xca\x01\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18\xbd\x01\n" +
 	">\n" +
 	"\"Why did the household not take it?\x12\x18为什么没有接受？\x12%\n" +
 	"\x15Several may be named.\x12\f可多选。\x1a\x0fthis.taken == 2:A\n" +
@@ -650,7 +650,7 @@ const file_hearth_survey_v1_household_safety_net_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:4\xda\xf3\x180\n" +
 	"\"\n" +
 	"\x12Poverty assistance\x12\f扶贫救助\"\n" +
-	"assistance\"\xc9$\n" +
+	"assistance\"\xe1$\n" +
 	"\tSafetyNet\x12\xe3\x01\n" +
 	"\x18minimum_living_allowance\x18\x01 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\x8f\x01\xca\xf3\x18\x8a\x01\n" +
 	"\x85\x01\n" +
@@ -658,8 +658,8 @@ const file_hearth_survey_v1_household_safety_net_proto_rawDesc = "" +
 	"\x18allowance_in_survey_city\x18\x02 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xa0\x01\xca\xf3\x18\x9b\x01\n" +
 	"=\n" +
 	"\x18Is it paid by this city?\x12!低保是由本市发放的吗？\x1a\"this.minimum_living_allowance == 1:6\n" +
-	"\x1dHouseholds with the allowance\x12\x15享受低保的住户R\x15allowanceInSurveyCity\x12\xb9\x03\n" +
-	"\x0fallowance_lines\x18\x03 \x03(\x05B\x8f\x03\xca\xf3\x18\x8a\x03\n" +
+	"\x1dHouseholds with the allowance\x12\x15享受低保的住户R\x15allowanceInSurveyCity\x12\xc1\x03\n" +
+	"\x0fallowance_lines\x18\x03 \x03(\x05B\x97\x03\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18\x8a\x03\n" +
 	"8\n" +
 	"\x19Which members receive it?\x12\x1b哪些家庭成员享受？\x12@\n" +
 	"\x1bLine numbers in the roster.\x12!填写成员名单中的序号。\x1a\"this.minimum_living_allowance == 1\"\xaa\x01\n" +
@@ -701,8 +701,8 @@ const file_hearth_survey_v1_household_safety_net_proto_rawDesc = "" +
 	"\x1eHouseholds that were relocated\x12\x18参加过搬迁的住户P\x02R\x12relocationOwnShare\x12\xe9\x01\n" +
 	"\x11went_without_care\x18\f \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xa3\x01\xca\xf3\x18\x9e\x01\n" +
 	"\x99\x01\n" +
-	"MIn the last year, was anybody ill and did not see a doctor for want of money?\x12H过去一年，您家有人生病却因为没钱而没去看医生吗？h\x01R\x0fwentWithoutCare\x12\xce\x03\n" +
-	"\x12without_care_lines\x18\r \x03(\x05B\x9f\x03\xca\xf3\x18\x9a\x03\n" +
+	"MIn the last year, was anybody ill and did not see a doctor for want of money?\x12H过去一年，您家有人生病却因为没钱而没去看医生吗？h\x01R\x0fwentWithoutCare\x12\xd6\x03\n" +
+	"\x12without_care_lines\x18\r \x03(\x05B\xa7\x03\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18\x9a\x03\n" +
 	"*\n" +
 	"\x0eWhich members?\x12\x18是哪些家庭成员？\x12@\n" +
 	"\x1bLine numbers in the roster.\x12!填写成员名单中的序号。\x1a\x1bthis.went_without_care == 1\"\xb0\x01\n" +
@@ -713,8 +713,8 @@ const file_hearth_survey_v1_household_safety_net_proto_rawDesc = "" +
 	"\x96\x01\n" +
 	"VHow much did the household spend on illness last year, after what insurance paid back?\x12<去年您家看病自己花了多少钱（扣除报销）？\"\x97\x01\n" +
 	"\x14medical_not_negative\x12C!has(this.medical_spending.yuan) || this.medical_spending.yuan >= 0\x18\x02\"8\n" +
-	"\x1cSpending cannot be negative.\x12\x18花费不能为负数。2\x04yuanR\x0fmedicalSpending\x12\xd1\x01\n" +
-	"\fhelp_sources\x18\x0f \x03(\x0e2\x1c.hearth.survey.v1.HelpSourceB\x8f\x01\xca\xf3\x18\x8a\x01\n" +
+	"\x1cSpending cannot be negative.\x12\x18花费不能为负数。2\x04yuanR\x0fmedicalSpending\x12\xd9\x01\n" +
+	"\fhelp_sources\x18\x0f \x03(\x0e2\x1c.hearth.survey.v1.HelpSourceB\x97\x01\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18\x8a\x01\n" +
 	"a\n" +
 	"3To whom does the household turn when it is in need?\x12*遇到困难时，您家会找谁帮忙？\x12%\n" +
 	"\x15Several may be named.\x12\f可多选。R\vhelpSources\x12\x98\x01\n" +

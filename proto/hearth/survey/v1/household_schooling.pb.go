@@ -1297,7 +1297,7 @@ var File_hearth_survey_v1_household_schooling_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_household_schooling_proto_rawDesc = "" +
 	"\n" +
-	"*hearth/survey/v1/household_schooling.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a\x1dhearth/survey/v1/person.proto\x1a\x1chearth/survey/v1/place.proto\"\xeb\x1b\n" +
+	"*hearth/survey/v1/household_schooling.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a\x1dhearth/survey/v1/person.proto\x1a\x1chearth/survey/v1/place.proto\"\xce\x1c\n" +
 	"\x13PublicSchoolAttempt\x12N\n" +
 	"\n" +
 	"attempt_id\x18\x01 \x01(\tB/\xca\xf3\x18+\n" +
@@ -1320,12 +1320,12 @@ const file_hearth_survey_v1_household_schooling_proto_rawDesc = "" +
 	"\x15Where is this school?\x12\x18学校在什么地方？R\vschoolPlace\x12e\n" +
 	"\x05grade\x18\x06 \x01(\x0e2\x1c.hearth.survey.v1.ChildGradeB1\xca\xf3\x18-\n" +
 	")\n" +
-	"\x10For which grade?\x12\x15申请上几年级？p\x01R\x05grade\x12\xc5\x01\n" +
-	"\x0fdocuments_asked\x18\a \x03(\x0e2!.hearth.survey.v1.AttemptDocumentBy\xca\xf3\x18u\n" +
+	"\x10For which grade?\x12\x15申请上几年级？p\x01R\x05grade\x12\xce\x01\n" +
+	"\x0fdocuments_asked\x18\a \x03(\x0e2!.hearth.survey.v1.AttemptDocumentB\x81\x01\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18u\n" +
 	"L\n" +
 	"'Which documents did the school ask for?\x12!学校要求提供哪些材料？\x12%\n" +
-	"\x15Several may be named.\x12\f可多选。R\x0edocumentsAsked\x12\x81\x04\n" +
-	"\x0fdocuments_shown\x18\b \x03(\x0e2!.hearth.survey.v1.AttemptDocumentB\xb4\x03\xca\xf3\x18\xaf\x03\n" +
+	"\x15Several may be named.\x12\f可多选。R\x0edocumentsAsked\x12\x89\x04\n" +
+	"\x0fdocuments_shown\x18\b \x03(\x0e2!.hearth.survey.v1.AttemptDocumentB\xbc\x03\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18\xaf\x03\n" +
 	">\n" +
 	"\x1fWhich documents could you show?\x12\x1b您提供了哪些材料？\x12l\n" +
 	"8Several may be named; “none” if none could be shown.\x120可多选；一样都没有的选最后一项。\"\xfe\x01\n" +
@@ -1333,16 +1333,17 @@ const file_hearth_survey_v1_household_schooling_proto_rawDesc = "" +
 	"9Admitted though no document that was asked for was shown.\x129没有提供所要求的材料却被录取，请核实。R\x0edocumentsShown\x12o\n" +
 	"\aoutcome\x18\t \x01(\x0e2 .hearth.survey.v1.AttemptOutcomeB3\xca\xf3\x18/\n" +
 	"+\n" +
-	"\x15What was the outcome?\x12\x12结果怎么样？h\x01R\aoutcome\x12\xb4\x02\n" +
+	"\x15What was the outcome?\x12\x12结果怎么样？h\x01R\aoutcome\x12\xbc\x02\n" +
 	"\x0frefusal_reasons\x18\n" +
-	" \x03(\x0e2(.hearth.survey.v1.AdmissionRefusalReasonB\xe0\x01\xca\xf3\x18\xdb\x01\n" +
+	" \x03(\x0e2(.hearth.survey.v1.AdmissionRefusalReasonB\xe8\x01\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18\xdb\x01\n" +
 	"<\n" +
 	"\x17Which reason was given?\x12!对方给出的理由是什么？\x12%\n" +
 	"\x15Several may be named.\x12\f可多选。\x1a;this.outcome == 3 || this.outcome == 4 || this.outcome == 7:7\n" +
-	"\x1bChildren who were not taken\x12\x18没有被录取的孩子R\x0erefusalReasons\x12\x86\x01\n" +
-	"\x14refusal_reason_other\x18\v \x01(\tBT\xbaH\x05r\x03\x18\xf4\x03\xca\xf3\x18H\n" +
+	"\x1bChildren who were not taken\x12\x18没有被录取的孩子R\x0erefusalReasons\x12\xd0\x01\n" +
+	"\x14refusal_reason_other\x18\v \x01(\tB\x9d\x01\xbaH\x05r\x03\x18\xf4\x03\xca\xf3\x18\x90\x01\n" +
 	"\x1b\n" +
-	"\x0ePlease specify\x12\t请说明\x1a'this.refusal_reasons.exists(r, r == 10)@\x03R\x12refusalReasonOther\x12\xb8\x01\n" +
+	"\x0ePlease specify\x12\t请说明\x1a'this.refusal_reasons.exists(r, r == 10):F\n" +
+	"$Respondents who answered “other”\x12\x1e回答“其他”的受访者@\x03R\x12refusalReasonOther\x12\xb8\x01\n" +
 	"\tfee_asked\x18\f \x01(\x0e2\x17.hearth.survey.v1.YesNoB\x81\x01\xca\xf3\x18}\n" +
 	"{\n" +
 	"8Was a fee or donation asked beyond the ordinary charges?\x12?除正常收费外，是否要求交赞助费、借读费等？R\bfeeAsked\x12\xce\x02\n" +
@@ -1372,7 +1373,7 @@ const file_hearth_survey_v1_household_schooling_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:O\xda\xf3\x18K\n" +
 	"9\n" +
-	"\x1aAttempt at a public school\x12\x1b申请公办学校的经历\"\x0eschool_attempt\"\xec<\n" +
+	"\x1aAttempt at a public school\x12\x1b申请公办学校的经历\"\x0eschool_attempt\"\xf4<\n" +
 	"\x0eChildSchooling\x12\x97\x01\n" +
 	"\aattends\x18\x01 \x01(\x0e2\x17.hearth.survey.v1.YesNoBd\xca\xf3\x18`\n" +
 	"\\\n" +
@@ -1469,8 +1470,8 @@ const file_hearth_survey_v1_household_schooling_proto_rawDesc = "" +
 	"\x16Asked only in private.\x12!请在无旁人在场时询问。@\x02R\toverQuota\x12\xd6\x01\n" +
 	"\x13tried_public_school\x18\x16 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\x8c\x01\xca\xf3\x18\x87\x01\n" +
 	"\x82\x01\n" +
-	"HHave you ever tried to get this child into a public school in this city?\x126您是否尝试过让孩子上本市的公办学校？h\x01R\x11triedPublicSchool\x12\x96\x02\n" +
-	"\x11not_tried_reasons\x18\x17 \x03(\x0e2 .hearth.survey.v1.NotTriedReasonB\xc7\x01\xca\xf3\x18\xc2\x01\n" +
+	"HHave you ever tried to get this child into a public school in this city?\x126您是否尝试过让孩子上本市的公办学校？h\x01R\x11triedPublicSchool\x12\x9e\x02\n" +
+	"\x11not_tried_reasons\x18\x17 \x03(\x0e2 .hearth.survey.v1.NotTriedReasonB\xcf\x01\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18\xc2\x01\n" +
 	"$\n" +
 	"\bWhy not?\x12\x18为什么没有尝试？\x12%\n" +
 	"\x15Several may be named.\x12\f可多选。\x1a\x1dthis.tried_public_school == 2:T\n" +

@@ -998,7 +998,7 @@ var File_hearth_survey_v1_household_settlement_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_household_settlement_proto_rawDesc = "" +
 	"\n" +
-	"+hearth/survey/v1/household_settlement.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a*hearth/survey/v1/household_schooling.proto\x1a\x1chearth/survey/v1/place.proto\"\xf1\x06\n" +
+	"+hearth/survey/v1/household_settlement.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a*hearth/survey/v1/household_schooling.proto\x1a\x1chearth/survey/v1/place.proto\"\xc4\a\n" +
 	"\tOtherCity\x12H\n" +
 	"\acity_id\x18\x01 \x01(\tB/\xca\xf3\x18+\n" +
 	"'\n" +
@@ -1009,14 +1009,15 @@ const file_hearth_survey_v1_household_settlement_proto_rawDesc = "" +
 	"\vlived_there\x18\x03 \x01(\x0e2\x17.hearth.survey.v1.YesNoBD\xca\xf3\x18@\n" +
 	">\n" +
 	"\x19Has a member lived there?\x12!家里有人在那里住过吗？R\n" +
-	"livedThere\x12\x9e\x01\n" +
-	"\areasons\x18\x04 \x03(\x0e2%.hearth.survey.v1.CityRejectionReasonB]\xca\xf3\x18Y\n" +
+	"livedThere\x12\xa6\x01\n" +
+	"\areasons\x18\x04 \x03(\x0e2%.hearth.survey.v1.CityRejectionReasonBe\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18Y\n" +
 	"0\n" +
 	"\x0eWhy not there?\x12\x1e为什么没有选择那里？\x12%\n" +
-	"\x15Several may be named.\x12\f可多选。R\areasons\x12o\n" +
-	"\freason_other\x18\x05 \x01(\tBL\xbaH\x05r\x03\x18\xf4\x03\xca\xf3\x18@\n" +
+	"\x15Several may be named.\x12\f可多选。R\areasons\x12\xb9\x01\n" +
+	"\freason_other\x18\x05 \x01(\tB\x95\x01\xbaH\x05r\x03\x18\xf4\x03\xca\xf3\x18\x88\x01\n" +
 	"\x1b\n" +
-	"\x0ePlease specify\x12\t请说明\x1a\x1fthis.reasons.exists(r, r == 11)@\x03R\vreasonOther\x12\x98\x01\n" +
+	"\x0ePlease specify\x12\t请说明\x1a\x1fthis.reasons.exists(r, r == 11):F\n" +
+	"$Respondents who answered “other”\x12\x1e回答“其他”的受访者@\x03R\vreasonOther\x12\x98\x01\n" +
 	"\amissing\x18d \x03(\v2(.hearth.survey.v1.OtherCity.MissingEntryBT\xca\xf3\x18P\n" +
 	"L\n" +
 	"*Why there is no answer, by question number\x12\x1e无回答原因（按题号）x\x01R\amissing\x1aS\n" +
@@ -1025,7 +1026,7 @@ const file_hearth_survey_v1_household_settlement_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:C\xda\xf3\x18?\n" +
 	"1\n" +
 	"\x15Other city considered\x12\x18考虑过的其他城市\"\n" +
-	"other_city\"\xa4.\n" +
+	"other_city\"\xd2/\n" +
 	"\x14SettlementIntentions\x12\x95\x01\n" +
 	"\tintention\x18\x01 \x01(\x0e2\x1f.hearth.survey.v1.StayIntentionBV\xca\xf3\x18R\n" +
 	"L\n" +
@@ -1033,14 +1034,15 @@ const file_hearth_survey_v1_household_settlement_proto_rawDesc = "" +
 	"\x0eyears_intended\x18\x02 \x01(\x05B\xaa\x01\xbaH\x06\x1a\x04\x18<(\x00\xca\xf3\x18\x9c\x01\n" +
 	"1\n" +
 	"\x18For how many more years?\x12\x15还打算住几年？\x1a\x13this.intention == 22\x04year:J\n" +
-	"+Households that mean to stay for some years\x12\x1b打算再住几年的住户p\x03R\ryearsIntended\x12\x89\x01\n" +
-	"\areasons\x18\x03 \x03(\x0e2 .hearth.survey.v1.DecisionFactorBM\xca\xf3\x18I\n" +
+	"+Households that mean to stay for some years\x12\x1b打算再住几年的住户p\x03R\ryearsIntended\x12\x91\x01\n" +
+	"\areasons\x18\x03 \x03(\x0e2 .hearth.survey.v1.DecisionFactorBU\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18I\n" +
 	" \n" +
 	"\x04Why?\x12\x18为什么这样打算？\x12%\n" +
-	"\x15Several may be named.\x12\f可多选。R\areasons\x12o\n" +
-	"\freason_other\x18\x04 \x01(\tBL\xbaH\x05r\x03\x18\xf4\x03\xca\xf3\x18@\n" +
+	"\x15Several may be named.\x12\f可多选。R\areasons\x12\xb9\x01\n" +
+	"\freason_other\x18\x04 \x01(\tB\x95\x01\xbaH\x05r\x03\x18\xf4\x03\xca\xf3\x18\x88\x01\n" +
 	"\x1b\n" +
-	"\x0ePlease specify\x12\t请说明\x1a\x1fthis.reasons.exists(r, r == 16)@\x03R\vreasonOther\x12\x85\x01\n" +
+	"\x0ePlease specify\x12\t请说明\x1a\x1fthis.reasons.exists(r, r == 16):F\n" +
+	"$Respondents who answered “other”\x12\x1e回答“其他”的受访者@\x03R\vreasonOther\x12\x85\x01\n" +
 	"\vreturn_time\x18\x05 \x01(\x0e2\x1c.hearth.survey.v1.ReturnTimeBF\xca\xf3\x18B\n" +
 	"@\n" +
 	"\x1bWhen would you return home?\x12!您打算什么时候回老家？R\n" +
@@ -1069,8 +1071,8 @@ const file_hearth_survey_v1_household_settlement_proto_rawDesc = "" +
 	"\x11wants_local_hukou\x18\v \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xfa\x01\xca\xf3\x18\xf5\x01\n" +
 	"U\n" +
 	"0Do you want to transfer your hukou to this city?\x12!您想把户口迁到本市吗？\x1aFroot.members.exists(m, m.hukou_location != 1 && m.hukou_location != 2):R\n" +
-	"-Households with a member registered elsewhere\x12!有成员户口在外地的住户h\x01R\x0fwantsLocalHukou\x12\x92\x02\n" +
-	"\rhukou_reasons\x18\f \x03(\x0e2\x1d.hearth.survey.v1.HukouReasonB\xcd\x01\xca\xf3\x18\xc8\x01\n" +
+	"-Households with a member registered elsewhere\x12!有成员户口在外地的住户h\x01R\x0fwantsLocalHukou\x12\x9a\x02\n" +
+	"\rhukou_reasons\x18\f \x03(\x0e2\x1d.hearth.survey.v1.HukouReasonB\xd5\x01\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18\xc8\x01\n" +
 	"2\n" +
 	"\x10Why, or why not?\x12\x1e为什么想（或不想）？\x12%\n" +
 	"\x15Several may be named.\x12\f可多选。\x1a\x1bhas(this.wants_local_hukou):N\n" +
@@ -1100,8 +1102,8 @@ const file_hearth_survey_v1_household_settlement_proto_rawDesc = "" +
 	"(“I feel that I belong to this city.”\x12*“我觉得自己属于这个城市。”p\x02R\vfeelsAtHome\x12\xc4\x01\n" +
 	"\x12discrimination_met\x18\x14 \x01(\x0e2\x17.hearth.survey.v1.YesNoB|\xca\xf3\x18x\n" +
 	"v\n" +
-	"<Have you been treated worse because you come from elsewhere?\x126您因为是外地人而受到过不公平对待吗？R\x11discriminationMet\x12\xa2\x02\n" +
-	"\x17discrimination_settings\x18\x15 \x03(\x0e2'.hearth.survey.v1.DiscriminationSettingB\xbf\x01\xca\xf3\x18\xba\x01\n" +
+	"<Have you been treated worse because you come from elsewhere?\x126您因为是外地人而受到过不公平对待吗？R\x11discriminationMet\x12\xaa\x02\n" +
+	"\x17discrimination_settings\x18\x15 \x03(\x0e2'.hearth.survey.v1.DiscriminationSettingB\xc7\x01\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18\xba\x01\n" +
 	"%\n" +
 	"\x0fWhere was that?\x12\x12在什么场合？\x12%\n" +
 	"\x15Several may be named.\x12\f可多选。\x1a\x1cthis.discrimination_met == 1:L\n" +
@@ -1112,10 +1114,11 @@ const file_hearth_survey_v1_household_settlement_proto_rawDesc = "" +
 	"'Households that met with discrimination\x12!受到过不公平对待的住户@\x03R\x15discriminationAccount\x12\xb8\x01\n" +
 	"\x0emost_important\x18\x17 \x01(\x0e2 .hearth.survey.v1.DecisionFactorBo\xca\xf3\x18k\n" +
 	"g\n" +
-	"6What matters most when you decide to stay or to leave?\x12-决定去留时，您最看重的是什么？h\x01R\rmostImportant\x12x\n" +
-	"\x14most_important_other\x18\x18 \x01(\tBF\xbaH\x05r\x03\x18\xf4\x03\xca\xf3\x18:\n" +
+	"6What matters most when you decide to stay or to leave?\x12-决定去留时，您最看重的是什么？h\x01R\rmostImportant\x12\xc2\x01\n" +
+	"\x14most_important_other\x18\x18 \x01(\tB\x8f\x01\xbaH\x05r\x03\x18\xf4\x03\xca\xf3\x18\x82\x01\n" +
 	"\x1b\n" +
-	"\x0ePlease specify\x12\t请说明\x1a\x19this.most_important == 16@\x03R\x12mostImportantOther\x12\xa8\x03\n" +
+	"\x0ePlease specify\x12\t请说明\x1a\x19this.most_important == 16:F\n" +
+	"$Respondents who answered “other”\x12\x1e回答“其他”的受访者@\x03R\x12mostImportantOther\x12\xa8\x03\n" +
 	"\x15second_most_important\x18\x19 \x01(\x0e2 .hearth.survey.v1.DecisionFactorB\xd1\x02\xca\xf3\x18\xcc\x02\n" +
 	"!\n" +
 	"\x11And next to that?\x12\f其次呢？\x1a\x18has(this.most_important)\"\xbb\x01\n" +

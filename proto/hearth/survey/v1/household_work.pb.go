@@ -689,36 +689,37 @@ func (PayRhythm) EnumDescriptor() ([]byte, []int) {
 // Work is the present main work of one adult member. An employee has employer_kind public sector, private or casual; a
 // farmer farming; the self-employed self-employed; a formal contract is written_contract yes.
 type Work struct {
-	state              protoimpl.MessageState `protogen:"open.v1"`
-	Works              *YesNo                 `protobuf:"varint,1,opt,name=works,enum=hearth.survey.v1.YesNo" json:"works,omitempty"`
-	NotWorkingReason   *NotWorkingReason      `protobuf:"varint,2,opt,name=not_working_reason,json=notWorkingReason,enum=hearth.survey.v1.NotWorkingReason" json:"not_working_reason,omitempty"`
-	EmployerKind       *EmployerKind          `protobuf:"varint,3,opt,name=employer_kind,json=employerKind,enum=hearth.survey.v1.EmployerKind" json:"employer_kind,omitempty"`
-	PublicSectorKind   *PublicSectorKind      `protobuf:"varint,4,opt,name=public_sector_kind,json=publicSectorKind,enum=hearth.survey.v1.PublicSectorKind" json:"public_sector_kind,omitempty"`
-	WrittenContract    *YesNo                 `protobuf:"varint,5,opt,name=written_contract,json=writtenContract,enum=hearth.survey.v1.YesNo" json:"written_contract,omitempty"`
-	ContractTerm       *ContractTerm          `protobuf:"varint,6,opt,name=contract_term,json=contractTerm,enum=hearth.survey.v1.ContractTerm" json:"contract_term,omitempty"`
-	TemporaryJob       *YesNo                 `protobuf:"varint,7,opt,name=temporary_job,json=temporaryJob,enum=hearth.survey.v1.YesNo" json:"temporary_job,omitempty"`
-	Occupation         *Occupation            `protobuf:"varint,8,opt,name=occupation,enum=hearth.survey.v1.Occupation" json:"occupation,omitempty"`
-	OccupationText     *string                `protobuf:"bytes,9,opt,name=occupation_text,json=occupationText" json:"occupation_text,omitempty"`
-	Industry           *Industry              `protobuf:"varint,10,opt,name=industry,enum=hearth.survey.v1.Industry" json:"industry,omitempty"`
-	WorkPlace          *Place                 `protobuf:"bytes,11,opt,name=work_place,json=workPlace" json:"work_place,omitempty"`
-	JobStart           *PartialDate           `protobuf:"bytes,12,opt,name=job_start,json=jobStart" json:"job_start,omitempty"`
-	HoursPerWeek       *int32                 `protobuf:"varint,13,opt,name=hours_per_week,json=hoursPerWeek" json:"hours_per_week,omitempty"`
-	NightWork          *YesNo                 `protobuf:"varint,14,opt,name=night_work,json=nightWork,enum=hearth.survey.v1.YesNo" json:"night_work,omitempty"`
-	MonthlyWage        *Money                 `protobuf:"bytes,15,opt,name=monthly_wage,json=monthlyWage" json:"monthly_wage,omitempty"`
-	PayRhythm          *PayRhythm             `protobuf:"varint,16,opt,name=pay_rhythm,json=payRhythm,enum=hearth.survey.v1.PayRhythm" json:"pay_rhythm,omitempty"`
-	WagesOwed          *Money                 `protobuf:"bytes,17,opt,name=wages_owed,json=wagesOwed" json:"wages_owed,omitempty"`
-	JobChannel         *JobChannel            `protobuf:"varint,18,opt,name=job_channel,json=jobChannel,enum=hearth.survey.v1.JobChannel" json:"job_channel,omitempty"`
-	HelperLine         *int32                 `protobuf:"varint,19,opt,name=helper_line,json=helperLine" json:"helper_line,omitempty"`
-	WorksForContractor *YesNo                 `protobuf:"varint,20,opt,name=works_for_contractor,json=worksForContractor,enum=hearth.survey.v1.YesNo" json:"works_for_contractor,omitempty"`
-	ContractorRelation *ContractorRelation    `protobuf:"varint,21,opt,name=contractor_relation,json=contractorRelation,enum=hearth.survey.v1.ContractorRelation" json:"contractor_relation,omitempty"`
-	BusinessLicence    *YesNo                 `protobuf:"varint,22,opt,name=business_licence,json=businessLicence,enum=hearth.survey.v1.YesNo" json:"business_licence,omitempty"`
-	WorkersEmployed    *int32                 `protobuf:"varint,23,opt,name=workers_employed,json=workersEmployed" json:"workers_employed,omitempty"`
-	SecondJob          *YesNo                 `protobuf:"varint,24,opt,name=second_job,json=secondJob,enum=hearth.survey.v1.YesNo" json:"second_job,omitempty"`
-	EverInjured        *YesNo                 `protobuf:"varint,25,opt,name=ever_injured,json=everInjured,enum=hearth.survey.v1.YesNo" json:"ever_injured,omitempty"`
-	InjuryCompensated  *YesNo                 `protobuf:"varint,26,opt,name=injury_compensated,json=injuryCompensated,enum=hearth.survey.v1.YesNo" json:"injury_compensated,omitempty"`
-	Missing            map[uint32]v1.Missing  `protobuf:"bytes,100,rep,name=missing" json:"missing,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value,enum=hearth.form.v1.Missing"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	state                  protoimpl.MessageState `protogen:"open.v1"`
+	Works                  *YesNo                 `protobuf:"varint,1,opt,name=works,enum=hearth.survey.v1.YesNo" json:"works,omitempty"`
+	NotWorkingReason       *NotWorkingReason      `protobuf:"varint,2,opt,name=not_working_reason,json=notWorkingReason,enum=hearth.survey.v1.NotWorkingReason" json:"not_working_reason,omitempty"`
+	EmployerKind           *EmployerKind          `protobuf:"varint,3,opt,name=employer_kind,json=employerKind,enum=hearth.survey.v1.EmployerKind" json:"employer_kind,omitempty"`
+	PublicSectorKind       *PublicSectorKind      `protobuf:"varint,4,opt,name=public_sector_kind,json=publicSectorKind,enum=hearth.survey.v1.PublicSectorKind" json:"public_sector_kind,omitempty"`
+	WrittenContract        *YesNo                 `protobuf:"varint,5,opt,name=written_contract,json=writtenContract,enum=hearth.survey.v1.YesNo" json:"written_contract,omitempty"`
+	ContractTerm           *ContractTerm          `protobuf:"varint,6,opt,name=contract_term,json=contractTerm,enum=hearth.survey.v1.ContractTerm" json:"contract_term,omitempty"`
+	TemporaryJob           *YesNo                 `protobuf:"varint,7,opt,name=temporary_job,json=temporaryJob,enum=hearth.survey.v1.YesNo" json:"temporary_job,omitempty"`
+	Occupation             *Occupation            `protobuf:"varint,8,opt,name=occupation,enum=hearth.survey.v1.Occupation" json:"occupation,omitempty"`
+	OccupationText         *string                `protobuf:"bytes,9,opt,name=occupation_text,json=occupationText" json:"occupation_text,omitempty"`
+	Industry               *Industry              `protobuf:"varint,10,opt,name=industry,enum=hearth.survey.v1.Industry" json:"industry,omitempty"`
+	WorkPlace              *Place                 `protobuf:"bytes,11,opt,name=work_place,json=workPlace" json:"work_place,omitempty"`
+	JobStart               *PartialDate           `protobuf:"bytes,12,opt,name=job_start,json=jobStart" json:"job_start,omitempty"`
+	HoursPerWeek           *int32                 `protobuf:"varint,13,opt,name=hours_per_week,json=hoursPerWeek" json:"hours_per_week,omitempty"`
+	NightWork              *YesNo                 `protobuf:"varint,14,opt,name=night_work,json=nightWork,enum=hearth.survey.v1.YesNo" json:"night_work,omitempty"`
+	MonthlyWage            *Money                 `protobuf:"bytes,15,opt,name=monthly_wage,json=monthlyWage" json:"monthly_wage,omitempty"`
+	PayRhythm              *PayRhythm             `protobuf:"varint,16,opt,name=pay_rhythm,json=payRhythm,enum=hearth.survey.v1.PayRhythm" json:"pay_rhythm,omitempty"`
+	WagesOwed              *Money                 `protobuf:"bytes,17,opt,name=wages_owed,json=wagesOwed" json:"wages_owed,omitempty"`
+	JobChannel             *JobChannel            `protobuf:"varint,18,opt,name=job_channel,json=jobChannel,enum=hearth.survey.v1.JobChannel" json:"job_channel,omitempty"`
+	HelperLine             *int32                 `protobuf:"varint,19,opt,name=helper_line,json=helperLine" json:"helper_line,omitempty"`
+	WorksForContractor     *YesNo                 `protobuf:"varint,20,opt,name=works_for_contractor,json=worksForContractor,enum=hearth.survey.v1.YesNo" json:"works_for_contractor,omitempty"`
+	ContractorRelation     *ContractorRelation    `protobuf:"varint,21,opt,name=contractor_relation,json=contractorRelation,enum=hearth.survey.v1.ContractorRelation" json:"contractor_relation,omitempty"`
+	BusinessLicence        *YesNo                 `protobuf:"varint,22,opt,name=business_licence,json=businessLicence,enum=hearth.survey.v1.YesNo" json:"business_licence,omitempty"`
+	WorkersEmployed        *int32                 `protobuf:"varint,23,opt,name=workers_employed,json=workersEmployed" json:"workers_employed,omitempty"`
+	CrewFromOtherProvinces *YesNo                 `protobuf:"varint,27,opt,name=crew_from_other_provinces,json=crewFromOtherProvinces,enum=hearth.survey.v1.YesNo" json:"crew_from_other_provinces,omitempty"`
+	SecondJob              *YesNo                 `protobuf:"varint,24,opt,name=second_job,json=secondJob,enum=hearth.survey.v1.YesNo" json:"second_job,omitempty"`
+	EverInjured            *YesNo                 `protobuf:"varint,25,opt,name=ever_injured,json=everInjured,enum=hearth.survey.v1.YesNo" json:"ever_injured,omitempty"`
+	InjuryCompensated      *YesNo                 `protobuf:"varint,26,opt,name=injury_compensated,json=injuryCompensated,enum=hearth.survey.v1.YesNo" json:"injury_compensated,omitempty"`
+	Missing                map[uint32]v1.Missing  `protobuf:"bytes,100,rep,name=missing" json:"missing,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value,enum=hearth.form.v1.Missing"`
+	unknownFields          protoimpl.UnknownFields
+	sizeCache              protoimpl.SizeCache
 }
 
 func (x *Work) Reset() {
@@ -912,6 +913,13 @@ func (x *Work) GetWorkersEmployed() int32 {
 	return 0
 }
 
+func (x *Work) GetCrewFromOtherProvinces() YesNo {
+	if x != nil && x.CrewFromOtherProvinces != nil {
+		return *x.CrewFromOtherProvinces
+	}
+	return YesNo_YES_NO_UNSPECIFIED
+}
+
 func (x *Work) GetSecondJob() YesNo {
 	if x != nil && x.SecondJob != nil {
 		return *x.SecondJob
@@ -944,7 +952,7 @@ var File_hearth_survey_v1_household_work_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_household_work_proto_rawDesc = "" +
 	"\n" +
-	"%hearth/survey/v1/household_work.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a\x1chearth/survey/v1/place.proto\"\xda?\n" +
+	"%hearth/survey/v1/household_work.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a\x1chearth/survey/v1/place.proto\"\xc6A\n" +
 	"\x04Work\x12\xb2\x02\n" +
 	"\x05works\x18\x01 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\x82\x02\xca\xf3\x18\xfd\x01\n" +
 	"\x86\x01\n" +
@@ -1025,13 +1033,13 @@ const file_hearth_survey_v1_household_work_proto_rawDesc = "" +
 	"pay_rhythm\x18\x10 \x01(\x0e2\x1b.hearth.survey.v1.PayRhythmB\xb1\x01\xca\xf3\x18\xac\x01\n" +
 	".\n" +
 	"\x15How is the pay given?\x12\x15工资怎么发放？\x1abthis.works == 1 && (this.employer_kind == 1 || this.employer_kind == 2 || this.employer_kind == 5):\x16\n" +
-	"\tEmployees\x12\t受雇者R\tpayRhythm\x12\xc3\x02\n" +
+	"\tEmployees\x12\t受雇者R\tpayRhythm\x12\xc1\x02\n" +
 	"\n" +
-	"wages_owed\x18\x11 \x01(\v2\x17.hearth.survey.v1.MoneyB\x8a\x02\xca\xf3\x18\x85\x02\n" +
+	"wages_owed\x18\x11 \x01(\v2\x17.hearth.survey.v1.MoneyB\x88\x02\xca\xf3\x18\x83\x02\n" +
 	"T\n" +
 	",How much pay is this person owed at present?\x12$目前还有多少工资被拖欠？\x12)\n" +
 	"\x120 if none is owed.\x12\x13没有拖欠填0。\x1abthis.works == 1 && (this.employer_kind == 1 || this.employer_kind == 2 || this.employer_kind == 5)2\x04yuan:\x16\n" +
-	"\tEmployees\x12\t受雇者P\x02R\twagesOwed\x12\x8c\x02\n" +
+	"\tEmployees\x12\t受雇者R\twagesOwed\x12\x8c\x02\n" +
 	"\vjob_channel\x18\x12 \x01(\x0e2\x1c.hearth.survey.v1.JobChannelB\xcc\x01\xca\xf3\x18\xc7\x01\n" +
 	"H\n" +
 	"#How did this person find this work?\x12!这份工作是怎么找到的？\x1a*this.works == 1 && this.employer_kind != 4:O\n" +
@@ -1060,7 +1068,11 @@ const file_hearth_survey_v1_household_work_proto_rawDesc = "" +
 	"M\n" +
 	"(How many people does this person employ?\x12!他（她）雇用了几个人？\x12R\n" +
 	",Without members of the household; 0 if none.\x12\"不含家庭成员；没有填0。\x1aEthis.works == 1 && (this.employer_kind == 3 || this.occupation == 20)2\x06person:A\n" +
-	"(The self-employed and labour contractors\x12\x15自营者和包工头p\x03R\x0fworkersEmployed\x12\xc7\x01\n" +
+	"(The self-employed and labour contractors\x12\x15自营者和包工头p\x03R\x0fworkersEmployed\x12\xeb\x01\n" +
+	"\x19crew_from_other_provinces\x18\x1b \x01(\x0e2\x17.hearth.survey.v1.YesNoB\x96\x01\xca\xf3\x18\x91\x01\n" +
+	"W\n" +
+	"2Are there people from other provinces in the crew?\x12!带的工人里有外省人吗？\x1a\x15this.occupation == 20:\x1f\n" +
+	"\x12Labour contractors\x12\t包工头R\x16crewFromOtherProvinces\x12\xc7\x01\n" +
 	"\n" +
 	"second_job\x18\x18 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\x8e\x01\xca\xf3\x18\x89\x01\n" +
 	"N\n" +
@@ -1463,16 +1475,17 @@ var file_hearth_survey_v1_household_work_proto_depIdxs = []int32{
 	11, // 16: hearth.survey.v1.Work.works_for_contractor:type_name -> hearth.survey.v1.YesNo
 	7,  // 17: hearth.survey.v1.Work.contractor_relation:type_name -> hearth.survey.v1.ContractorRelation
 	11, // 18: hearth.survey.v1.Work.business_licence:type_name -> hearth.survey.v1.YesNo
-	11, // 19: hearth.survey.v1.Work.second_job:type_name -> hearth.survey.v1.YesNo
-	11, // 20: hearth.survey.v1.Work.ever_injured:type_name -> hearth.survey.v1.YesNo
-	11, // 21: hearth.survey.v1.Work.injury_compensated:type_name -> hearth.survey.v1.YesNo
-	10, // 22: hearth.survey.v1.Work.missing:type_name -> hearth.survey.v1.Work.MissingEntry
-	15, // 23: hearth.survey.v1.Work.MissingEntry.value:type_name -> hearth.form.v1.Missing
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	11, // 19: hearth.survey.v1.Work.crew_from_other_provinces:type_name -> hearth.survey.v1.YesNo
+	11, // 20: hearth.survey.v1.Work.second_job:type_name -> hearth.survey.v1.YesNo
+	11, // 21: hearth.survey.v1.Work.ever_injured:type_name -> hearth.survey.v1.YesNo
+	11, // 22: hearth.survey.v1.Work.injury_compensated:type_name -> hearth.survey.v1.YesNo
+	10, // 23: hearth.survey.v1.Work.missing:type_name -> hearth.survey.v1.Work.MissingEntry
+	15, // 24: hearth.survey.v1.Work.MissingEntry.value:type_name -> hearth.form.v1.Missing
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_hearth_survey_v1_household_work_proto_init() }
