@@ -1,0 +1,63 @@
+# `make demo` runs the main job on the bundled study; `make test` runs every check. Both need Go alone, except that
+# `make test` also lints the schemas, reads exports back with other programs and drives PostgreSQL-free browsers only
+# where `make tools` has installed what that needs; it says precisely what is missing.
+SHELL := /bin/bash -euo pipefail
+.DEFAULT_GOAL := help
+
+BUF := $(CURDIR)/bin/node_modules/.bin/buf
+BUF_VERSION := 1.75.0
+FUZZTIME ?= 10s
+
+.PHONY: help build demo test unit race fuzz bench lint proto checkproto tools clean
+
+help: ## Show this list.
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+build: ## Build ./hearth.
+	go build -trimpath -o hearth ./cmd/hearth
+
+demo: build ## Build and run the whole main job on the bundled study; leaves ./demo.
+	rm -rf demo
+	./hearth demo --dir demo
+
+test: tools lint checkproto race fuzz ## Every check, as CI runs it.
+
+unit: ## The tests alone, without the race detector.
+	go test ./...
+
+race:
+	go test -race -timeout 20m ./...
+	go test -run '^$$' -bench . -benchtime 1x ./... > /dev/null
+
+fuzz: ## Fuzz every decoder for FUZZTIME.
+	@n=0; for pkg in $$(go list ./...); do \
+	  for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "fuzz $$pkg $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; n=$$((n+1)); \
+	  done; done; \
+	if [ $$n -eq 0 ]; then echo "no fuzz tests found" >&2; exit 1; fi; echo "$$n fuzz tests"
+
+bench: build ## The benchmarks with their ratios.
+	./hearth bench
+
+lint: ## gofmt, vet, staticcheck.
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not formatted: $$out" >&2; exit 1; fi
+	go vet ./...
+	go tool -modfile=tools.mod staticcheck ./...
+
+proto: tools ## Generate Go from the schemas.
+	cd proto && $(BUF) format -w --exclude-path buf && $(BUF) lint && $(BUF) generate
+
+checkproto: tools ## The schemas pass lint, break nothing, and the generated Go is fresh.
+	cd proto && $(BUF) lint
+	@if git rev-parse -q --verify HEAD~1 >/dev/null && git cat-file -e HEAD~1:proto/buf.yaml 2>/dev/null; then \
+	  cd proto && $(BUF) breaking --against '../.git#ref=HEAD~1,subdir=proto'; fi
+	@before=$$(git ls-files -s -- 'proto/*.pb.go' | wc -l); [ $$before -gt 0 ] || { echo "no generated code found" >&2; exit 1; }
+	cd proto && $(BUF) generate
+	@git diff --exit-code --stat -- 'proto/*.pb.go' || { echo "generated code is stale: run make proto and commit" >&2; exit 1; }
+
+tools: ## Install what the checks need beside Go: buf from npm; grpcurl from Go modules.
+	@if [ ! -x $(BUF) ]; then mkdir -p bin && cd bin && command -v npm >/dev/null || { echo "npm is missing: install node 20" >&2; exit 1; }; \
+	  npm install --silent --no-fund --no-audit --prefix bin @bufbuild/buf@$(BUF_VERSION); fi
+
+clean:
+	rm -rf hearth bin demo
