@@ -621,6 +621,83 @@ func (x *TopicNote) GetMissing() map[uint32]v1.Missing {
 	return nil
 }
 
+// ExpertDestination is a place that a crew or the people of a village went to for work.
+type ExpertDestination struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Place         *Place                 `protobuf:"bytes,1,opt,name=place" json:"place,omitempty"`
+	FromYear      *int32                 `protobuf:"varint,2,opt,name=from_year,json=fromYear" json:"from_year,omitempty"`
+	ToYear        *int32                 `protobuf:"varint,3,opt,name=to_year,json=toYear" json:"to_year,omitempty"`
+	Workers       *int32                 `protobuf:"varint,4,opt,name=workers" json:"workers,omitempty"`
+	Missing       map[uint32]v1.Missing  `protobuf:"bytes,100,rep,name=missing" json:"missing,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value,enum=hearth.form.v1.Missing"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExpertDestination) Reset() {
+	*x = ExpertDestination{}
+	mi := &file_hearth_survey_v1_expert_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExpertDestination) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExpertDestination) ProtoMessage() {}
+
+func (x *ExpertDestination) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_survey_v1_expert_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExpertDestination.ProtoReflect.Descriptor instead.
+func (*ExpertDestination) Descriptor() ([]byte, []int) {
+	return file_hearth_survey_v1_expert_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ExpertDestination) GetPlace() *Place {
+	if x != nil {
+		return x.Place
+	}
+	return nil
+}
+
+func (x *ExpertDestination) GetFromYear() int32 {
+	if x != nil && x.FromYear != nil {
+		return *x.FromYear
+	}
+	return 0
+}
+
+func (x *ExpertDestination) GetToYear() int32 {
+	if x != nil && x.ToYear != nil {
+		return *x.ToYear
+	}
+	return 0
+}
+
+func (x *ExpertDestination) GetWorkers() int32 {
+	if x != nil && x.Workers != nil {
+		return *x.Workers
+	}
+	return 0
+}
+
+func (x *ExpertDestination) GetMissing() map[uint32]v1.Missing {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
 // ExpertCrew is the crew of a labour contractor: whom he brings to work, where, and on what terms.
 type ExpertCrew struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
@@ -629,7 +706,7 @@ type ExpertCrew struct {
 	YearsContracting *int32                 `protobuf:"varint,3,opt,name=years_contracting,json=yearsContracting" json:"years_contracting,omitempty"`
 	Origins          []ExpertCrewOrigin     `protobuf:"varint,4,rep,packed,name=origins,enum=hearth.survey.v1.ExpertCrewOrigin" json:"origins,omitempty"`
 	AcrossProvinces  *YesNo                 `protobuf:"varint,5,opt,name=across_provinces,json=acrossProvinces,enum=hearth.survey.v1.YesNo" json:"across_provinces,omitempty"`
-	WorkedPlaces     []*Place               `protobuf:"bytes,6,rep,name=worked_places,json=workedPlaces" json:"worked_places,omitempty"`
+	WorkedPlaces     []*ExpertDestination   `protobuf:"bytes,6,rep,name=worked_places,json=workedPlaces" json:"worked_places,omitempty"`
 	Pay              *ExpertCrewPay         `protobuf:"varint,7,opt,name=pay,enum=hearth.survey.v1.ExpertCrewPay" json:"pay,omitempty"`
 	DailyWageMin     *Money                 `protobuf:"bytes,8,opt,name=daily_wage_min,json=dailyWageMin" json:"daily_wage_min,omitempty"`
 	DailyWageMax     *Money                 `protobuf:"bytes,9,opt,name=daily_wage_max,json=dailyWageMax" json:"daily_wage_max,omitempty"`
@@ -648,7 +725,7 @@ type ExpertCrew struct {
 
 func (x *ExpertCrew) Reset() {
 	*x = ExpertCrew{}
-	mi := &file_hearth_survey_v1_expert_proto_msgTypes[1]
+	mi := &file_hearth_survey_v1_expert_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -660,7 +737,7 @@ func (x *ExpertCrew) String() string {
 func (*ExpertCrew) ProtoMessage() {}
 
 func (x *ExpertCrew) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_survey_v1_expert_proto_msgTypes[1]
+	mi := &file_hearth_survey_v1_expert_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -673,7 +750,7 @@ func (x *ExpertCrew) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpertCrew.ProtoReflect.Descriptor instead.
 func (*ExpertCrew) Descriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_expert_proto_rawDescGZIP(), []int{1}
+	return file_hearth_survey_v1_expert_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ExpertCrew) GetWorkers() int32 {
@@ -711,7 +788,7 @@ func (x *ExpertCrew) GetAcrossProvinces() YesNo {
 	return YesNo_YES_NO_UNSPECIFIED
 }
 
-func (x *ExpertCrew) GetWorkedPlaces() []*Place {
+func (x *ExpertCrew) GetWorkedPlaces() []*ExpertDestination {
 	if x != nil {
 		return x.WorkedPlaces
 	}
@@ -811,7 +888,7 @@ type ExpertVillage struct {
 	WorkingElsewhere   *int32                 `protobuf:"varint,4,opt,name=working_elsewhere,json=workingElsewhere" json:"working_elsewhere,omitempty"`
 	LeftBehindChildren *int32                 `protobuf:"varint,5,opt,name=left_behind_children,json=leftBehindChildren" json:"left_behind_children,omitempty"`
 	Returned           *int32                 `protobuf:"varint,6,opt,name=returned" json:"returned,omitempty"`
-	Destinations       []*Place               `protobuf:"bytes,7,rep,name=destinations" json:"destinations,omitempty"`
+	Destinations       []*ExpertDestination   `protobuf:"bytes,7,rep,name=destinations" json:"destinations,omitempty"`
 	Resettled          *YesNo                 `protobuf:"varint,8,opt,name=resettled,enum=hearth.survey.v1.YesNo" json:"resettled,omitempty"`
 	ResettledYear      *int32                 `protobuf:"varint,9,opt,name=resettled_year,json=resettledYear" json:"resettled_year,omitempty"`
 	LandMu             *float64               `protobuf:"fixed64,10,opt,name=land_mu,json=landMu" json:"land_mu,omitempty"`
@@ -827,7 +904,7 @@ type ExpertVillage struct {
 
 func (x *ExpertVillage) Reset() {
 	*x = ExpertVillage{}
-	mi := &file_hearth_survey_v1_expert_proto_msgTypes[2]
+	mi := &file_hearth_survey_v1_expert_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -839,7 +916,7 @@ func (x *ExpertVillage) String() string {
 func (*ExpertVillage) ProtoMessage() {}
 
 func (x *ExpertVillage) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_survey_v1_expert_proto_msgTypes[2]
+	mi := &file_hearth_survey_v1_expert_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -852,7 +929,7 @@ func (x *ExpertVillage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpertVillage.ProtoReflect.Descriptor instead.
 func (*ExpertVillage) Descriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_expert_proto_rawDescGZIP(), []int{2}
+	return file_hearth_survey_v1_expert_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ExpertVillage) GetPlace() *Place {
@@ -897,7 +974,7 @@ func (x *ExpertVillage) GetReturned() int32 {
 	return 0
 }
 
-func (x *ExpertVillage) GetDestinations() []*Place {
+func (x *ExpertVillage) GetDestinations() []*ExpertDestination {
 	if x != nil {
 		return x.Destinations
 	}
@@ -996,7 +1073,7 @@ type ExpertInterview struct {
 
 func (x *ExpertInterview) Reset() {
 	*x = ExpertInterview{}
-	mi := &file_hearth_survey_v1_expert_proto_msgTypes[3]
+	mi := &file_hearth_survey_v1_expert_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1008,7 +1085,7 @@ func (x *ExpertInterview) String() string {
 func (*ExpertInterview) ProtoMessage() {}
 
 func (x *ExpertInterview) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_survey_v1_expert_proto_msgTypes[3]
+	mi := &file_hearth_survey_v1_expert_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1021,7 +1098,7 @@ func (x *ExpertInterview) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpertInterview.ProtoReflect.Descriptor instead.
 func (*ExpertInterview) Descriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_expert_proto_rawDescGZIP(), []int{3}
+	return file_hearth_survey_v1_expert_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ExpertInterview) GetCapacity() ExpertCapacity {
@@ -1161,14 +1238,16 @@ var File_hearth_survey_v1_expert_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_expert_proto_rawDesc = "" +
 	"\n" +
-	"\x1dhearth/survey/v1/expert.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a\x1dhearth/survey/v1/person.proto\x1a\x1chearth/survey/v1/place.proto\x1a%hearth/survey/v1/school_profile.proto\"\xea\t\n" +
+	"\x1dhearth/survey/v1/expert.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a\x1dhearth/survey/v1/person.proto\x1a\x1chearth/survey/v1/place.proto\x1a%hearth/survey/v1/school_licence.proto\"\xa2\n" +
+	"\n" +
 	"\tTopicNote\x12L\n" +
 	"\x05topic\x18\x01 \x01(\x0e2\x1d.hearth.survey.v1.ExpertTopicB\x17\xca\xf3\x18\x13\n" +
 	"\x0f\n" +
-	"\x05Topic\x12\x06主题h\x01R\x05topic\x12u\n" +
-	"\vtopic_other\x18\x02 \x01(\tBT\xca\xf3\x18P\n" +
+	"\x05Topic\x12\x06主题h\x01R\x05topic\x12\xac\x01\n" +
+	"\vtopic_other\x18\x02 \x01(\tB\x8a\x01\xca\xf3\x18\x85\x01\n" +
 	":\n" +
-	"\x1bOther topic: please specify\x12\x1b其他主题（请说明）\x1a\x10this.topic == 21@\x03R\n" +
+	"\x1bOther topic: please specify\x12\x1b其他主题（请说明）\x1a\x10this.topic == 21:3\n" +
+	"\x1aThose who answered \"other\"\x12\x15回答“其他”者@\x03R\n" +
 	"topicOther\x12B\n" +
 	"\x04note\x18\x03 \x01(\tB.\xbaH\x06r\x04\x18\xa0\x9c\x01\xca\xf3\x18!\n" +
 	"\x1d\n" +
@@ -1194,7 +1273,31 @@ const file_hearth_survey_v1_expert_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:3\xda\xf3\x18/\n" +
 	" \n" +
-	"\rNote by topic\x12\x0f分主题记录\"\vexpert_note\"\xa1\x16\n" +
+	"\rNote by topic\x12\x0f分主题记录\"\vexpert_note\"\xea\x06\n" +
+	"\x11ExpertDestination\x12M\n" +
+	"\x05place\x18\x01 \x01(\v2\x17.hearth.survey.v1.PlaceB\x1e\xca\xf3\x18\x1a\n" +
+	"\x16\n" +
+	"\x06Where?\x12\f在哪里？@\x02R\x05place\x12Z\n" +
+	"\tfrom_year\x18\x02 \x01(\x05B=\xbaH\b\x1a\x06\x18\xb4\x10(\xec\x0e\xca\xf3\x18.\n" +
+	"*\n" +
+	"\x11Since which year?\x12\x15从哪一年开始？p\x03R\bfromYear\x12\x9f\x02\n" +
+	"\ato_year\x18\x03 \x01(\x05B\x85\x02\xbaH\b\x1a\x06\x18\xb4\x10(\xec\x0e\xca\xf3\x18\xf5\x01\n" +
+	"*\n" +
+	"\x11Until which year?\x12\x15到哪一年为止？\x12/\n" +
+	"\x13Empty if still now.\x12\x18至今仍在则不填。\"\x93\x01\n" +
+	"\x0eyears_in_order\x126!has(this.from_year) || this.from_year <= this.to_year\x18\x02\"G\n" +
+	"\"The last year is before the first.\x12!结束年份早于开始年份。p\x03R\x06toYear\x12W\n" +
+	"\aworkers\x18\x04 \x01(\x05B=\xbaH\b\x1a\x06\x18\xa0\x8d\x06(\x00\xca\xf3\x18.\n" +
+	"*\n" +
+	"\x14How many went there?\x12\x12去了多少人？p\x03R\aworkers\x12\xa0\x01\n" +
+	"\amissing\x18d \x03(\v20.hearth.survey.v1.ExpertDestination.MissingEntryBT\xca\xf3\x18P\n" +
+	"L\n" +
+	"*Why there is no answer, by question number\x12\x1e无回答原因（按题号）x\x01R\amissing\x1aS\n" +
+	"\fMissingEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
+	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:7\xda\xf3\x183\n" +
+	"\x1d\n" +
+	"\rPlace of work\x12\f务工地点\"\x12expert_destination\"\xaa\x17\n" +
 	"\n" +
 	"ExpertCrew\x12o\n" +
 	"\aworkers\x18\x01 \x01(\x05BU\xbaH\a\x1a\x05\x18\x90N(\x00\xca\xf3\x18G\n" +
@@ -1213,10 +1316,10 @@ const file_hearth_survey_v1_expert_proto_rawDesc = "" +
 	"\x1fWhere do the workers come from?\x12\x15工人从哪里来？R\aorigins\x12\x9d\x01\n" +
 	"\x10across_provinces\x18\x05 \x01(\x0e2\x17.hearth.survey.v1.YesNoBY\xca\xf3\x18U\n" +
 	"S\n" +
-	".Did you take workers along to other provinces?\x12!您是否带工人去过外省？R\x0facrossProvinces\x12\x89\x01\n" +
-	"\rworked_places\x18\x06 \x03(\v2\x17.hearth.survey.v1.PlaceBK\xbaH\x05\x92\x01\x02\x10\x1e\xca\xf3\x18?\n" +
+	".Did you take workers along to other provinces?\x12!您是否带工人去过外省？R\x0facrossProvinces\x12\x93\x01\n" +
+	"\rworked_places\x18\x06 \x03(\v2#.hearth.survey.v1.ExpertDestinationBI\xbaH\x05\x92\x01\x02\x10\x1e\xca\xf3\x18=\n" +
 	";\n" +
-	"\x16Where have you worked?\x12!您在哪些地方做过工程？@\x02R\fworkedPlaces\x12q\n" +
+	"\x16Where have you worked?\x12!您在哪些地方做过工程？R\fworkedPlaces\x12q\n" +
 	"\x03pay\x18\a \x01(\x0e2\x1f.hearth.survey.v1.ExpertCrewPayB>\xca\xf3\x18:\n" +
 	"8\n" +
 	"\x19How are the workers paid?\x12\x1b工人工资如何支付？R\x03pay\x12\x7f\n" +
@@ -1237,19 +1340,21 @@ const file_hearth_survey_v1_expert_proto_rawDesc = "" +
 	"'Are the workers insured against injury?\x12'工人是否有工伤或意外保险？R\x0finjuryInsurance\x12\x96\x01\n" +
 	"\aarrears\x18\f \x01(\x0e2\x17.hearth.survey.v1.YesNoBc\xca\xf3\x18_\n" +
 	"]\n" +
-	"2Are you owed money by those who gave you the work?\x12'发包方是否拖欠您的工程款？R\aarrears\x12{\n" +
-	"\x0earrears_amount\x18\r \x01(\v2\x17.hearth.survey.v1.MoneyB;\xca\xf3\x187\n" +
+	"2Are you owed money by those who gave you the work?\x12'发包方是否拖欠您的工程款？R\aarrears\x12\xbd\x01\n" +
+	"\x0earrears_amount\x18\r \x01(\v2\x17.hearth.survey.v1.MoneyB}\xca\xf3\x18y\n" +
 	"\x1c\n" +
-	"\tHow much?\x12\x0f拖欠多少？\x1a\x11this.arrears == 12\x04yuanR\rarrearsAmount\x12\x84\x01\n" +
+	"\tHow much?\x12\x0f拖欠多少？\x1a\x11this.arrears == 12\x04yuan:@\n" +
+	"\x1eContractors who are owed money\x12\x1e被拖欠工程款的包工头R\rarrearsAmount\x12\x84\x01\n" +
 	"\x0ehouses_workers\x18\x0e \x01(\x0e2\x17.hearth.survey.v1.YesNoBD\xca\xf3\x18@\n" +
 	">\n" +
 	"\x19Do you house the workers?\x12!您是否为工人提供住处？R\rhousesWorkers\x12l\n" +
 	"\towns_home\x18\x0f \x01(\x0e2\x17.hearth.survey.v1.YesNoB6\xca\xf3\x182\n" +
 	".\n" +
-	"\x12Do you own a home?\x12\x18您自己有住房吗？@\x02R\bownsHome\x12q\n" +
-	"\ahome_at\x18\x10 \x01(\v2\x17.hearth.survey.v1.PlaceB?\xca\xf3\x18;\n" +
+	"\x12Do you own a home?\x12\x18您自己有住房吗？@\x02R\bownsHome\x12\xac\x01\n" +
+	"\ahome_at\x18\x10 \x01(\v2\x17.hearth.survey.v1.PlaceBz\xca\xf3\x18v\n" +
 	"\"\n" +
-	"\fWhere is it?\x12\x12住房在哪里？\x1a\x13this.owns_home == 1@\x02R\x06homeAt\x12-\n" +
+	"\fWhere is it?\x12\x12住房在哪里？\x1a\x13this.owns_home == 1:9\n" +
+	"\x1aContractors who own a home\x12\x1b有自有住房的包工头@\x02R\x06homeAt\x12-\n" +
 	"\x04note\x18\x11 \x01(\tB\x19\xca\xf3\x18\x15\n" +
 	"\x11\n" +
 	"\aRemarks\x12\x06备注@\x03R\x04note\x12\x99\x01\n" +
@@ -1260,7 +1365,7 @@ const file_hearth_survey_v1_expert_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01::\xda\xf3\x186\n" +
 	"4\n" +
-	"\x1bCrew of a labour contractor\x12\x15包工头与施工队\"\xea\x13\n" +
+	"\x1bCrew of a labour contractor\x12\x15包工头与施工队\"\xad\x14\n" +
 	"\rExpertVillage\x12^\n" +
 	"\x05place\x18\x01 \x01(\v2\x17.hearth.survey.v1.PlaceB/\xca\xf3\x18+\n" +
 	"'\n" +
@@ -1285,16 +1390,17 @@ const file_hearth_survey_v1_expert_proto_rawDesc = "" +
 	"#How many children were left behind?\x12\x18有多少留守儿童？p\x03R\x12leftBehindChildren\x12{\n" +
 	"\breturned\x18\x06 \x01(\x05B_\xbaH\b\x1a\x06\x18\xa0\x8d\x06(\x00\xca\xf3\x18P\n" +
 	"L\n" +
-	"*How many came back in the last five years?\x12\x1e近五年有多少人返乡？p\x03R\breturned\x12t\n" +
-	"\fdestinations\x18\a \x03(\v2\x17.hearth.survey.v1.PlaceB7\xbaH\x05\x92\x01\x02\x10\x14\xca\xf3\x18+\n" +
+	"*How many came back in the last five years?\x12\x1e近五年有多少人返乡？p\x03R\breturned\x12~\n" +
+	"\fdestinations\x18\a \x03(\v2#.hearth.survey.v1.ExpertDestinationB5\xbaH\x05\x92\x01\x02\x10\x1e\xca\xf3\x18)\n" +
 	"'\n" +
-	"\x11Where do they go?\x12\x12主要去哪里？@\x02R\fdestinations\x12y\n" +
+	"\x11Where do they go?\x12\x12主要去哪里？R\fdestinations\x12y\n" +
 	"\tresettled\x18\b \x01(\x0e2\x17.hearth.survey.v1.YesNoBB\xca\xf3\x18>\n" +
 	"<\n" +
-	"\x1aWas the village resettled?\x12\x1e村庄是否整体搬迁过？R\tresettled\x12s\n" +
-	"\x0eresettled_year\x18\t \x01(\x05BL\xbaH\b\x1a\x06\x18\xb4\x10(\xec\x0e\xca\xf3\x18=\n" +
+	"\x1aWas the village resettled?\x12\x1e村庄是否整体搬迁过？R\tresettled\x12\xab\x01\n" +
+	"\x0eresettled_year\x18\t \x01(\x05B\x83\x01\xbaH\b\x1a\x06\x18\xb4\x10(\xec\x0e\xca\xf3\x18t\n" +
 	"$\n" +
-	"\x0eIn which year?\x12\x12哪一年搬迁？\x1a\x13this.resettled == 1p\x03R\rresettledYear\x12i\n" +
+	"\x0eIn which year?\x12\x12哪一年搬迁？\x1a\x13this.resettled == 1:5\n" +
+	"\x1cVillages that were resettled\x12\x15整体搬迁过的村p\x03R\rresettledYear\x12i\n" +
 	"\aland_mu\x18\n" +
 	" \x01(\x01BP\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x80\x84.A)\x00\x00\x00\x00\x00\x00\x00\x00\xca\xf3\x185\n" +
 	"-\n" +
@@ -1323,7 +1429,7 @@ const file_hearth_survey_v1_expert_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:!\xda\xf3\x18\x1d\n" +
 	"\x1b\n" +
-	"\vThe village\x12\f村庄概况\"\xc1\x15\n" +
+	"\vThe village\x12\f村庄概况\"\xf8\x15\n" +
 	"\x0fExpertInterview\x12\x9c\x01\n" +
 	"\bcapacity\x18\x01 \x01(\x0e2 .hearth.survey.v1.ExpertCapacityB^\xca\xf3\x18Z\n" +
 	"V\n" +
@@ -1341,10 +1447,11 @@ const file_hearth_survey_v1_expert_proto_rawDesc = "" +
 	"\x0eNotes by topic\x12\x0f分主题记录R\x05notes\x12_\n" +
 	"\x06person\x18\x05 \x01(\v2\x18.hearth.survey.v1.PersonB-\xca\xf3\x18)\n" +
 	"'\n" +
-	"\x0eThe respondent\x12\x15受访者基本信息R\x06person\x12\x81\x01\n" +
-	"\x0ecapacity_other\x18\x06 \x01(\tBZ\xca\xf3\x18V\n" +
+	"\x0eThe respondent\x12\x15受访者基本信息R\x06person\x12\xb8\x01\n" +
+	"\x0ecapacity_other\x18\x06 \x01(\tB\x90\x01\xca\xf3\x18\x8b\x01\n" +
 	"=\n" +
-	"\x1eOther capacity: please specify\x12\x1b其他身份（请说明）\x1a\x13this.capacity == 11@\x03R\rcapacityOther\x12\x91\x01\n" +
+	"\x1eOther capacity: please specify\x12\x1b其他身份（请说明）\x1a\x13this.capacity == 11:3\n" +
+	"\x1aThose who answered \"other\"\x12\x15回答“其他”者@\x03R\rcapacityOther\x12\x91\x01\n" +
 	"\x10institution_kind\x18\a \x01(\x0e2#.hearth.survey.v1.ExpertInstitutionBA\xca\xf3\x18=\n" +
 	";\n" +
 	"\x1fWhat kind of institution is it?\x12\x18单位性质是什么？R\x0finstitutionKind\x12\xd5\x01\n" +
@@ -1645,74 +1752,79 @@ func file_hearth_survey_v1_expert_proto_rawDescGZIP() []byte {
 }
 
 var file_hearth_survey_v1_expert_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_hearth_survey_v1_expert_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_hearth_survey_v1_expert_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_hearth_survey_v1_expert_proto_goTypes = []any{
-	(ExpertCapacity)(0),     // 0: hearth.survey.v1.ExpertCapacity
-	(ExpertInstitution)(0),  // 1: hearth.survey.v1.ExpertInstitution
-	(ExpertTopic)(0),        // 2: hearth.survey.v1.ExpertTopic
-	(ExpertAttribution)(0),  // 3: hearth.survey.v1.ExpertAttribution
-	(ExpertStance)(0),       // 4: hearth.survey.v1.ExpertStance
-	(ExpertCrewOrigin)(0),   // 5: hearth.survey.v1.ExpertCrewOrigin
-	(ExpertCrewPay)(0),      // 6: hearth.survey.v1.ExpertCrewPay
-	(*TopicNote)(nil),       // 7: hearth.survey.v1.TopicNote
-	(*ExpertCrew)(nil),      // 8: hearth.survey.v1.ExpertCrew
-	(*ExpertVillage)(nil),   // 9: hearth.survey.v1.ExpertVillage
-	(*ExpertInterview)(nil), // 10: hearth.survey.v1.ExpertInterview
-	nil,                     // 11: hearth.survey.v1.TopicNote.MissingEntry
-	nil,                     // 12: hearth.survey.v1.ExpertCrew.MissingEntry
-	nil,                     // 13: hearth.survey.v1.ExpertVillage.MissingEntry
-	nil,                     // 14: hearth.survey.v1.ExpertInterview.MissingEntry
-	(YesNo)(0),              // 15: hearth.survey.v1.YesNo
-	(*Place)(nil),           // 16: hearth.survey.v1.Place
-	(*Money)(nil),           // 17: hearth.survey.v1.Money
-	(*Person)(nil),          // 18: hearth.survey.v1.Person
-	(SchoolDepartment)(0),   // 19: hearth.survey.v1.SchoolDepartment
-	(v1.Missing)(0),         // 20: hearth.form.v1.Missing
+	(ExpertCapacity)(0),       // 0: hearth.survey.v1.ExpertCapacity
+	(ExpertInstitution)(0),    // 1: hearth.survey.v1.ExpertInstitution
+	(ExpertTopic)(0),          // 2: hearth.survey.v1.ExpertTopic
+	(ExpertAttribution)(0),    // 3: hearth.survey.v1.ExpertAttribution
+	(ExpertStance)(0),         // 4: hearth.survey.v1.ExpertStance
+	(ExpertCrewOrigin)(0),     // 5: hearth.survey.v1.ExpertCrewOrigin
+	(ExpertCrewPay)(0),        // 6: hearth.survey.v1.ExpertCrewPay
+	(*TopicNote)(nil),         // 7: hearth.survey.v1.TopicNote
+	(*ExpertDestination)(nil), // 8: hearth.survey.v1.ExpertDestination
+	(*ExpertCrew)(nil),        // 9: hearth.survey.v1.ExpertCrew
+	(*ExpertVillage)(nil),     // 10: hearth.survey.v1.ExpertVillage
+	(*ExpertInterview)(nil),   // 11: hearth.survey.v1.ExpertInterview
+	nil,                       // 12: hearth.survey.v1.TopicNote.MissingEntry
+	nil,                       // 13: hearth.survey.v1.ExpertDestination.MissingEntry
+	nil,                       // 14: hearth.survey.v1.ExpertCrew.MissingEntry
+	nil,                       // 15: hearth.survey.v1.ExpertVillage.MissingEntry
+	nil,                       // 16: hearth.survey.v1.ExpertInterview.MissingEntry
+	(YesNo)(0),                // 17: hearth.survey.v1.YesNo
+	(*Place)(nil),             // 18: hearth.survey.v1.Place
+	(*Money)(nil),             // 19: hearth.survey.v1.Money
+	(*Person)(nil),            // 20: hearth.survey.v1.Person
+	(SchoolDepartment)(0),     // 21: hearth.survey.v1.SchoolDepartment
+	(v1.Missing)(0),           // 22: hearth.form.v1.Missing
 }
 var file_hearth_survey_v1_expert_proto_depIdxs = []int32{
 	2,  // 0: hearth.survey.v1.TopicNote.topic:type_name -> hearth.survey.v1.ExpertTopic
-	15, // 1: hearth.survey.v1.TopicNote.verbatim:type_name -> hearth.survey.v1.YesNo
+	17, // 1: hearth.survey.v1.TopicNote.verbatim:type_name -> hearth.survey.v1.YesNo
 	4,  // 2: hearth.survey.v1.TopicNote.stance:type_name -> hearth.survey.v1.ExpertStance
 	3,  // 3: hearth.survey.v1.TopicNote.attribution:type_name -> hearth.survey.v1.ExpertAttribution
-	11, // 4: hearth.survey.v1.TopicNote.missing:type_name -> hearth.survey.v1.TopicNote.MissingEntry
-	5,  // 5: hearth.survey.v1.ExpertCrew.origins:type_name -> hearth.survey.v1.ExpertCrewOrigin
-	15, // 6: hearth.survey.v1.ExpertCrew.across_provinces:type_name -> hearth.survey.v1.YesNo
-	16, // 7: hearth.survey.v1.ExpertCrew.worked_places:type_name -> hearth.survey.v1.Place
-	6,  // 8: hearth.survey.v1.ExpertCrew.pay:type_name -> hearth.survey.v1.ExpertCrewPay
-	17, // 9: hearth.survey.v1.ExpertCrew.daily_wage_min:type_name -> hearth.survey.v1.Money
-	17, // 10: hearth.survey.v1.ExpertCrew.daily_wage_max:type_name -> hearth.survey.v1.Money
-	15, // 11: hearth.survey.v1.ExpertCrew.written_contracts:type_name -> hearth.survey.v1.YesNo
-	15, // 12: hearth.survey.v1.ExpertCrew.injury_insurance:type_name -> hearth.survey.v1.YesNo
-	15, // 13: hearth.survey.v1.ExpertCrew.arrears:type_name -> hearth.survey.v1.YesNo
-	17, // 14: hearth.survey.v1.ExpertCrew.arrears_amount:type_name -> hearth.survey.v1.Money
-	15, // 15: hearth.survey.v1.ExpertCrew.houses_workers:type_name -> hearth.survey.v1.YesNo
-	15, // 16: hearth.survey.v1.ExpertCrew.owns_home:type_name -> hearth.survey.v1.YesNo
-	16, // 17: hearth.survey.v1.ExpertCrew.home_at:type_name -> hearth.survey.v1.Place
-	12, // 18: hearth.survey.v1.ExpertCrew.missing:type_name -> hearth.survey.v1.ExpertCrew.MissingEntry
-	16, // 19: hearth.survey.v1.ExpertVillage.place:type_name -> hearth.survey.v1.Place
-	16, // 20: hearth.survey.v1.ExpertVillage.destinations:type_name -> hearth.survey.v1.Place
-	15, // 21: hearth.survey.v1.ExpertVillage.resettled:type_name -> hearth.survey.v1.YesNo
-	13, // 22: hearth.survey.v1.ExpertVillage.missing:type_name -> hearth.survey.v1.ExpertVillage.MissingEntry
-	0,  // 23: hearth.survey.v1.ExpertInterview.capacity:type_name -> hearth.survey.v1.ExpertCapacity
-	7,  // 24: hearth.survey.v1.ExpertInterview.notes:type_name -> hearth.survey.v1.TopicNote
-	18, // 25: hearth.survey.v1.ExpertInterview.person:type_name -> hearth.survey.v1.Person
-	1,  // 26: hearth.survey.v1.ExpertInterview.institution_kind:type_name -> hearth.survey.v1.ExpertInstitution
-	19, // 27: hearth.survey.v1.ExpertInterview.department:type_name -> hearth.survey.v1.SchoolDepartment
-	3,  // 28: hearth.survey.v1.ExpertInterview.attribution:type_name -> hearth.survey.v1.ExpertAttribution
-	15, // 29: hearth.survey.v1.ExpertInterview.recorded:type_name -> hearth.survey.v1.YesNo
-	8,  // 30: hearth.survey.v1.ExpertInterview.crew:type_name -> hearth.survey.v1.ExpertCrew
-	9,  // 31: hearth.survey.v1.ExpertInterview.village:type_name -> hearth.survey.v1.ExpertVillage
-	15, // 32: hearth.survey.v1.ExpertInterview.refers_others:type_name -> hearth.survey.v1.YesNo
-	14, // 33: hearth.survey.v1.ExpertInterview.missing:type_name -> hearth.survey.v1.ExpertInterview.MissingEntry
-	20, // 34: hearth.survey.v1.TopicNote.MissingEntry.value:type_name -> hearth.form.v1.Missing
-	20, // 35: hearth.survey.v1.ExpertCrew.MissingEntry.value:type_name -> hearth.form.v1.Missing
-	20, // 36: hearth.survey.v1.ExpertVillage.MissingEntry.value:type_name -> hearth.form.v1.Missing
-	20, // 37: hearth.survey.v1.ExpertInterview.MissingEntry.value:type_name -> hearth.form.v1.Missing
-	38, // [38:38] is the sub-list for method output_type
-	38, // [38:38] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	12, // 4: hearth.survey.v1.TopicNote.missing:type_name -> hearth.survey.v1.TopicNote.MissingEntry
+	18, // 5: hearth.survey.v1.ExpertDestination.place:type_name -> hearth.survey.v1.Place
+	13, // 6: hearth.survey.v1.ExpertDestination.missing:type_name -> hearth.survey.v1.ExpertDestination.MissingEntry
+	5,  // 7: hearth.survey.v1.ExpertCrew.origins:type_name -> hearth.survey.v1.ExpertCrewOrigin
+	17, // 8: hearth.survey.v1.ExpertCrew.across_provinces:type_name -> hearth.survey.v1.YesNo
+	8,  // 9: hearth.survey.v1.ExpertCrew.worked_places:type_name -> hearth.survey.v1.ExpertDestination
+	6,  // 10: hearth.survey.v1.ExpertCrew.pay:type_name -> hearth.survey.v1.ExpertCrewPay
+	19, // 11: hearth.survey.v1.ExpertCrew.daily_wage_min:type_name -> hearth.survey.v1.Money
+	19, // 12: hearth.survey.v1.ExpertCrew.daily_wage_max:type_name -> hearth.survey.v1.Money
+	17, // 13: hearth.survey.v1.ExpertCrew.written_contracts:type_name -> hearth.survey.v1.YesNo
+	17, // 14: hearth.survey.v1.ExpertCrew.injury_insurance:type_name -> hearth.survey.v1.YesNo
+	17, // 15: hearth.survey.v1.ExpertCrew.arrears:type_name -> hearth.survey.v1.YesNo
+	19, // 16: hearth.survey.v1.ExpertCrew.arrears_amount:type_name -> hearth.survey.v1.Money
+	17, // 17: hearth.survey.v1.ExpertCrew.houses_workers:type_name -> hearth.survey.v1.YesNo
+	17, // 18: hearth.survey.v1.ExpertCrew.owns_home:type_name -> hearth.survey.v1.YesNo
+	18, // 19: hearth.survey.v1.ExpertCrew.home_at:type_name -> hearth.survey.v1.Place
+	14, // 20: hearth.survey.v1.ExpertCrew.missing:type_name -> hearth.survey.v1.ExpertCrew.MissingEntry
+	18, // 21: hearth.survey.v1.ExpertVillage.place:type_name -> hearth.survey.v1.Place
+	8,  // 22: hearth.survey.v1.ExpertVillage.destinations:type_name -> hearth.survey.v1.ExpertDestination
+	17, // 23: hearth.survey.v1.ExpertVillage.resettled:type_name -> hearth.survey.v1.YesNo
+	15, // 24: hearth.survey.v1.ExpertVillage.missing:type_name -> hearth.survey.v1.ExpertVillage.MissingEntry
+	0,  // 25: hearth.survey.v1.ExpertInterview.capacity:type_name -> hearth.survey.v1.ExpertCapacity
+	7,  // 26: hearth.survey.v1.ExpertInterview.notes:type_name -> hearth.survey.v1.TopicNote
+	20, // 27: hearth.survey.v1.ExpertInterview.person:type_name -> hearth.survey.v1.Person
+	1,  // 28: hearth.survey.v1.ExpertInterview.institution_kind:type_name -> hearth.survey.v1.ExpertInstitution
+	21, // 29: hearth.survey.v1.ExpertInterview.department:type_name -> hearth.survey.v1.SchoolDepartment
+	3,  // 30: hearth.survey.v1.ExpertInterview.attribution:type_name -> hearth.survey.v1.ExpertAttribution
+	17, // 31: hearth.survey.v1.ExpertInterview.recorded:type_name -> hearth.survey.v1.YesNo
+	9,  // 32: hearth.survey.v1.ExpertInterview.crew:type_name -> hearth.survey.v1.ExpertCrew
+	10, // 33: hearth.survey.v1.ExpertInterview.village:type_name -> hearth.survey.v1.ExpertVillage
+	17, // 34: hearth.survey.v1.ExpertInterview.refers_others:type_name -> hearth.survey.v1.YesNo
+	16, // 35: hearth.survey.v1.ExpertInterview.missing:type_name -> hearth.survey.v1.ExpertInterview.MissingEntry
+	22, // 36: hearth.survey.v1.TopicNote.MissingEntry.value:type_name -> hearth.form.v1.Missing
+	22, // 37: hearth.survey.v1.ExpertDestination.MissingEntry.value:type_name -> hearth.form.v1.Missing
+	22, // 38: hearth.survey.v1.ExpertCrew.MissingEntry.value:type_name -> hearth.form.v1.Missing
+	22, // 39: hearth.survey.v1.ExpertVillage.MissingEntry.value:type_name -> hearth.form.v1.Missing
+	22, // 40: hearth.survey.v1.ExpertInterview.MissingEntry.value:type_name -> hearth.form.v1.Missing
+	41, // [41:41] is the sub-list for method output_type
+	41, // [41:41] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_hearth_survey_v1_expert_proto_init() }
@@ -1723,14 +1835,14 @@ func file_hearth_survey_v1_expert_proto_init() {
 	file_hearth_survey_v1_common_proto_init()
 	file_hearth_survey_v1_person_proto_init()
 	file_hearth_survey_v1_place_proto_init()
-	file_hearth_survey_v1_school_profile_proto_init()
+	file_hearth_survey_v1_school_licence_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_survey_v1_expert_proto_rawDesc), len(file_hearth_survey_v1_expert_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

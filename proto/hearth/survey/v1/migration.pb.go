@@ -254,7 +254,7 @@ const (
 	MigrationNextMove_MIGRATION_NEXT_MOVE_OTHER_CITY   MigrationNextMove = 2
 	MigrationNextMove_MIGRATION_NEXT_MOVE_HOME_VILLAGE MigrationNextMove = 3
 	MigrationNextMove_MIGRATION_NEXT_MOVE_HOME_TOWN    MigrationNextMove = 4
-	MigrationNextMove_MIGRATION_NEXT_MOVE_MOVE_WITHIN  MigrationNextMove = 5
+	MigrationNextMove_MIGRATION_NEXT_MOVE_WITHIN_CITY  MigrationNextMove = 5
 	MigrationNextMove_MIGRATION_NEXT_MOVE_ABROAD       MigrationNextMove = 6
 	MigrationNextMove_MIGRATION_NEXT_MOVE_UNDECIDED    MigrationNextMove = 7
 )
@@ -267,7 +267,7 @@ var (
 		2: "MIGRATION_NEXT_MOVE_OTHER_CITY",
 		3: "MIGRATION_NEXT_MOVE_HOME_VILLAGE",
 		4: "MIGRATION_NEXT_MOVE_HOME_TOWN",
-		5: "MIGRATION_NEXT_MOVE_MOVE_WITHIN",
+		5: "MIGRATION_NEXT_MOVE_WITHIN_CITY",
 		6: "MIGRATION_NEXT_MOVE_ABROAD",
 		7: "MIGRATION_NEXT_MOVE_UNDECIDED",
 	}
@@ -277,7 +277,7 @@ var (
 		"MIGRATION_NEXT_MOVE_OTHER_CITY":   2,
 		"MIGRATION_NEXT_MOVE_HOME_VILLAGE": 3,
 		"MIGRATION_NEXT_MOVE_HOME_TOWN":    4,
-		"MIGRATION_NEXT_MOVE_MOVE_WITHIN":  5,
+		"MIGRATION_NEXT_MOVE_WITHIN_CITY":  5,
 		"MIGRATION_NEXT_MOVE_ABROAD":       6,
 		"MIGRATION_NEXT_MOVE_UNDECIDED":    7,
 	}
@@ -1087,7 +1087,7 @@ var File_hearth_survey_v1_migration_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_migration_proto_rawDesc = "" +
 	"\n" +
-	" hearth/survey/v1/migration.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a&hearth/survey/v1/migration_spell.proto\x1a\x1dhearth/survey/v1/person.proto\x1a\x1chearth/survey/v1/place.proto\"\x94\x11\n" +
+	" hearth/survey/v1/migration.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a%hearth/survey/v1/migration_move.proto\x1a&hearth/survey/v1/migration_spell.proto\x1a\x1dhearth/survey/v1/person.proto\x1a\x1chearth/survey/v1/place.proto\"\xca\x11\n" +
 	"\tShortStay\x12M\n" +
 	"\x05place\x18\x01 \x01(\v2\x17.hearth.survey.v1.PlaceB\x1e\xca\xf3\x18\x1a\n" +
 	"\x16\n" +
@@ -1109,10 +1109,11 @@ const file_hearth_survey_v1_migration_proto_rawDesc = "" +
 	"0A stay of a month or more is a spell of its own.\x12?一个月以上的停留应作为独立的居住阶段记录。2\x03dayp\x03R\x04days\x12a\n" +
 	"\apurpose\x18\x05 \x01(\x0e2 .hearth.survey.v1.MigrationVisitB%\xca\xf3\x18!\n" +
 	"\x1f\n" +
-	"\tWhat for?\x12\x12目的是什么？R\apurpose\x12o\n" +
-	"\rpurpose_other\x18\x06 \x01(\tBJ\xca\xf3\x18F\n" +
+	"\tWhat for?\x12\x12目的是什么？R\apurpose\x12\xa4\x01\n" +
+	"\rpurpose_other\x18\x06 \x01(\tB\x7f\xca\xf3\x18{\n" +
 	".\n" +
-	"\x15Other: please specify\x12\x15其他（请说明）\x1a\x12this.purpose == 11@\x03R\fpurposeOther\x12\xbd\x01\n" +
+	"\x15Other: please specify\x12\x15其他（请说明）\x1a\x12this.purpose == 11:3\n" +
+	"\x1aThose who answered \"other\"\x12\x15回答“其他”者@\x03R\fpurposeOther\x12\xbd\x01\n" +
 	"\x0etimes_per_year\x18\a \x01(\x05B\x96\x01\xbaH\x06\x1a\x04\x18d(\x00\xca\xf3\x18\x88\x01\n" +
 	"9\n" +
 	"&How many times a year did this happen?\x12\x0f每年几次？\x12I\n" +
@@ -1152,7 +1153,7 @@ const file_hearth_survey_v1_migration_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:3\xda\xf3\x18/\n" +
 	"!\n" +
 	"\x11Event of the life\x12\f人生事件\"\n" +
-	"life_event\"\xfa\x18\n" +
+	"life_event\"\xc4\x1c\n" +
 	"\x0eMigrationPlans\x12\x86\x01\n" +
 	"\tnext_move\x18\x01 \x01(\x0e2#.hearth.survey.v1.MigrationNextMoveBD\xca\xf3\x18@\n" +
 	">\n" +
@@ -1175,27 +1176,33 @@ const file_hearth_survey_v1_migration_proto_rawDesc = "" +
 	"\x12Who will go along?\x12\x18谁会和您一起去？\x1a*this.next_move >= 2 && this.next_move <= 6\"\xca\x01\n" +
 	"\x13nobody_stands_alone\x12J!this.next_companions.exists(c, c == 1) || size(this.next_companions) == 1\x18\x02\"e\n" +
 	"+\"Nobody\" was chosen together with somebody.\x126“独自一人”不能与其他选项同时选择。:,\n" +
-	"\x16Those who mean to move\x12\x12打算迁移的人R\x0enextCompanions\x12\xb7\x01\n" +
-	"\rnext_arranged\x18\x06 \x01(\x0e2\x17.hearth.survey.v1.YesNoBy\xca\xf3\x18u\n" +
+	"\x16Those who mean to move\x12\x12打算迁移的人R\x0enextCompanions\x12\x91\x02\n" +
+	"\rnext_arranged\x18\x06 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xd2\x01\xca\xf3\x18\xcd\x01\n" +
 	"G\n" +
-	"\x1fIs work already arranged there?\x12$那边的工作是否已有着落？\x1a*this.next_move == 2 || this.next_move == 6R\fnextArranged\x12\xce\x01\n" +
-	"\vreturn_when\x18\a \x01(\x0e2\".hearth.survey.v1.MigrationHorizonB\x88\x01\xca\xf3\x18\x83\x01\n" +
+	"\x1fIs work already arranged there?\x12$那边的工作是否已有着落？\x1a*this.next_move == 2 || this.next_move == 6:V\n" +
+	".Those who mean to go to another city or abroad\x12$打算去别的城市或出国的人R\fnextArranged\x12\x90\x02\n" +
+	"\vreturn_when\x18\a \x01(\x0e2\".hearth.survey.v1.MigrationHorizonB\xca\x01\xca\xf3\x18\xc5\x01\n" +
 	"U\n" +
-	"*When do you mean to go back home for good?\x12'您打算什么时候回老家定居？\x1a*this.next_move != 3 && this.next_move != 4R\n" +
-	"returnWhen\x12\xcb\x01\n" +
-	"\x0ereturn_reasons\x18\b \x03(\x0e2\x1c.hearth.survey.v1.MoveReasonB\x85\x01\xbaH\x05\x92\x01\x02\x10\"\xca\xf3\x18y\n" +
+	"*When do you mean to go back home for good?\x12'您打算什么时候回老家定居？\x1a*this.next_move != 3 && this.next_move != 4:@\n" +
+	"!Those whose next move is not home\x12\x1b下一步不是返乡的人R\n" +
+	"returnWhen\x12\x9c\x02\n" +
+	"\x0ereturn_reasons\x18\b \x03(\x0e2\x1c.hearth.survey.v1.MoveReasonB\xd6\x01\xbaH\x05\x92\x01\x02\x10\"\xca\xf3\x18\xc9\x01\n" +
 	"2\n" +
-	"\x16Why would you go back?\x12\x18您为什么会回去？\x1aCthis.return_when != 7 || this.next_move == 3 || this.next_move == 4R\rreturnReasons\x12\x81\x01\n" +
-	"\x10no_return_reason\x18\t \x01(\tBW\xca\xf3\x18S\n" +
+	"\x16Why would you go back?\x12\x18您为什么会回去？\x1aCthis.return_when != 7 || this.next_move == 3 || this.next_move == 4:N\n" +
+	",Those who do not say they will never go back\x12\x1e未表示永远不回去的人R\rreturnReasons\x12\xba\x01\n" +
+	"\x10no_return_reason\x18\t \x01(\tB\x8f\x01\xca\xf3\x18\x8a\x01\n" +
 	"8\n" +
-	"\x1cWhy would you never go back?\x12\x18您为什么不回去？\x1a\x15this.return_when == 7@\x03R\x0enoReturnReason\x12\x8f\x01\n" +
+	"\x1cWhy would you never go back?\x12\x18您为什么不回去？\x1a\x15this.return_when == 7:5\n" +
+	"\x1cThose who will never go back\x12\x15永远不回去的人@\x03R\x0enoReturnReason\x12\xe1\x01\n" +
 	"\freturn_place\x18\n" +
-	" \x01(\v2\x17.hearth.survey.v1.PlaceBS\xca\xf3\x18O\n" +
+	" \x01(\v2\x17.hearth.survey.v1.PlaceB\xa4\x01\xca\xf3\x18\x9f\x01\n" +
 	"4\n" +
-	"\x1bWhere would you go back to?\x12\x15您会回到哪里？\x1a\x15this.return_when != 7@\x02R\vreturnPlace\x12\x9b\x01\n" +
-	"\vreturn_work\x18\v \x01(\x0e2%.hearth.survey.v1.MigrationReturnWorkBS\xca\xf3\x18O\n" +
+	"\x1bWhere would you go back to?\x12\x15您会回到哪里？\x1a\x15this.return_when != 7:N\n" +
+	",Those who do not say they will never go back\x12\x1e未表示永远不回去的人@\x02R\vreturnPlace\x12\xed\x01\n" +
+	"\vreturn_work\x18\v \x01(\x0e2%.hearth.survey.v1.MigrationReturnWorkB\xa4\x01\xca\xf3\x18\x9f\x01\n" +
 	"6\n" +
-	"\x17What would you live on?\x12\x1b回去后靠什么生活？\x1a\x15this.return_when != 7R\n" +
+	"\x17What would you live on?\x12\x1b回去后靠什么生活？\x1a\x15this.return_when != 7:N\n" +
+	",Those who do not say they will never go back\x12\x1e未表示永远不回去的人R\n" +
 	"returnWork\x12\x93\x01\n" +
 	"\n" +
 	"home_house\x18\f \x01(\x0e2$.hearth.survey.v1.MigrationHomeStateBN\xca\xf3\x18J\n" +
@@ -1221,7 +1228,7 @@ const file_hearth_survey_v1_migration_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:\x1b\xda\xf3\x18\x17\n" +
 	"\x15\n" +
-	"\x05Plans\x12\f今后打算\"\xd4H\n" +
+	"\x05Plans\x12\f今后打算\"\x8dJ\n" +
 	"\tMigration\x12c\n" +
 	"\fmigration_id\x18\x01 \x01(\tB@\xca\xf3\x18<\n" +
 	"8\n" +
@@ -1260,10 +1267,11 @@ const file_hearth_survey_v1_migration_proto_rawDesc = "" +
 	"=The person has left home, but no stay away from home is told.\x123表示曾外出，但没有外出阶段的记录。R\x06spells\x12\xaa\x01\n" +
 	"\x06visits\x18\x05 \x03(\v2\x1b.hearth.survey.v1.ShortStayBu\xbaH\x05\x92\x01\x02\x10d\xca\xf3\x18i\n" +
 	"g\n" +
-	"3Stays of less than a month: visits home, short jobs\x120不足一个月的停留（探亲、短工等）R\x06visits\x12x\n" +
-	"\asubject\x18\x06 \x01(\x0e2\".hearth.survey.v1.MigrationSubjectB:\xca\xf3\x186\n" +
+	"3Stays of less than a month: visits home, short jobs\x120不足一个月的停留（探亲、短工等）R\x06visits\x12\xee\x01\n" +
+	"\asubject\x18\x06 \x01(\x0e2\".hearth.survey.v1.MigrationSubjectB\xaf\x01\xca\xf3\x18\xaa\x01\n" +
 	"2\n" +
-	"\x13Whose life is told?\x12\x1b讲述的是谁的经历？h\x01R\asubject\x12c\n" +
+	"\x13Whose life is told?\x12\x1b讲述的是谁的经历？\x12r\n" +
+	"5All questions are about this person, whoever answers.\x129以下所有问题都针对此人，无论由谁回答。h\x01R\asubject\x12c\n" +
 	"\x10mother_person_id\x18\a \x01(\tB9\xca\xf3\x185\n" +
 	"1\n" +
 	"\x15Mother of this person\x12\x18母亲（人员编号）x\x01R\x0emotherPersonId\x12o\n" +
@@ -1307,10 +1315,11 @@ const file_hearth_survey_v1_migration_proto_rawDesc = "" +
 	"\x1eStays away from home (derived)\x12$外出阶段数（由程序推算）*8this.spells.filter(s, s.kind == 2 || s.kind == 3).size()p\x03R\btimesOut\x12\x95\x01\n" +
 	"\x0etimes_returned\x18\x10 \x01(\x05Bn\xca\xf3\x18j\n" +
 	";\n" +
-	"\x16Returns home (derived)\x12!返乡次数（由程序推算）*)this.spells.filter(s, s.kind == 4).size()p\x03R\rtimesReturned\x12\xca\x02\n" +
-	"\x0fbeyond_province\x18\x11 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\x87\x02\xca\xf3\x18\x82\x02\n" +
+	"\x16Returns home (derived)\x12!返乡次数（由程序推算）*)this.spells.filter(s, s.kind == 4).size()p\x03R\rtimesReturned\x12\x8c\x03\n" +
+	"\x0fbeyond_province\x18\x11 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xc9\x02\xca\xf3\x18\xc4\x02\n" +
 	"]\n" +
-	",Has lived beyond the home province (derived)\x12-是否曾到省外居住（由程序推算）\x1a\x1dhas(this.home_place.province)*\x81\x01this.spells.exists(s, s.place.settlement == 7 || (has(s.place.province) && s.place.province != this.home_place.province)) ? 1 : 2R\x0ebeyondProvince\x12\xf0\x01\n" +
+	",Has lived beyond the home province (derived)\x12-是否曾到省外居住（由程序推算）\x1a\x1dhas(this.home_place.province)*\x81\x01this.spells.exists(s, s.place.settlement == 7 || (has(s.place.province) && s.place.province != this.home_place.province)) ? 1 : 2:@\n" +
+	"$Persons whose home province is known\x12\x18老家省份已知的人R\x0ebeyondProvince\x12\xf0\x01\n" +
 	"\x0ereturn_reasons\x18\x12 \x03(\x0e2\x1c.hearth.survey.v1.MoveReasonB\xaa\x01\xbaH\x05\x92\x01\x02\x10\"\xca\xf3\x18\x9d\x01\n" +
 	"O\n" +
 	"'All in all, why did you come back home?\x12$总的来说，您为什么返乡？\x1a\"this.spells.exists(s, s.kind == 4):&\n" +
@@ -1465,7 +1474,7 @@ const file_hearth_survey_v1_migration_proto_rawDesc = "" +
 	"\x1dMIGRATION_NEXT_MOVE_HOME_TOWN\x10\x04\x1aQ\xd2\xf3\x18M\n" +
 	"K\n" +
 	"/go to the town or county seat of the home place\x12\x18回老家乡镇或县城\x12V\n" +
-	"\x1fMIGRATION_NEXT_MOVE_MOVE_WITHIN\x10\x05\x1a1\xd2\xf3\x18-\n" +
+	"\x1fMIGRATION_NEXT_MOVE_WITHIN_CITY\x10\x05\x1a1\xd2\xf3\x18-\n" +
 	"+\n" +
 	"\x15move within this city\x12\x12在本市内搬迁\x129\n" +
 	"\x1aMIGRATION_NEXT_MOVE_ABROAD\x10\x06\x1a\x19\xd2\xf3\x18\x15\n" +
@@ -1650,6 +1659,7 @@ func file_hearth_survey_v1_migration_proto_init() {
 		return
 	}
 	file_hearth_survey_v1_common_proto_init()
+	file_hearth_survey_v1_migration_move_proto_init()
 	file_hearth_survey_v1_migration_spell_proto_init()
 	file_hearth_survey_v1_person_proto_init()
 	file_hearth_survey_v1_place_proto_init()

@@ -82,1037 +82,6 @@ func (SpellKind) EnumDescriptor() ([]byte, []int) {
 	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{0}
 }
 
-// MoveReason is why somebody moved.
-type MoveReason int32
-
-const (
-	MoveReason_MOVE_REASON_UNSPECIFIED     MoveReason = 0
-	MoveReason_MOVE_REASON_FIND_WORK       MoveReason = 1
-	MoveReason_MOVE_REASON_JOB             MoveReason = 2
-	MoveReason_MOVE_REASON_BETTER_PAY      MoveReason = 3
-	MoveReason_MOVE_REASON_TRANSFER        MoveReason = 4
-	MoveReason_MOVE_REASON_BUSINESS        MoveReason = 5
-	MoveReason_MOVE_REASON_SEE_THE_WORLD   MoveReason = 6
-	MoveReason_MOVE_REASON_OWN_SCHOOLING   MoveReason = 7
-	MoveReason_MOVE_REASON_CHILD_SCHOOLING MoveReason = 8
-	MoveReason_MOVE_REASON_MARRIAGE        MoveReason = 9
-	MoveReason_MOVE_REASON_DIVORCE         MoveReason = 10
-	MoveReason_MOVE_REASON_FOLLOW_SPOUSE   MoveReason = 11
-	MoveReason_MOVE_REASON_FOLLOW_PARENTS  MoveReason = 12
-	MoveReason_MOVE_REASON_FOLLOW_CHILDREN MoveReason = 13
-	MoveReason_MOVE_REASON_CARE            MoveReason = 14
-	MoveReason_MOVE_REASON_BIRTH           MoveReason = 15
-	MoveReason_MOVE_REASON_BIRTH_RULES     MoveReason = 16
-	MoveReason_MOVE_REASON_ILLNESS         MoveReason = 17
-	MoveReason_MOVE_REASON_LOST_WORK       MoveReason = 18
-	MoveReason_MOVE_REASON_WAGES_UNPAID    MoveReason = 19
-	MoveReason_MOVE_REASON_COST            MoveReason = 20
-	MoveReason_MOVE_REASON_REDEVELOPMENT   MoveReason = 21
-	MoveReason_MOVE_REASON_RESETTLEMENT    MoveReason = 22
-	MoveReason_MOVE_REASON_LAND_LOST       MoveReason = 23
-	MoveReason_MOVE_REASON_DISASTER        MoveReason = 24
-	MoveReason_MOVE_REASON_DEBT            MoveReason = 25
-	MoveReason_MOVE_REASON_BUILD_HOUSE     MoveReason = 26
-	MoveReason_MOVE_REASON_BOUGHT_HOME     MoveReason = 27
-	MoveReason_MOVE_REASON_HOMESICK        MoveReason = 28
-	MoveReason_MOVE_REASON_LAND            MoveReason = 29
-	MoveReason_MOVE_REASON_SENT_HOME       MoveReason = 30
-	MoveReason_MOVE_REASON_ARMY            MoveReason = 31
-	MoveReason_MOVE_REASON_RETIREMENT      MoveReason = 32
-	MoveReason_MOVE_REASON_POLICY          MoveReason = 33
-	MoveReason_MOVE_REASON_OTHER           MoveReason = 34
-)
-
-// Enum value maps for MoveReason.
-var (
-	MoveReason_name = map[int32]string{
-		0:  "MOVE_REASON_UNSPECIFIED",
-		1:  "MOVE_REASON_FIND_WORK",
-		2:  "MOVE_REASON_JOB",
-		3:  "MOVE_REASON_BETTER_PAY",
-		4:  "MOVE_REASON_TRANSFER",
-		5:  "MOVE_REASON_BUSINESS",
-		6:  "MOVE_REASON_SEE_THE_WORLD",
-		7:  "MOVE_REASON_OWN_SCHOOLING",
-		8:  "MOVE_REASON_CHILD_SCHOOLING",
-		9:  "MOVE_REASON_MARRIAGE",
-		10: "MOVE_REASON_DIVORCE",
-		11: "MOVE_REASON_FOLLOW_SPOUSE",
-		12: "MOVE_REASON_FOLLOW_PARENTS",
-		13: "MOVE_REASON_FOLLOW_CHILDREN",
-		14: "MOVE_REASON_CARE",
-		15: "MOVE_REASON_BIRTH",
-		16: "MOVE_REASON_BIRTH_RULES",
-		17: "MOVE_REASON_ILLNESS",
-		18: "MOVE_REASON_LOST_WORK",
-		19: "MOVE_REASON_WAGES_UNPAID",
-		20: "MOVE_REASON_COST",
-		21: "MOVE_REASON_REDEVELOPMENT",
-		22: "MOVE_REASON_RESETTLEMENT",
-		23: "MOVE_REASON_LAND_LOST",
-		24: "MOVE_REASON_DISASTER",
-		25: "MOVE_REASON_DEBT",
-		26: "MOVE_REASON_BUILD_HOUSE",
-		27: "MOVE_REASON_BOUGHT_HOME",
-		28: "MOVE_REASON_HOMESICK",
-		29: "MOVE_REASON_LAND",
-		30: "MOVE_REASON_SENT_HOME",
-		31: "MOVE_REASON_ARMY",
-		32: "MOVE_REASON_RETIREMENT",
-		33: "MOVE_REASON_POLICY",
-		34: "MOVE_REASON_OTHER",
-	}
-	MoveReason_value = map[string]int32{
-		"MOVE_REASON_UNSPECIFIED":     0,
-		"MOVE_REASON_FIND_WORK":       1,
-		"MOVE_REASON_JOB":             2,
-		"MOVE_REASON_BETTER_PAY":      3,
-		"MOVE_REASON_TRANSFER":        4,
-		"MOVE_REASON_BUSINESS":        5,
-		"MOVE_REASON_SEE_THE_WORLD":   6,
-		"MOVE_REASON_OWN_SCHOOLING":   7,
-		"MOVE_REASON_CHILD_SCHOOLING": 8,
-		"MOVE_REASON_MARRIAGE":        9,
-		"MOVE_REASON_DIVORCE":         10,
-		"MOVE_REASON_FOLLOW_SPOUSE":   11,
-		"MOVE_REASON_FOLLOW_PARENTS":  12,
-		"MOVE_REASON_FOLLOW_CHILDREN": 13,
-		"MOVE_REASON_CARE":            14,
-		"MOVE_REASON_BIRTH":           15,
-		"MOVE_REASON_BIRTH_RULES":     16,
-		"MOVE_REASON_ILLNESS":         17,
-		"MOVE_REASON_LOST_WORK":       18,
-		"MOVE_REASON_WAGES_UNPAID":    19,
-		"MOVE_REASON_COST":            20,
-		"MOVE_REASON_REDEVELOPMENT":   21,
-		"MOVE_REASON_RESETTLEMENT":    22,
-		"MOVE_REASON_LAND_LOST":       23,
-		"MOVE_REASON_DISASTER":        24,
-		"MOVE_REASON_DEBT":            25,
-		"MOVE_REASON_BUILD_HOUSE":     26,
-		"MOVE_REASON_BOUGHT_HOME":     27,
-		"MOVE_REASON_HOMESICK":        28,
-		"MOVE_REASON_LAND":            29,
-		"MOVE_REASON_SENT_HOME":       30,
-		"MOVE_REASON_ARMY":            31,
-		"MOVE_REASON_RETIREMENT":      32,
-		"MOVE_REASON_POLICY":          33,
-		"MOVE_REASON_OTHER":           34,
-	}
-)
-
-func (x MoveReason) Enum() *MoveReason {
-	p := new(MoveReason)
-	*p = x
-	return p
-}
-
-func (x MoveReason) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (MoveReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_migration_spell_proto_enumTypes[1].Descriptor()
-}
-
-func (MoveReason) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[1]
-}
-
-func (x MoveReason) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use MoveReason.Descriptor instead.
-func (MoveReason) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{1}
-}
-
-// MoveCompanion is who moved along.
-type MoveCompanion int32
-
-const (
-	MoveCompanion_MOVE_COMPANION_UNSPECIFIED      MoveCompanion = 0
-	MoveCompanion_MOVE_COMPANION_NOBODY           MoveCompanion = 1
-	MoveCompanion_MOVE_COMPANION_SPOUSE           MoveCompanion = 2
-	MoveCompanion_MOVE_COMPANION_CHILDREN_ALL     MoveCompanion = 3
-	MoveCompanion_MOVE_COMPANION_CHILDREN_SOME    MoveCompanion = 4
-	MoveCompanion_MOVE_COMPANION_PARENTS          MoveCompanion = 5
-	MoveCompanion_MOVE_COMPANION_PARENTS_IN_LAW   MoveCompanion = 6
-	MoveCompanion_MOVE_COMPANION_SIBLINGS         MoveCompanion = 7
-	MoveCompanion_MOVE_COMPANION_OTHER_KIN        MoveCompanion = 8
-	MoveCompanion_MOVE_COMPANION_FELLOW_VILLAGERS MoveCompanion = 9
-	MoveCompanion_MOVE_COMPANION_CREW             MoveCompanion = 10
-	MoveCompanion_MOVE_COMPANION_FRIENDS          MoveCompanion = 11
-	MoveCompanion_MOVE_COMPANION_OTHER            MoveCompanion = 12
-)
-
-// Enum value maps for MoveCompanion.
-var (
-	MoveCompanion_name = map[int32]string{
-		0:  "MOVE_COMPANION_UNSPECIFIED",
-		1:  "MOVE_COMPANION_NOBODY",
-		2:  "MOVE_COMPANION_SPOUSE",
-		3:  "MOVE_COMPANION_CHILDREN_ALL",
-		4:  "MOVE_COMPANION_CHILDREN_SOME",
-		5:  "MOVE_COMPANION_PARENTS",
-		6:  "MOVE_COMPANION_PARENTS_IN_LAW",
-		7:  "MOVE_COMPANION_SIBLINGS",
-		8:  "MOVE_COMPANION_OTHER_KIN",
-		9:  "MOVE_COMPANION_FELLOW_VILLAGERS",
-		10: "MOVE_COMPANION_CREW",
-		11: "MOVE_COMPANION_FRIENDS",
-		12: "MOVE_COMPANION_OTHER",
-	}
-	MoveCompanion_value = map[string]int32{
-		"MOVE_COMPANION_UNSPECIFIED":      0,
-		"MOVE_COMPANION_NOBODY":           1,
-		"MOVE_COMPANION_SPOUSE":           2,
-		"MOVE_COMPANION_CHILDREN_ALL":     3,
-		"MOVE_COMPANION_CHILDREN_SOME":    4,
-		"MOVE_COMPANION_PARENTS":          5,
-		"MOVE_COMPANION_PARENTS_IN_LAW":   6,
-		"MOVE_COMPANION_SIBLINGS":         7,
-		"MOVE_COMPANION_OTHER_KIN":        8,
-		"MOVE_COMPANION_FELLOW_VILLAGERS": 9,
-		"MOVE_COMPANION_CREW":             10,
-		"MOVE_COMPANION_FRIENDS":          11,
-		"MOVE_COMPANION_OTHER":            12,
-	}
-)
-
-func (x MoveCompanion) Enum() *MoveCompanion {
-	p := new(MoveCompanion)
-	*p = x
-	return p
-}
-
-func (x MoveCompanion) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (MoveCompanion) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_migration_spell_proto_enumTypes[2].Descriptor()
-}
-
-func (MoveCompanion) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[2]
-}
-
-func (x MoveCompanion) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use MoveCompanion.Descriptor instead.
-func (MoveCompanion) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{2}
-}
-
-// MoveLeftBehind is who was left behind.
-type MoveLeftBehind int32
-
-const (
-	MoveLeftBehind_MOVE_LEFT_BEHIND_UNSPECIFIED    MoveLeftBehind = 0
-	MoveLeftBehind_MOVE_LEFT_BEHIND_NOBODY         MoveLeftBehind = 1
-	MoveLeftBehind_MOVE_LEFT_BEHIND_SPOUSE         MoveLeftBehind = 2
-	MoveLeftBehind_MOVE_LEFT_BEHIND_CHILDREN_ALL   MoveLeftBehind = 3
-	MoveLeftBehind_MOVE_LEFT_BEHIND_CHILDREN_SOME  MoveLeftBehind = 4
-	MoveLeftBehind_MOVE_LEFT_BEHIND_PARENTS        MoveLeftBehind = 5
-	MoveLeftBehind_MOVE_LEFT_BEHIND_PARENTS_IN_LAW MoveLeftBehind = 6
-	MoveLeftBehind_MOVE_LEFT_BEHIND_SIBLINGS       MoveLeftBehind = 7
-	MoveLeftBehind_MOVE_LEFT_BEHIND_GRANDCHILDREN  MoveLeftBehind = 8
-	MoveLeftBehind_MOVE_LEFT_BEHIND_OTHER          MoveLeftBehind = 9
-)
-
-// Enum value maps for MoveLeftBehind.
-var (
-	MoveLeftBehind_name = map[int32]string{
-		0: "MOVE_LEFT_BEHIND_UNSPECIFIED",
-		1: "MOVE_LEFT_BEHIND_NOBODY",
-		2: "MOVE_LEFT_BEHIND_SPOUSE",
-		3: "MOVE_LEFT_BEHIND_CHILDREN_ALL",
-		4: "MOVE_LEFT_BEHIND_CHILDREN_SOME",
-		5: "MOVE_LEFT_BEHIND_PARENTS",
-		6: "MOVE_LEFT_BEHIND_PARENTS_IN_LAW",
-		7: "MOVE_LEFT_BEHIND_SIBLINGS",
-		8: "MOVE_LEFT_BEHIND_GRANDCHILDREN",
-		9: "MOVE_LEFT_BEHIND_OTHER",
-	}
-	MoveLeftBehind_value = map[string]int32{
-		"MOVE_LEFT_BEHIND_UNSPECIFIED":    0,
-		"MOVE_LEFT_BEHIND_NOBODY":         1,
-		"MOVE_LEFT_BEHIND_SPOUSE":         2,
-		"MOVE_LEFT_BEHIND_CHILDREN_ALL":   3,
-		"MOVE_LEFT_BEHIND_CHILDREN_SOME":  4,
-		"MOVE_LEFT_BEHIND_PARENTS":        5,
-		"MOVE_LEFT_BEHIND_PARENTS_IN_LAW": 6,
-		"MOVE_LEFT_BEHIND_SIBLINGS":       7,
-		"MOVE_LEFT_BEHIND_GRANDCHILDREN":  8,
-		"MOVE_LEFT_BEHIND_OTHER":          9,
-	}
-)
-
-func (x MoveLeftBehind) Enum() *MoveLeftBehind {
-	p := new(MoveLeftBehind)
-	*p = x
-	return p
-}
-
-func (x MoveLeftBehind) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (MoveLeftBehind) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_migration_spell_proto_enumTypes[3].Descriptor()
-}
-
-func (MoveLeftBehind) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[3]
-}
-
-func (x MoveLeftBehind) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use MoveLeftBehind.Descriptor instead.
-func (MoveLeftBehind) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{3}
-}
-
-// MoveCarer is who looks after a child left behind.
-type MoveCarer int32
-
-const (
-	MoveCarer_MOVE_CARER_UNSPECIFIED     MoveCarer = 0
-	MoveCarer_MOVE_CARER_OTHER_PARENT    MoveCarer = 1
-	MoveCarer_MOVE_CARER_FATHERS_PARENTS MoveCarer = 2
-	MoveCarer_MOVE_CARER_MOTHERS_PARENTS MoveCarer = 3
-	MoveCarer_MOVE_CARER_OTHER_KIN       MoveCarer = 4
-	MoveCarer_MOVE_CARER_SIBLINGS        MoveCarer = 5
-	MoveCarer_MOVE_CARER_SCHOOL          MoveCarer = 6
-	MoveCarer_MOVE_CARER_NEIGHBOURS      MoveCarer = 7
-	MoveCarer_MOVE_CARER_NOBODY          MoveCarer = 8
-)
-
-// Enum value maps for MoveCarer.
-var (
-	MoveCarer_name = map[int32]string{
-		0: "MOVE_CARER_UNSPECIFIED",
-		1: "MOVE_CARER_OTHER_PARENT",
-		2: "MOVE_CARER_FATHERS_PARENTS",
-		3: "MOVE_CARER_MOTHERS_PARENTS",
-		4: "MOVE_CARER_OTHER_KIN",
-		5: "MOVE_CARER_SIBLINGS",
-		6: "MOVE_CARER_SCHOOL",
-		7: "MOVE_CARER_NEIGHBOURS",
-		8: "MOVE_CARER_NOBODY",
-	}
-	MoveCarer_value = map[string]int32{
-		"MOVE_CARER_UNSPECIFIED":     0,
-		"MOVE_CARER_OTHER_PARENT":    1,
-		"MOVE_CARER_FATHERS_PARENTS": 2,
-		"MOVE_CARER_MOTHERS_PARENTS": 3,
-		"MOVE_CARER_OTHER_KIN":       4,
-		"MOVE_CARER_SIBLINGS":        5,
-		"MOVE_CARER_SCHOOL":          6,
-		"MOVE_CARER_NEIGHBOURS":      7,
-		"MOVE_CARER_NOBODY":          8,
-	}
-)
-
-func (x MoveCarer) Enum() *MoveCarer {
-	p := new(MoveCarer)
-	*p = x
-	return p
-}
-
-func (x MoveCarer) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (MoveCarer) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_migration_spell_proto_enumTypes[4].Descriptor()
-}
-
-func (MoveCarer) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[4]
-}
-
-func (x MoveCarer) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use MoveCarer.Descriptor instead.
-func (MoveCarer) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{4}
-}
-
-// MoveArranger is through whom a move or a job was arranged.
-type MoveArranger int32
-
-const (
-	MoveArranger_MOVE_ARRANGER_UNSPECIFIED     MoveArranger = 0
-	MoveArranger_MOVE_ARRANGER_SELF            MoveArranger = 1
-	MoveArranger_MOVE_ARRANGER_SPOUSE          MoveArranger = 2
-	MoveArranger_MOVE_ARRANGER_PARENTS         MoveArranger = 3
-	MoveArranger_MOVE_ARRANGER_SIBLINGS        MoveArranger = 4
-	MoveArranger_MOVE_ARRANGER_OTHER_KIN       MoveArranger = 5
-	MoveArranger_MOVE_ARRANGER_FELLOW_VILLAGER MoveArranger = 6
-	MoveArranger_MOVE_ARRANGER_FRIEND          MoveArranger = 7
-	MoveArranger_MOVE_ARRANGER_CONTRACTOR      MoveArranger = 8
-	MoveArranger_MOVE_ARRANGER_EMPLOYER        MoveArranger = 9
-	MoveArranger_MOVE_ARRANGER_AGENCY          MoveArranger = 10
-	MoveArranger_MOVE_ARRANGER_GOVERNMENT      MoveArranger = 11
-	MoveArranger_MOVE_ARRANGER_SCHOOL          MoveArranger = 12
-	MoveArranger_MOVE_ARRANGER_ADVERTISEMENT   MoveArranger = 13
-	MoveArranger_MOVE_ARRANGER_OTHER           MoveArranger = 14
-)
-
-// Enum value maps for MoveArranger.
-var (
-	MoveArranger_name = map[int32]string{
-		0:  "MOVE_ARRANGER_UNSPECIFIED",
-		1:  "MOVE_ARRANGER_SELF",
-		2:  "MOVE_ARRANGER_SPOUSE",
-		3:  "MOVE_ARRANGER_PARENTS",
-		4:  "MOVE_ARRANGER_SIBLINGS",
-		5:  "MOVE_ARRANGER_OTHER_KIN",
-		6:  "MOVE_ARRANGER_FELLOW_VILLAGER",
-		7:  "MOVE_ARRANGER_FRIEND",
-		8:  "MOVE_ARRANGER_CONTRACTOR",
-		9:  "MOVE_ARRANGER_EMPLOYER",
-		10: "MOVE_ARRANGER_AGENCY",
-		11: "MOVE_ARRANGER_GOVERNMENT",
-		12: "MOVE_ARRANGER_SCHOOL",
-		13: "MOVE_ARRANGER_ADVERTISEMENT",
-		14: "MOVE_ARRANGER_OTHER",
-	}
-	MoveArranger_value = map[string]int32{
-		"MOVE_ARRANGER_UNSPECIFIED":     0,
-		"MOVE_ARRANGER_SELF":            1,
-		"MOVE_ARRANGER_SPOUSE":          2,
-		"MOVE_ARRANGER_PARENTS":         3,
-		"MOVE_ARRANGER_SIBLINGS":        4,
-		"MOVE_ARRANGER_OTHER_KIN":       5,
-		"MOVE_ARRANGER_FELLOW_VILLAGER": 6,
-		"MOVE_ARRANGER_FRIEND":          7,
-		"MOVE_ARRANGER_CONTRACTOR":      8,
-		"MOVE_ARRANGER_EMPLOYER":        9,
-		"MOVE_ARRANGER_AGENCY":          10,
-		"MOVE_ARRANGER_GOVERNMENT":      11,
-		"MOVE_ARRANGER_SCHOOL":          12,
-		"MOVE_ARRANGER_ADVERTISEMENT":   13,
-		"MOVE_ARRANGER_OTHER":           14,
-	}
-)
-
-func (x MoveArranger) Enum() *MoveArranger {
-	p := new(MoveArranger)
-	*p = x
-	return p
-}
-
-func (x MoveArranger) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (MoveArranger) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_migration_spell_proto_enumTypes[5].Descriptor()
-}
-
-func (MoveArranger) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[5]
-}
-
-func (x MoveArranger) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use MoveArranger.Descriptor instead.
-func (MoveArranger) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{5}
-}
-
-// MoveHelp is what help somebody had with a move.
-type MoveHelp int32
-
-const (
-	MoveHelp_MOVE_HELP_UNSPECIFIED MoveHelp = 0
-	MoveHelp_MOVE_HELP_INFORMATION MoveHelp = 1
-	MoveHelp_MOVE_HELP_RECOMMENDED MoveHelp = 2
-	MoveHelp_MOVE_HELP_MONEY       MoveHelp = 3
-	MoveHelp_MOVE_HELP_TRAVEL      MoveHelp = 4
-	MoveHelp_MOVE_HELP_LODGING     MoveHelp = 5
-	MoveHelp_MOVE_HELP_TRAINING    MoveHelp = 6
-	MoveHelp_MOVE_HELP_DOCUMENTS   MoveHelp = 7
-	MoveHelp_MOVE_HELP_NONE        MoveHelp = 8
-)
-
-// Enum value maps for MoveHelp.
-var (
-	MoveHelp_name = map[int32]string{
-		0: "MOVE_HELP_UNSPECIFIED",
-		1: "MOVE_HELP_INFORMATION",
-		2: "MOVE_HELP_RECOMMENDED",
-		3: "MOVE_HELP_MONEY",
-		4: "MOVE_HELP_TRAVEL",
-		5: "MOVE_HELP_LODGING",
-		6: "MOVE_HELP_TRAINING",
-		7: "MOVE_HELP_DOCUMENTS",
-		8: "MOVE_HELP_NONE",
-	}
-	MoveHelp_value = map[string]int32{
-		"MOVE_HELP_UNSPECIFIED": 0,
-		"MOVE_HELP_INFORMATION": 1,
-		"MOVE_HELP_RECOMMENDED": 2,
-		"MOVE_HELP_MONEY":       3,
-		"MOVE_HELP_TRAVEL":      4,
-		"MOVE_HELP_LODGING":     5,
-		"MOVE_HELP_TRAINING":    6,
-		"MOVE_HELP_DOCUMENTS":   7,
-		"MOVE_HELP_NONE":        8,
-	}
-)
-
-func (x MoveHelp) Enum() *MoveHelp {
-	p := new(MoveHelp)
-	*p = x
-	return p
-}
-
-func (x MoveHelp) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (MoveHelp) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_migration_spell_proto_enumTypes[6].Descriptor()
-}
-
-func (MoveHelp) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[6]
-}
-
-func (x MoveHelp) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use MoveHelp.Descriptor instead.
-func (MoveHelp) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{6}
-}
-
-// MoveRange is how far from home a place lies in the order of administration.
-type MoveRange int32
-
-const (
-	MoveRange_MOVE_RANGE_UNSPECIFIED     MoveRange = 0
-	MoveRange_MOVE_RANGE_SAME_COUNTY     MoveRange = 1
-	MoveRange_MOVE_RANGE_SAME_PREFECTURE MoveRange = 2
-	MoveRange_MOVE_RANGE_SAME_PROVINCE   MoveRange = 3
-	MoveRange_MOVE_RANGE_OTHER_PROVINCE  MoveRange = 4
-	MoveRange_MOVE_RANGE_ABROAD          MoveRange = 5
-)
-
-// Enum value maps for MoveRange.
-var (
-	MoveRange_name = map[int32]string{
-		0: "MOVE_RANGE_UNSPECIFIED",
-		1: "MOVE_RANGE_SAME_COUNTY",
-		2: "MOVE_RANGE_SAME_PREFECTURE",
-		3: "MOVE_RANGE_SAME_PROVINCE",
-		4: "MOVE_RANGE_OTHER_PROVINCE",
-		5: "MOVE_RANGE_ABROAD",
-	}
-	MoveRange_value = map[string]int32{
-		"MOVE_RANGE_UNSPECIFIED":     0,
-		"MOVE_RANGE_SAME_COUNTY":     1,
-		"MOVE_RANGE_SAME_PREFECTURE": 2,
-		"MOVE_RANGE_SAME_PROVINCE":   3,
-		"MOVE_RANGE_OTHER_PROVINCE":  4,
-		"MOVE_RANGE_ABROAD":          5,
-	}
-)
-
-func (x MoveRange) Enum() *MoveRange {
-	p := new(MoveRange)
-	*p = x
-	return p
-}
-
-func (x MoveRange) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (MoveRange) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_migration_spell_proto_enumTypes[7].Descriptor()
-}
-
-func (MoveRange) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[7]
-}
-
-func (x MoveRange) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use MoveRange.Descriptor instead.
-func (MoveRange) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{7}
-}
-
-// SpellActivity is what somebody mainly did during a spell.
-type SpellActivity int32
-
-const (
-	SpellActivity_SPELL_ACTIVITY_UNSPECIFIED   SpellActivity = 0
-	SpellActivity_SPELL_ACTIVITY_EMPLOYED      SpellActivity = 1
-	SpellActivity_SPELL_ACTIVITY_SELF_EMPLOYED SpellActivity = 2
-	SpellActivity_SPELL_ACTIVITY_FARMING       SpellActivity = 3
-	SpellActivity_SPELL_ACTIVITY_STUDYING      SpellActivity = 4
-	SpellActivity_SPELL_ACTIVITY_HOUSEWORK     SpellActivity = 5
-	SpellActivity_SPELL_ACTIVITY_LOOKING       SpellActivity = 6
-	SpellActivity_SPELL_ACTIVITY_ILL           SpellActivity = 7
-	SpellActivity_SPELL_ACTIVITY_RETIRED       SpellActivity = 8
-	SpellActivity_SPELL_ACTIVITY_SMALL_CHILD   SpellActivity = 9
-	SpellActivity_SPELL_ACTIVITY_ARMY          SpellActivity = 10
-	SpellActivity_SPELL_ACTIVITY_OTHER         SpellActivity = 11
-)
-
-// Enum value maps for SpellActivity.
-var (
-	SpellActivity_name = map[int32]string{
-		0:  "SPELL_ACTIVITY_UNSPECIFIED",
-		1:  "SPELL_ACTIVITY_EMPLOYED",
-		2:  "SPELL_ACTIVITY_SELF_EMPLOYED",
-		3:  "SPELL_ACTIVITY_FARMING",
-		4:  "SPELL_ACTIVITY_STUDYING",
-		5:  "SPELL_ACTIVITY_HOUSEWORK",
-		6:  "SPELL_ACTIVITY_LOOKING",
-		7:  "SPELL_ACTIVITY_ILL",
-		8:  "SPELL_ACTIVITY_RETIRED",
-		9:  "SPELL_ACTIVITY_SMALL_CHILD",
-		10: "SPELL_ACTIVITY_ARMY",
-		11: "SPELL_ACTIVITY_OTHER",
-	}
-	SpellActivity_value = map[string]int32{
-		"SPELL_ACTIVITY_UNSPECIFIED":   0,
-		"SPELL_ACTIVITY_EMPLOYED":      1,
-		"SPELL_ACTIVITY_SELF_EMPLOYED": 2,
-		"SPELL_ACTIVITY_FARMING":       3,
-		"SPELL_ACTIVITY_STUDYING":      4,
-		"SPELL_ACTIVITY_HOUSEWORK":     5,
-		"SPELL_ACTIVITY_LOOKING":       6,
-		"SPELL_ACTIVITY_ILL":           7,
-		"SPELL_ACTIVITY_RETIRED":       8,
-		"SPELL_ACTIVITY_SMALL_CHILD":   9,
-		"SPELL_ACTIVITY_ARMY":          10,
-		"SPELL_ACTIVITY_OTHER":         11,
-	}
-)
-
-func (x SpellActivity) Enum() *SpellActivity {
-	p := new(SpellActivity)
-	*p = x
-	return p
-}
-
-func (x SpellActivity) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (SpellActivity) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_migration_spell_proto_enumTypes[8].Descriptor()
-}
-
-func (SpellActivity) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[8]
-}
-
-func (x SpellActivity) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use SpellActivity.Descriptor instead.
-func (SpellActivity) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{8}
-}
-
-// SpellPosition is somebody's standing at work.
-type SpellPosition int32
-
-const (
-	SpellPosition_SPELL_POSITION_UNSPECIFIED SpellPosition = 0
-	SpellPosition_SPELL_POSITION_EMPLOYEE    SpellPosition = 1
-	SpellPosition_SPELL_POSITION_CASUAL      SpellPosition = 2
-	SpellPosition_SPELL_POSITION_CREW        SpellPosition = 3
-	SpellPosition_SPELL_POSITION_CONTRACTOR  SpellPosition = 4
-	SpellPosition_SPELL_POSITION_APPRENTICE  SpellPosition = 5
-	SpellPosition_SPELL_POSITION_OWN_ACCOUNT SpellPosition = 6
-	SpellPosition_SPELL_POSITION_EMPLOYER    SpellPosition = 7
-	SpellPosition_SPELL_POSITION_FAMILY      SpellPosition = 8
-	SpellPosition_SPELL_POSITION_DOMESTIC    SpellPosition = 9
-)
-
-// Enum value maps for SpellPosition.
-var (
-	SpellPosition_name = map[int32]string{
-		0: "SPELL_POSITION_UNSPECIFIED",
-		1: "SPELL_POSITION_EMPLOYEE",
-		2: "SPELL_POSITION_CASUAL",
-		3: "SPELL_POSITION_CREW",
-		4: "SPELL_POSITION_CONTRACTOR",
-		5: "SPELL_POSITION_APPRENTICE",
-		6: "SPELL_POSITION_OWN_ACCOUNT",
-		7: "SPELL_POSITION_EMPLOYER",
-		8: "SPELL_POSITION_FAMILY",
-		9: "SPELL_POSITION_DOMESTIC",
-	}
-	SpellPosition_value = map[string]int32{
-		"SPELL_POSITION_UNSPECIFIED": 0,
-		"SPELL_POSITION_EMPLOYEE":    1,
-		"SPELL_POSITION_CASUAL":      2,
-		"SPELL_POSITION_CREW":        3,
-		"SPELL_POSITION_CONTRACTOR":  4,
-		"SPELL_POSITION_APPRENTICE":  5,
-		"SPELL_POSITION_OWN_ACCOUNT": 6,
-		"SPELL_POSITION_EMPLOYER":    7,
-		"SPELL_POSITION_FAMILY":      8,
-		"SPELL_POSITION_DOMESTIC":    9,
-	}
-)
-
-func (x SpellPosition) Enum() *SpellPosition {
-	p := new(SpellPosition)
-	*p = x
-	return p
-}
-
-func (x SpellPosition) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (SpellPosition) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_migration_spell_proto_enumTypes[9].Descriptor()
-}
-
-func (SpellPosition) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[9]
-}
-
-func (x SpellPosition) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use SpellPosition.Descriptor instead.
-func (SpellPosition) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{9}
-}
-
-// SpellIndustry is the branch somebody worked in.
-type SpellIndustry int32
-
-const (
-	SpellIndustry_SPELL_INDUSTRY_UNSPECIFIED   SpellIndustry = 0
-	SpellIndustry_SPELL_INDUSTRY_FARMING       SpellIndustry = 1
-	SpellIndustry_SPELL_INDUSTRY_MINING        SpellIndustry = 2
-	SpellIndustry_SPELL_INDUSTRY_MANUFACTURING SpellIndustry = 3
-	SpellIndustry_SPELL_INDUSTRY_CONSTRUCTION  SpellIndustry = 4
-	SpellIndustry_SPELL_INDUSTRY_TRANSPORT     SpellIndustry = 5
-	SpellIndustry_SPELL_INDUSTRY_TRADE         SpellIndustry = 6
-	SpellIndustry_SPELL_INDUSTRY_CATERING      SpellIndustry = 7
-	SpellIndustry_SPELL_INDUSTRY_DOMESTIC      SpellIndustry = 8
-	SpellIndustry_SPELL_INDUSTRY_CLEANING      SpellIndustry = 9
-	SpellIndustry_SPELL_INDUSTRY_SECURITY      SpellIndustry = 10
-	SpellIndustry_SPELL_INDUSTRY_REPAIR        SpellIndustry = 11
-	SpellIndustry_SPELL_INDUSTRY_EDUCATION     SpellIndustry = 12
-	SpellIndustry_SPELL_INDUSTRY_HEALTH        SpellIndustry = 13
-	SpellIndustry_SPELL_INDUSTRY_PUBLIC        SpellIndustry = 14
-	SpellIndustry_SPELL_INDUSTRY_OTHER         SpellIndustry = 15
-)
-
-// Enum value maps for SpellIndustry.
-var (
-	SpellIndustry_name = map[int32]string{
-		0:  "SPELL_INDUSTRY_UNSPECIFIED",
-		1:  "SPELL_INDUSTRY_FARMING",
-		2:  "SPELL_INDUSTRY_MINING",
-		3:  "SPELL_INDUSTRY_MANUFACTURING",
-		4:  "SPELL_INDUSTRY_CONSTRUCTION",
-		5:  "SPELL_INDUSTRY_TRANSPORT",
-		6:  "SPELL_INDUSTRY_TRADE",
-		7:  "SPELL_INDUSTRY_CATERING",
-		8:  "SPELL_INDUSTRY_DOMESTIC",
-		9:  "SPELL_INDUSTRY_CLEANING",
-		10: "SPELL_INDUSTRY_SECURITY",
-		11: "SPELL_INDUSTRY_REPAIR",
-		12: "SPELL_INDUSTRY_EDUCATION",
-		13: "SPELL_INDUSTRY_HEALTH",
-		14: "SPELL_INDUSTRY_PUBLIC",
-		15: "SPELL_INDUSTRY_OTHER",
-	}
-	SpellIndustry_value = map[string]int32{
-		"SPELL_INDUSTRY_UNSPECIFIED":   0,
-		"SPELL_INDUSTRY_FARMING":       1,
-		"SPELL_INDUSTRY_MINING":        2,
-		"SPELL_INDUSTRY_MANUFACTURING": 3,
-		"SPELL_INDUSTRY_CONSTRUCTION":  4,
-		"SPELL_INDUSTRY_TRANSPORT":     5,
-		"SPELL_INDUSTRY_TRADE":         6,
-		"SPELL_INDUSTRY_CATERING":      7,
-		"SPELL_INDUSTRY_DOMESTIC":      8,
-		"SPELL_INDUSTRY_CLEANING":      9,
-		"SPELL_INDUSTRY_SECURITY":      10,
-		"SPELL_INDUSTRY_REPAIR":        11,
-		"SPELL_INDUSTRY_EDUCATION":     12,
-		"SPELL_INDUSTRY_HEALTH":        13,
-		"SPELL_INDUSTRY_PUBLIC":        14,
-		"SPELL_INDUSTRY_OTHER":         15,
-	}
-)
-
-func (x SpellIndustry) Enum() *SpellIndustry {
-	p := new(SpellIndustry)
-	*p = x
-	return p
-}
-
-func (x SpellIndustry) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (SpellIndustry) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_migration_spell_proto_enumTypes[10].Descriptor()
-}
-
-func (SpellIndustry) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[10]
-}
-
-func (x SpellIndustry) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use SpellIndustry.Descriptor instead.
-func (SpellIndustry) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{10}
-}
-
-// SpellContract is on what terms somebody worked.
-type SpellContract int32
-
-const (
-	SpellContract_SPELL_CONTRACT_UNSPECIFIED SpellContract = 0
-	SpellContract_SPELL_CONTRACT_OPEN_ENDED  SpellContract = 1
-	SpellContract_SPELL_CONTRACT_FIXED_TERM  SpellContract = 2
-	SpellContract_SPELL_CONTRACT_PROJECT     SpellContract = 3
-	SpellContract_SPELL_CONTRACT_ORAL        SpellContract = 4
-	SpellContract_SPELL_CONTRACT_NONE        SpellContract = 5
-)
-
-// Enum value maps for SpellContract.
-var (
-	SpellContract_name = map[int32]string{
-		0: "SPELL_CONTRACT_UNSPECIFIED",
-		1: "SPELL_CONTRACT_OPEN_ENDED",
-		2: "SPELL_CONTRACT_FIXED_TERM",
-		3: "SPELL_CONTRACT_PROJECT",
-		4: "SPELL_CONTRACT_ORAL",
-		5: "SPELL_CONTRACT_NONE",
-	}
-	SpellContract_value = map[string]int32{
-		"SPELL_CONTRACT_UNSPECIFIED": 0,
-		"SPELL_CONTRACT_OPEN_ENDED":  1,
-		"SPELL_CONTRACT_FIXED_TERM":  2,
-		"SPELL_CONTRACT_PROJECT":     3,
-		"SPELL_CONTRACT_ORAL":        4,
-		"SPELL_CONTRACT_NONE":        5,
-	}
-)
-
-func (x SpellContract) Enum() *SpellContract {
-	p := new(SpellContract)
-	*p = x
-	return p
-}
-
-func (x SpellContract) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (SpellContract) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_migration_spell_proto_enumTypes[11].Descriptor()
-}
-
-func (SpellContract) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[11]
-}
-
-func (x SpellContract) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use SpellContract.Descriptor instead.
-func (SpellContract) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{11}
-}
-
-// SpellWageBand is a band of monthly earnings, in yuan of the time.
-type SpellWageBand int32
-
-const (
-	SpellWageBand_SPELL_WAGE_BAND_UNSPECIFIED SpellWageBand = 0
-	SpellWageBand_SPELL_WAGE_BAND_NOTHING     SpellWageBand = 1
-	SpellWageBand_SPELL_WAGE_BAND_UNDER_500   SpellWageBand = 2
-	SpellWageBand_SPELL_WAGE_BAND_FROM_500    SpellWageBand = 3
-	SpellWageBand_SPELL_WAGE_BAND_FROM_1000   SpellWageBand = 4
-	SpellWageBand_SPELL_WAGE_BAND_FROM_2000   SpellWageBand = 5
-	SpellWageBand_SPELL_WAGE_BAND_FROM_3000   SpellWageBand = 6
-	SpellWageBand_SPELL_WAGE_BAND_FROM_4000   SpellWageBand = 7
-	SpellWageBand_SPELL_WAGE_BAND_FROM_6000   SpellWageBand = 8
-	SpellWageBand_SPELL_WAGE_BAND_FROM_10000  SpellWageBand = 9
-)
-
-// Enum value maps for SpellWageBand.
-var (
-	SpellWageBand_name = map[int32]string{
-		0: "SPELL_WAGE_BAND_UNSPECIFIED",
-		1: "SPELL_WAGE_BAND_NOTHING",
-		2: "SPELL_WAGE_BAND_UNDER_500",
-		3: "SPELL_WAGE_BAND_FROM_500",
-		4: "SPELL_WAGE_BAND_FROM_1000",
-		5: "SPELL_WAGE_BAND_FROM_2000",
-		6: "SPELL_WAGE_BAND_FROM_3000",
-		7: "SPELL_WAGE_BAND_FROM_4000",
-		8: "SPELL_WAGE_BAND_FROM_6000",
-		9: "SPELL_WAGE_BAND_FROM_10000",
-	}
-	SpellWageBand_value = map[string]int32{
-		"SPELL_WAGE_BAND_UNSPECIFIED": 0,
-		"SPELL_WAGE_BAND_NOTHING":     1,
-		"SPELL_WAGE_BAND_UNDER_500":   2,
-		"SPELL_WAGE_BAND_FROM_500":    3,
-		"SPELL_WAGE_BAND_FROM_1000":   4,
-		"SPELL_WAGE_BAND_FROM_2000":   5,
-		"SPELL_WAGE_BAND_FROM_3000":   6,
-		"SPELL_WAGE_BAND_FROM_4000":   7,
-		"SPELL_WAGE_BAND_FROM_6000":   8,
-		"SPELL_WAGE_BAND_FROM_10000":  9,
-	}
-)
-
-func (x SpellWageBand) Enum() *SpellWageBand {
-	p := new(SpellWageBand)
-	*p = x
-	return p
-}
-
-func (x SpellWageBand) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (SpellWageBand) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_migration_spell_proto_enumTypes[12].Descriptor()
-}
-
-func (SpellWageBand) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[12]
-}
-
-func (x SpellWageBand) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use SpellWageBand.Descriptor instead.
-func (SpellWageBand) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{12}
-}
-
-// SpellDwelling is where somebody lived during a spell.
-type SpellDwelling int32
-
-const (
-	SpellDwelling_SPELL_DWELLING_UNSPECIFIED   SpellDwelling = 0
-	SpellDwelling_SPELL_DWELLING_FAMILY_HOUSE  SpellDwelling = 1
-	SpellDwelling_SPELL_DWELLING_OWN_FLAT      SpellDwelling = 2
-	SpellDwelling_SPELL_DWELLING_RENTED_FLAT   SpellDwelling = 3
-	SpellDwelling_SPELL_DWELLING_RENTED_ROOM   SpellDwelling = 4
-	SpellDwelling_SPELL_DWELLING_DORMITORY     SpellDwelling = 5
-	SpellDwelling_SPELL_DWELLING_WORK_SITE     SpellDwelling = 6
-	SpellDwelling_SPELL_DWELLING_WORKPLACE     SpellDwelling = 7
-	SpellDwelling_SPELL_DWELLING_EMPLOYER_HOME SpellDwelling = 8
-	SpellDwelling_SPELL_DWELLING_WITH_KIN      SpellDwelling = 9
-	SpellDwelling_SPELL_DWELLING_RESETTLEMENT  SpellDwelling = 10
-	SpellDwelling_SPELL_DWELLING_SHANTY        SpellDwelling = 11
-	SpellDwelling_SPELL_DWELLING_SCHOOL        SpellDwelling = 12
-	SpellDwelling_SPELL_DWELLING_STREET        SpellDwelling = 13
-	SpellDwelling_SPELL_DWELLING_OTHER         SpellDwelling = 14
-)
-
-// Enum value maps for SpellDwelling.
-var (
-	SpellDwelling_name = map[int32]string{
-		0:  "SPELL_DWELLING_UNSPECIFIED",
-		1:  "SPELL_DWELLING_FAMILY_HOUSE",
-		2:  "SPELL_DWELLING_OWN_FLAT",
-		3:  "SPELL_DWELLING_RENTED_FLAT",
-		4:  "SPELL_DWELLING_RENTED_ROOM",
-		5:  "SPELL_DWELLING_DORMITORY",
-		6:  "SPELL_DWELLING_WORK_SITE",
-		7:  "SPELL_DWELLING_WORKPLACE",
-		8:  "SPELL_DWELLING_EMPLOYER_HOME",
-		9:  "SPELL_DWELLING_WITH_KIN",
-		10: "SPELL_DWELLING_RESETTLEMENT",
-		11: "SPELL_DWELLING_SHANTY",
-		12: "SPELL_DWELLING_SCHOOL",
-		13: "SPELL_DWELLING_STREET",
-		14: "SPELL_DWELLING_OTHER",
-	}
-	SpellDwelling_value = map[string]int32{
-		"SPELL_DWELLING_UNSPECIFIED":   0,
-		"SPELL_DWELLING_FAMILY_HOUSE":  1,
-		"SPELL_DWELLING_OWN_FLAT":      2,
-		"SPELL_DWELLING_RENTED_FLAT":   3,
-		"SPELL_DWELLING_RENTED_ROOM":   4,
-		"SPELL_DWELLING_DORMITORY":     5,
-		"SPELL_DWELLING_WORK_SITE":     6,
-		"SPELL_DWELLING_WORKPLACE":     7,
-		"SPELL_DWELLING_EMPLOYER_HOME": 8,
-		"SPELL_DWELLING_WITH_KIN":      9,
-		"SPELL_DWELLING_RESETTLEMENT":  10,
-		"SPELL_DWELLING_SHANTY":        11,
-		"SPELL_DWELLING_SCHOOL":        12,
-		"SPELL_DWELLING_STREET":        13,
-		"SPELL_DWELLING_OTHER":         14,
-	}
-)
-
-func (x SpellDwelling) Enum() *SpellDwelling {
-	p := new(SpellDwelling)
-	*p = x
-	return p
-}
-
-func (x SpellDwelling) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (SpellDwelling) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_migration_spell_proto_enumTypes[13].Descriptor()
-}
-
-func (SpellDwelling) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[13]
-}
-
-func (x SpellDwelling) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use SpellDwelling.Descriptor instead.
-func (SpellDwelling) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{13}
-}
-
 // SpellInsurance is a kind of social insurance held during a spell.
 type SpellInsurance int32
 
@@ -1174,11 +143,11 @@ func (x SpellInsurance) String() string {
 }
 
 func (SpellInsurance) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_migration_spell_proto_enumTypes[14].Descriptor()
+	return file_hearth_survey_v1_migration_spell_proto_enumTypes[1].Descriptor()
 }
 
 func (SpellInsurance) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[14]
+	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[1]
 }
 
 func (x SpellInsurance) Number() protoreflect.EnumNumber {
@@ -1187,7 +156,7 @@ func (x SpellInsurance) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SpellInsurance.Descriptor instead.
 func (SpellInsurance) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{14}
+	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{1}
 }
 
 // SpellPermit is by what document somebody stayed.
@@ -1233,11 +202,11 @@ func (x SpellPermit) String() string {
 }
 
 func (SpellPermit) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_migration_spell_proto_enumTypes[15].Descriptor()
+	return file_hearth_survey_v1_migration_spell_proto_enumTypes[2].Descriptor()
 }
 
 func (SpellPermit) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[15]
+	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[2]
 }
 
 func (x SpellPermit) Number() protoreflect.EnumNumber {
@@ -1246,7 +215,7 @@ func (x SpellPermit) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SpellPermit.Descriptor instead.
 func (SpellPermit) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{15}
+	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{2}
 }
 
 // SpellSchooling is how a child was schooled during a spell of the person.
@@ -1307,11 +276,11 @@ func (x SpellSchooling) String() string {
 }
 
 func (SpellSchooling) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_migration_spell_proto_enumTypes[16].Descriptor()
+	return file_hearth_survey_v1_migration_spell_proto_enumTypes[3].Descriptor()
 }
 
 func (SpellSchooling) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[16]
+	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[3]
 }
 
 func (x SpellSchooling) Number() protoreflect.EnumNumber {
@@ -1320,7 +289,7 @@ func (x SpellSchooling) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SpellSchooling.Descriptor instead.
 func (SpellSchooling) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{16}
+	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{3}
 }
 
 // SpellRemittanceUse is what remittances were used for.
@@ -1381,11 +350,11 @@ func (x SpellRemittanceUse) String() string {
 }
 
 func (SpellRemittanceUse) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_migration_spell_proto_enumTypes[17].Descriptor()
+	return file_hearth_survey_v1_migration_spell_proto_enumTypes[4].Descriptor()
 }
 
 func (SpellRemittanceUse) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[17]
+	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[4]
 }
 
 func (x SpellRemittanceUse) Number() protoreflect.EnumNumber {
@@ -1394,7 +363,7 @@ func (x SpellRemittanceUse) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SpellRemittanceUse.Descriptor instead.
 func (SpellRemittanceUse) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{17}
+	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{4}
 }
 
 // SpellEnd is how a spell ended.
@@ -1470,11 +439,11 @@ func (x SpellEnd) String() string {
 }
 
 func (SpellEnd) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_migration_spell_proto_enumTypes[18].Descriptor()
+	return file_hearth_survey_v1_migration_spell_proto_enumTypes[5].Descriptor()
 }
 
 func (SpellEnd) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[18]
+	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[5]
 }
 
 func (x SpellEnd) Number() protoreflect.EnumNumber {
@@ -1483,7 +452,7 @@ func (x SpellEnd) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SpellEnd.Descriptor instead.
 func (SpellEnd) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{18}
+	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{5}
 }
 
 // SpellGap is what lies between two spells.
@@ -1538,11 +507,11 @@ func (x SpellGap) String() string {
 }
 
 func (SpellGap) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_migration_spell_proto_enumTypes[19].Descriptor()
+	return file_hearth_survey_v1_migration_spell_proto_enumTypes[6].Descriptor()
 }
 
 func (SpellGap) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[19]
+	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[6]
 }
 
 func (x SpellGap) Number() protoreflect.EnumNumber {
@@ -1551,7 +520,7 @@ func (x SpellGap) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SpellGap.Descriptor instead.
 func (SpellGap) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{19}
+	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{6}
 }
 
 // SpellApart is why a child lived apart from its mother.
@@ -1615,11 +584,11 @@ func (x SpellApart) String() string {
 }
 
 func (SpellApart) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_migration_spell_proto_enumTypes[20].Descriptor()
+	return file_hearth_survey_v1_migration_spell_proto_enumTypes[7].Descriptor()
 }
 
 func (SpellApart) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[20]
+	return &file_hearth_survey_v1_migration_spell_proto_enumTypes[7]
 }
 
 func (x SpellApart) Number() protoreflect.EnumNumber {
@@ -1628,265 +597,7 @@ func (x SpellApart) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SpellApart.Descriptor instead.
 func (SpellApart) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{20}
-}
-
-// SpellWork is the work of a spell: the last job, where there were several.
-type SpellWork struct {
-	state               protoimpl.MessageState `protogen:"open.v1"`
-	Position            *SpellPosition         `protobuf:"varint,1,opt,name=position,enum=hearth.survey.v1.SpellPosition" json:"position,omitempty"`
-	Industry            *SpellIndustry         `protobuf:"varint,2,opt,name=industry,enum=hearth.survey.v1.SpellIndustry" json:"industry,omitempty"`
-	Occupation          *string                `protobuf:"bytes,3,opt,name=occupation" json:"occupation,omitempty"`
-	Jobs                *int32                 `protobuf:"varint,4,opt,name=jobs" json:"jobs,omitempty"`
-	Contract            *SpellContract         `protobuf:"varint,5,opt,name=contract,enum=hearth.survey.v1.SpellContract" json:"contract,omitempty"`
-	WageBand            *SpellWageBand         `protobuf:"varint,6,opt,name=wage_band,json=wageBand,enum=hearth.survey.v1.SpellWageBand" json:"wage_band,omitempty"`
-	Wage                *Money                 `protobuf:"bytes,7,opt,name=wage" json:"wage,omitempty"`
-	HoursPerWeek        *int32                 `protobuf:"varint,8,opt,name=hours_per_week,json=hoursPerWeek" json:"hours_per_week,omitempty"`
-	WagesUnpaid         *YesNo                 `protobuf:"varint,9,opt,name=wages_unpaid,json=wagesUnpaid,enum=hearth.survey.v1.YesNo" json:"wages_unpaid,omitempty"`
-	WagesUnpaidAmount   *Money                 `protobuf:"bytes,10,opt,name=wages_unpaid_amount,json=wagesUnpaidAmount" json:"wages_unpaid_amount,omitempty"`
-	Injured             *YesNo                 `protobuf:"varint,11,opt,name=injured,enum=hearth.survey.v1.YesNo" json:"injured,omitempty"`
-	LedCrew             *YesNo                 `protobuf:"varint,12,opt,name=led_crew,json=ledCrew,enum=hearth.survey.v1.YesNo" json:"led_crew,omitempty"`
-	CrewSize            *int32                 `protobuf:"varint,13,opt,name=crew_size,json=crewSize" json:"crew_size,omitempty"`
-	CrewFellowVillagers *YesNo                 `protobuf:"varint,14,opt,name=crew_fellow_villagers,json=crewFellowVillagers,enum=hearth.survey.v1.YesNo" json:"crew_fellow_villagers,omitempty"`
-	Missing             map[uint32]v1.Missing  `protobuf:"bytes,100,rep,name=missing" json:"missing,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value,enum=hearth.form.v1.Missing"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
-}
-
-func (x *SpellWork) Reset() {
-	*x = SpellWork{}
-	mi := &file_hearth_survey_v1_migration_spell_proto_msgTypes[0]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *SpellWork) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*SpellWork) ProtoMessage() {}
-
-func (x *SpellWork) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_survey_v1_migration_spell_proto_msgTypes[0]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use SpellWork.ProtoReflect.Descriptor instead.
-func (*SpellWork) Descriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{0}
-}
-
-func (x *SpellWork) GetPosition() SpellPosition {
-	if x != nil && x.Position != nil {
-		return *x.Position
-	}
-	return SpellPosition_SPELL_POSITION_UNSPECIFIED
-}
-
-func (x *SpellWork) GetIndustry() SpellIndustry {
-	if x != nil && x.Industry != nil {
-		return *x.Industry
-	}
-	return SpellIndustry_SPELL_INDUSTRY_UNSPECIFIED
-}
-
-func (x *SpellWork) GetOccupation() string {
-	if x != nil && x.Occupation != nil {
-		return *x.Occupation
-	}
-	return ""
-}
-
-func (x *SpellWork) GetJobs() int32 {
-	if x != nil && x.Jobs != nil {
-		return *x.Jobs
-	}
-	return 0
-}
-
-func (x *SpellWork) GetContract() SpellContract {
-	if x != nil && x.Contract != nil {
-		return *x.Contract
-	}
-	return SpellContract_SPELL_CONTRACT_UNSPECIFIED
-}
-
-func (x *SpellWork) GetWageBand() SpellWageBand {
-	if x != nil && x.WageBand != nil {
-		return *x.WageBand
-	}
-	return SpellWageBand_SPELL_WAGE_BAND_UNSPECIFIED
-}
-
-func (x *SpellWork) GetWage() *Money {
-	if x != nil {
-		return x.Wage
-	}
-	return nil
-}
-
-func (x *SpellWork) GetHoursPerWeek() int32 {
-	if x != nil && x.HoursPerWeek != nil {
-		return *x.HoursPerWeek
-	}
-	return 0
-}
-
-func (x *SpellWork) GetWagesUnpaid() YesNo {
-	if x != nil && x.WagesUnpaid != nil {
-		return *x.WagesUnpaid
-	}
-	return YesNo_YES_NO_UNSPECIFIED
-}
-
-func (x *SpellWork) GetWagesUnpaidAmount() *Money {
-	if x != nil {
-		return x.WagesUnpaidAmount
-	}
-	return nil
-}
-
-func (x *SpellWork) GetInjured() YesNo {
-	if x != nil && x.Injured != nil {
-		return *x.Injured
-	}
-	return YesNo_YES_NO_UNSPECIFIED
-}
-
-func (x *SpellWork) GetLedCrew() YesNo {
-	if x != nil && x.LedCrew != nil {
-		return *x.LedCrew
-	}
-	return YesNo_YES_NO_UNSPECIFIED
-}
-
-func (x *SpellWork) GetCrewSize() int32 {
-	if x != nil && x.CrewSize != nil {
-		return *x.CrewSize
-	}
-	return 0
-}
-
-func (x *SpellWork) GetCrewFellowVillagers() YesNo {
-	if x != nil && x.CrewFellowVillagers != nil {
-		return *x.CrewFellowVillagers
-	}
-	return YesNo_YES_NO_UNSPECIFIED
-}
-
-func (x *SpellWork) GetMissing() map[uint32]v1.Missing {
-	if x != nil {
-		return x.Missing
-	}
-	return nil
-}
-
-// SpellHousing is how somebody lived during a spell.
-type SpellHousing struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	Dwelling       *SpellDwelling         `protobuf:"varint,1,opt,name=dwelling,enum=hearth.survey.v1.SpellDwelling" json:"dwelling,omitempty"`
-	DwellingOther  *string                `protobuf:"bytes,2,opt,name=dwelling_other,json=dwellingOther" json:"dwelling_other,omitempty"`
-	PaidByEmployer *YesNo                 `protobuf:"varint,3,opt,name=paid_by_employer,json=paidByEmployer,enum=hearth.survey.v1.YesNo" json:"paid_by_employer,omitempty"`
-	Rent           *Money                 `protobuf:"bytes,4,opt,name=rent" json:"rent,omitempty"`
-	PersonsPerRoom *int32                 `protobuf:"varint,5,opt,name=persons_per_room,json=personsPerRoom" json:"persons_per_room,omitempty"`
-	MovesWithin    *int32                 `protobuf:"varint,6,opt,name=moves_within,json=movesWithin" json:"moves_within,omitempty"`
-	Evicted        *YesNo                 `protobuf:"varint,7,opt,name=evicted,enum=hearth.survey.v1.YesNo" json:"evicted,omitempty"`
-	Missing        map[uint32]v1.Missing  `protobuf:"bytes,100,rep,name=missing" json:"missing,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value,enum=hearth.form.v1.Missing"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
-}
-
-func (x *SpellHousing) Reset() {
-	*x = SpellHousing{}
-	mi := &file_hearth_survey_v1_migration_spell_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *SpellHousing) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*SpellHousing) ProtoMessage() {}
-
-func (x *SpellHousing) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_survey_v1_migration_spell_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use SpellHousing.ProtoReflect.Descriptor instead.
-func (*SpellHousing) Descriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *SpellHousing) GetDwelling() SpellDwelling {
-	if x != nil && x.Dwelling != nil {
-		return *x.Dwelling
-	}
-	return SpellDwelling_SPELL_DWELLING_UNSPECIFIED
-}
-
-func (x *SpellHousing) GetDwellingOther() string {
-	if x != nil && x.DwellingOther != nil {
-		return *x.DwellingOther
-	}
-	return ""
-}
-
-func (x *SpellHousing) GetPaidByEmployer() YesNo {
-	if x != nil && x.PaidByEmployer != nil {
-		return *x.PaidByEmployer
-	}
-	return YesNo_YES_NO_UNSPECIFIED
-}
-
-func (x *SpellHousing) GetRent() *Money {
-	if x != nil {
-		return x.Rent
-	}
-	return nil
-}
-
-func (x *SpellHousing) GetPersonsPerRoom() int32 {
-	if x != nil && x.PersonsPerRoom != nil {
-		return *x.PersonsPerRoom
-	}
-	return 0
-}
-
-func (x *SpellHousing) GetMovesWithin() int32 {
-	if x != nil && x.MovesWithin != nil {
-		return *x.MovesWithin
-	}
-	return 0
-}
-
-func (x *SpellHousing) GetEvicted() YesNo {
-	if x != nil && x.Evicted != nil {
-		return *x.Evicted
-	}
-	return YesNo_YES_NO_UNSPECIFIED
-}
-
-func (x *SpellHousing) GetMissing() map[uint32]v1.Missing {
-	if x != nil {
-		return x.Missing
-	}
-	return nil
+	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{7}
 }
 
 // SpellChild is how one child of the person was schooled and looked after during a spell.
@@ -1907,7 +618,7 @@ type SpellChild struct {
 
 func (x *SpellChild) Reset() {
 	*x = SpellChild{}
-	mi := &file_hearth_survey_v1_migration_spell_proto_msgTypes[2]
+	mi := &file_hearth_survey_v1_migration_spell_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1919,7 +630,7 @@ func (x *SpellChild) String() string {
 func (*SpellChild) ProtoMessage() {}
 
 func (x *SpellChild) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_survey_v1_migration_spell_proto_msgTypes[2]
+	mi := &file_hearth_survey_v1_migration_spell_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1932,7 +643,7 @@ func (x *SpellChild) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpellChild.ProtoReflect.Descriptor instead.
 func (*SpellChild) Descriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{2}
+	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *SpellChild) GetChildPersonId() string {
@@ -2013,7 +724,7 @@ type SpellRemittances struct {
 
 func (x *SpellRemittances) Reset() {
 	*x = SpellRemittances{}
-	mi := &file_hearth_survey_v1_migration_spell_proto_msgTypes[3]
+	mi := &file_hearth_survey_v1_migration_spell_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2025,7 +736,7 @@ func (x *SpellRemittances) String() string {
 func (*SpellRemittances) ProtoMessage() {}
 
 func (x *SpellRemittances) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_survey_v1_migration_spell_proto_msgTypes[3]
+	mi := &file_hearth_survey_v1_migration_spell_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2038,7 +749,7 @@ func (x *SpellRemittances) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpellRemittances.ProtoReflect.Descriptor instead.
 func (*SpellRemittances) Descriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{3}
+	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *SpellRemittances) GetSent() YesNo {
@@ -2135,7 +846,7 @@ type Spell struct {
 
 func (x *Spell) Reset() {
 	*x = Spell{}
-	mi := &file_hearth_survey_v1_migration_spell_proto_msgTypes[4]
+	mi := &file_hearth_survey_v1_migration_spell_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2147,7 +858,7 @@ func (x *Spell) String() string {
 func (*Spell) ProtoMessage() {}
 
 func (x *Spell) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_survey_v1_migration_spell_proto_msgTypes[4]
+	mi := &file_hearth_survey_v1_migration_spell_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2160,7 +871,7 @@ func (x *Spell) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Spell.ProtoReflect.Descriptor instead.
 func (*Spell) Descriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{4}
+	return file_hearth_survey_v1_migration_spell_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Spell) GetSpellId() string {
@@ -2461,99 +1172,7 @@ var File_hearth_survey_v1_migration_spell_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_migration_spell_proto_rawDesc = "" +
 	"\n" +
-	"&hearth/survey/v1/migration_spell.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a\x1dhearth/survey/v1/person.proto\x1a\x1chearth/survey/v1/place.proto\"\xfd\x19\n" +
-	"\tSpellWork\x12\x84\x01\n" +
-	"\bposition\x18\x01 \x01(\x0e2\x1f.hearth.survey.v1.SpellPositionBG\xca\xf3\x18C\n" +
-	"A\n" +
-	"\x1fWhat was your position at work?\x12\x1e您的就业身份是什么？R\bposition\x12\x7f\n" +
-	"\bindustry\x18\x02 \x01(\x0e2\x1f.hearth.survey.v1.SpellIndustryBB\xca\xf3\x18>\n" +
-	"<\n" +
-	"\x1dIn which branch did you work?\x12\x1b您在什么行业工作？R\bindustry\x12\xcd\x01\n" +
-	"\n" +
-	"occupation\x18\x03 \x01(\tB\xac\x01\xca\xf3\x18\xa7\x01\n" +
-	"4\n" +
-	"\x18What exactly did you do?\x12\x18具体做什么工作？\x12m\n" +
-	"9Such as night-shift janitor, bricklayer, waste collector.\x120例如：夜班保洁、砌墙工、收废品。@\x02R\n" +
-	"occupation\x12r\n" +
-	"\x04jobs\x18\x04 \x01(\x05B^\xbaH\x06\x1a\x04\x18d(\x00\xca\xf3\x18Q\n" +
-	"M\n" +
-	"(How many jobs did you have in this time?\x12!这段时间换过几份工作？p\x03R\x04jobs\x12\x87\x01\n" +
-	"\bcontract\x18\x05 \x01(\x0e2\x1f.hearth.survey.v1.SpellContractBJ\xca\xf3\x18F\n" +
-	"1\n" +
-	"\x1bOn what terms did you work?\x12\x12劳动合同情况\x1a\x11this.position < 6R\bcontract\x12\xcf\x01\n" +
-	"\twage_band\x18\x06 \x01(\x0e2\x1f.hearth.survey.v1.SpellWageBandB\x90\x01\xca\xf3\x18\x8b\x01\n" +
-	"7\n" +
-	"\x1eHow much did you earn a month?\x12\x15每月收入多少？\x12N\n" +
-	" In yuan of the time, all in all.\x12*按当时的金额，包括全部收入。p\x02R\bwageBand\x12\xeb\x06\n" +
-	"\x04wage\x18\a \x01(\v2\x17.hearth.survey.v1.MoneyB\xbd\x06\xca\xf3\x18\xb8\x06\n" +
-	"O\n" +
-	"'Monthly earnings, if remembered exactly\x12$月收入（如记得准确金额）\"\xd2\x05\n" +
-	"\fwage_in_band\x12\xf0\x04this.wage_band == 0 || (this.wage_band == 1 && this.wage.yuan == 0) || (this.wage_band == 2 && this.wage.yuan < 500) || (this.wage_band == 3 && this.wage.yuan >= 500 && this.wage.yuan < 1000) || (this.wage_band == 4 && this.wage.yuan >= 1000 && this.wage.yuan < 2000) || (this.wage_band == 5 && this.wage.yuan >= 2000 && this.wage.yuan < 3000) || (this.wage_band == 6 && this.wage.yuan >= 3000 && this.wage.yuan < 4000) || (this.wage_band == 7 && this.wage.yuan >= 4000 && this.wage.yuan < 6000) || (this.wage_band == 8 && this.wage.yuan >= 6000 && this.wage.yuan < 10000) || (this.wage_band == 9 && this.wage.yuan >= 10000)\x18\x02\"M\n" +
-	"+The amount does not lie in the band chosen.\x12\x1e金额与所选档次不符。2\x0eyuan per month@\x02R\x04wage\x12\x9b\x02\n" +
-	"\x0ehours_per_week\x18\b \x01(\x05B\xf4\x01\xbaH\a\x1a\x05\x18\x8c\x01(\x00\xca\xf3\x18\xe5\x01\n" +
-	"E\n" +
-	"&How many hours did you work in a week?\x12\x1b每周工作多少小时？\"\x93\x01\n" +
-	"\x0fhours_plausible\x12\x19this.hours_per_week <= 98\x18\x01\"c\n" +
-	"2More than fourteen hours every day: is this right?\x12-平均每天超过十四小时，请核实。2\x04hourp\x03R\fhoursPerWeek\x12\x9b\x01\n" +
-	"\fwages_unpaid\x18\t \x01(\x0e2\x17.hearth.survey.v1.YesNoB_\xca\xf3\x18[\n" +
-	"F\n" +
-	"'Did it happen that wages were not paid?\x12\x1b是否被拖欠过工资？\x1a\x11this.position < 6R\vwagesUnpaid\x12\xa3\x01\n" +
-	"\x13wages_unpaid_amount\x18\n" +
-	" \x01(\v2\x17.hearth.survey.v1.MoneyBZ\xca\xf3\x18V\n" +
-	"6\n" +
-	"\x17How much is still owed?\x12\x1b至今仍被拖欠多少？\x1a\x16this.wages_unpaid == 12\x04yuanR\x11wagesUnpaidAmount\x12k\n" +
-	"\ainjured\x18\v \x01(\x0e2\x17.hearth.survey.v1.YesNoB8\xca\xf3\x184\n" +
-	"2\n" +
-	"\x19Were you injured at work?\x12\x15是否受过工伤？R\ainjured\x12\xe6\x01\n" +
-	"\bled_crew\x18\f \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xb1\x01\xca\xf3\x18\xac\x01\n" +
-	"H\n" +
-	"&Did you bring a crew of workers along?\x12\x1e您是否带工人一起去？\x1a(this.position == 4 || this.position == 7:6\n" +
-	" Labour contractors and employers\x12\x12包工头和雇主R\aledCrew\x12m\n" +
-	"\tcrew_size\x18\r \x01(\x05BP\xbaH\a\x1a\x05\x18\x88'(\x00\xca\xf3\x18B\n" +
-	"*\n" +
-	"\x11How many workers?\x12\x15带了多少工人？\x1a\x12this.led_crew == 1p\x03R\bcrewSize\x12\xac\x01\n" +
-	"\x15crew_fellow_villagers\x18\x0e \x01(\x0e2\x17.hearth.survey.v1.YesNoB_\xca\xf3\x18[\n" +
-	"E\n" +
-	"&Were they mostly from your home place?\x12\x1b工人主要是老乡吗？\x1a\x12this.led_crew == 1R\x13crewFellowVillagers\x12\x98\x01\n" +
-	"\amissing\x18d \x03(\v2(.hearth.survey.v1.SpellWork.MissingEntryBT\xca\xf3\x18P\n" +
-	"L\n" +
-	"*Why there is no answer, by question number\x12\x1e无回答原因（按题号）x\x01R\amissing\x1aS\n" +
-	"\fMissingEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
-	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:\x14\xda\xf3\x18\x10\n" +
-	"\x0e\n" +
-	"\x04Work\x12\x06工作\"\xf8\t\n" +
-	"\fSpellHousing\x12x\n" +
-	"\bdwelling\x18\x01 \x01(\x0e2\x1f.hearth.survey.v1.SpellDwellingB;\xca\xf3\x187\n" +
-	"5\n" +
-	"\x13Where did you live?\x12\x1e您住在什么样的地方？R\bdwelling\x12r\n" +
-	"\x0edwelling_other\x18\x02 \x01(\tBK\xca\xf3\x18G\n" +
-	".\n" +
-	"\x15Other: please specify\x12\x15其他（请说明）\x1a\x13this.dwelling == 14@\x03R\rdwellingOther\x12\xb1\x01\n" +
-	"\x10paid_by_employer\x18\x03 \x01(\x0e2\x17.hearth.survey.v1.YesNoBn\xca\xf3\x18j\n" +
-	">\n" +
-	"\x1cDid the employer pay for it?\x12\x1e住处是否由雇主提供？\x1a(this.dwelling >= 3 && this.dwelling <= 8R\x0epaidByEmployer\x12\x9a\x01\n" +
-	"\x04rent\x18\x04 \x01(\v2\x17.hearth.survey.v1.MoneyBm\xca\xf3\x18i\n" +
-	"\x0e\n" +
-	"\x04Rent\x12\x06房租\x1a(this.dwelling == 3 || this.dwelling == 42\x0eyuan per month:\x1d\n" +
-	"\x10Those who rented\x12\t租房者R\x04rent\x12y\n" +
-	"\x10persons_per_room\x18\x05 \x01(\x05BO\xbaH\x06\x1a\x04\x18d(\x00\xca\xf3\x18B\n" +
-	">\n" +
-	"\"How many people slept in the room?\x12\x18一间房住几个人？p\x03R\x0epersonsPerRoom\x12\x81\x01\n" +
-	"\fmoves_within\x18\x06 \x01(\x05B^\xbaH\x06\x1a\x04\x18<(\x00\xca\xf3\x18Q\n" +
-	"M\n" +
-	".How many times did you move within this place?\x12\x1b在当地搬过几次家？p\x03R\vmovesWithin\x12\x9d\x01\n" +
-	"\aevicted\x18\a \x01(\x0e2\x17.hearth.survey.v1.YesNoBj\xca\xf3\x18f\n" +
-	"d\n" +
-	"9Were you ever made to leave by redevelopment or eviction?\x12'是否因拆迁或清退被迫搬离？R\aevicted\x12\x9b\x01\n" +
-	"\amissing\x18d \x03(\v2+.hearth.survey.v1.SpellHousing.MissingEntryBT\xca\xf3\x18P\n" +
-	"L\n" +
-	"*Why there is no answer, by question number\x12\x1e无回答原因（按题号）x\x01R\amissing\x1aS\n" +
-	"\fMissingEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
-	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:\x17\xda\xf3\x18\x13\n" +
-	"\x11\n" +
-	"\aHousing\x12\x06住房\"\x8a\f\n" +
+	"&hearth/survey/v1/migration_spell.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a%hearth/survey/v1/migration_move.proto\x1a%hearth/survey/v1/migration_work.proto\x1a\x1dhearth/survey/v1/person.proto\x1a\x1chearth/survey/v1/place.proto\"\x9c\r\n" +
 	"\n" +
 	"SpellChild\x12?\n" +
 	"\x0fchild_person_id\x18\x01 \x01(\tB\x17\xca\xf3\x18\x13\n" +
@@ -2572,16 +1191,19 @@ const file_hearth_survey_v1_migration_spell_proto_rawDesc = "" +
 	"\x14Children left behind\x12\x0f留守的子女R\x05carer\x12\x82\x01\n" +
 	"\tschooling\x18\x05 \x01(\x0e2 .hearth.survey.v1.SpellSchoolingBB\xca\xf3\x18>\n" +
 	"<\n" +
-	" What school did the child go to?\x12\x18孩子上什么学校？R\tschooling\x12\xdd\x01\n" +
-	"\x11refused_by_public\x18\x06 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\x97\x01\xca\xf3\x18\x92\x01\n" +
+	" What school did the child go to?\x12\x18孩子上什么学校？R\tschooling\x12\x9e\x02\n" +
+	"\x11refused_by_public\x18\x06 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xd8\x01\xca\xf3\x18\xd3\x01\n" +
 	"Q\n" +
-	")Was the child refused by a public school?\x12$孩子是否被公办学校拒收？\x1a=this.along == 1 && this.schooling != 1 && this.schooling != 9R\x0frefusedByPublic\x12\xd6\x01\n" +
-	"\x0echanged_school\x18\a \x01(\x0e2\x17.hearth.survey.v1.YesNoB\x95\x01\xca\xf3\x18\x90\x01\n" +
+	")Was the child refused by a public school?\x12$孩子是否被公办学校拒收？\x1a=this.along == 1 && this.schooling != 1 && this.schooling != 9:?\n" +
+	"&Children of school age who moved along\x12\x15同住的学龄子女R\x0frefusedByPublic\x12\xfd\x01\n" +
+	"\x0echanged_school\x18\a \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xbc\x01\xca\xf3\x18\xb7\x01\n" +
 	"d\n" +
-	"9Did the child have to change school because of this move?\x12'孩子是否因这次迁移而转学？\x1a(this.schooling > 1 && this.schooling < 9R\rchangedSchool\x12\xb6\x01\n" +
-	"\x12school_interrupted\x18\b \x01(\x0e2\x17.hearth.survey.v1.YesNoBn\xca\xf3\x18j\n" +
+	"9Did the child have to change school because of this move?\x12'孩子是否因这次迁移而转学？\x1a(this.schooling > 1 && this.schooling < 9:%\n" +
+	"\x12Children at school\x12\x0f在校的子女R\rchangedSchool\x12\xe0\x01\n" +
+	"\x12school_interrupted\x18\b \x01(\x0e2\x17.hearth.survey.v1.YesNoB\x97\x01\xca\xf3\x18\x92\x01\n" +
 	"T\n" +
-	"&Did the child miss a semester or more?\x12*孩子是否中断学业一学期以上？\x1a\x12this.schooling > 1R\x11schoolInterrupted\x12\x99\x01\n" +
+	"&Did the child miss a semester or more?\x12*孩子是否中断学业一学期以上？\x1a\x12this.schooling > 1:&\n" +
+	"\x16Children of school age\x12\f学龄子女R\x11schoolInterrupted\x12\x99\x01\n" +
 	"\amissing\x18d \x03(\v2).hearth.survey.v1.SpellChild.MissingEntryBT\xca\xf3\x18P\n" +
 	"L\n" +
 	"*Why there is no answer, by question number\x12\x1e无回答原因（按题号）x\x01R\amissing\x1aS\n" +
@@ -2619,7 +1241,7 @@ const file_hearth_survey_v1_migration_spell_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:\x1b\xda\xf3\x18\x17\n" +
 	"\x15\n" +
-	"\vRemittances\x12\x06汇款\"\xa4W\n" +
+	"\vRemittances\x12\x06汇款\"\xca\\\n" +
 	"\x05Spell\x12R\n" +
 	"\bspell_id\x18\x01 \x01(\tB7\xca\xf3\x183\n" +
 	"/\n" +
@@ -2648,31 +1270,35 @@ const file_hearth_survey_v1_migration_spell_proto_rawDesc = "" +
 	"\x16Do you live there now?\x12\x1e您现在还住在那里吗？h\x01R\apresent\x12t\n" +
 	"\x04kind\x18\a \x01(\x0e2\x1b.hearth.survey.v1.SpellKindBC\xca\xf3\x18?\n" +
 	"=\n" +
-	"\x18What kind of stay is it?\x12!这一阶段属于哪种情况？R\x04kind\x12\xff\x02\n" +
-	"\x05range\x18\b \x01(\x0e2\x1b.hearth.survey.v1.MoveRangeB\xcb\x02\xca\xf3\x18\xc6\x02\n" +
+	"\x18What kind of stay is it?\x12!这一阶段属于哪种情况？R\x04kind\x12\xea\x03\n" +
+	"\x05range\x18\b \x01(\x0e2\x1b.hearth.survey.v1.MoveRangeB\xb6\x03\xca\xf3\x18\xb1\x03\n" +
 	"@\n" +
-	"\x1bHow far from home (derived)\x12!外出范围（由程序推算）\x1a9has(this.place.province) && has(root.home_place.province)*\xc4\x01this.place.settlement == 7 ? 5 : this.place.province != root.home_place.province ? 4 : this.place.prefecture != root.home_place.prefecture ? 3 : this.place.county != root.home_place.county ? 2 : 1p\x02R\x05range\x12\xc8\x01\n" +
+	"\x1bHow far from home (derived)\x12!外出范围（由程序推算）\x1a9has(this.place.province) && has(root.home_place.province)*\xc4\x01this.place.settlement == 7 ? 5 : this.place.province != root.home_place.province ? 4 : this.place.prefecture != root.home_place.prefecture ? 3 : this.place.county != root.home_place.county ? 2 : 1:i\n" +
+	";Stays in a known province, where the home province is known\x12*居住地和老家省份均已知的阶段p\x02R\x05range\x12\xc8\x01\n" +
 	"\areasons\x18\t \x03(\x0e2\x1c.hearth.survey.v1.MoveReasonB\x8f\x01\xbaH\x05\x92\x01\x02\x10\"\xca\xf3\x18\x82\x01\n" +
 	"3\n" +
 	"\x17Why did you move there?\x12\x18您为什么去那里？\x1a has(this.kind) && this.kind != 1:)\n" +
-	"\x13Spells after a move\x12\x12迁移后的阶段R\areasons\x12\xb9\x02\n" +
+	"\x13Spells after a move\x12\x12迁移后的阶段R\areasons\x12\xf1\x02\n" +
 	"\vmain_reason\x18\n" +
-	" \x01(\x0e2\x1c.hearth.survey.v1.MoveReasonB\xf9\x01\xca\xf3\x18\xf4\x01\n" +
+	" \x01(\x0e2\x1c.hearth.survey.v1.MoveReasonB\xb1\x02\xca\xf3\x18\xac\x02\n" +
 	"<\n" +
 	"\x1aWhich was the main reason?\x12\x1e最主要的原因是什么？\x1a\x16size(this.reasons) > 1\"\x9b\x01\n" +
 	"\x12main_among_reasons\x12-this.reasons.exists(r, r == this.main_reason)\x18\x02\"T\n" +
-	")The main reason is not among the reasons.\x12'主要原因不在所选原因之中。R\n" +
-	"mainReason\x12\x89\x01\n" +
-	"\rreasons_other\x18\v \x01(\tBd\xca\xf3\x18`\n" +
+	")The main reason is not among the reasons.\x12'主要原因不在所选原因之中。:6\n" +
+	"\x1aMoves with several reasons\x12\x18有多个原因的迁移R\n" +
+	"mainReason\x12\xc0\x01\n" +
+	"\rreasons_other\x18\v \x01(\tB\x9a\x01\xca\xf3\x18\x95\x01\n" +
 	";\n" +
-	"\x1cOther reason: please specify\x12\x1b其他原因（请说明）\x1a\x1fthis.reasons.exists(v, v == 34)@\x03R\freasonsOther\x12\x92\b\n" +
+	"\x1cOther reason: please specify\x12\x1b其他原因（请说明）\x1a\x1fthis.reasons.exists(v, v == 34):3\n" +
+	"\x1aThose who answered \"other\"\x12\x15回答“其他”者@\x03R\freasonsOther\x12\x92\b\n" +
 	"\x03gap\x18\f \x01(\x0e2\x1a.hearth.survey.v1.SpellGapB\xe3\a\xca\xf3\x18\xde\a\n" +
 	"\x93\x01\n" +
 	"GThere is a time before this stay that was not told. What happened then?\x12H这一阶段之前有一段时间没有记录，当时是什么情况？\x1a\xf1\x05root.spells.exists(a, (has(a.from.year) && has(this.from.year) && (a.from.calendar == 2) == (this.from.calendar == 2) && (a.from.year < this.from.year || (a.from.year == this.from.year && has(a.from.month) && has(this.from.month) && a.from.month < this.from.month)))) && root.spells.all(a, !(has(a.from.year) && has(this.from.year) && (a.from.calendar == 2) == (this.from.calendar == 2) && (a.from.year < this.from.year || (a.from.year == this.from.year && has(a.from.month) && has(this.from.month) && a.from.month < this.from.month))) || (a.present != 1 && has(a.to.year) && has(this.from.year) && (a.to.year + 1 < this.from.year || (has(a.to.month) && has(this.from.month) && a.to.year * 12 + a.to.month + 1 < this.from.year * 12 + this.from.month)))):R\n" +
-	"'Spells after a gap of more than a month\x12'之前有一个月以上空白的阶段R\x03gap\x12b\n" +
-	"\tgap_other\x18\r \x01(\tBE\xca\xf3\x18A\n" +
+	"'Spells after a gap of more than a month\x12'之前有一个月以上空白的阶段R\x03gap\x12\x97\x01\n" +
+	"\tgap_other\x18\r \x01(\tBz\xca\xf3\x18v\n" +
 	".\n" +
-	"\x15Other: please specify\x12\x15其他（请说明）\x1a\rthis.gap == 8@\x03R\bgapOther\x12\x8a\x03\n" +
+	"\x15Other: please specify\x12\x15其他（请说明）\x1a\rthis.gap == 8:3\n" +
+	"\x1aThose who answered \"other\"\x12\x15回答“其他”者@\x03R\bgapOther\x12\x8a\x03\n" +
 	"\n" +
 	"companions\x18\x0e \x03(\x0e2\x1f.hearth.survey.v1.MoveCompanionB\xc8\x02\xbaH\x05\x92\x01\x02\x10\f\xca\xf3\x18\xbb\x02\n" +
 	")\n" +
@@ -2692,12 +1318,13 @@ const file_hearth_survey_v1_migration_spell_proto_rawDesc = "" +
 	"\x13spouse_in_one_place\x12J!(this.left_behind.exists(c, c == 2) && this.companions.exists(c, c == 2))\x18\x01\"\x82\x01\n" +
 	"KHusband or wife both moved along and was left behind: when did this change?\x123配偶既同行又留守，是否中途有变化？:)\n" +
 	"\x13Spells after a move\x12\x12迁移后的阶段R\n" +
-	"leftBehind\x12\xdf\x02\n" +
-	"\x14children_left_behind\x18\x11 \x01(\x05B\xac\x02\xbaH\x06\x1a\x04\x18\x0f(\x00\xca\xf3\x18\x9e\x02\n" +
+	"leftBehind\x12\x98\x03\n" +
+	"\x14children_left_behind\x18\x11 \x01(\x05B\xe5\x02\xbaH\x06\x1a\x04\x18\x0f(\x00\xca\xf3\x18\xd7\x02\n" +
 	"J\n" +
 	"+How many of your children were left behind?\x12\x1b您有几个子女留守？\x1a,this.left_behind.exists(c, c == 3 || c == 4)\"\x9f\x01\n" +
 	"\x10some_left_behind\x12\x1dthis.children_left_behind > 0\x18\x01\"j\n" +
-	"1Children were left behind, but their number is 0.\x125表示有子女留守，但人数为 0，请核实。p\x03R\x12childrenLeftBehind\x12\xea\x01\n" +
+	"1Children were left behind, but their number is 0.\x125表示有子女留守，但人数为 0，请核实。:7\n" +
+	"\x1eThose who left children behind\x12\x15有子女留守的人p\x03R\x12childrenLeftBehind\x12\xea\x01\n" +
 	"\x10move_arranged_by\x18\x12 \x01(\x0e2\x1e.hearth.survey.v1.MoveArrangerB\x9f\x01\xca\xf3\x18\x9a\x01\n" +
 	"K\n" +
 	"#Through whom was the move arranged?\x12$这次外出是通过谁安排的？\x1a has(this.kind) && this.kind != 1:)\n" +
@@ -2708,20 +1335,23 @@ const file_hearth_survey_v1_migration_spell_proto_rawDesc = "" +
 	"\x10Spells with work\x12\x12有工作的阶段R\rjobArrangedBy\x12p\n" +
 	"\x15arranged_by_person_id\x18\x14 \x01(\tB=\xca\xf3\x189\n" +
 	"5\n" +
-	"\x16Person who arranged it\x12\x1b安排者（人员编号）x\x01R\x12arrangedByPersonId\x12\x8b\x02\n" +
-	"\x10arranged_by_name\x18\x15 \x01(\tB\xe0\x01\xca\xf3\x18\xdb\x01\n" +
+	"\x16Person who arranged it\x12\x1b安排者（人员编号）x\x01R\x12arrangedByPersonId\x12\xea\x02\n" +
+	"\x10arranged_by_name\x18\x15 \x01(\tB\xbf\x02\xca\xf3\x18\xba\x02\n" +
 	"!\n" +
 	"\vWho was it?\x12\x12这个人是谁？\x12}\n" +
-	":Name as told; to be linked to a person known to the study.\x12?按受访者所说记录，以便与研究中的人员关联。\x1a5this.move_arranged_by > 1 || this.job_arranged_by > 1@\x03R\x0earrangedByName\x12\x9e\x01\n" +
+	":Name as told; to be linked to a person known to the study.\x12?按受访者所说记录，以便与研究中的人员关联。\x1a5this.move_arranged_by > 1 || this.job_arranged_by > 1:]\n" +
+	"5Those whose move or job was arranged by somebody else\x12$由他人安排外出或工作的人@\x03R\x0earrangedByName\x12\x9e\x01\n" +
 	"\x19job_arranged_by_person_id\x18\x16 \x01(\tBd\xca\xf3\x18`\n" +
 	"\\\n" +
-	"%Person who found the work, if another\x123介绍工作者（人员编号，如为另一人）x\x01R\x15jobArrangedByPersonId\x12\xd3\x01\n" +
-	"\x14job_arranged_by_name\x18\x17 \x01(\tB\xa1\x01\xca\xf3\x18\x9c\x01\n" +
+	"%Person who found the work, if another\x123介绍工作者（人员编号，如为另一人）x\x01R\x15jobArrangedByPersonId\x12\xb8\x02\n" +
+	"\x14job_arranged_by_name\x18\x17 \x01(\tB\x86\x02\xca\xf3\x18\x81\x02\n" +
 	"M\n" +
-	"\x1fWho found the work, if another?\x12*如介绍工作的是另一人，是谁？\x1aIthis.job_arranged_by > 1 && this.job_arranged_by != this.move_arranged_by@\x03R\x11jobArrangedByName\x12\xa8\x01\n" +
-	"\x04help\x18\x18 \x03(\x0e2\x1a.hearth.survey.v1.MoveHelpBx\xbaH\x05\x92\x01\x02\x10\b\xca\xf3\x18l\n" +
+	"\x1fWho found the work, if another?\x12*如介绍工作的是另一人，是谁？\x1aIthis.job_arranged_by > 1 && this.job_arranged_by != this.move_arranged_by:c\n" +
+	"8Those whose job came through somebody else than the move\x12'工作与外出由不同的人安排者@\x03R\x11jobArrangedByName\x12\x89\x02\n" +
+	"\x04help\x18\x18 \x03(\x0e2\x1a.hearth.survey.v1.MoveHelpB\xd8\x01\xbaH\x05\x92\x01\x02\x10\b\xca\xf3\x18\xcb\x01\n" +
 	"3\n" +
-	"\x17What help did you have?\x12\x18得到了哪些帮助？\x1a5this.move_arranged_by > 1 || this.job_arranged_by > 1R\x04help\x12\x8b\x02\n" +
+	"\x17What help did you have?\x12\x18得到了哪些帮助？\x1a5this.move_arranged_by > 1 || this.job_arranged_by > 1:]\n" +
+	"5Those whose move or job was arranged by somebody else\x12$由他人安排外出或工作的人R\x04help\x12\x8b\x02\n" +
 	"\tmove_cost\x18\x19 \x01(\v2\x17.hearth.survey.v1.MoneyB\xd4\x01\xca\xf3\x18\xcf\x01\n" +
 	"z\n" +
 	"1What did the move cost: travel, fees, first rent?\x12E这次外出花费多少（路费、手续费、首次房租等）？\x1a has(this.kind) && this.kind != 12\x04yuan:)\n" +
@@ -2777,10 +1407,11 @@ const file_hearth_survey_v1_migration_spell_proto_rawDesc = "" +
 	"\x03end\x18% \x01(\x0e2\x1a.hearth.survey.v1.SpellEndB{\xca\xf3\x18w\n" +
 	"4\n" +
 	"\x0fHow did it end?\x12!这一阶段是怎么结束的？\x1a\x11this.present == 2:,\n" +
-	"\x16Spells that have ended\x12\x12已结束的阶段R\x03end\x12s\n" +
-	"\tend_other\x18& \x01(\tBV\xca\xf3\x18R\n" +
+	"\x16Spells that have ended\x12\x12已结束的阶段R\x03end\x12\xaa\x01\n" +
+	"\tend_other\x18& \x01(\tB\x8c\x01\xca\xf3\x18\x87\x01\n" +
 	">\n" +
-	"\x19Other end: please specify\x12!其他结束方式（请说明）\x1a\x0ethis.end == 15@\x03R\bendOther\x12\xe0\x01\n" +
+	"\x19Other end: please specify\x12!其他结束方式（请说明）\x1a\x0ethis.end == 15:3\n" +
+	"\x1aThose who answered \"other\"\x12\x15回答“其他”者@\x03R\bendOther\x12\xe0\x01\n" +
 	"\vwith_mother\x18' \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xa5\x01\xca\xf3\x18\xa0\x01\n" +
 	"^\n" +
 	"0Did the child live with its mother in this time?\x12*这段时间孩子是否与母亲同住？\x1a\x11root.subject == 3:+\n" +
@@ -2821,554 +1452,7 @@ const file_hearth_survey_v1_migration_spell_proto_rawDesc = "" +
 	"0\n" +
 	"\x1aresettled with the village\x12\x12随村搬迁安置\x1a(\xe2\xf3\x18$\n" +
 	"\"\n" +
-	"\fKind of stay\x12\x12居住阶段类型*\xb1\x14\n" +
-	"\n" +
-	"MoveReason\x129\n" +
-	"\x17MOVE_REASON_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x12>\n" +
-	"\x15MOVE_REASON_FIND_WORK\x10\x01\x1a#\xd2\xf3\x18\x1f\n" +
-	"\x1d\n" +
-	"\x10to look for work\x12\t找工作\x12?\n" +
-	"\x0fMOVE_REASON_JOB\x10\x02\x1a*\xd2\xf3\x18&\n" +
-	"$\n" +
-	"\x11a job was waiting\x12\x0f工作已落实\x12<\n" +
-	"\x16MOVE_REASON_BETTER_PAY\x10\x03\x1a \xd2\xf3\x18\x1c\n" +
-	"\x1a\n" +
-	"\n" +
-	"better pay\x12\f收入更高\x12k\n" +
-	"\x14MOVE_REASON_TRANSFER\x10\x04\x1aQ\xd2\xf3\x18M\n" +
-	"K\n" +
-	")sent by the employer, or with the project\x12\x1e单位调动或随工程转移\x12?\n" +
-	"\x14MOVE_REASON_BUSINESS\x10\x05\x1a%\xd2\xf3\x18!\n" +
-	"\x1f\n" +
-	"\x12to open a business\x12\t做生意\x12B\n" +
-	"\x19MOVE_REASON_SEE_THE_WORLD\x10\x06\x1a#\xd2\xf3\x18\x1f\n" +
-	"\x1d\n" +
-	"\x10to see the world\x12\t见世面\x12W\n" +
-	"\x19MOVE_REASON_OWN_SCHOOLING\x10\a\x1a8\xd2\xf3\x184\n" +
-	"2\n" +
-	"\x19own schooling or training\x12\x15自己上学或培训\x12P\n" +
-	"\x1bMOVE_REASON_CHILD_SCHOOLING\x10\b\x1a/\xd2\xf3\x18+\n" +
-	")\n" +
-	"\x19schooling of the children\x12\f子女上学\x122\n" +
-	"\x14MOVE_REASON_MARRIAGE\x10\t\x1a\x18\xd2\xf3\x18\x14\n" +
-	"\x12\n" +
-	"\bmarriage\x12\x06结婚\x12G\n" +
-	"\x13MOVE_REASON_DIVORCE\x10\n" +
-	"\x1a.\xd2\xf3\x18*\n" +
-	"(\n" +
-	"\x15divorce or separation\x12\x0f离婚或分居\x12I\n" +
-	"\x19MOVE_REASON_FOLLOW_SPOUSE\x10\v\x1a*\xd2\xf3\x18&\n" +
-	"$\n" +
-	"\x17to join husband or wife\x12\t随配偶\x12I\n" +
-	"\x1aMOVE_REASON_FOLLOW_PARENTS\x10\f\x1a)\xd2\xf3\x18%\n" +
-	"#\n" +
-	"\x16to go with the parents\x12\t随父母\x12M\n" +
-	"\x1bMOVE_REASON_FOLLOW_CHILDREN\x10\r\x1a,\xd2\xf3\x18(\n" +
-	"&\n" +
-	"\x16to join grown children\x12\f投靠子女\x12H\n" +
-	"\x10MOVE_REASON_CARE\x10\x0e\x1a2\xd2\xf3\x18.\n" +
-	",\n" +
-	"\x1cto look after family members\x12\f照顾家人\x12?\n" +
-	"\x11MOVE_REASON_BIRTH\x10\x0f\x1a(\xd2\xf3\x18$\n" +
-	"\"\n" +
-	"\x12pregnancy or birth\x12\f怀孕生育\x12M\n" +
-	"\x17MOVE_REASON_BIRTH_RULES\x10\x10\x1a0\xd2\xf3\x18,\n" +
-	"*\n" +
-	"\x14birth-planning rules\x12\x12计划生育原因\x12M\n" +
-	"\x13MOVE_REASON_ILLNESS\x10\x11\x1a4\xd2\xf3\x180\n" +
-	".\n" +
-	"\x15own illness or injury\x12\x15自己患病或受伤\x12[\n" +
-	"\x15MOVE_REASON_LOST_WORK\x10\x12\x1a@\xd2\xf3\x18<\n" +
-	":\n" +
-	"\x1ework lost, or none to be found\x12\x18失业或找不到工作\x12E\n" +
-	"\x18MOVE_REASON_WAGES_UNPAID\x10\x13\x1a'\xd2\xf3\x18#\n" +
-	"!\n" +
-	"\x0ewages not paid\x12\x0f被拖欠工资\x12C\n" +
-	"\x10MOVE_REASON_COST\x10\x14\x1a-\xd2\xf3\x18)\n" +
-	"'\n" +
-	"\x11life was too dear\x12\x12生活成本太高\x12T\n" +
-	"\x19MOVE_REASON_REDEVELOPMENT\x10\x15\x1a5\xd2\xf3\x181\n" +
-	"/\n" +
-	"\x19redevelopment or eviction\x12\x12拆迁或被清退\x12U\n" +
-	"\x18MOVE_REASON_RESETTLEMENT\x10\x16\x1a7\xd2\xf3\x183\n" +
-	"1\n" +
-	"\x1bresettled by the government\x12\x12政府移民搬迁\x12o\n" +
-	"\x15MOVE_REASON_LAND_LOST\x10\x17\x1aT\xd2\xf3\x18P\n" +
-	"N\n" +
-	")land lost to reforestation or development\x12!退耕还林或征地失去土地\x12P\n" +
-	"\x14MOVE_REASON_DISASTER\x10\x18\x1a6\xd2\xf3\x182\n" +
-	"0\n" +
-	" flood, drought or other disaster\x12\f自然灾害\x126\n" +
-	"\x10MOVE_REASON_DEBT\x10\x19\x1a \xd2\xf3\x18\x1c\n" +
-	"\x1a\n" +
-	"\x10to pay off debts\x12\x06还债\x12C\n" +
-	"\x17MOVE_REASON_BUILD_HOUSE\x10\x1a\x1a&\xd2\xf3\x18\"\n" +
-	" \n" +
-	"\x10to build a house\x12\f回来盖房\x12:\n" +
-	"\x17MOVE_REASON_BOUGHT_HOME\x10\x1b\x1a\x1d\xd2\xf3\x18\x19\n" +
-	"\x17\n" +
-	"\rbought a home\x12\x06购房\x12J\n" +
-	"\x14MOVE_REASON_HOMESICK\x10\x1c\x1a0\xd2\xf3\x18,\n" +
-	"*\n" +
-	"\x17homesickness, festivals\x12\x0f想家、过年\x126\n" +
-	"\x10MOVE_REASON_LAND\x10\x1d\x1a \xd2\xf3\x18\x1c\n" +
-	"\x1a\n" +
-	"\x10to farm the land\x12\x06种地\x12J\n" +
-	"\x15MOVE_REASON_SENT_HOME\x10\x1e\x1a/\xd2\xf3\x18+\n" +
-	")\n" +
-	"\x1csent home by the authorities\x12\t被遣返\x126\n" +
-	"\x10MOVE_REASON_ARMY\x10\x1f\x1a \xd2\xf3\x18\x1c\n" +
-	"\x1a\n" +
-	"\x10military service\x12\x06参军\x123\n" +
-	"\x16MOVE_REASON_RETIREMENT\x10 \x1a\x17\xd2\xf3\x18\x13\n" +
-	"\x11\n" +
-	"\aold age\x12\x06年老\x12[\n" +
-	"\x12MOVE_REASON_POLICY\x10!\x1aC\xd2\xf3\x18?\n" +
-	"=\n" +
-	"'government support for those who return\x12\x12返乡创业扶持\x12,\n" +
-	"\x11MOVE_REASON_OTHER\x10\"\x1a\x15\xd2\xf3\x18\x11\n" +
-	"\x0f\n" +
-	"\x05other\x12\x06其他\x1a'\xe2\xf3\x18#\n" +
-	"!\n" +
-	"\x11Reason for moving\x12\f迁移原因*\xa5\a\n" +
-	"\rMoveCompanion\x12<\n" +
-	"\x1aMOVE_COMPANION_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x127\n" +
-	"\x15MOVE_COMPANION_NOBODY\x10\x01\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\x06nobody\x12\f独自一人\x12:\n" +
-	"\x15MOVE_COMPANION_SPOUSE\x10\x02\x1a\x1f\xd2\xf3\x18\x1b\n" +
-	"\x19\n" +
-	"\x0fhusband or wife\x12\x06配偶\x12G\n" +
-	"\x1bMOVE_COMPANION_CHILDREN_ALL\x10\x03\x1a&\xd2\xf3\x18\"\n" +
-	" \n" +
-	"\x10all the children\x12\f全部子女\x12L\n" +
-	"\x1cMOVE_COMPANION_CHILDREN_SOME\x10\x04\x1a*\xd2\xf3\x18&\n" +
-	"$\n" +
-	"\x14some of the children\x12\f部分子女\x123\n" +
-	"\x16MOVE_COMPANION_PARENTS\x10\x05\x1a\x17\xd2\xf3\x18\x13\n" +
-	"\x11\n" +
-	"\aparents\x12\x06父母\x12Z\n" +
-	"\x1dMOVE_COMPANION_PARENTS_IN_LAW\x10\x06\x1a7\xd2\xf3\x183\n" +
-	"1\n" +
-	"\x1bhusband's or wife's parents\x12\x12公婆或岳父母\x12F\n" +
-	"\x17MOVE_COMPANION_SIBLINGS\x10\a\x1a)\xd2\xf3\x18%\n" +
-	"#\n" +
-	"\x13brothers or sisters\x12\f兄弟姐妹\x12=\n" +
-	"\x18MOVE_COMPANION_OTHER_KIN\x10\b\x1a\x1f\xd2\xf3\x18\x1b\n" +
-	"\x19\n" +
-	"\tother kin\x12\f其他亲戚\x12E\n" +
-	"\x1fMOVE_COMPANION_FELLOW_VILLAGERS\x10\t\x1a \xd2\xf3\x18\x1c\n" +
-	"\x1a\n" +
-	"\x10fellow villagers\x12\x06老乡\x12C\n" +
-	"\x13MOVE_COMPANION_CREW\x10\n" +
-	"\x1a*\xd2\xf3\x18&\n" +
-	"$\n" +
-	"\x11a crew of workers\x12\x0f施工队工友\x12J\n" +
-	"\x16MOVE_COMPANION_FRIENDS\x10\v\x1a.\xd2\xf3\x18*\n" +
-	"(\n" +
-	"\x15friends or classmates\x12\x0f朋友或同学\x123\n" +
-	"\x14MOVE_COMPANION_OTHER\x10\f\x1a\x19\xd2\xf3\x18\x15\n" +
-	"\x13\n" +
-	"\x06others\x12\t其他人\x1a%\xe2\xf3\x18!\n" +
-	"\x1c\n" +
-	"\x0fWho moved along\x12\t同行者\x12\x01\x01*\xe8\x05\n" +
-	"\x0eMoveLeftBehind\x12>\n" +
-	"\x1cMOVE_LEFT_BEHIND_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x126\n" +
-	"\x17MOVE_LEFT_BEHIND_NOBODY\x10\x01\x1a\x19\xd2\xf3\x18\x15\n" +
-	"\x13\n" +
-	"\x06nobody\x12\t没有人\x12<\n" +
-	"\x17MOVE_LEFT_BEHIND_SPOUSE\x10\x02\x1a\x1f\xd2\xf3\x18\x1b\n" +
-	"\x19\n" +
-	"\x0fhusband or wife\x12\x06配偶\x12I\n" +
-	"\x1dMOVE_LEFT_BEHIND_CHILDREN_ALL\x10\x03\x1a&\xd2\xf3\x18\"\n" +
-	" \n" +
-	"\x10all the children\x12\f全部子女\x12N\n" +
-	"\x1eMOVE_LEFT_BEHIND_CHILDREN_SOME\x10\x04\x1a*\xd2\xf3\x18&\n" +
-	"$\n" +
-	"\x14some of the children\x12\f部分子女\x125\n" +
-	"\x18MOVE_LEFT_BEHIND_PARENTS\x10\x05\x1a\x17\xd2\xf3\x18\x13\n" +
-	"\x11\n" +
-	"\aparents\x12\x06父母\x12\\\n" +
-	"\x1fMOVE_LEFT_BEHIND_PARENTS_IN_LAW\x10\x06\x1a7\xd2\xf3\x183\n" +
-	"1\n" +
-	"\x1bhusband's or wife's parents\x12\x12公婆或岳父母\x12H\n" +
-	"\x19MOVE_LEFT_BEHIND_SIBLINGS\x10\a\x1a)\xd2\xf3\x18%\n" +
-	"#\n" +
-	"\x13brothers or sisters\x12\f兄弟姐妹\x12D\n" +
-	"\x1eMOVE_LEFT_BEHIND_GRANDCHILDREN\x10\b\x1a \xd2\xf3\x18\x1c\n" +
-	"\x1a\n" +
-	"\rgrandchildren\x12\t孙子女\x125\n" +
-	"\x16MOVE_LEFT_BEHIND_OTHER\x10\t\x1a\x19\xd2\xf3\x18\x15\n" +
-	"\x13\n" +
-	"\x06others\x12\t其他人\x1a)\xe2\xf3\x18%\n" +
-	" \n" +
-	"\x13Who was left behind\x12\t留守者\x12\x01\x01*\x97\x05\n" +
-	"\tMoveCarer\x128\n" +
-	"\x16MOVE_CARER_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x12L\n" +
-	"\x17MOVE_CARER_OTHER_PARENT\x10\x01\x1a/\xd2\xf3\x18+\n" +
-	")\n" +
-	"\x10the other parent\x12\x15父母中的另一方\x12F\n" +
-	"\x1aMOVE_CARER_FATHERS_PARENTS\x10\x02\x1a&\xd2\xf3\x18\"\n" +
-	" \n" +
-	"\x10father's parents\x12\f爷爷奶奶\x12F\n" +
-	"\x1aMOVE_CARER_MOTHERS_PARENTS\x10\x03\x1a&\xd2\xf3\x18\"\n" +
-	" \n" +
-	"\x10mother's parents\x12\f外公外婆\x129\n" +
-	"\x14MOVE_CARER_OTHER_KIN\x10\x04\x1a\x1f\xd2\xf3\x18\x1b\n" +
-	"\x19\n" +
-	"\tother kin\x12\f其他亲戚\x12H\n" +
-	"\x13MOVE_CARER_SIBLINGS\x10\x05\x1a/\xd2\xf3\x18+\n" +
-	")\n" +
-	"\x19older brothers or sisters\x12\f哥哥姐姐\x126\n" +
-	"\x11MOVE_CARER_SCHOOL\x10\x06\x1a\x1f\xd2\xf3\x18\x1b\n" +
-	"\x19\n" +
-	"\x0flives at school\x12\x06住校\x12I\n" +
-	"\x15MOVE_CARER_NEIGHBOURS\x10\a\x1a.\xd2\xf3\x18*\n" +
-	"(\n" +
-	"\x15neighbours or friends\x12\x0f邻居或朋友\x123\n" +
-	"\x11MOVE_CARER_NOBODY\x10\b\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\x06nobody\x12\f无人照顾\x1a5\xe2\xf3\x181\n" +
-	"/\n" +
-	"\x19Who looks after the child\x12\x12照顾孩子的人*\xa9\b\n" +
-	"\fMoveArranger\x12;\n" +
-	"\x19MOVE_ARRANGER_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x122\n" +
-	"\x12MOVE_ARRANGER_SELF\x10\x01\x1a\x1a\xd2\xf3\x18\x16\n" +
-	"\x14\n" +
-	"\n" +
-	"by himself\x12\x06自己\x129\n" +
-	"\x14MOVE_ARRANGER_SPOUSE\x10\x02\x1a\x1f\xd2\xf3\x18\x1b\n" +
-	"\x19\n" +
-	"\x0fhusband or wife\x12\x06配偶\x122\n" +
-	"\x15MOVE_ARRANGER_PARENTS\x10\x03\x1a\x17\xd2\xf3\x18\x13\n" +
-	"\x11\n" +
-	"\aparents\x12\x06父母\x12E\n" +
-	"\x16MOVE_ARRANGER_SIBLINGS\x10\x04\x1a)\xd2\xf3\x18%\n" +
-	"#\n" +
-	"\x13brothers or sisters\x12\f兄弟姐妹\x12<\n" +
-	"\x17MOVE_ARRANGER_OTHER_KIN\x10\x05\x1a\x1f\xd2\xf3\x18\x1b\n" +
-	"\x19\n" +
-	"\tother kin\x12\f其他亲戚\x12B\n" +
-	"\x1dMOVE_ARRANGER_FELLOW_VILLAGER\x10\x06\x1a\x1f\xd2\xf3\x18\x1b\n" +
-	"\x19\n" +
-	"\x0ffellow villager\x12\x06老乡\x12\\\n" +
-	"\x14MOVE_ARRANGER_FRIEND\x10\a\x1aB\xd2\xf3\x18>\n" +
-	"<\n" +
-	" friend, classmate, fellow worker\x12\x18朋友、同学、工友\x12B\n" +
-	"\x18MOVE_ARRANGER_CONTRACTOR\x10\b\x1a$\xd2\xf3\x18 \n" +
-	"\x1e\n" +
-	"\x11labour contractor\x12\t包工头\x12T\n" +
-	"\x16MOVE_ARRANGER_EMPLOYER\x10\t\x1a8\xd2\xf3\x184\n" +
-	"2\n" +
-	"\x19employer or his recruiter\x12\x15雇主或招工人员\x120\n" +
-	"\x14MOVE_ARRANGER_AGENCY\x10\n" +
-	"\x1a\x16\xd2\xf3\x18\x12\n" +
-	"\x10\n" +
-	"\x06agency\x12\x06中介\x12H\n" +
-	"\x18MOVE_ARRANGER_GOVERNMENT\x10\v\x1a*\xd2\xf3\x18&\n" +
-	"$\n" +
-	"\x14government programme\x12\f政府组织\x120\n" +
-	"\x14MOVE_ARRANGER_SCHOOL\x10\f\x1a\x16\xd2\xf3\x18\x12\n" +
-	"\x10\n" +
-	"\x06school\x12\x06学校\x12o\n" +
-	"\x1bMOVE_ARRANGER_ADVERTISEMENT\x10\r\x1aN\xd2\xf3\x18J\n" +
-	"H\n" +
-	"#advertisement, job fair or internet\x12!招聘广告、招聘会或网络\x12.\n" +
-	"\x13MOVE_ARRANGER_OTHER\x10\x0e\x1a\x15\xd2\xf3\x18\x11\n" +
-	"\x0f\n" +
-	"\x05other\x12\x06其他\x1a)\xe2\xf3\x18%\n" +
-	"#\n" +
-	"\x10Arranged through\x12\x0f通过谁安排*\x9f\x05\n" +
-	"\bMoveHelp\x127\n" +
-	"\x15MOVE_HELP_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x12P\n" +
-	"\x15MOVE_HELP_INFORMATION\x10\x01\x1a5\xd2\xf3\x181\n" +
-	"/\n" +
-	"\x1ftold about the place or the job\x12\f提供信息\x12O\n" +
-	"\x15MOVE_HELP_RECOMMENDED\x10\x02\x1a4\xd2\xf3\x180\n" +
-	".\n" +
-	"\x1brecommended to the employer\x12\x0f向雇主推荐\x12@\n" +
-	"\x0fMOVE_HELP_MONEY\x10\x03\x1a+\xd2\xf3\x18'\n" +
-	"%\n" +
-	"\x12lent or gave money\x12\x0f借钱或给钱\x12U\n" +
-	"\x10MOVE_HELP_TRAVEL\x10\x04\x1a?\xd2\xf3\x18;\n" +
-	"9\n" +
-	"#travelled along or paid the journey\x12\x12同行或出路费\x129\n" +
-	"\x11MOVE_HELP_LODGING\x10\x05\x1a\"\xd2\xf3\x18\x1e\n" +
-	"\x1c\n" +
-	"\fgave lodging\x12\f提供住处\x12;\n" +
-	"\x12MOVE_HELP_TRAINING\x10\x06\x1a#\xd2\xf3\x18\x1f\n" +
-	"\x1d\n" +
-	"\x10taught the trade\x12\t教手艺\x12@\n" +
-	"\x13MOVE_HELP_DOCUMENTS\x10\a\x1a'\xd2\xf3\x18#\n" +
-	"!\n" +
-	"\x11got the documents\x12\f办理证件\x124\n" +
-	"\x0eMOVE_HELP_NONE\x10\b\x1a \xd2\xf3\x18\x1c\n" +
-	"\x1a\n" +
-	"\x04none\x12\x12没有得到帮助\x1a.\xe2\xf3\x18*\n" +
-	"%\n" +
-	"\x12Help with the move\x12\x0f得到的帮助\x12\x01\b*\xd8\x03\n" +
-	"\tMoveRange\x128\n" +
-	"\x16MOVE_RANGE_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x12E\n" +
-	"\x16MOVE_RANGE_SAME_COUNTY\x10\x01\x1a)\xd2\xf3\x18%\n" +
-	"#\n" +
-	"\x16within the home county\x12\t本县内\x12b\n" +
-	"\x1aMOVE_RANGE_SAME_PREFECTURE\x10\x02\x1aB\xd2\xf3\x18>\n" +
-	"<\n" +
-	"\x1awithin the home prefecture\x12\x1e本地级市（州）内县外\x12L\n" +
-	"\x18MOVE_RANGE_SAME_PROVINCE\x10\x03\x1a.\xd2\xf3\x18*\n" +
-	"(\n" +
-	"\x18within the home province\x12\f省内市外\x12?\n" +
-	"\x19MOVE_RANGE_OTHER_PROVINCE\x10\x04\x1a \xd2\xf3\x18\x1c\n" +
-	"\x1a\n" +
-	"\x10another province\x12\x06省外\x12-\n" +
-	"\x11MOVE_RANGE_ABROAD\x10\x05\x1a\x16\xd2\xf3\x18\x12\n" +
-	"\x10\n" +
-	"\x06abroad\x12\x06国外\x1a(\xe2\xf3\x18$\n" +
-	"\"\n" +
-	"\x12Distance from home\x12\f外出范围*\xd6\x06\n" +
-	"\rSpellActivity\x12<\n" +
-	"\x1aSPELL_ACTIVITY_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x12D\n" +
-	"\x17SPELL_ACTIVITY_EMPLOYED\x10\x01\x1a'\xd2\xf3\x18#\n" +
-	"!\n" +
-	"\x11worked for others\x12\f受雇工作\x12M\n" +
-	"\x1cSPELL_ACTIVITY_SELF_EMPLOYED\x10\x02\x1a+\xd2\xf3\x18'\n" +
-	"%\n" +
-	"\x15worked on own account\x12\f自己经营\x122\n" +
-	"\x16SPELL_ACTIVITY_FARMING\x10\x03\x1a\x16\xd2\xf3\x18\x12\n" +
-	"\x10\n" +
-	"\x06farmed\x12\x06务农\x12;\n" +
-	"\x17SPELL_ACTIVITY_STUDYING\x10\x04\x1a\x1e\xd2\xf3\x18\x1a\n" +
-	"\x18\n" +
-	"\x0ewent to school\x12\x06上学\x12_\n" +
-	"\x18SPELL_ACTIVITY_HOUSEWORK\x10\x05\x1aA\xd2\xf3\x18=\n" +
-	";\n" +
-	"\x1ckept house, cared for family\x12\x1b料理家务、照顾家人\x12>\n" +
-	"\x16SPELL_ACTIVITY_LOOKING\x10\x06\x1a\"\xd2\xf3\x18\x1e\n" +
-	"\x1c\n" +
-	"\x0flooked for work\x12\t找工作\x12K\n" +
-	"\x12SPELL_ACTIVITY_ILL\x10\a\x1a3\xd2\xf3\x18/\n" +
-	"-\n" +
-	"\x0ecould not work\x12\x1b患病或丧失劳动能力\x123\n" +
-	"\x16SPELL_ACTIVITY_RETIRED\x10\b\x1a\x17\xd2\xf3\x18\x13\n" +
-	"\x11\n" +
-	"\aretired\x12\x06退休\x12J\n" +
-	"\x1aSPELL_ACTIVITY_SMALL_CHILD\x10\t\x1a*\xd2\xf3\x18&\n" +
-	"$\n" +
-	"\x17child not yet at school\x12\t学龄前\x12<\n" +
-	"\x13SPELL_ACTIVITY_ARMY\x10\n" +
-	"\x1a#\xd2\xf3\x18\x1f\n" +
-	"\x1d\n" +
-	"\x10military service\x12\t服兵役\x12/\n" +
-	"\x14SPELL_ACTIVITY_OTHER\x10\v\x1a\x15\xd2\xf3\x18\x11\n" +
-	"\x0f\n" +
-	"\x05other\x12\x06其他\x1a#\xe2\xf3\x18\x1f\n" +
-	"\x1d\n" +
-	"\rMain activity\x12\f主要活动*\xf9\x05\n" +
-	"\rSpellPosition\x12<\n" +
-	"\x1aSPELL_POSITION_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x12C\n" +
-	"\x17SPELL_POSITION_EMPLOYEE\x10\x01\x1a&\xd2\xf3\x18\"\n" +
-	" \n" +
-	"\x10regular employee\x12\f固定雇员\x12S\n" +
-	"\x15SPELL_POSITION_CASUAL\x10\x02\x1a8\xd2\xf3\x184\n" +
-	"2\n" +
-	"\x1fcasual worker, hired by the day\x12\x0f零工、日工\x12O\n" +
-	"\x13SPELL_POSITION_CREW\x10\x03\x1a6\xd2\xf3\x182\n" +
-	"0\n" +
-	"\x1dworker in a contractor's crew\x12\x0f包工队工人\x12C\n" +
-	"\x19SPELL_POSITION_CONTRACTOR\x10\x04\x1a$\xd2\xf3\x18 \n" +
-	"\x1e\n" +
-	"\x11labour contractor\x12\t包工头\x129\n" +
-	"\x19SPELL_POSITION_APPRENTICE\x10\x05\x1a\x1a\xd2\xf3\x18\x16\n" +
-	"\x14\n" +
-	"\n" +
-	"apprentice\x12\x06学徒\x12O\n" +
-	"\x1aSPELL_POSITION_OWN_ACCOUNT\x10\x06\x1a/\xd2\xf3\x18+\n" +
-	")\n" +
-	"\x1fself-employed without employees\x12\x06自雇\x125\n" +
-	"\x17SPELL_POSITION_EMPLOYER\x10\a\x1a\x18\xd2\xf3\x18\x14\n" +
-	"\x12\n" +
-	"\bemployer\x12\x06雇主\x12N\n" +
-	"\x15SPELL_POSITION_FAMILY\x10\b\x1a3\xd2\xf3\x18/\n" +
-	"-\n" +
-	"\x1dhelped in the family business\x12\f家庭帮工\x12?\n" +
-	"\x17SPELL_POSITION_DOMESTIC\x10\t\x1a\"\xd2\xf3\x18\x1e\n" +
-	"\x1c\n" +
-	"\x0fdomestic worker\x12\t家政工\x1a&\xe2\xf3\x18\"\n" +
-	" \n" +
-	"\x10Position at work\x12\f就业身份*\x8f\t\n" +
-	"\rSpellIndustry\x12<\n" +
-	"\x1aSPELL_INDUSTRY_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x12L\n" +
-	"\x16SPELL_INDUSTRY_FARMING\x10\x01\x1a0\xd2\xf3\x18,\n" +
-	"*\n" +
-	"\x1afarming, forestry, fishing\x12\f农林牧渔\x121\n" +
-	"\x15SPELL_INDUSTRY_MINING\x10\x02\x1a\x16\xd2\xf3\x18\x12\n" +
-	"\x10\n" +
-	"\x06mining\x12\x06采矿\x12?\n" +
-	"\x1cSPELL_INDUSTRY_MANUFACTURING\x10\x03\x1a\x1d\xd2\xf3\x18\x19\n" +
-	"\x17\n" +
-	"\rmanufacturing\x12\x06制造\x12R\n" +
-	"\x1bSPELL_INDUSTRY_CONSTRUCTION\x10\x04\x1a1\xd2\xf3\x18-\n" +
-	"+\n" +
-	"\x1bconstruction and decoration\x12\f建筑装修\x12P\n" +
-	"\x18SPELL_INDUSTRY_TRANSPORT\x10\x05\x1a2\xd2\xf3\x18.\n" +
-	",\n" +
-	"\x13transport, delivery\x12\x15交通运输、快递\x12A\n" +
-	"\x14SPELL_INDUSTRY_TRADE\x10\x06\x1a'\xd2\xf3\x18#\n" +
-	"!\n" +
-	"\x11shops and markets\x12\f批发零售\x12I\n" +
-	"\x17SPELL_INDUSTRY_CATERING\x10\a\x1a,\xd2\xf3\x18(\n" +
-	"&\n" +
-	"\x16restaurants and hotels\x12\f住宿餐饮\x12L\n" +
-	"\x17SPELL_INDUSTRY_DOMESTIC\x10\b\x1a/\xd2\xf3\x18+\n" +
-	")\n" +
-	"\x19domestic service and care\x12\f家政护理\x12Y\n" +
-	"\x17SPELL_INDUSTRY_CLEANING\x10\t\x1a<\xd2\xf3\x188\n" +
-	"6\n" +
-	"\x1dcleaning and waste collection\x12\x15保洁、废品回收\x125\n" +
-	"\x17SPELL_INDUSTRY_SECURITY\x10\n" +
-	"\x1a\x18\xd2\xf3\x18\x14\n" +
-	"\x12\n" +
-	"\bguarding\x12\x06保安\x12k\n" +
-	"\x15SPELL_INDUSTRY_REPAIR\x10\v\x1aP\xd2\xf3\x18L\n" +
-	"J\n" +
-	"(repairs, hairdressing and other services\x12\x1e修理、理发等居民服务\x127\n" +
-	"\x18SPELL_INDUSTRY_EDUCATION\x10\f\x1a\x19\xd2\xf3\x18\x15\n" +
-	"\x13\n" +
-	"\teducation\x12\x06教育\x121\n" +
-	"\x15SPELL_INDUSTRY_HEALTH\x10\r\x1a\x16\xd2\xf3\x18\x12\n" +
-	"\x10\n" +
-	"\x06health\x12\x06卫生\x12F\n" +
-	"\x15SPELL_INDUSTRY_PUBLIC\x10\x0e\x1a+\xd2\xf3\x18'\n" +
-	"%\n" +
-	"\x15public administration\x12\f公共管理\x12/\n" +
-	"\x14SPELL_INDUSTRY_OTHER\x10\x0f\x1a\x15\xd2\xf3\x18\x11\n" +
-	"\x0f\n" +
-	"\x05other\x12\x06其他\x1a\x18\xe2\xf3\x18\x14\n" +
-	"\x12\n" +
-	"\bIndustry\x12\x06行业*\xfc\x03\n" +
-	"\rSpellContract\x12<\n" +
-	"\x1aSPELL_CONTRACT_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x12W\n" +
-	"\x19SPELL_CONTRACT_OPEN_ENDED\x10\x01\x1a8\xd2\xf3\x184\n" +
-	"2\n" +
-	"\x13written, open-ended\x12\x1b无固定期限书面合同\x12Z\n" +
-	"\x19SPELL_CONTRACT_FIXED_TERM\x10\x02\x1a;\xd2\xf3\x187\n" +
-	"5\n" +
-	"\x19written, for a fixed time\x12\x18固定期限书面合同\x12\\\n" +
-	"\x16SPELL_CONTRACT_PROJECT\x10\x03\x1a@\xd2\xf3\x18<\n" +
-	":\n" +
-	"\x18written, for one project\x12\x1e以完成一定任务为期限\x12?\n" +
-	"\x13SPELL_CONTRACT_ORAL\x10\x04\x1a&\xd2\xf3\x18\"\n" +
-	" \n" +
-	"\x10by word of mouth\x12\f口头约定\x129\n" +
-	"\x13SPELL_CONTRACT_NONE\x10\x05\x1a \xd2\xf3\x18\x1c\n" +
-	"\x1a\n" +
-	"\x04none\x12\x12没有任何约定\x1a\x1e\xe2\xf3\x18\x1a\n" +
-	"\x18\n" +
-	"\bContract\x12\f劳动合同*\xa2\x06\n" +
-	"\rSpellWageBand\x12=\n" +
-	"\x1bSPELL_WAGE_BAND_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x12I\n" +
-	"\x17SPELL_WAGE_BAND_NOTHING\x10\x01\x1a,\xd2\xf3\x18(\n" +
-	"&\n" +
-	"\x10nothing in money\x12\x12没有现金收入\x12D\n" +
-	"\x19SPELL_WAGE_BAND_UNDER_500\x10\x02\x1a%\xd2\xf3\x18!\n" +
-	"\x1f\n" +
-	"\x0eunder 500 yuan\x12\r500 元以下\x12D\n" +
-	"\x18SPELL_WAGE_BAND_FROM_500\x10\x03\x1a&\xd2\xf3\x18\"\n" +
-	" \n" +
-	"\x0f500 to 999 yuan\x12\r500—999 元\x12K\n" +
-	"\x19SPELL_WAGE_BAND_FROM_1000\x10\x04\x1a,\xd2\xf3\x18(\n" +
-	"&\n" +
-	"\x131,000 to 1,999 yuan\x12\x0f1000—1999 元\x12K\n" +
-	"\x19SPELL_WAGE_BAND_FROM_2000\x10\x05\x1a,\xd2\xf3\x18(\n" +
-	"&\n" +
-	"\x132,000 to 2,999 yuan\x12\x0f2000—2999 元\x12K\n" +
-	"\x19SPELL_WAGE_BAND_FROM_3000\x10\x06\x1a,\xd2\xf3\x18(\n" +
-	"&\n" +
-	"\x133,000 to 3,999 yuan\x12\x0f3000—3999 元\x12K\n" +
-	"\x19SPELL_WAGE_BAND_FROM_4000\x10\a\x1a,\xd2\xf3\x18(\n" +
-	"&\n" +
-	"\x134,000 to 5,999 yuan\x12\x0f4000—5999 元\x12K\n" +
-	"\x19SPELL_WAGE_BAND_FROM_6000\x10\b\x1a,\xd2\xf3\x18(\n" +
-	"&\n" +
-	"\x136,000 to 9,999 yuan\x12\x0f6000—9999 元\x12O\n" +
-	"\x1aSPELL_WAGE_BAND_FROM_10000\x10\t\x1a/\xd2\xf3\x18+\n" +
-	")\n" +
-	"\x1310,000 yuan or more\x12\x1210000 元及以上\x1a)\xe2\xf3\x18%\n" +
-	"#\n" +
-	"\x10Monthly earnings\x12\x0f月收入档次*\xe4\b\n" +
-	"\rSpellDwelling\x12<\n" +
-	"\x1aSPELL_DWELLING_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x12a\n" +
-	"\x1bSPELL_DWELLING_FAMILY_HOUSE\x10\x01\x1a@\xd2\xf3\x18<\n" +
-	":\n" +
-	"$own or parents' house in the village\x12\x12农村自家房屋\x12S\n" +
-	"\x17SPELL_DWELLING_OWN_FLAT\x10\x02\x1a6\xd2\xf3\x182\n" +
-	"0\n" +
-	"\x1aown flat in a city or town\x12\x12城镇自有住房\x12D\n" +
-	"\x1aSPELL_DWELLING_RENTED_FLAT\x10\x03\x1a$\xd2\xf3\x18 \n" +
-	"\x1e\n" +
-	"\vrented flat\x12\x0f租住单元房\x12[\n" +
-	"\x1aSPELL_DWELLING_RENTED_ROOM\x10\x04\x1a;\xd2\xf3\x187\n" +
-	"5\n" +
-	"\x1frented room in an urban village\x12\x12城中村出租屋\x12=\n" +
-	"\x18SPELL_DWELLING_DORMITORY\x10\x05\x1a\x1f\xd2\xf3\x18\x1b\n" +
-	"\x19\n" +
-	"\tdormitory\x12\f集体宿舍\x12F\n" +
-	"\x18SPELL_DWELLING_WORK_SITE\x10\x06\x1a(\xd2\xf3\x18$\n" +
-	"\"\n" +
-	"\x18hut on the building site\x12\x06工棚\x12G\n" +
-	"\x18SPELL_DWELLING_WORKPLACE\x10\a\x1a)\xd2\xf3\x18%\n" +
-	"#\n" +
-	"\x10shop or workshop\x12\x0f店铺或作坊\x12D\n" +
-	"\x1cSPELL_DWELLING_EMPLOYER_HOME\x10\b\x1a\"\xd2\xf3\x18\x1e\n" +
-	"\x1c\n" +
-	"\x0femployer's home\x12\t雇主家\x12C\n" +
-	"\x17SPELL_DWELLING_WITH_KIN\x10\t\x1a&\xd2\xf3\x18\"\n" +
-	" \n" +
-	"\x13with kin or friends\x12\t亲友家\x12F\n" +
-	"\x1bSPELL_DWELLING_RESETTLEMENT\x10\n" +
-	"\x1a%\xd2\xf3\x18!\n" +
-	"\x1f\n" +
-	"\x12resettlement house\x12\t安置房\x121\n" +
-	"\x15SPELL_DWELLING_SHANTY\x10\v\x1a\x16\xd2\xf3\x18\x12\n" +
-	"\x10\n" +
-	"\x06shanty\x12\x06棚户\x12@\n" +
-	"\x15SPELL_DWELLING_SCHOOL\x10\f\x1a%\xd2\xf3\x18!\n" +
-	"\x1f\n" +
-	"\x0fboarding school\x12\f学校宿舍\x12W\n" +
-	"\x15SPELL_DWELLING_STREET\x10\r\x1a<\xd2\xf3\x188\n" +
-	"6\n" +
-	"\x1dunder a bridge, in the street\x12\x15桥下或露宿街头\x12/\n" +
-	"\x14SPELL_DWELLING_OTHER\x10\x0e\x1a\x15\xd2\xf3\x18\x11\n" +
-	"\x0f\n" +
-	"\x05other\x12\x06其他\x1a\x18\xe2\xf3\x18\x14\n" +
-	"\x12\n" +
-	"\bDwelling\x12\x06住处*\xde\b\n" +
+	"\fKind of stay\x12\x12居住阶段类型*\xde\b\n" +
 	"\x0eSpellInsurance\x12=\n" +
 	"\x1bSPELL_INSURANCE_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
 	"\x16\n" +
@@ -3641,117 +1725,92 @@ func file_hearth_survey_v1_migration_spell_proto_rawDescGZIP() []byte {
 	return file_hearth_survey_v1_migration_spell_proto_rawDescData
 }
 
-var file_hearth_survey_v1_migration_spell_proto_enumTypes = make([]protoimpl.EnumInfo, 21)
-var file_hearth_survey_v1_migration_spell_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_hearth_survey_v1_migration_spell_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
+var file_hearth_survey_v1_migration_spell_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_hearth_survey_v1_migration_spell_proto_goTypes = []any{
 	(SpellKind)(0),           // 0: hearth.survey.v1.SpellKind
-	(MoveReason)(0),          // 1: hearth.survey.v1.MoveReason
-	(MoveCompanion)(0),       // 2: hearth.survey.v1.MoveCompanion
-	(MoveLeftBehind)(0),      // 3: hearth.survey.v1.MoveLeftBehind
-	(MoveCarer)(0),           // 4: hearth.survey.v1.MoveCarer
-	(MoveArranger)(0),        // 5: hearth.survey.v1.MoveArranger
-	(MoveHelp)(0),            // 6: hearth.survey.v1.MoveHelp
-	(MoveRange)(0),           // 7: hearth.survey.v1.MoveRange
-	(SpellActivity)(0),       // 8: hearth.survey.v1.SpellActivity
-	(SpellPosition)(0),       // 9: hearth.survey.v1.SpellPosition
-	(SpellIndustry)(0),       // 10: hearth.survey.v1.SpellIndustry
-	(SpellContract)(0),       // 11: hearth.survey.v1.SpellContract
-	(SpellWageBand)(0),       // 12: hearth.survey.v1.SpellWageBand
-	(SpellDwelling)(0),       // 13: hearth.survey.v1.SpellDwelling
-	(SpellInsurance)(0),      // 14: hearth.survey.v1.SpellInsurance
-	(SpellPermit)(0),         // 15: hearth.survey.v1.SpellPermit
-	(SpellSchooling)(0),      // 16: hearth.survey.v1.SpellSchooling
-	(SpellRemittanceUse)(0),  // 17: hearth.survey.v1.SpellRemittanceUse
-	(SpellEnd)(0),            // 18: hearth.survey.v1.SpellEnd
-	(SpellGap)(0),            // 19: hearth.survey.v1.SpellGap
-	(SpellApart)(0),          // 20: hearth.survey.v1.SpellApart
-	(*SpellWork)(nil),        // 21: hearth.survey.v1.SpellWork
-	(*SpellHousing)(nil),     // 22: hearth.survey.v1.SpellHousing
-	(*SpellChild)(nil),       // 23: hearth.survey.v1.SpellChild
-	(*SpellRemittances)(nil), // 24: hearth.survey.v1.SpellRemittances
-	(*Spell)(nil),            // 25: hearth.survey.v1.Spell
-	nil,                      // 26: hearth.survey.v1.SpellWork.MissingEntry
-	nil,                      // 27: hearth.survey.v1.SpellHousing.MissingEntry
-	nil,                      // 28: hearth.survey.v1.SpellChild.MissingEntry
-	nil,                      // 29: hearth.survey.v1.SpellRemittances.MissingEntry
-	nil,                      // 30: hearth.survey.v1.Spell.MissingEntry
-	(*Money)(nil),            // 31: hearth.survey.v1.Money
-	(YesNo)(0),               // 32: hearth.survey.v1.YesNo
-	(*Place)(nil),            // 33: hearth.survey.v1.Place
-	(*PartialDate)(nil),      // 34: hearth.survey.v1.PartialDate
-	(HukouType)(0),           // 35: hearth.survey.v1.HukouType
-	(v1.Missing)(0),          // 36: hearth.form.v1.Missing
+	(SpellInsurance)(0),      // 1: hearth.survey.v1.SpellInsurance
+	(SpellPermit)(0),         // 2: hearth.survey.v1.SpellPermit
+	(SpellSchooling)(0),      // 3: hearth.survey.v1.SpellSchooling
+	(SpellRemittanceUse)(0),  // 4: hearth.survey.v1.SpellRemittanceUse
+	(SpellEnd)(0),            // 5: hearth.survey.v1.SpellEnd
+	(SpellGap)(0),            // 6: hearth.survey.v1.SpellGap
+	(SpellApart)(0),          // 7: hearth.survey.v1.SpellApart
+	(*SpellChild)(nil),       // 8: hearth.survey.v1.SpellChild
+	(*SpellRemittances)(nil), // 9: hearth.survey.v1.SpellRemittances
+	(*Spell)(nil),            // 10: hearth.survey.v1.Spell
+	nil,                      // 11: hearth.survey.v1.SpellChild.MissingEntry
+	nil,                      // 12: hearth.survey.v1.SpellRemittances.MissingEntry
+	nil,                      // 13: hearth.survey.v1.Spell.MissingEntry
+	(YesNo)(0),               // 14: hearth.survey.v1.YesNo
+	(MoveCarer)(0),           // 15: hearth.survey.v1.MoveCarer
+	(*Money)(nil),            // 16: hearth.survey.v1.Money
+	(*Place)(nil),            // 17: hearth.survey.v1.Place
+	(*PartialDate)(nil),      // 18: hearth.survey.v1.PartialDate
+	(MoveRange)(0),           // 19: hearth.survey.v1.MoveRange
+	(MoveReason)(0),          // 20: hearth.survey.v1.MoveReason
+	(MoveCompanion)(0),       // 21: hearth.survey.v1.MoveCompanion
+	(MoveLeftBehind)(0),      // 22: hearth.survey.v1.MoveLeftBehind
+	(MoveArranger)(0),        // 23: hearth.survey.v1.MoveArranger
+	(MoveHelp)(0),            // 24: hearth.survey.v1.MoveHelp
+	(SpellActivity)(0),       // 25: hearth.survey.v1.SpellActivity
+	(*SpellWork)(nil),        // 26: hearth.survey.v1.SpellWork
+	(*SpellHousing)(nil),     // 27: hearth.survey.v1.SpellHousing
+	(HukouType)(0),           // 28: hearth.survey.v1.HukouType
+	(v1.Missing)(0),          // 29: hearth.form.v1.Missing
 }
 var file_hearth_survey_v1_migration_spell_proto_depIdxs = []int32{
-	9,  // 0: hearth.survey.v1.SpellWork.position:type_name -> hearth.survey.v1.SpellPosition
-	10, // 1: hearth.survey.v1.SpellWork.industry:type_name -> hearth.survey.v1.SpellIndustry
-	11, // 2: hearth.survey.v1.SpellWork.contract:type_name -> hearth.survey.v1.SpellContract
-	12, // 3: hearth.survey.v1.SpellWork.wage_band:type_name -> hearth.survey.v1.SpellWageBand
-	31, // 4: hearth.survey.v1.SpellWork.wage:type_name -> hearth.survey.v1.Money
-	32, // 5: hearth.survey.v1.SpellWork.wages_unpaid:type_name -> hearth.survey.v1.YesNo
-	31, // 6: hearth.survey.v1.SpellWork.wages_unpaid_amount:type_name -> hearth.survey.v1.Money
-	32, // 7: hearth.survey.v1.SpellWork.injured:type_name -> hearth.survey.v1.YesNo
-	32, // 8: hearth.survey.v1.SpellWork.led_crew:type_name -> hearth.survey.v1.YesNo
-	32, // 9: hearth.survey.v1.SpellWork.crew_fellow_villagers:type_name -> hearth.survey.v1.YesNo
-	26, // 10: hearth.survey.v1.SpellWork.missing:type_name -> hearth.survey.v1.SpellWork.MissingEntry
-	13, // 11: hearth.survey.v1.SpellHousing.dwelling:type_name -> hearth.survey.v1.SpellDwelling
-	32, // 12: hearth.survey.v1.SpellHousing.paid_by_employer:type_name -> hearth.survey.v1.YesNo
-	31, // 13: hearth.survey.v1.SpellHousing.rent:type_name -> hearth.survey.v1.Money
-	32, // 14: hearth.survey.v1.SpellHousing.evicted:type_name -> hearth.survey.v1.YesNo
-	27, // 15: hearth.survey.v1.SpellHousing.missing:type_name -> hearth.survey.v1.SpellHousing.MissingEntry
-	32, // 16: hearth.survey.v1.SpellChild.along:type_name -> hearth.survey.v1.YesNo
-	4,  // 17: hearth.survey.v1.SpellChild.carer:type_name -> hearth.survey.v1.MoveCarer
-	16, // 18: hearth.survey.v1.SpellChild.schooling:type_name -> hearth.survey.v1.SpellSchooling
-	32, // 19: hearth.survey.v1.SpellChild.refused_by_public:type_name -> hearth.survey.v1.YesNo
-	32, // 20: hearth.survey.v1.SpellChild.changed_school:type_name -> hearth.survey.v1.YesNo
-	32, // 21: hearth.survey.v1.SpellChild.school_interrupted:type_name -> hearth.survey.v1.YesNo
-	28, // 22: hearth.survey.v1.SpellChild.missing:type_name -> hearth.survey.v1.SpellChild.MissingEntry
-	32, // 23: hearth.survey.v1.SpellRemittances.sent:type_name -> hearth.survey.v1.YesNo
-	31, // 24: hearth.survey.v1.SpellRemittances.sent_per_year:type_name -> hearth.survey.v1.Money
-	17, // 25: hearth.survey.v1.SpellRemittances.uses:type_name -> hearth.survey.v1.SpellRemittanceUse
-	32, // 26: hearth.survey.v1.SpellRemittances.received:type_name -> hearth.survey.v1.YesNo
-	31, // 27: hearth.survey.v1.SpellRemittances.received_per_year:type_name -> hearth.survey.v1.Money
-	29, // 28: hearth.survey.v1.SpellRemittances.missing:type_name -> hearth.survey.v1.SpellRemittances.MissingEntry
-	33, // 29: hearth.survey.v1.Spell.place:type_name -> hearth.survey.v1.Place
-	34, // 30: hearth.survey.v1.Spell.from:type_name -> hearth.survey.v1.PartialDate
-	34, // 31: hearth.survey.v1.Spell.to:type_name -> hearth.survey.v1.PartialDate
-	32, // 32: hearth.survey.v1.Spell.present:type_name -> hearth.survey.v1.YesNo
-	0,  // 33: hearth.survey.v1.Spell.kind:type_name -> hearth.survey.v1.SpellKind
-	7,  // 34: hearth.survey.v1.Spell.range:type_name -> hearth.survey.v1.MoveRange
-	1,  // 35: hearth.survey.v1.Spell.reasons:type_name -> hearth.survey.v1.MoveReason
-	1,  // 36: hearth.survey.v1.Spell.main_reason:type_name -> hearth.survey.v1.MoveReason
-	19, // 37: hearth.survey.v1.Spell.gap:type_name -> hearth.survey.v1.SpellGap
-	2,  // 38: hearth.survey.v1.Spell.companions:type_name -> hearth.survey.v1.MoveCompanion
-	3,  // 39: hearth.survey.v1.Spell.left_behind:type_name -> hearth.survey.v1.MoveLeftBehind
-	5,  // 40: hearth.survey.v1.Spell.move_arranged_by:type_name -> hearth.survey.v1.MoveArranger
-	5,  // 41: hearth.survey.v1.Spell.job_arranged_by:type_name -> hearth.survey.v1.MoveArranger
-	6,  // 42: hearth.survey.v1.Spell.help:type_name -> hearth.survey.v1.MoveHelp
-	31, // 43: hearth.survey.v1.Spell.move_cost:type_name -> hearth.survey.v1.Money
-	8,  // 44: hearth.survey.v1.Spell.activity:type_name -> hearth.survey.v1.SpellActivity
-	21, // 45: hearth.survey.v1.Spell.work:type_name -> hearth.survey.v1.SpellWork
-	22, // 46: hearth.survey.v1.Spell.housing:type_name -> hearth.survey.v1.SpellHousing
-	35, // 47: hearth.survey.v1.Spell.hukou_type:type_name -> hearth.survey.v1.HukouType
-	33, // 48: hearth.survey.v1.Spell.hukou_place:type_name -> hearth.survey.v1.Place
-	32, // 49: hearth.survey.v1.Spell.hukou_changed:type_name -> hearth.survey.v1.YesNo
-	15, // 50: hearth.survey.v1.Spell.permit:type_name -> hearth.survey.v1.SpellPermit
-	14, // 51: hearth.survey.v1.Spell.insurance:type_name -> hearth.survey.v1.SpellInsurance
-	32, // 52: hearth.survey.v1.Spell.insured_there:type_name -> hearth.survey.v1.YesNo
-	23, // 53: hearth.survey.v1.Spell.children:type_name -> hearth.survey.v1.SpellChild
-	24, // 54: hearth.survey.v1.Spell.remittances:type_name -> hearth.survey.v1.SpellRemittances
-	18, // 55: hearth.survey.v1.Spell.end:type_name -> hearth.survey.v1.SpellEnd
-	32, // 56: hearth.survey.v1.Spell.with_mother:type_name -> hearth.survey.v1.YesNo
-	20, // 57: hearth.survey.v1.Spell.apart_reason:type_name -> hearth.survey.v1.SpellApart
-	30, // 58: hearth.survey.v1.Spell.missing:type_name -> hearth.survey.v1.Spell.MissingEntry
-	36, // 59: hearth.survey.v1.SpellWork.MissingEntry.value:type_name -> hearth.form.v1.Missing
-	36, // 60: hearth.survey.v1.SpellHousing.MissingEntry.value:type_name -> hearth.form.v1.Missing
-	36, // 61: hearth.survey.v1.SpellChild.MissingEntry.value:type_name -> hearth.form.v1.Missing
-	36, // 62: hearth.survey.v1.SpellRemittances.MissingEntry.value:type_name -> hearth.form.v1.Missing
-	36, // 63: hearth.survey.v1.Spell.MissingEntry.value:type_name -> hearth.form.v1.Missing
-	64, // [64:64] is the sub-list for method output_type
-	64, // [64:64] is the sub-list for method input_type
-	64, // [64:64] is the sub-list for extension type_name
-	64, // [64:64] is the sub-list for extension extendee
-	0,  // [0:64] is the sub-list for field type_name
+	14, // 0: hearth.survey.v1.SpellChild.along:type_name -> hearth.survey.v1.YesNo
+	15, // 1: hearth.survey.v1.SpellChild.carer:type_name -> hearth.survey.v1.MoveCarer
+	3,  // 2: hearth.survey.v1.SpellChild.schooling:type_name -> hearth.survey.v1.SpellSchooling
+	14, // 3: hearth.survey.v1.SpellChild.refused_by_public:type_name -> hearth.survey.v1.YesNo
+	14, // 4: hearth.survey.v1.SpellChild.changed_school:type_name -> hearth.survey.v1.YesNo
+	14, // 5: hearth.survey.v1.SpellChild.school_interrupted:type_name -> hearth.survey.v1.YesNo
+	11, // 6: hearth.survey.v1.SpellChild.missing:type_name -> hearth.survey.v1.SpellChild.MissingEntry
+	14, // 7: hearth.survey.v1.SpellRemittances.sent:type_name -> hearth.survey.v1.YesNo
+	16, // 8: hearth.survey.v1.SpellRemittances.sent_per_year:type_name -> hearth.survey.v1.Money
+	4,  // 9: hearth.survey.v1.SpellRemittances.uses:type_name -> hearth.survey.v1.SpellRemittanceUse
+	14, // 10: hearth.survey.v1.SpellRemittances.received:type_name -> hearth.survey.v1.YesNo
+	16, // 11: hearth.survey.v1.SpellRemittances.received_per_year:type_name -> hearth.survey.v1.Money
+	12, // 12: hearth.survey.v1.SpellRemittances.missing:type_name -> hearth.survey.v1.SpellRemittances.MissingEntry
+	17, // 13: hearth.survey.v1.Spell.place:type_name -> hearth.survey.v1.Place
+	18, // 14: hearth.survey.v1.Spell.from:type_name -> hearth.survey.v1.PartialDate
+	18, // 15: hearth.survey.v1.Spell.to:type_name -> hearth.survey.v1.PartialDate
+	14, // 16: hearth.survey.v1.Spell.present:type_name -> hearth.survey.v1.YesNo
+	0,  // 17: hearth.survey.v1.Spell.kind:type_name -> hearth.survey.v1.SpellKind
+	19, // 18: hearth.survey.v1.Spell.range:type_name -> hearth.survey.v1.MoveRange
+	20, // 19: hearth.survey.v1.Spell.reasons:type_name -> hearth.survey.v1.MoveReason
+	20, // 20: hearth.survey.v1.Spell.main_reason:type_name -> hearth.survey.v1.MoveReason
+	6,  // 21: hearth.survey.v1.Spell.gap:type_name -> hearth.survey.v1.SpellGap
+	21, // 22: hearth.survey.v1.Spell.companions:type_name -> hearth.survey.v1.MoveCompanion
+	22, // 23: hearth.survey.v1.Spell.left_behind:type_name -> hearth.survey.v1.MoveLeftBehind
+	23, // 24: hearth.survey.v1.Spell.move_arranged_by:type_name -> hearth.survey.v1.MoveArranger
+	23, // 25: hearth.survey.v1.Spell.job_arranged_by:type_name -> hearth.survey.v1.MoveArranger
+	24, // 26: hearth.survey.v1.Spell.help:type_name -> hearth.survey.v1.MoveHelp
+	16, // 27: hearth.survey.v1.Spell.move_cost:type_name -> hearth.survey.v1.Money
+	25, // 28: hearth.survey.v1.Spell.activity:type_name -> hearth.survey.v1.SpellActivity
+	26, // 29: hearth.survey.v1.Spell.work:type_name -> hearth.survey.v1.SpellWork
+	27, // 30: hearth.survey.v1.Spell.housing:type_name -> hearth.survey.v1.SpellHousing
+	28, // 31: hearth.survey.v1.Spell.hukou_type:type_name -> hearth.survey.v1.HukouType
+	17, // 32: hearth.survey.v1.Spell.hukou_place:type_name -> hearth.survey.v1.Place
+	14, // 33: hearth.survey.v1.Spell.hukou_changed:type_name -> hearth.survey.v1.YesNo
+	2,  // 34: hearth.survey.v1.Spell.permit:type_name -> hearth.survey.v1.SpellPermit
+	1,  // 35: hearth.survey.v1.Spell.insurance:type_name -> hearth.survey.v1.SpellInsurance
+	14, // 36: hearth.survey.v1.Spell.insured_there:type_name -> hearth.survey.v1.YesNo
+	8,  // 37: hearth.survey.v1.Spell.children:type_name -> hearth.survey.v1.SpellChild
+	9,  // 38: hearth.survey.v1.Spell.remittances:type_name -> hearth.survey.v1.SpellRemittances
+	5,  // 39: hearth.survey.v1.Spell.end:type_name -> hearth.survey.v1.SpellEnd
+	14, // 40: hearth.survey.v1.Spell.with_mother:type_name -> hearth.survey.v1.YesNo
+	7,  // 41: hearth.survey.v1.Spell.apart_reason:type_name -> hearth.survey.v1.SpellApart
+	13, // 42: hearth.survey.v1.Spell.missing:type_name -> hearth.survey.v1.Spell.MissingEntry
+	29, // 43: hearth.survey.v1.SpellChild.MissingEntry.value:type_name -> hearth.form.v1.Missing
+	29, // 44: hearth.survey.v1.SpellRemittances.MissingEntry.value:type_name -> hearth.form.v1.Missing
+	29, // 45: hearth.survey.v1.Spell.MissingEntry.value:type_name -> hearth.form.v1.Missing
+	46, // [46:46] is the sub-list for method output_type
+	46, // [46:46] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_hearth_survey_v1_migration_spell_proto_init() }
@@ -3760,6 +1819,8 @@ func file_hearth_survey_v1_migration_spell_proto_init() {
 		return
 	}
 	file_hearth_survey_v1_common_proto_init()
+	file_hearth_survey_v1_migration_move_proto_init()
+	file_hearth_survey_v1_migration_work_proto_init()
 	file_hearth_survey_v1_person_proto_init()
 	file_hearth_survey_v1_place_proto_init()
 	type x struct{}
@@ -3767,8 +1828,8 @@ func file_hearth_survey_v1_migration_spell_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_survey_v1_migration_spell_proto_rawDesc), len(file_hearth_survey_v1_migration_spell_proto_rawDesc)),
-			NumEnums:      21,
-			NumMessages:   10,
+			NumEnums:      8,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -312,7 +312,7 @@ var File_hearth_survey_v1_school_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_school_proto_rawDesc = "" +
 	"\n" +
-	"\x1dhearth/survey/v1/school.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a\x1dhearth/survey/v1/expert.proto\x1a$hearth/survey/v1/school_people.proto\x1a%hearth/survey/v1/school_profile.proto\"\x9b\x1b\n" +
+	"\x1dhearth/survey/v1/school.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a\x1dhearth/survey/v1/expert.proto\x1a'hearth/survey/v1/school_principal.proto\x1a%hearth/survey/v1/school_profile.proto\x1a%hearth/survey/v1/school_teacher.proto\"\x9b\x1b\n" +
 	"\n" +
 	"GradeCount\x12\xe7\x02\n" +
 	"\x05grade\x18\x01 \x01(\x05B\xd0\x02\xbaH\x06\x1a\x04\x18\f(\x00\xca\xf3\x18\xc2\x02\n" +
@@ -496,8 +496,9 @@ func file_hearth_survey_v1_school_proto_init() {
 	}
 	file_hearth_survey_v1_common_proto_init()
 	file_hearth_survey_v1_expert_proto_init()
-	file_hearth_survey_v1_school_people_proto_init()
+	file_hearth_survey_v1_school_principal_proto_init()
 	file_hearth_survey_v1_school_profile_proto_init()
+	file_hearth_survey_v1_school_teacher_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -262,1371 +262,6 @@ func (SchoolOwner) EnumDescriptor() ([]byte, []int) {
 	return file_hearth_survey_v1_school_profile_proto_rawDescGZIP(), []int{3}
 }
 
-// SchoolPremises is by what right a school uses its buildings.
-type SchoolPremises int32
-
-const (
-	SchoolPremises_SCHOOL_PREMISES_UNSPECIFIED SchoolPremises = 0
-	SchoolPremises_SCHOOL_PREMISES_OWNED       SchoolPremises = 1
-	SchoolPremises_SCHOOL_PREMISES_RENTED      SchoolPremises = 2
-	SchoolPremises_SCHOOL_PREMISES_LENT        SchoolPremises = 3
-	SchoolPremises_SCHOOL_PREMISES_ALLOCATED   SchoolPremises = 4
-)
-
-// Enum value maps for SchoolPremises.
-var (
-	SchoolPremises_name = map[int32]string{
-		0: "SCHOOL_PREMISES_UNSPECIFIED",
-		1: "SCHOOL_PREMISES_OWNED",
-		2: "SCHOOL_PREMISES_RENTED",
-		3: "SCHOOL_PREMISES_LENT",
-		4: "SCHOOL_PREMISES_ALLOCATED",
-	}
-	SchoolPremises_value = map[string]int32{
-		"SCHOOL_PREMISES_UNSPECIFIED": 0,
-		"SCHOOL_PREMISES_OWNED":       1,
-		"SCHOOL_PREMISES_RENTED":      2,
-		"SCHOOL_PREMISES_LENT":        3,
-		"SCHOOL_PREMISES_ALLOCATED":   4,
-	}
-)
-
-func (x SchoolPremises) Enum() *SchoolPremises {
-	p := new(SchoolPremises)
-	*p = x
-	return p
-}
-
-func (x SchoolPremises) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (SchoolPremises) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_school_profile_proto_enumTypes[4].Descriptor()
-}
-
-func (SchoolPremises) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_school_profile_proto_enumTypes[4]
-}
-
-func (x SchoolPremises) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use SchoolPremises.Descriptor instead.
-func (SchoolPremises) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_school_profile_proto_rawDescGZIP(), []int{4}
-}
-
-// SchoolLandlord is who lets the premises to a school.
-type SchoolLandlord int32
-
-const (
-	SchoolLandlord_SCHOOL_LANDLORD_UNSPECIFIED        SchoolLandlord = 0
-	SchoolLandlord_SCHOOL_LANDLORD_VILLAGER           SchoolLandlord = 1
-	SchoolLandlord_SCHOOL_LANDLORD_VILLAGE_COLLECTIVE SchoolLandlord = 2
-	SchoolLandlord_SCHOOL_LANDLORD_COMPANY            SchoolLandlord = 3
-	SchoolLandlord_SCHOOL_LANDLORD_GOVERNMENT         SchoolLandlord = 4
-	SchoolLandlord_SCHOOL_LANDLORD_STATE_ENTERPRISE   SchoolLandlord = 5
-	SchoolLandlord_SCHOOL_LANDLORD_SUBLESSOR          SchoolLandlord = 6
-	SchoolLandlord_SCHOOL_LANDLORD_OTHER              SchoolLandlord = 7
-)
-
-// Enum value maps for SchoolLandlord.
-var (
-	SchoolLandlord_name = map[int32]string{
-		0: "SCHOOL_LANDLORD_UNSPECIFIED",
-		1: "SCHOOL_LANDLORD_VILLAGER",
-		2: "SCHOOL_LANDLORD_VILLAGE_COLLECTIVE",
-		3: "SCHOOL_LANDLORD_COMPANY",
-		4: "SCHOOL_LANDLORD_GOVERNMENT",
-		5: "SCHOOL_LANDLORD_STATE_ENTERPRISE",
-		6: "SCHOOL_LANDLORD_SUBLESSOR",
-		7: "SCHOOL_LANDLORD_OTHER",
-	}
-	SchoolLandlord_value = map[string]int32{
-		"SCHOOL_LANDLORD_UNSPECIFIED":        0,
-		"SCHOOL_LANDLORD_VILLAGER":           1,
-		"SCHOOL_LANDLORD_VILLAGE_COLLECTIVE": 2,
-		"SCHOOL_LANDLORD_COMPANY":            3,
-		"SCHOOL_LANDLORD_GOVERNMENT":         4,
-		"SCHOOL_LANDLORD_STATE_ENTERPRISE":   5,
-		"SCHOOL_LANDLORD_SUBLESSOR":          6,
-		"SCHOOL_LANDLORD_OTHER":              7,
-	}
-)
-
-func (x SchoolLandlord) Enum() *SchoolLandlord {
-	p := new(SchoolLandlord)
-	*p = x
-	return p
-}
-
-func (x SchoolLandlord) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (SchoolLandlord) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_school_profile_proto_enumTypes[5].Descriptor()
-}
-
-func (SchoolLandlord) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_school_profile_proto_enumTypes[5]
-}
-
-func (x SchoolLandlord) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use SchoolLandlord.Descriptor instead.
-func (SchoolLandlord) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_school_profile_proto_rawDescGZIP(), []int{5}
-}
-
-// SchoolFacility is something a school may have.
-type SchoolFacility int32
-
-const (
-	SchoolFacility_SCHOOL_FACILITY_UNSPECIFIED     SchoolFacility = 0
-	SchoolFacility_SCHOOL_FACILITY_RUNNING_WATER   SchoolFacility = 1
-	SchoolFacility_SCHOOL_FACILITY_DRINKING_WATER  SchoolFacility = 2
-	SchoolFacility_SCHOOL_FACILITY_FLUSH_TOILETS   SchoolFacility = 3
-	SchoolFacility_SCHOOL_FACILITY_HEATING         SchoolFacility = 4
-	SchoolFacility_SCHOOL_FACILITY_PLAYGROUND      SchoolFacility = 5
-	SchoolFacility_SCHOOL_FACILITY_RUNNING_TRACK   SchoolFacility = 6
-	SchoolFacility_SCHOOL_FACILITY_LIBRARY         SchoolFacility = 7
-	SchoolFacility_SCHOOL_FACILITY_COMPUTER_ROOM   SchoolFacility = 8
-	SchoolFacility_SCHOOL_FACILITY_MULTIMEDIA      SchoolFacility = 9
-	SchoolFacility_SCHOOL_FACILITY_LABORATORY      SchoolFacility = 10
-	SchoolFacility_SCHOOL_FACILITY_ART_ROOM        SchoolFacility = 11
-	SchoolFacility_SCHOOL_FACILITY_CANTEEN         SchoolFacility = 12
-	SchoolFacility_SCHOOL_FACILITY_DORMITORY       SchoolFacility = 13
-	SchoolFacility_SCHOOL_FACILITY_TEACHER_HOUSING SchoolFacility = 14
-	SchoolFacility_SCHOOL_FACILITY_CLINIC          SchoolFacility = 15
-	SchoolFacility_SCHOOL_FACILITY_COUNSELLOR      SchoolFacility = 16
-	SchoolFacility_SCHOOL_FACILITY_GUARD           SchoolFacility = 17
-	SchoolFacility_SCHOOL_FACILITY_FIRE_EXITS      SchoolFacility = 18
-	SchoolFacility_SCHOOL_FACILITY_SCHOOL_BUS      SchoolFacility = 19
-	SchoolFacility_SCHOOL_FACILITY_NONE            SchoolFacility = 20
-)
-
-// Enum value maps for SchoolFacility.
-var (
-	SchoolFacility_name = map[int32]string{
-		0:  "SCHOOL_FACILITY_UNSPECIFIED",
-		1:  "SCHOOL_FACILITY_RUNNING_WATER",
-		2:  "SCHOOL_FACILITY_DRINKING_WATER",
-		3:  "SCHOOL_FACILITY_FLUSH_TOILETS",
-		4:  "SCHOOL_FACILITY_HEATING",
-		5:  "SCHOOL_FACILITY_PLAYGROUND",
-		6:  "SCHOOL_FACILITY_RUNNING_TRACK",
-		7:  "SCHOOL_FACILITY_LIBRARY",
-		8:  "SCHOOL_FACILITY_COMPUTER_ROOM",
-		9:  "SCHOOL_FACILITY_MULTIMEDIA",
-		10: "SCHOOL_FACILITY_LABORATORY",
-		11: "SCHOOL_FACILITY_ART_ROOM",
-		12: "SCHOOL_FACILITY_CANTEEN",
-		13: "SCHOOL_FACILITY_DORMITORY",
-		14: "SCHOOL_FACILITY_TEACHER_HOUSING",
-		15: "SCHOOL_FACILITY_CLINIC",
-		16: "SCHOOL_FACILITY_COUNSELLOR",
-		17: "SCHOOL_FACILITY_GUARD",
-		18: "SCHOOL_FACILITY_FIRE_EXITS",
-		19: "SCHOOL_FACILITY_SCHOOL_BUS",
-		20: "SCHOOL_FACILITY_NONE",
-	}
-	SchoolFacility_value = map[string]int32{
-		"SCHOOL_FACILITY_UNSPECIFIED":     0,
-		"SCHOOL_FACILITY_RUNNING_WATER":   1,
-		"SCHOOL_FACILITY_DRINKING_WATER":  2,
-		"SCHOOL_FACILITY_FLUSH_TOILETS":   3,
-		"SCHOOL_FACILITY_HEATING":         4,
-		"SCHOOL_FACILITY_PLAYGROUND":      5,
-		"SCHOOL_FACILITY_RUNNING_TRACK":   6,
-		"SCHOOL_FACILITY_LIBRARY":         7,
-		"SCHOOL_FACILITY_COMPUTER_ROOM":   8,
-		"SCHOOL_FACILITY_MULTIMEDIA":      9,
-		"SCHOOL_FACILITY_LABORATORY":      10,
-		"SCHOOL_FACILITY_ART_ROOM":        11,
-		"SCHOOL_FACILITY_CANTEEN":         12,
-		"SCHOOL_FACILITY_DORMITORY":       13,
-		"SCHOOL_FACILITY_TEACHER_HOUSING": 14,
-		"SCHOOL_FACILITY_CLINIC":          15,
-		"SCHOOL_FACILITY_COUNSELLOR":      16,
-		"SCHOOL_FACILITY_GUARD":           17,
-		"SCHOOL_FACILITY_FIRE_EXITS":      18,
-		"SCHOOL_FACILITY_SCHOOL_BUS":      19,
-		"SCHOOL_FACILITY_NONE":            20,
-	}
-)
-
-func (x SchoolFacility) Enum() *SchoolFacility {
-	p := new(SchoolFacility)
-	*p = x
-	return p
-}
-
-func (x SchoolFacility) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (SchoolFacility) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_school_profile_proto_enumTypes[6].Descriptor()
-}
-
-func (SchoolFacility) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_school_profile_proto_enumTypes[6]
-}
-
-func (x SchoolFacility) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use SchoolFacility.Descriptor instead.
-func (SchoolFacility) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_school_profile_proto_rawDescGZIP(), []int{6}
-}
-
-// LicenceState says whether a school may teach in the eyes of the law.
-type LicenceState int32
-
-const (
-	LicenceState_LICENCE_STATE_UNSPECIFIED LicenceState = 0
-	LicenceState_LICENCE_STATE_LICENSED    LicenceState = 1
-	LicenceState_LICENCE_STATE_NEVER       LicenceState = 2
-	LicenceState_LICENCE_STATE_LOST        LicenceState = 3
-)
-
-// Enum value maps for LicenceState.
-var (
-	LicenceState_name = map[int32]string{
-		0: "LICENCE_STATE_UNSPECIFIED",
-		1: "LICENCE_STATE_LICENSED",
-		2: "LICENCE_STATE_NEVER",
-		3: "LICENCE_STATE_LOST",
-	}
-	LicenceState_value = map[string]int32{
-		"LICENCE_STATE_UNSPECIFIED": 0,
-		"LICENCE_STATE_LICENSED":    1,
-		"LICENCE_STATE_NEVER":       2,
-		"LICENCE_STATE_LOST":        3,
-	}
-)
-
-func (x LicenceState) Enum() *LicenceState {
-	p := new(LicenceState)
-	*p = x
-	return p
-}
-
-func (x LicenceState) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (LicenceState) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_school_profile_proto_enumTypes[7].Descriptor()
-}
-
-func (LicenceState) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_school_profile_proto_enumTypes[7]
-}
-
-func (x LicenceState) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use LicenceState.Descriptor instead.
-func (LicenceState) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_school_profile_proto_rawDescGZIP(), []int{7}
-}
-
-// LicenceLossReason is why a school lost its licence.
-type LicenceLossReason int32
-
-const (
-	LicenceLossReason_LICENCE_LOSS_REASON_UNSPECIFIED   LicenceLossReason = 0
-	LicenceLossReason_LICENCE_LOSS_REASON_REZONED       LicenceLossReason = 1
-	LicenceLossReason_LICENCE_LOSS_REASON_MOVED         LicenceLossReason = 2
-	LicenceLossReason_LICENCE_LOSS_REASON_PREMISES      LicenceLossReason = 3
-	LicenceLossReason_LICENCE_LOSS_REASON_SAFETY        LicenceLossReason = 4
-	LicenceLossReason_LICENCE_LOSS_REASON_STAFF         LicenceLossReason = 5
-	LicenceLossReason_LICENCE_LOSS_REASON_NOT_RENEWED   LicenceLossReason = 6
-	LicenceLossReason_LICENCE_LOSS_REASON_CLEARED       LicenceLossReason = 7
-	LicenceLossReason_LICENCE_LOSS_REASON_OWNER_CHANGED LicenceLossReason = 8
-	LicenceLossReason_LICENCE_LOSS_REASON_OTHER         LicenceLossReason = 9
-)
-
-// Enum value maps for LicenceLossReason.
-var (
-	LicenceLossReason_name = map[int32]string{
-		0: "LICENCE_LOSS_REASON_UNSPECIFIED",
-		1: "LICENCE_LOSS_REASON_REZONED",
-		2: "LICENCE_LOSS_REASON_MOVED",
-		3: "LICENCE_LOSS_REASON_PREMISES",
-		4: "LICENCE_LOSS_REASON_SAFETY",
-		5: "LICENCE_LOSS_REASON_STAFF",
-		6: "LICENCE_LOSS_REASON_NOT_RENEWED",
-		7: "LICENCE_LOSS_REASON_CLEARED",
-		8: "LICENCE_LOSS_REASON_OWNER_CHANGED",
-		9: "LICENCE_LOSS_REASON_OTHER",
-	}
-	LicenceLossReason_value = map[string]int32{
-		"LICENCE_LOSS_REASON_UNSPECIFIED":   0,
-		"LICENCE_LOSS_REASON_REZONED":       1,
-		"LICENCE_LOSS_REASON_MOVED":         2,
-		"LICENCE_LOSS_REASON_PREMISES":      3,
-		"LICENCE_LOSS_REASON_SAFETY":        4,
-		"LICENCE_LOSS_REASON_STAFF":         5,
-		"LICENCE_LOSS_REASON_NOT_RENEWED":   6,
-		"LICENCE_LOSS_REASON_CLEARED":       7,
-		"LICENCE_LOSS_REASON_OWNER_CHANGED": 8,
-		"LICENCE_LOSS_REASON_OTHER":         9,
-	}
-)
-
-func (x LicenceLossReason) Enum() *LicenceLossReason {
-	p := new(LicenceLossReason)
-	*p = x
-	return p
-}
-
-func (x LicenceLossReason) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (LicenceLossReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_school_profile_proto_enumTypes[8].Descriptor()
-}
-
-func (LicenceLossReason) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_school_profile_proto_enumTypes[8]
-}
-
-func (x LicenceLossReason) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use LicenceLossReason.Descriptor instead.
-func (LicenceLossReason) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_school_profile_proto_rawDescGZIP(), []int{8}
-}
-
-// LicenceAnswer is what came of an application for a licence.
-type LicenceAnswer int32
-
-const (
-	LicenceAnswer_LICENCE_ANSWER_UNSPECIFIED    LicenceAnswer = 0
-	LicenceAnswer_LICENCE_ANSWER_GRANTED        LicenceAnswer = 1
-	LicenceAnswer_LICENCE_ANSWER_REFUSED        LicenceAnswer = 2
-	LicenceAnswer_LICENCE_ANSWER_NO_ANSWER      LicenceAnswer = 3
-	LicenceAnswer_LICENCE_ANSWER_MORE_DOCUMENTS LicenceAnswer = 4
-	LicenceAnswer_LICENCE_ANSWER_PENDING        LicenceAnswer = 5
-	LicenceAnswer_LICENCE_ANSWER_SENT_ON        LicenceAnswer = 6
-)
-
-// Enum value maps for LicenceAnswer.
-var (
-	LicenceAnswer_name = map[int32]string{
-		0: "LICENCE_ANSWER_UNSPECIFIED",
-		1: "LICENCE_ANSWER_GRANTED",
-		2: "LICENCE_ANSWER_REFUSED",
-		3: "LICENCE_ANSWER_NO_ANSWER",
-		4: "LICENCE_ANSWER_MORE_DOCUMENTS",
-		5: "LICENCE_ANSWER_PENDING",
-		6: "LICENCE_ANSWER_SENT_ON",
-	}
-	LicenceAnswer_value = map[string]int32{
-		"LICENCE_ANSWER_UNSPECIFIED":    0,
-		"LICENCE_ANSWER_GRANTED":        1,
-		"LICENCE_ANSWER_REFUSED":        2,
-		"LICENCE_ANSWER_NO_ANSWER":      3,
-		"LICENCE_ANSWER_MORE_DOCUMENTS": 4,
-		"LICENCE_ANSWER_PENDING":        5,
-		"LICENCE_ANSWER_SENT_ON":        6,
-	}
-)
-
-func (x LicenceAnswer) Enum() *LicenceAnswer {
-	p := new(LicenceAnswer)
-	*p = x
-	return p
-}
-
-func (x LicenceAnswer) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (LicenceAnswer) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_school_profile_proto_enumTypes[9].Descriptor()
-}
-
-func (LicenceAnswer) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_school_profile_proto_enumTypes[9]
-}
-
-func (x LicenceAnswer) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use LicenceAnswer.Descriptor instead.
-func (LicenceAnswer) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_school_profile_proto_rawDescGZIP(), []int{9}
-}
-
-// SchoolDepartment is a part of government that schools and migrants deal with.
-type SchoolDepartment int32
-
-const (
-	SchoolDepartment_SCHOOL_DEPARTMENT_UNSPECIFIED        SchoolDepartment = 0
-	SchoolDepartment_SCHOOL_DEPARTMENT_EDUCATION_DISTRICT SchoolDepartment = 1
-	SchoolDepartment_SCHOOL_DEPARTMENT_EDUCATION_CITY     SchoolDepartment = 2
-	SchoolDepartment_SCHOOL_DEPARTMENT_STREET_OFFICE      SchoolDepartment = 3
-	SchoolDepartment_SCHOOL_DEPARTMENT_VILLAGE_COMMITTEE  SchoolDepartment = 4
-	SchoolDepartment_SCHOOL_DEPARTMENT_PUBLIC_SECURITY    SchoolDepartment = 5
-	SchoolDepartment_SCHOOL_DEPARTMENT_FIRE               SchoolDepartment = 6
-	SchoolDepartment_SCHOOL_DEPARTMENT_HEALTH             SchoolDepartment = 7
-	SchoolDepartment_SCHOOL_DEPARTMENT_FAMILY_PLANNING    SchoolDepartment = 8
-	SchoolDepartment_SCHOOL_DEPARTMENT_CIVIL_AFFAIRS      SchoolDepartment = 9
-	SchoolDepartment_SCHOOL_DEPARTMENT_LABOUR             SchoolDepartment = 10
-	SchoolDepartment_SCHOOL_DEPARTMENT_PLANNING           SchoolDepartment = 11
-	SchoolDepartment_SCHOOL_DEPARTMENT_DEMOLITION         SchoolDepartment = 12
-	SchoolDepartment_SCHOOL_DEPARTMENT_PRICES_TAX         SchoolDepartment = 13
-	SchoolDepartment_SCHOOL_DEPARTMENT_FINANCE            SchoolDepartment = 14
-	SchoolDepartment_SCHOOL_DEPARTMENT_POVERTY_RELIEF     SchoolDepartment = 15
-	SchoolDepartment_SCHOOL_DEPARTMENT_OTHER              SchoolDepartment = 16
-)
-
-// Enum value maps for SchoolDepartment.
-var (
-	SchoolDepartment_name = map[int32]string{
-		0:  "SCHOOL_DEPARTMENT_UNSPECIFIED",
-		1:  "SCHOOL_DEPARTMENT_EDUCATION_DISTRICT",
-		2:  "SCHOOL_DEPARTMENT_EDUCATION_CITY",
-		3:  "SCHOOL_DEPARTMENT_STREET_OFFICE",
-		4:  "SCHOOL_DEPARTMENT_VILLAGE_COMMITTEE",
-		5:  "SCHOOL_DEPARTMENT_PUBLIC_SECURITY",
-		6:  "SCHOOL_DEPARTMENT_FIRE",
-		7:  "SCHOOL_DEPARTMENT_HEALTH",
-		8:  "SCHOOL_DEPARTMENT_FAMILY_PLANNING",
-		9:  "SCHOOL_DEPARTMENT_CIVIL_AFFAIRS",
-		10: "SCHOOL_DEPARTMENT_LABOUR",
-		11: "SCHOOL_DEPARTMENT_PLANNING",
-		12: "SCHOOL_DEPARTMENT_DEMOLITION",
-		13: "SCHOOL_DEPARTMENT_PRICES_TAX",
-		14: "SCHOOL_DEPARTMENT_FINANCE",
-		15: "SCHOOL_DEPARTMENT_POVERTY_RELIEF",
-		16: "SCHOOL_DEPARTMENT_OTHER",
-	}
-	SchoolDepartment_value = map[string]int32{
-		"SCHOOL_DEPARTMENT_UNSPECIFIED":        0,
-		"SCHOOL_DEPARTMENT_EDUCATION_DISTRICT": 1,
-		"SCHOOL_DEPARTMENT_EDUCATION_CITY":     2,
-		"SCHOOL_DEPARTMENT_STREET_OFFICE":      3,
-		"SCHOOL_DEPARTMENT_VILLAGE_COMMITTEE":  4,
-		"SCHOOL_DEPARTMENT_PUBLIC_SECURITY":    5,
-		"SCHOOL_DEPARTMENT_FIRE":               6,
-		"SCHOOL_DEPARTMENT_HEALTH":             7,
-		"SCHOOL_DEPARTMENT_FAMILY_PLANNING":    8,
-		"SCHOOL_DEPARTMENT_CIVIL_AFFAIRS":      9,
-		"SCHOOL_DEPARTMENT_LABOUR":             10,
-		"SCHOOL_DEPARTMENT_PLANNING":           11,
-		"SCHOOL_DEPARTMENT_DEMOLITION":         12,
-		"SCHOOL_DEPARTMENT_PRICES_TAX":         13,
-		"SCHOOL_DEPARTMENT_FINANCE":            14,
-		"SCHOOL_DEPARTMENT_POVERTY_RELIEF":     15,
-		"SCHOOL_DEPARTMENT_OTHER":              16,
-	}
-)
-
-func (x SchoolDepartment) Enum() *SchoolDepartment {
-	p := new(SchoolDepartment)
-	*p = x
-	return p
-}
-
-func (x SchoolDepartment) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (SchoolDepartment) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_school_profile_proto_enumTypes[10].Descriptor()
-}
-
-func (SchoolDepartment) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_school_profile_proto_enumTypes[10]
-}
-
-func (x SchoolDepartment) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use SchoolDepartment.Descriptor instead.
-func (SchoolDepartment) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_school_profile_proto_rawDescGZIP(), []int{10}
-}
-
-// SchoolMoveReason is why a school had to leave its premises.
-type SchoolMoveReason int32
-
-const (
-	SchoolMoveReason_SCHOOL_MOVE_REASON_UNSPECIFIED   SchoolMoveReason = 0
-	SchoolMoveReason_SCHOOL_MOVE_REASON_REDEVELOPMENT SchoolMoveReason = 1
-	SchoolMoveReason_SCHOOL_MOVE_REASON_LEASE_ENDED   SchoolMoveReason = 2
-	SchoolMoveReason_SCHOOL_MOVE_REASON_RENT_ROSE     SchoolMoveReason = 3
-	SchoolMoveReason_SCHOOL_MOVE_REASON_TOO_SMALL     SchoolMoveReason = 4
-	SchoolMoveReason_SCHOOL_MOVE_REASON_ORDERED       SchoolMoveReason = 5
-	SchoolMoveReason_SCHOOL_MOVE_REASON_NEIGHBOURS    SchoolMoveReason = 6
-	SchoolMoveReason_SCHOOL_MOVE_REASON_OTHER         SchoolMoveReason = 7
-)
-
-// Enum value maps for SchoolMoveReason.
-var (
-	SchoolMoveReason_name = map[int32]string{
-		0: "SCHOOL_MOVE_REASON_UNSPECIFIED",
-		1: "SCHOOL_MOVE_REASON_REDEVELOPMENT",
-		2: "SCHOOL_MOVE_REASON_LEASE_ENDED",
-		3: "SCHOOL_MOVE_REASON_RENT_ROSE",
-		4: "SCHOOL_MOVE_REASON_TOO_SMALL",
-		5: "SCHOOL_MOVE_REASON_ORDERED",
-		6: "SCHOOL_MOVE_REASON_NEIGHBOURS",
-		7: "SCHOOL_MOVE_REASON_OTHER",
-	}
-	SchoolMoveReason_value = map[string]int32{
-		"SCHOOL_MOVE_REASON_UNSPECIFIED":   0,
-		"SCHOOL_MOVE_REASON_REDEVELOPMENT": 1,
-		"SCHOOL_MOVE_REASON_LEASE_ENDED":   2,
-		"SCHOOL_MOVE_REASON_RENT_ROSE":     3,
-		"SCHOOL_MOVE_REASON_TOO_SMALL":     4,
-		"SCHOOL_MOVE_REASON_ORDERED":       5,
-		"SCHOOL_MOVE_REASON_NEIGHBOURS":    6,
-		"SCHOOL_MOVE_REASON_OTHER":         7,
-	}
-)
-
-func (x SchoolMoveReason) Enum() *SchoolMoveReason {
-	p := new(SchoolMoveReason)
-	*p = x
-	return p
-}
-
-func (x SchoolMoveReason) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (SchoolMoveReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_school_profile_proto_enumTypes[11].Descriptor()
-}
-
-func (SchoolMoveReason) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_school_profile_proto_enumTypes[11]
-}
-
-func (x SchoolMoveReason) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use SchoolMoveReason.Descriptor instead.
-func (SchoolMoveReason) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_school_profile_proto_rawDescGZIP(), []int{11}
-}
-
-// SchoolIncomeKind is where the money of a school comes from.
-type SchoolIncomeKind int32
-
-const (
-	SchoolIncomeKind_SCHOOL_INCOME_KIND_UNSPECIFIED    SchoolIncomeKind = 0
-	SchoolIncomeKind_SCHOOL_INCOME_KIND_TUITION        SchoolIncomeKind = 1
-	SchoolIncomeKind_SCHOOL_INCOME_KIND_MEALS          SchoolIncomeKind = 2
-	SchoolIncomeKind_SCHOOL_INCOME_KIND_BOARDING       SchoolIncomeKind = 3
-	SchoolIncomeKind_SCHOOL_INCOME_KIND_AFTER_SCHOOL   SchoolIncomeKind = 4
-	SchoolIncomeKind_SCHOOL_INCOME_KIND_PLACEMENT_FEES SchoolIncomeKind = 5
-	SchoolIncomeKind_SCHOOL_INCOME_KIND_SUBSIDY        SchoolIncomeKind = 6
-	SchoolIncomeKind_SCHOOL_INCOME_KIND_APPROPRIATION  SchoolIncomeKind = 7
-	SchoolIncomeKind_SCHOOL_INCOME_KIND_DONATIONS      SchoolIncomeKind = 8
-	SchoolIncomeKind_SCHOOL_INCOME_KIND_OWNER          SchoolIncomeKind = 9
-	SchoolIncomeKind_SCHOOL_INCOME_KIND_OTHER          SchoolIncomeKind = 10
-)
-
-// Enum value maps for SchoolIncomeKind.
-var (
-	SchoolIncomeKind_name = map[int32]string{
-		0:  "SCHOOL_INCOME_KIND_UNSPECIFIED",
-		1:  "SCHOOL_INCOME_KIND_TUITION",
-		2:  "SCHOOL_INCOME_KIND_MEALS",
-		3:  "SCHOOL_INCOME_KIND_BOARDING",
-		4:  "SCHOOL_INCOME_KIND_AFTER_SCHOOL",
-		5:  "SCHOOL_INCOME_KIND_PLACEMENT_FEES",
-		6:  "SCHOOL_INCOME_KIND_SUBSIDY",
-		7:  "SCHOOL_INCOME_KIND_APPROPRIATION",
-		8:  "SCHOOL_INCOME_KIND_DONATIONS",
-		9:  "SCHOOL_INCOME_KIND_OWNER",
-		10: "SCHOOL_INCOME_KIND_OTHER",
-	}
-	SchoolIncomeKind_value = map[string]int32{
-		"SCHOOL_INCOME_KIND_UNSPECIFIED":    0,
-		"SCHOOL_INCOME_KIND_TUITION":        1,
-		"SCHOOL_INCOME_KIND_MEALS":          2,
-		"SCHOOL_INCOME_KIND_BOARDING":       3,
-		"SCHOOL_INCOME_KIND_AFTER_SCHOOL":   4,
-		"SCHOOL_INCOME_KIND_PLACEMENT_FEES": 5,
-		"SCHOOL_INCOME_KIND_SUBSIDY":        6,
-		"SCHOOL_INCOME_KIND_APPROPRIATION":  7,
-		"SCHOOL_INCOME_KIND_DONATIONS":      8,
-		"SCHOOL_INCOME_KIND_OWNER":          9,
-		"SCHOOL_INCOME_KIND_OTHER":          10,
-	}
-)
-
-func (x SchoolIncomeKind) Enum() *SchoolIncomeKind {
-	p := new(SchoolIncomeKind)
-	*p = x
-	return p
-}
-
-func (x SchoolIncomeKind) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (SchoolIncomeKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_school_profile_proto_enumTypes[12].Descriptor()
-}
-
-func (SchoolIncomeKind) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_school_profile_proto_enumTypes[12]
-}
-
-func (x SchoolIncomeKind) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use SchoolIncomeKind.Descriptor instead.
-func (SchoolIncomeKind) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_school_profile_proto_rawDescGZIP(), []int{12}
-}
-
-// SchoolWaiverReason is why a pupil pays less or nothing.
-type SchoolWaiverReason int32
-
-const (
-	SchoolWaiverReason_SCHOOL_WAIVER_REASON_UNSPECIFIED SchoolWaiverReason = 0
-	SchoolWaiverReason_SCHOOL_WAIVER_REASON_POOR        SchoolWaiverReason = 1
-	SchoolWaiverReason_SCHOOL_WAIVER_REASON_SIBLINGS    SchoolWaiverReason = 2
-	SchoolWaiverReason_SCHOOL_WAIVER_REASON_ORPHAN      SchoolWaiverReason = 3
-	SchoolWaiverReason_SCHOOL_WAIVER_REASON_ILLNESS     SchoolWaiverReason = 4
-	SchoolWaiverReason_SCHOOL_WAIVER_REASON_DISABLED    SchoolWaiverReason = 5
-	SchoolWaiverReason_SCHOOL_WAIVER_REASON_ALLOWANCE   SchoolWaiverReason = 6
-	SchoolWaiverReason_SCHOOL_WAIVER_REASON_STAFF       SchoolWaiverReason = 7
-	SchoolWaiverReason_SCHOOL_WAIVER_REASON_GRADES      SchoolWaiverReason = 8
-	SchoolWaiverReason_SCHOOL_WAIVER_REASON_OTHER       SchoolWaiverReason = 9
-)
-
-// Enum value maps for SchoolWaiverReason.
-var (
-	SchoolWaiverReason_name = map[int32]string{
-		0: "SCHOOL_WAIVER_REASON_UNSPECIFIED",
-		1: "SCHOOL_WAIVER_REASON_POOR",
-		2: "SCHOOL_WAIVER_REASON_SIBLINGS",
-		3: "SCHOOL_WAIVER_REASON_ORPHAN",
-		4: "SCHOOL_WAIVER_REASON_ILLNESS",
-		5: "SCHOOL_WAIVER_REASON_DISABLED",
-		6: "SCHOOL_WAIVER_REASON_ALLOWANCE",
-		7: "SCHOOL_WAIVER_REASON_STAFF",
-		8: "SCHOOL_WAIVER_REASON_GRADES",
-		9: "SCHOOL_WAIVER_REASON_OTHER",
-	}
-	SchoolWaiverReason_value = map[string]int32{
-		"SCHOOL_WAIVER_REASON_UNSPECIFIED": 0,
-		"SCHOOL_WAIVER_REASON_POOR":        1,
-		"SCHOOL_WAIVER_REASON_SIBLINGS":    2,
-		"SCHOOL_WAIVER_REASON_ORPHAN":      3,
-		"SCHOOL_WAIVER_REASON_ILLNESS":     4,
-		"SCHOOL_WAIVER_REASON_DISABLED":    5,
-		"SCHOOL_WAIVER_REASON_ALLOWANCE":   6,
-		"SCHOOL_WAIVER_REASON_STAFF":       7,
-		"SCHOOL_WAIVER_REASON_GRADES":      8,
-		"SCHOOL_WAIVER_REASON_OTHER":       9,
-	}
-)
-
-func (x SchoolWaiverReason) Enum() *SchoolWaiverReason {
-	p := new(SchoolWaiverReason)
-	*p = x
-	return p
-}
-
-func (x SchoolWaiverReason) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (SchoolWaiverReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_school_profile_proto_enumTypes[13].Descriptor()
-}
-
-func (SchoolWaiverReason) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_school_profile_proto_enumTypes[13]
-}
-
-func (x SchoolWaiverReason) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use SchoolWaiverReason.Descriptor instead.
-func (SchoolWaiverReason) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_school_profile_proto_rawDescGZIP(), []int{13}
-}
-
-// SchoolProgrammeKind is what an outside organisation does at a school.
-type SchoolProgrammeKind int32
-
-const (
-	SchoolProgrammeKind_SCHOOL_PROGRAMME_KIND_UNSPECIFIED        SchoolProgrammeKind = 0
-	SchoolProgrammeKind_SCHOOL_PROGRAMME_KIND_VOLUNTEER_TEACHERS SchoolProgrammeKind = 1
-	SchoolProgrammeKind_SCHOOL_PROGRAMME_KIND_STUDENT_VOLUNTEERS SchoolProgrammeKind = 2
-	SchoolProgrammeKind_SCHOOL_PROGRAMME_KIND_TEACHER_TRAINING   SchoolProgrammeKind = 3
-	SchoolProgrammeKind_SCHOOL_PROGRAMME_KIND_MEALS              SchoolProgrammeKind = 4
-	SchoolProgrammeKind_SCHOOL_PROGRAMME_KIND_SCHOLARSHIPS       SchoolProgrammeKind = 5
-	SchoolProgrammeKind_SCHOOL_PROGRAMME_KIND_BOOKS              SchoolProgrammeKind = 6
-	SchoolProgrammeKind_SCHOOL_PROGRAMME_KIND_BUILDING           SchoolProgrammeKind = 7
-	SchoolProgrammeKind_SCHOOL_PROGRAMME_KIND_HEALTH             SchoolProgrammeKind = 8
-	SchoolProgrammeKind_SCHOOL_PROGRAMME_KIND_PARTNER_SCHOOL     SchoolProgrammeKind = 9
-	SchoolProgrammeKind_SCHOOL_PROGRAMME_KIND_OTHER              SchoolProgrammeKind = 10
-)
-
-// Enum value maps for SchoolProgrammeKind.
-var (
-	SchoolProgrammeKind_name = map[int32]string{
-		0:  "SCHOOL_PROGRAMME_KIND_UNSPECIFIED",
-		1:  "SCHOOL_PROGRAMME_KIND_VOLUNTEER_TEACHERS",
-		2:  "SCHOOL_PROGRAMME_KIND_STUDENT_VOLUNTEERS",
-		3:  "SCHOOL_PROGRAMME_KIND_TEACHER_TRAINING",
-		4:  "SCHOOL_PROGRAMME_KIND_MEALS",
-		5:  "SCHOOL_PROGRAMME_KIND_SCHOLARSHIPS",
-		6:  "SCHOOL_PROGRAMME_KIND_BOOKS",
-		7:  "SCHOOL_PROGRAMME_KIND_BUILDING",
-		8:  "SCHOOL_PROGRAMME_KIND_HEALTH",
-		9:  "SCHOOL_PROGRAMME_KIND_PARTNER_SCHOOL",
-		10: "SCHOOL_PROGRAMME_KIND_OTHER",
-	}
-	SchoolProgrammeKind_value = map[string]int32{
-		"SCHOOL_PROGRAMME_KIND_UNSPECIFIED":        0,
-		"SCHOOL_PROGRAMME_KIND_VOLUNTEER_TEACHERS": 1,
-		"SCHOOL_PROGRAMME_KIND_STUDENT_VOLUNTEERS": 2,
-		"SCHOOL_PROGRAMME_KIND_TEACHER_TRAINING":   3,
-		"SCHOOL_PROGRAMME_KIND_MEALS":              4,
-		"SCHOOL_PROGRAMME_KIND_SCHOLARSHIPS":       5,
-		"SCHOOL_PROGRAMME_KIND_BOOKS":              6,
-		"SCHOOL_PROGRAMME_KIND_BUILDING":           7,
-		"SCHOOL_PROGRAMME_KIND_HEALTH":             8,
-		"SCHOOL_PROGRAMME_KIND_PARTNER_SCHOOL":     9,
-		"SCHOOL_PROGRAMME_KIND_OTHER":              10,
-	}
-)
-
-func (x SchoolProgrammeKind) Enum() *SchoolProgrammeKind {
-	p := new(SchoolProgrammeKind)
-	*p = x
-	return p
-}
-
-func (x SchoolProgrammeKind) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (SchoolProgrammeKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_school_profile_proto_enumTypes[14].Descriptor()
-}
-
-func (SchoolProgrammeKind) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_school_profile_proto_enumTypes[14]
-}
-
-func (x SchoolProgrammeKind) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use SchoolProgrammeKind.Descriptor instead.
-func (SchoolProgrammeKind) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_school_profile_proto_rawDescGZIP(), []int{14}
-}
-
-// SchoolShortfallReason is why a subsidy was not paid in full.
-type SchoolShortfallReason int32
-
-const (
-	SchoolShortfallReason_SCHOOL_SHORTFALL_REASON_UNSPECIFIED        SchoolShortfallReason = 0
-	SchoolShortfallReason_SCHOOL_SHORTFALL_REASON_NO_LICENCE         SchoolShortfallReason = 1
-	SchoolShortfallReason_SCHOOL_SHORTFALL_REASON_NOT_PAID_OUT       SchoolShortfallReason = 2
-	SchoolShortfallReason_SCHOOL_SHORTFALL_REASON_LATE               SchoolShortfallReason = 3
-	SchoolShortfallReason_SCHOOL_SHORTFALL_REASON_PUPILS_NOT_COUNTED SchoolShortfallReason = 4
-	SchoolShortfallReason_SCHOOL_SHORTFALL_REASON_CONDITIONS         SchoolShortfallReason = 5
-	SchoolShortfallReason_SCHOOL_SHORTFALL_REASON_NOT_EXPLAINED      SchoolShortfallReason = 6
-	SchoolShortfallReason_SCHOOL_SHORTFALL_REASON_OTHER              SchoolShortfallReason = 7
-)
-
-// Enum value maps for SchoolShortfallReason.
-var (
-	SchoolShortfallReason_name = map[int32]string{
-		0: "SCHOOL_SHORTFALL_REASON_UNSPECIFIED",
-		1: "SCHOOL_SHORTFALL_REASON_NO_LICENCE",
-		2: "SCHOOL_SHORTFALL_REASON_NOT_PAID_OUT",
-		3: "SCHOOL_SHORTFALL_REASON_LATE",
-		4: "SCHOOL_SHORTFALL_REASON_PUPILS_NOT_COUNTED",
-		5: "SCHOOL_SHORTFALL_REASON_CONDITIONS",
-		6: "SCHOOL_SHORTFALL_REASON_NOT_EXPLAINED",
-		7: "SCHOOL_SHORTFALL_REASON_OTHER",
-	}
-	SchoolShortfallReason_value = map[string]int32{
-		"SCHOOL_SHORTFALL_REASON_UNSPECIFIED":        0,
-		"SCHOOL_SHORTFALL_REASON_NO_LICENCE":         1,
-		"SCHOOL_SHORTFALL_REASON_NOT_PAID_OUT":       2,
-		"SCHOOL_SHORTFALL_REASON_LATE":               3,
-		"SCHOOL_SHORTFALL_REASON_PUPILS_NOT_COUNTED": 4,
-		"SCHOOL_SHORTFALL_REASON_CONDITIONS":         5,
-		"SCHOOL_SHORTFALL_REASON_NOT_EXPLAINED":      6,
-		"SCHOOL_SHORTFALL_REASON_OTHER":              7,
-	}
-)
-
-func (x SchoolShortfallReason) Enum() *SchoolShortfallReason {
-	p := new(SchoolShortfallReason)
-	*p = x
-	return p
-}
-
-func (x SchoolShortfallReason) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (SchoolShortfallReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_survey_v1_school_profile_proto_enumTypes[15].Descriptor()
-}
-
-func (SchoolShortfallReason) Type() protoreflect.EnumType {
-	return &file_hearth_survey_v1_school_profile_proto_enumTypes[15]
-}
-
-func (x SchoolShortfallReason) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use SchoolShortfallReason.Descriptor instead.
-func (SchoolShortfallReason) EnumDescriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_school_profile_proto_rawDescGZIP(), []int{15}
-}
-
-// LicenceApplication is one application for a licence, or for its renewal, and its answer.
-type LicenceApplication struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Applied       *PartialDate           `protobuf:"bytes,1,opt,name=applied" json:"applied,omitempty"`
-	Department    *SchoolDepartment      `protobuf:"varint,2,opt,name=department,enum=hearth.survey.v1.SchoolDepartment" json:"department,omitempty"`
-	District      *string                `protobuf:"bytes,3,opt,name=district" json:"district,omitempty"`
-	Answer        *LicenceAnswer         `protobuf:"varint,4,opt,name=answer,enum=hearth.survey.v1.LicenceAnswer" json:"answer,omitempty"`
-	Answered      *PartialDate           `protobuf:"bytes,5,opt,name=answered" json:"answered,omitempty"`
-	ReasonGiven   *string                `protobuf:"bytes,6,opt,name=reason_given,json=reasonGiven" json:"reason_given,omitempty"`
-	Cost          *Money                 `protobuf:"bytes,7,opt,name=cost" json:"cost,omitempty"`
-	Missing       map[uint32]v1.Missing  `protobuf:"bytes,100,rep,name=missing" json:"missing,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value,enum=hearth.form.v1.Missing"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *LicenceApplication) Reset() {
-	*x = LicenceApplication{}
-	mi := &file_hearth_survey_v1_school_profile_proto_msgTypes[0]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *LicenceApplication) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*LicenceApplication) ProtoMessage() {}
-
-func (x *LicenceApplication) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_survey_v1_school_profile_proto_msgTypes[0]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use LicenceApplication.ProtoReflect.Descriptor instead.
-func (*LicenceApplication) Descriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_school_profile_proto_rawDescGZIP(), []int{0}
-}
-
-func (x *LicenceApplication) GetApplied() *PartialDate {
-	if x != nil {
-		return x.Applied
-	}
-	return nil
-}
-
-func (x *LicenceApplication) GetDepartment() SchoolDepartment {
-	if x != nil && x.Department != nil {
-		return *x.Department
-	}
-	return SchoolDepartment_SCHOOL_DEPARTMENT_UNSPECIFIED
-}
-
-func (x *LicenceApplication) GetDistrict() string {
-	if x != nil && x.District != nil {
-		return *x.District
-	}
-	return ""
-}
-
-func (x *LicenceApplication) GetAnswer() LicenceAnswer {
-	if x != nil && x.Answer != nil {
-		return *x.Answer
-	}
-	return LicenceAnswer_LICENCE_ANSWER_UNSPECIFIED
-}
-
-func (x *LicenceApplication) GetAnswered() *PartialDate {
-	if x != nil {
-		return x.Answered
-	}
-	return nil
-}
-
-func (x *LicenceApplication) GetReasonGiven() string {
-	if x != nil && x.ReasonGiven != nil {
-		return *x.ReasonGiven
-	}
-	return ""
-}
-
-func (x *LicenceApplication) GetCost() *Money {
-	if x != nil {
-		return x.Cost
-	}
-	return nil
-}
-
-func (x *LicenceApplication) GetMissing() map[uint32]v1.Missing {
-	if x != nil {
-		return x.Missing
-	}
-	return nil
-}
-
-// SchoolMove is one time a school had to leave its premises.
-type SchoolMove struct {
-	state                protoimpl.MessageState `protogen:"open.v1"`
-	Moved                *PartialDate           `protobuf:"bytes,1,opt,name=moved" json:"moved,omitempty"`
-	Reason               *SchoolMoveReason      `protobuf:"varint,2,opt,name=reason,enum=hearth.survey.v1.SchoolMoveReason" json:"reason,omitempty"`
-	ReasonOther          *string                `protobuf:"bytes,3,opt,name=reason_other,json=reasonOther" json:"reason_other,omitempty"`
-	FromPlace            *Place                 `protobuf:"bytes,4,opt,name=from_place,json=fromPlace" json:"from_place,omitempty"`
-	DistanceKm           *float64               `protobuf:"fixed64,5,opt,name=distance_km,json=distanceKm" json:"distance_km,omitempty"`
-	NoticeDays           *int32                 `protobuf:"varint,6,opt,name=notice_days,json=noticeDays" json:"notice_days,omitempty"`
-	PupilsBefore         *int32                 `protobuf:"varint,7,opt,name=pupils_before,json=pupilsBefore" json:"pupils_before,omitempty"`
-	PupilsLost           *int32                 `protobuf:"varint,8,opt,name=pupils_lost,json=pupilsLost" json:"pupils_lost,omitempty"`
-	TeachersLost         *int32                 `protobuf:"varint,9,opt,name=teachers_lost,json=teachersLost" json:"teachers_lost,omitempty"`
-	Compensated          *YesNo                 `protobuf:"varint,10,opt,name=compensated,enum=hearth.survey.v1.YesNo" json:"compensated,omitempty"`
-	CompensationPromised *Money                 `protobuf:"bytes,11,opt,name=compensation_promised,json=compensationPromised" json:"compensation_promised,omitempty"`
-	CompensationReceived *Money                 `protobuf:"bytes,12,opt,name=compensation_received,json=compensationReceived" json:"compensation_received,omitempty"`
-	MovingCost           *Money                 `protobuf:"bytes,13,opt,name=moving_cost,json=movingCost" json:"moving_cost,omitempty"`
-	NewSiteOffered       *YesNo                 `protobuf:"varint,14,opt,name=new_site_offered,json=newSiteOffered,enum=hearth.survey.v1.YesNo" json:"new_site_offered,omitempty"`
-	Note                 *string                `protobuf:"bytes,15,opt,name=note" json:"note,omitempty"`
-	Missing              map[uint32]v1.Missing  `protobuf:"bytes,100,rep,name=missing" json:"missing,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value,enum=hearth.form.v1.Missing"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
-}
-
-func (x *SchoolMove) Reset() {
-	*x = SchoolMove{}
-	mi := &file_hearth_survey_v1_school_profile_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *SchoolMove) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*SchoolMove) ProtoMessage() {}
-
-func (x *SchoolMove) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_survey_v1_school_profile_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use SchoolMove.ProtoReflect.Descriptor instead.
-func (*SchoolMove) Descriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_school_profile_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *SchoolMove) GetMoved() *PartialDate {
-	if x != nil {
-		return x.Moved
-	}
-	return nil
-}
-
-func (x *SchoolMove) GetReason() SchoolMoveReason {
-	if x != nil && x.Reason != nil {
-		return *x.Reason
-	}
-	return SchoolMoveReason_SCHOOL_MOVE_REASON_UNSPECIFIED
-}
-
-func (x *SchoolMove) GetReasonOther() string {
-	if x != nil && x.ReasonOther != nil {
-		return *x.ReasonOther
-	}
-	return ""
-}
-
-func (x *SchoolMove) GetFromPlace() *Place {
-	if x != nil {
-		return x.FromPlace
-	}
-	return nil
-}
-
-func (x *SchoolMove) GetDistanceKm() float64 {
-	if x != nil && x.DistanceKm != nil {
-		return *x.DistanceKm
-	}
-	return 0
-}
-
-func (x *SchoolMove) GetNoticeDays() int32 {
-	if x != nil && x.NoticeDays != nil {
-		return *x.NoticeDays
-	}
-	return 0
-}
-
-func (x *SchoolMove) GetPupilsBefore() int32 {
-	if x != nil && x.PupilsBefore != nil {
-		return *x.PupilsBefore
-	}
-	return 0
-}
-
-func (x *SchoolMove) GetPupilsLost() int32 {
-	if x != nil && x.PupilsLost != nil {
-		return *x.PupilsLost
-	}
-	return 0
-}
-
-func (x *SchoolMove) GetTeachersLost() int32 {
-	if x != nil && x.TeachersLost != nil {
-		return *x.TeachersLost
-	}
-	return 0
-}
-
-func (x *SchoolMove) GetCompensated() YesNo {
-	if x != nil && x.Compensated != nil {
-		return *x.Compensated
-	}
-	return YesNo_YES_NO_UNSPECIFIED
-}
-
-func (x *SchoolMove) GetCompensationPromised() *Money {
-	if x != nil {
-		return x.CompensationPromised
-	}
-	return nil
-}
-
-func (x *SchoolMove) GetCompensationReceived() *Money {
-	if x != nil {
-		return x.CompensationReceived
-	}
-	return nil
-}
-
-func (x *SchoolMove) GetMovingCost() *Money {
-	if x != nil {
-		return x.MovingCost
-	}
-	return nil
-}
-
-func (x *SchoolMove) GetNewSiteOffered() YesNo {
-	if x != nil && x.NewSiteOffered != nil {
-		return *x.NewSiteOffered
-	}
-	return YesNo_YES_NO_UNSPECIFIED
-}
-
-func (x *SchoolMove) GetNote() string {
-	if x != nil && x.Note != nil {
-		return *x.Note
-	}
-	return ""
-}
-
-func (x *SchoolMove) GetMissing() map[uint32]v1.Missing {
-	if x != nil {
-		return x.Missing
-	}
-	return nil
-}
-
-// SchoolIncome is what one source of income brings a school in a year.
-type SchoolIncome struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          *SchoolIncomeKind      `protobuf:"varint,1,opt,name=kind,enum=hearth.survey.v1.SchoolIncomeKind" json:"kind,omitempty"`
-	Amount        *Money                 `protobuf:"bytes,2,opt,name=amount" json:"amount,omitempty"`
-	Percent       *float64               `protobuf:"fixed64,3,opt,name=percent" json:"percent,omitempty"`
-	Missing       map[uint32]v1.Missing  `protobuf:"bytes,100,rep,name=missing" json:"missing,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value,enum=hearth.form.v1.Missing"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *SchoolIncome) Reset() {
-	*x = SchoolIncome{}
-	mi := &file_hearth_survey_v1_school_profile_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *SchoolIncome) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*SchoolIncome) ProtoMessage() {}
-
-func (x *SchoolIncome) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_survey_v1_school_profile_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use SchoolIncome.ProtoReflect.Descriptor instead.
-func (*SchoolIncome) Descriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_school_profile_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *SchoolIncome) GetKind() SchoolIncomeKind {
-	if x != nil && x.Kind != nil {
-		return *x.Kind
-	}
-	return SchoolIncomeKind_SCHOOL_INCOME_KIND_UNSPECIFIED
-}
-
-func (x *SchoolIncome) GetAmount() *Money {
-	if x != nil {
-		return x.Amount
-	}
-	return nil
-}
-
-func (x *SchoolIncome) GetPercent() float64 {
-	if x != nil && x.Percent != nil {
-		return *x.Percent
-	}
-	return 0
-}
-
-func (x *SchoolIncome) GetMissing() map[uint32]v1.Missing {
-	if x != nil {
-		return x.Missing
-	}
-	return nil
-}
-
-// SchoolSubsidy is the government subsidy per pupil in one year: what the rules say, and what came.
-type SchoolSubsidy struct {
-	state            protoimpl.MessageState `protogen:"open.v1"`
-	Year             *int32                 `protobuf:"varint,1,opt,name=year" json:"year,omitempty"`
-	EntitledPerPupil *Money                 `protobuf:"bytes,2,opt,name=entitled_per_pupil,json=entitledPerPupil" json:"entitled_per_pupil,omitempty"`
-	ReceivedPerPupil *Money                 `protobuf:"bytes,3,opt,name=received_per_pupil,json=receivedPerPupil" json:"received_per_pupil,omitempty"`
-	PupilsCounted    *int32                 `protobuf:"varint,4,opt,name=pupils_counted,json=pupilsCounted" json:"pupils_counted,omitempty"`
-	ShortfallReason  *SchoolShortfallReason `protobuf:"varint,5,opt,name=shortfall_reason,json=shortfallReason,enum=hearth.survey.v1.SchoolShortfallReason" json:"shortfall_reason,omitempty"`
-	Note             *string                `protobuf:"bytes,6,opt,name=note" json:"note,omitempty"`
-	Missing          map[uint32]v1.Missing  `protobuf:"bytes,100,rep,name=missing" json:"missing,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value,enum=hearth.form.v1.Missing"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
-}
-
-func (x *SchoolSubsidy) Reset() {
-	*x = SchoolSubsidy{}
-	mi := &file_hearth_survey_v1_school_profile_proto_msgTypes[3]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *SchoolSubsidy) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*SchoolSubsidy) ProtoMessage() {}
-
-func (x *SchoolSubsidy) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_survey_v1_school_profile_proto_msgTypes[3]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use SchoolSubsidy.ProtoReflect.Descriptor instead.
-func (*SchoolSubsidy) Descriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_school_profile_proto_rawDescGZIP(), []int{3}
-}
-
-func (x *SchoolSubsidy) GetYear() int32 {
-	if x != nil && x.Year != nil {
-		return *x.Year
-	}
-	return 0
-}
-
-func (x *SchoolSubsidy) GetEntitledPerPupil() *Money {
-	if x != nil {
-		return x.EntitledPerPupil
-	}
-	return nil
-}
-
-func (x *SchoolSubsidy) GetReceivedPerPupil() *Money {
-	if x != nil {
-		return x.ReceivedPerPupil
-	}
-	return nil
-}
-
-func (x *SchoolSubsidy) GetPupilsCounted() int32 {
-	if x != nil && x.PupilsCounted != nil {
-		return *x.PupilsCounted
-	}
-	return 0
-}
-
-func (x *SchoolSubsidy) GetShortfallReason() SchoolShortfallReason {
-	if x != nil && x.ShortfallReason != nil {
-		return *x.ShortfallReason
-	}
-	return SchoolShortfallReason_SCHOOL_SHORTFALL_REASON_UNSPECIFIED
-}
-
-func (x *SchoolSubsidy) GetNote() string {
-	if x != nil && x.Note != nil {
-		return *x.Note
-	}
-	return ""
-}
-
-func (x *SchoolSubsidy) GetMissing() map[uint32]v1.Missing {
-	if x != nil {
-		return x.Missing
-	}
-	return nil
-}
-
-// SchoolProgramme is what one outside organisation does at a school.
-type SchoolProgramme struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          *SchoolProgrammeKind   `protobuf:"varint,1,opt,name=kind,enum=hearth.survey.v1.SchoolProgrammeKind" json:"kind,omitempty"`
-	Organisation  *string                `protobuf:"bytes,2,opt,name=organisation" json:"organisation,omitempty"`
-	SinceYear     *int32                 `protobuf:"varint,3,opt,name=since_year,json=sinceYear" json:"since_year,omitempty"`
-	Running       *YesNo                 `protobuf:"varint,4,opt,name=running,enum=hearth.survey.v1.YesNo" json:"running,omitempty"`
-	PupilsReached *int32                 `protobuf:"varint,5,opt,name=pupils_reached,json=pupilsReached" json:"pupils_reached,omitempty"`
-	Missing       map[uint32]v1.Missing  `protobuf:"bytes,100,rep,name=missing" json:"missing,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value,enum=hearth.form.v1.Missing"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *SchoolProgramme) Reset() {
-	*x = SchoolProgramme{}
-	mi := &file_hearth_survey_v1_school_profile_proto_msgTypes[4]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *SchoolProgramme) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*SchoolProgramme) ProtoMessage() {}
-
-func (x *SchoolProgramme) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_survey_v1_school_profile_proto_msgTypes[4]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use SchoolProgramme.ProtoReflect.Descriptor instead.
-func (*SchoolProgramme) Descriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_school_profile_proto_rawDescGZIP(), []int{4}
-}
-
-func (x *SchoolProgramme) GetKind() SchoolProgrammeKind {
-	if x != nil && x.Kind != nil {
-		return *x.Kind
-	}
-	return SchoolProgrammeKind_SCHOOL_PROGRAMME_KIND_UNSPECIFIED
-}
-
-func (x *SchoolProgramme) GetOrganisation() string {
-	if x != nil && x.Organisation != nil {
-		return *x.Organisation
-	}
-	return ""
-}
-
-func (x *SchoolProgramme) GetSinceYear() int32 {
-	if x != nil && x.SinceYear != nil {
-		return *x.SinceYear
-	}
-	return 0
-}
-
-func (x *SchoolProgramme) GetRunning() YesNo {
-	if x != nil && x.Running != nil {
-		return *x.Running
-	}
-	return YesNo_YES_NO_UNSPECIFIED
-}
-
-func (x *SchoolProgramme) GetPupilsReached() int32 {
-	if x != nil && x.PupilsReached != nil {
-		return *x.PupilsReached
-	}
-	return 0
-}
-
-func (x *SchoolProgramme) GetMissing() map[uint32]v1.Missing {
-	if x != nil {
-		return x.Missing
-	}
-	return nil
-}
-
 // SchoolProfile is the school itself: what it is, whom it teaches, by what right, in what place and on what money. It
 // is asked of the principal, or of whoever knows the books.
 type SchoolProfile struct {
@@ -1695,7 +330,7 @@ type SchoolProfile struct {
 
 func (x *SchoolProfile) Reset() {
 	*x = SchoolProfile{}
-	mi := &file_hearth_survey_v1_school_profile_proto_msgTypes[5]
+	mi := &file_hearth_survey_v1_school_profile_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1707,7 +342,7 @@ func (x *SchoolProfile) String() string {
 func (*SchoolProfile) ProtoMessage() {}
 
 func (x *SchoolProfile) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_survey_v1_school_profile_proto_msgTypes[5]
+	mi := &file_hearth_survey_v1_school_profile_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1720,7 +355,7 @@ func (x *SchoolProfile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchoolProfile.ProtoReflect.Descriptor instead.
 func (*SchoolProfile) Descriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_school_profile_proto_rawDescGZIP(), []int{5}
+	return file_hearth_survey_v1_school_profile_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *SchoolProfile) GetName() string {
@@ -2133,181 +768,7 @@ var File_hearth_survey_v1_school_profile_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_school_profile_proto_rawDesc = "" +
 	"\n" +
-	"%hearth/survey/v1/school_profile.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a\x1chearth/survey/v1/place.proto\"\xbb\r\n" +
-	"\x12LicenceApplication\x12|\n" +
-	"\aapplied\x18\x01 \x01(\v2\x1d.hearth.survey.v1.PartialDateBC\xca\xf3\x18?\n" +
-	"=\n" +
-	"\x1eWhen was the application made?\x12\x1b什么时候提出申请？R\aapplied\x12\x86\x01\n" +
-	"\n" +
-	"department\x18\x02 \x01(\x0e2\".hearth.survey.v1.SchoolDepartmentBB\xca\xf3\x18>\n" +
-	"<\n" +
-	" Which department was applied to?\x12\x18向哪个部门申请？R\n" +
-	"department\x12M\n" +
-	"\bdistrict\x18\x03 \x01(\tB1\xca\xf3\x18-\n" +
-	")\n" +
-	"\x16Which district was it?\x12\x0f是哪个区？@\x02R\bdistrict\x12h\n" +
-	"\x06answer\x18\x04 \x01(\x0e2\x1f.hearth.survey.v1.LicenceAnswerB/\xca\xf3\x18+\n" +
-	"'\n" +
-	"\x14What was the answer?\x12\x0f结果如何？p\x01R\x06answer\x12\xea\x04\n" +
-	"\banswered\x18\x05 \x01(\v2\x1d.hearth.survey.v1.PartialDateB\xae\x04\xca\xf3\x18\xa9\x04\n" +
-	"8\n" +
-	"\x19When did the answer come?\x12\x1b什么时候得到答复？\x1aLthis.answer == 1 || this.answer == 2 || this.answer == 4 || this.answer == 6\"\x9e\x03\n" +
-	"\x18answer_after_application\x12\xb1\x02!(has(this.answered.year) && has(this.applied.year) && (this.answered.calendar == 2) == (this.applied.calendar == 2) && (this.answered.year < this.applied.year || (this.answered.year == this.applied.year && has(this.answered.month) && has(this.applied.month) && this.answered.month < this.applied.month)))\x18\x02\"L\n" +
-	"'The answer came before the application.\x12!答复时间早于申请时间。R\banswered\x12\x9a\x01\n" +
-	"\freason_given\x18\x06 \x01(\tBw\xca\xf3\x18s\n" +
-	"5\n" +
-	"\x16What reason was given?\x12\x1b给出的理由是什么？\x1a8this.answer == 2 || this.answer == 4 || this.answer == 6@\x03R\vreasonGiven\x12\x95\x01\n" +
-	"\x04cost\x18\a \x01(\v2\x17.hearth.survey.v1.MoneyBh\xca\xf3\x18d\n" +
-	"\\\n" +
-	".What did the application cost, works included?\x12*这次申请（含整改）花费多少？2\x04yuanR\x04cost\x12\xa1\x01\n" +
-	"\amissing\x18d \x03(\v21.hearth.survey.v1.LicenceApplication.MissingEntryBT\xca\xf3\x18P\n" +
-	"L\n" +
-	"*Why there is no answer, by question number\x12\x1e无回答原因（按题号）x\x01R\amissing\x1aS\n" +
-	"\fMissingEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
-	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:J\xda\xf3\x18F\n" +
-	"/\n" +
-	"\x19Application for a licence\x12\x12办学许可申请\"\x13licence_application\"\x8f\x14\n" +
-	"\n" +
-	"SchoolMove\x12m\n" +
-	"\x05moved\x18\x01 \x01(\v2\x1d.hearth.survey.v1.PartialDateB8\xca\xf3\x184\n" +
-	"2\n" +
-	"\x19When did the school move?\x12\x15什么时候搬迁？R\x05moved\x12p\n" +
-	"\x06reason\x18\x02 \x01(\x0e2\".hearth.survey.v1.SchoolMoveReasonB4\xca\xf3\x180\n" +
-	".\n" +
-	"\x18Why did it have to move?\x12\x12为什么搬迁？R\x06reason\x12k\n" +
-	"\freason_other\x18\x03 \x01(\tBH\xca\xf3\x18D\n" +
-	".\n" +
-	"\x15Other: please specify\x12\x15其他（请说明）\x1a\x10this.reason == 7@\x03R\vreasonOther\x12m\n" +
-	"\n" +
-	"from_place\x18\x04 \x01(\v2\x17.hearth.survey.v1.PlaceB5\xca\xf3\x181\n" +
-	"-\n" +
-	"\x14Where was it before?\x12\x15搬迁前在哪里？@\x02R\tfromPlace\x12k\n" +
-	"\vdistance_km\x18\x05 \x01(\x01BJ\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00@\x7f@)\x00\x00\x00\x00\x00\x00\x00\x00\xca\xf3\x18/\n" +
-	"'\n" +
-	"\x14How far did it move?\x12\x0f搬了多远？2\x02kmp\x03R\n" +
-	"distanceKm\x12}\n" +
-	"\vnotice_days\x18\x06 \x01(\x05B\\\xbaH\a\x1a\x05\x18\xc2\x1c(\x00\xca\xf3\x18N\n" +
-	"E\n" +
-	"#How many days of notice were given?\x12\x1e提前多少天得到通知？2\x03dayp\x03R\n" +
-	"noticeDays\x12g\n" +
-	"\rpupils_before\x18\a \x01(\x05BB\xbaH\b\x1a\x06\x18\xa0\x9c\x01(\x00\xca\xf3\x183\n" +
-	"/\n" +
-	"\x16Pupils before the move\x12\x15搬迁前学生人数p\x03R\fpupilsBefore\x12\xa9\x02\n" +
-	"\vpupils_lost\x18\b \x01(\x05B\x87\x02\xbaH\b\x1a\x06\x18\xa0\x9c\x01(\x00\xca\xf3\x18\xf7\x01\n" +
-	"9\n" +
-	"\x17Pupils lost by the move\x12\x1e因搬迁流失的学生人数\"\xb7\x01\n" +
-	"\x12lost_within_before\x12B!has(this.pupils_before) || this.pupils_lost <= this.pupils_before\x18\x02\"[\n" +
-	"*More pupils were lost than the school had.\x12-流失人数多于搬迁前的学生人数。p\x03R\n" +
-	"pupilsLost\x12r\n" +
-	"\rteachers_lost\x18\t \x01(\x05BM\xbaH\a\x1a\x05\x18\xd0\x0f(\x00\xca\xf3\x18?\n" +
-	";\n" +
-	"\x19Teachers lost by the move\x12\x1e因搬迁流失的教师人数p\x03R\fteachersLost\x12p\n" +
-	"\vcompensated\x18\n" +
-	" \x01(\x0e2\x17.hearth.survey.v1.YesNoB5\xca\xf3\x181\n" +
-	"/\n" +
-	"\x16Was compensation paid?\x12\x15是否得到补偿？R\vcompensated\x12\x82\x01\n" +
-	"\x15compensation_promised\x18\v \x01(\v2\x17.hearth.survey.v1.MoneyB4\xca\xf3\x180\n" +
-	"(\n" +
-	"\x15Compensation promised\x12\x0f承诺的补偿2\x04yuanR\x14compensationPromised\x12\x90\x03\n" +
-	"\x15compensation_received\x18\f \x01(\v2\x17.hearth.survey.v1.MoneyB\xc1\x02\xca\xf3\x18\xbc\x02\n" +
-	".\n" +
-	"\x15Compensation received\x12\x15实际得到的补偿\x1a\x15this.compensated == 1\"\xec\x01\n" +
-	"\x18received_within_promised\x12k!has(this.compensation_promised.yuan) || this.compensation_received.yuan <= this.compensation_promised.yuan\x18\x01\"a\n" +
-	"-More compensation was received than promised.\x120实际补偿多于承诺的补偿，请核实。2\x04yuanR\x14compensationReceived\x12\xa4\x01\n" +
-	"\vmoving_cost\x18\r \x01(\v2\x17.hearth.survey.v1.MoneyBj\xca\xf3\x18f\n" +
-	"^\n" +
-	"3What did moving and fitting out the new place cost?\x12'搬迁和装修新校舍花费多少？2\x04yuanR\n" +
-	"movingCost\x12\x94\x01\n" +
-	"\x10new_site_offered\x18\x0e \x01(\x0e2\x17.hearth.survey.v1.YesNoBQ\xca\xf3\x18M\n" +
-	"K\n" +
-	"&Did the government offer another site?\x12!政府是否提供了新校址？R\x0enewSiteOffered\x12_\n" +
-	"\x04note\x18\x0f \x01(\tBK\xca\xf3\x18G\n" +
-	"C\n" +
-	"-What happened, in the words of the respondent\x12\x12受访者的叙述@\x03R\x04note\x12\x99\x01\n" +
-	"\amissing\x18d \x03(\v2).hearth.survey.v1.SchoolMove.MissingEntryBT\xca\xf3\x18P\n" +
-	"L\n" +
-	"*Why there is no answer, by question number\x12\x1e无回答原因（按题号）x\x01R\amissing\x1aS\n" +
-	"\fMissingEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
-	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:5\xda\xf3\x181\n" +
-	"\"\n" +
-	"\x12Move of the school\x12\f学校搬迁\"\vschool_move\"\x82\x06\n" +
-	"\fSchoolIncome\x12^\n" +
-	"\x04kind\x18\x01 \x01(\x0e2\".hearth.survey.v1.SchoolIncomeKindB&\xca\xf3\x18\"\n" +
-	" \n" +
-	"\x10Source of income\x12\f收入来源R\x04kind\x12\xdd\x01\n" +
-	"\x06amount\x18\x02 \x01(\v2\x17.hearth.survey.v1.MoneyB\xab\x01\xca\xf3\x18\xa6\x01\n" +
-	"*\n" +
-	"\x17Amount in the last year\x12\x0f上一年金额\"i\n" +
-	"\x13income_not_negative\x12\x15this.amount.yuan >= 0\x18\x02\"9\n" +
-	"\x1dAn income cannot be negative.\x12\x18收入不能为负数。2\ryuan per yearR\x06amount\x12k\n" +
-	"\apercent\x18\x03 \x01(\x01BQ\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00Y@)\x00\x00\x00\x00\x00\x00\x00\x00\xca\xf3\x186\n" +
-	"/\n" +
-	"\x13Share of all income\x12\x18占全部收入的比例2\x01%p\x03R\apercent\x12\x9b\x01\n" +
-	"\amissing\x18d \x03(\v2+.hearth.survey.v1.SchoolIncome.MissingEntryBT\xca\xf3\x18P\n" +
-	"L\n" +
-	"*Why there is no answer, by question number\x12\x1e无回答原因（按题号）x\x01R\amissing\x1aS\n" +
-	"\fMissingEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
-	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:R\xda\xf3\x18N\n" +
-	"=\n" +
-	"\x1eIncome of the school by source\x12\x1b学校收入（按来源）\"\rschool_income\"\x9d\v\n" +
-	"\rSchoolSubsidy\x125\n" +
-	"\x04year\x18\x01 \x01(\x05B!\xbaH\b\x1a\x06\x18\xb4\x10(\xc6\x0f\xca\xf3\x18\x12\n" +
-	"\x0e\n" +
-	"\x04Year\x12\x06年份p\x03R\x04year\x12\x9b\x01\n" +
-	"\x12entitled_per_pupil\x18\x02 \x01(\v2\x17.hearth.survey.v1.MoneyBT\xca\xf3\x18P\n" +
-	"5\n" +
-	"\x1cEntitled, per pupil and year\x12\x15应得：每生每年2\x17yuan per pupil and yearR\x10entitledPerPupil\x12\xa8\x03\n" +
-	"\x12received_per_pupil\x18\x03 \x01(\v2\x17.hearth.survey.v1.MoneyB\xe0\x02\xca\xf3\x18\xdb\x02\n" +
-	"5\n" +
-	"\x1cReceived, per pupil and year\x12\x15实得：每生每年\x12.\n" +
-	"\x16Nothing received is 0.\x12\x14没有收到填 0。\"\xd8\x01\n" +
-	"\x18received_within_entitled\x12b!has(this.entitled_per_pupil.yuan) || this.received_per_pupil.yuan <= this.entitled_per_pupil.yuan\x18\x01\"V\n" +
-	"1More was received than the school is entitled to.\x12!实得高于应得，请核实。2\x17yuan per pupil and yearR\x10receivedPerPupil\x12\x9b\x01\n" +
-	"\x0epupils_counted\x18\x04 \x01(\x05Bt\xbaH\b\x1a\x06\x18\xa0\x9c\x01(\x00\xca\xf3\x18e\n" +
-	"?\n" +
-	" For how many pupils was it paid?\x12\x1b按多少名学生发放？\x1a this.received_per_pupil.yuan > 0p\x03R\rpupilsCounted\x12\x80\x02\n" +
-	"\x10shortfall_reason\x18\x05 \x01(\x0e2'.hearth.survey.v1.SchoolShortfallReasonB\xab\x01\xca\xf3\x18\xa6\x01\n" +
-	"B\n" +
-	" Why was it not received in full?\x12\x1e为什么没有足额收到？\x1a`has(this.received_per_pupil.yuan) && this.received_per_pupil.yuan < this.entitled_per_pupil.yuanR\x0fshortfallReason\x12-\n" +
-	"\x04note\x18\x06 \x01(\tB\x19\xca\xf3\x18\x15\n" +
-	"\x11\n" +
-	"\aRemarks\x12\x06备注@\x03R\x04note\x12\x9c\x01\n" +
-	"\amissing\x18d \x03(\v2,.hearth.survey.v1.SchoolSubsidy.MissingEntryBT\xca\xf3\x18P\n" +
-	"L\n" +
-	"*Why there is no answer, by question number\x12\x1e无回答原因（按题号）x\x01R\amissing\x1aS\n" +
-	"\fMissingEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
-	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:H\xda\xf3\x18D\n" +
-	"2\n" +
-	"\x1cGovernment subsidy in a year\x12\x12年度政府补贴\"\x0eschool_subsidy\"\xd4\x06\n" +
-	"\x0fSchoolProgramme\x12a\n" +
-	"\x04kind\x18\x01 \x01(\x0e2%.hearth.survey.v1.SchoolProgrammeKindB&\xca\xf3\x18\"\n" +
-	" \n" +
-	"\x10What does it do?\x12\f做什么？R\x04kind\x12R\n" +
-	"\forganisation\x18\x02 \x01(\tB.\xca\xf3\x18*\n" +
-	"&\n" +
-	"\x13Which organisation?\x12\x0f哪个机构？@\x02R\forganisation\x12\\\n" +
-	"\n" +
-	"since_year\x18\x03 \x01(\x05B=\xbaH\b\x1a\x06\x18\xb4\x10(\xec\x0e\xca\xf3\x18.\n" +
-	"*\n" +
-	"\x11Since which year?\x12\x15从哪一年开始？p\x03R\tsinceYear\x12l\n" +
-	"\arunning\x18\x04 \x01(\x0e2\x17.hearth.survey.v1.YesNoB9\xca\xf3\x185\n" +
-	"3\n" +
-	"\x14Is it still running?\x12\x1b现在是否仍在进行？R\arunning\x12t\n" +
-	"\x0epupils_reached\x18\x05 \x01(\x05BM\xbaH\b\x1a\x06\x18\xa0\x9c\x01(\x00\xca\xf3\x18>\n" +
-	":\n" +
-	"\x1eHow many pupils does it reach?\x12\x18惠及多少名学生？p\x03R\rpupilsReached\x12\x9e\x01\n" +
-	"\amissing\x18d \x03(\v2..hearth.survey.v1.SchoolProgramme.MissingEntryBT\xca\xf3\x18P\n" +
-	"L\n" +
-	"*Why there is no answer, by question number\x12\x1e无回答原因（按题号）x\x01R\amissing\x1aS\n" +
-	"\fMissingEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
-	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:R\xda\xf3\x18N\n" +
-	":\n" +
-	"$Programme of an outside organisation\x12\x12外部机构项目\"\x10school_programme\"\xdah\n" +
+	"%hearth/survey/v1/school_profile.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a\x1chearth/survey/v1/place.proto\x1a%hearth/survey/v1/school_licence.proto\x1a#hearth/survey/v1/school_money.proto\x1a&hearth/survey/v1/school_premises.proto\"\xa4o\n" +
 	"\rSchoolProfile\x12\xaa\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x95\x01\xca\xf3\x18\x90\x01\n" +
 	"\"\n" +
@@ -2344,11 +805,12 @@ const file_hearth_survey_v1_school_profile_proto_rawDesc = "" +
 	";\n" +
 	"\x19Has the school a licence?\x12\x1e学校有办学许可证吗？\"\xa4\x01\n" +
 	"\x12public_is_licensed\x12(this.ownership != 1 || this.licence == 1\x18\x01\"b\n" +
-	"1A public school without a licence: is this right?\x12-公办学校没有办学许可，请核实。h\x01R\alicence\x12\x8c\x02\n" +
-	"\x14percent_migrant_told\x18\t \x01(\x0e2 .hearth.survey.v1.SchoolEstimateB\xb7\x01\xca\xf3\x18\xb2\x01\n" +
+	"1A public school without a licence: is this right?\x12-公办学校没有办学许可，请核实。h\x01R\alicence\x12\xdb\x02\n" +
+	"\x14percent_migrant_told\x18\t \x01(\x0e2 .hearth.survey.v1.SchoolEstimateB\x86\x02\xca\xf3\x18\x81\x02\n" +
 	"B\n" +
 	"#How was the share of migrants told?\x12\x1b随迁子女比例的性质\x12Q\n" +
-	"!\"Under 5 %\" is 5 and \"less than\".\x12,“不到 5%”填 5，并选“少于”。\x1a\x19has(this.percent_migrant)R\x12percentMigrantTold\x12a\n" +
+	"!\"Under 5 %\" is 5 and \"less than\".\x12,“不到 5%”填 5，并选“少于”。\x1a\x19has(this.percent_migrant):M\n" +
+	"(Schools whose share of migrants is known\x12!已知随迁子女比例的学校R\x12percentMigrantTold\x12a\n" +
 	"\x05place\x18\n" +
 	" \x01(\v2\x17.hearth.survey.v1.PlaceB2\xca\xf3\x18.\n" +
 	"*\n" +
@@ -2360,10 +822,11 @@ const file_hearth_survey_v1_school_profile_proto_rawDesc = "" +
 	"3\n" +
 	"\x14Who owns the school?\x12\x1b学校的举办者是谁？\"\xe7\x01\n" +
 	"\x16owner_agrees_with_type\x12g(this.ownership == 1) == (this.owner == 7) || this.ownership == 0 || this.owner == 6 || this.owner == 8\x18\x01\"b\n" +
-	".The owner does not go with the type of school.\x120举办者与办学性质不一致，请核实。R\x05owner\x12h\n" +
-	"\vowner_other\x18\r \x01(\tBG\xca\xf3\x18C\n" +
+	".The owner does not go with the type of school.\x120举办者与办学性质不一致，请核实。R\x05owner\x12\x9d\x01\n" +
+	"\vowner_other\x18\r \x01(\tB|\xca\xf3\x18x\n" +
 	".\n" +
-	"\x15Other: please specify\x12\x15其他（请说明）\x1a\x0fthis.owner == 8@\x03R\n" +
+	"\x15Other: please specify\x12\x15其他（请说明）\x1a\x0fthis.owner == 8:3\n" +
+	"\x1aThose who answered \"other\"\x12\x15回答“其他”者@\x03R\n" +
 	"ownerOther\x12\x8c\x02\n" +
 	"\x0elicence_issued\x18\x0e \x01(\v2\x1d.hearth.survey.v1.PartialDateB\xc5\x01\xca\xf3\x18\xc0\x01\n" +
 	"J\n" +
@@ -2382,20 +845,23 @@ const file_hearth_survey_v1_school_profile_proto_rawDesc = "" +
 	"\x13licence_lost_reason\x18\x11 \x01(\x0e2#.hearth.survey.v1.LicenceLossReasonB\x8f\x01\xca\xf3\x18\x8a\x01\n" +
 	"8\n" +
 	"\x19Why was the licence lost?\x12\x1b为什么失去许可证？\x1a\x11this.licence == 3:;\n" +
-	"\x1fSchools that lost their licence\x12\x18失去许可证的学校R\x11licenceLostReason\x12\xa8\x01\n" +
-	"\x11licence_lost_note\x18\x12 \x01(\tB|\xca\xf3\x18x\n" +
+	"\x1fSchools that lost their licence\x12\x18失去许可证的学校R\x11licenceLostReason\x12\xe7\x01\n" +
+	"\x11licence_lost_note\x18\x12 \x01(\tB\xba\x01\xca\xf3\x18\xb5\x01\n" +
 	"a\n" +
-	"0How was it lost, in the words of the respondent?\x12-失去许可证的经过（受访者叙述）\x1a\x11this.licence == 3@\x03R\x0flicenceLostNote\x12\xa2\x02\n" +
+	"0How was it lost, in the words of the respondent?\x12-失去许可证的经过（受访者叙述）\x1a\x11this.licence == 3:;\n" +
+	"\x1fSchools that lost their licence\x12\x18失去许可证的学校@\x03R\x0flicenceLostNote\x12\xa2\x02\n" +
 	"\x0flicence_applied\x18\x13 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xdf\x01\xca\xf3\x18\xda\x01\n" +
 	"y\n" +
 	"<Has the school ever applied for a licence, or applied again?\x129学校是否申请过（或重新申请过）许可证？\x1a&this.licence == 2 || this.licence == 3:5\n" +
-	"\x19Schools without a licence\x12\x18没有许可证的学校R\x0elicenceApplied\x12\xa9\x01\n" +
-	"\x16licence_years_applying\x18\x14 \x01(\x05Bs\xbaH\x06\x1a\x04\x18<(\x00\xca\xf3\x18f\n" +
+	"\x19Schools without a licence\x12\x18没有许可证的学校R\x0elicenceApplied\x12\xee\x01\n" +
+	"\x16licence_years_applying\x18\x14 \x01(\x05B\xb7\x01\xbaH\x06\x1a\x04\x18<(\x00\xca\xf3\x18\xa9\x01\n" +
 	"A\n" +
-	"(For how many years has it been applying?\x12\x15申请了多少年？\x1a\x19this.licence_applied == 12\x04yearp\x03R\x14licenceYearsApplying\x12\xdd\x01\n" +
-	"\x14licence_applications\x18\x15 \x03(\v2$.hearth.survey.v1.LicenceApplicationB\x83\x01\xbaH\x05\x92\x01\x02\x102\xca\xf3\x18w\n" +
+	"(For how many years has it been applying?\x12\x15申请了多少年？\x1a\x19this.licence_applied == 12\x04year:A\n" +
+	"\"Schools that applied for a licence\x12\x1b申请过许可证的学校p\x03R\x14licenceYearsApplying\x12\xb7\x02\n" +
+	"\x14licence_applications\x18\x15 \x03(\v2$.hearth.survey.v1.LicenceApplicationB\xdd\x01\xbaH\x05\x92\x01\x02\x102\xca\xf3\x18\xd0\x01\n" +
 	"E\n" +
-	",Applications for a licence and their answers\x12\x15历次申请及结果\x1a.this.licence_applied == 1 || this.licence == 1R\x13licenceApplications\x12\x87\x01\n" +
+	",Applications for a licence and their answers\x12\x15历次申请及结果\x1a.this.licence_applied == 1 || this.licence == 1:W\n" +
+	"/Schools that applied for a licence, or have one\x12$申请过或持有许可证的学校R\x13licenceApplications\x12\x87\x01\n" +
 	"\bpremises\x18\x16 \x01(\x0e2 .hearth.survey.v1.SchoolPremisesBI\xca\xf3\x18E\n" +
 	"C\n" +
 	"!Are the premises owned or rented?\x12\x1e校舍是自有还是租用？R\bpremises\x12\xb4\x01\n" +
@@ -2478,40 +944,47 @@ const file_hearth_survey_v1_school_profile_proto_rawDesc = "" +
 	"\x0eowing_in_order\x12M!has(this.pupils_owing_min) || this.pupils_owing_min <= this.pupils_owing_max\x18\x02\"A\n" +
 	"\x1cThe most is below the least.\x12!最多人数少于最少人数。\"\xba\x01\n" +
 	"\x13owing_within_pupils\x129!has(this.pupils) || this.pupils_owing_max <= this.pupils\x18\x01\"f\n" +
-	",More pupils owe tuition than the school has.\x126拖欠学费的人数多于学生人数，请核实。p\x03R\x0epupilsOwingMax\x12\xa2\x01\n" +
-	"\ftuition_owed\x18( \x01(\v2\x17.hearth.survey.v1.MoneyBf\xca\xf3\x18b\n" +
+	",More pupils owe tuition than the school has.\x126拖欠学费的人数多于学生人数，请核实。p\x03R\x0epupilsOwingMax\x12\xe5\x01\n" +
+	"\ftuition_owed\x18( \x01(\v2\x17.hearth.survey.v1.MoneyB\xa8\x01\xca\xf3\x18\xa3\x01\n" +
 	"?\n" +
-	" How much tuition is owed in all?\x12\x1b一共拖欠多少学费？\x1a\x19this.pupils_owing_max > 02\x04yuanR\vtuitionOwed\x12\xb3\x01\n" +
-	"\x0eowing_may_stay\x18) \x01(\x0e2\x17.hearth.survey.v1.YesNoBt\xca\xf3\x18p\n" +
+	" How much tuition is owed in all?\x12\x1b一共拖欠多少学费？\x1a\x19this.pupils_owing_max > 02\x04yuan:?\n" +
+	"\x1dSchools where tuition is owed\x12\x1e有学生拖欠学费的学校R\vtuitionOwed\x12\xf6\x01\n" +
+	"\x0eowing_may_stay\x18) \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xb6\x01\xca\xf3\x18\xb1\x01\n" +
 	"S\n" +
-	"+May a pupil stay whose tuition is not paid?\x12$欠费的学生能继续上学吗？\x1a\x19this.pupils_owing_max > 0R\fowingMayStay\x12\x9d\x01\n" +
+	"+May a pupil stay whose tuition is not paid?\x12$欠费的学生能继续上学吗？\x1a\x19this.pupils_owing_max > 0:?\n" +
+	"\x1dSchools where tuition is owed\x12\x1e有学生拖欠学费的学校R\fowingMayStay\x12\x9d\x01\n" +
 	"\x0epercent_waived\x18* \x01(\x01Bv\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00Y@)\x00\x00\x00\x00\x00\x00\x00\x00\xca\xf3\x18[\n" +
 	"T\n" +
-	"5What share of the pupils pay reduced tuition or none?\x12\x1b减免学费的学生比例2\x01%p\x03R\rpercentWaived\x12\xa5\x01\n" +
-	"\x0ewaiver_reasons\x18+ \x03(\x0e2$.hearth.survey.v1.SchoolWaiverReasonBX\xbaH\x05\x92\x01\x02\x10\t\xca\xf3\x18L\n" +
+	"5What share of the pupils pay reduced tuition or none?\x12\x1b减免学费的学生比例2\x01%p\x03R\rpercentWaived\x12\xdc\x01\n" +
+	"\x0ewaiver_reasons\x18+ \x03(\x0e2$.hearth.survey.v1.SchoolWaiverReasonB\x8e\x01\xbaH\x05\x92\x01\x02\x10\t\xca\xf3\x18\x81\x01\n" +
 	"/\n" +
-	"\x16Why is tuition waived?\x12\x15减免学费的原因\x1a\x19this.percent_waived > 0.0R\rwaiverReasons\x12\xba\x01\n" +
-	"\rwaived_amount\x18, \x01(\v2\x17.hearth.survey.v1.MoneyB|\xca\xf3\x18x\n" +
+	"\x16Why is tuition waived?\x12\x15减免学费的原因\x1a\x19this.percent_waived > 0.0:3\n" +
+	"\x1aSchools that waive tuition\x12\x15减免学费的学校R\rwaiverReasons\x12\xf1\x01\n" +
+	"\rwaived_amount\x18, \x01(\v2\x17.hearth.survey.v1.MoneyB\xb2\x01\xca\xf3\x18\xad\x01\n" +
 	"H\n" +
-	")How much tuition is waived in a semester?\x12\x1b每学期减免学费总额\x1a\x19this.percent_waived > 0.02\x11yuan per semesterR\fwaivedAmount\x12\x8b\x02\n" +
+	")How much tuition is waived in a semester?\x12\x1b每学期减免学费总额\x1a\x19this.percent_waived > 0.02\x11yuan per semester:3\n" +
+	"\x1aSchools that waive tuition\x12\x15减免学费的学校R\fwaivedAmount\x12\x8b\x02\n" +
 	"\bboarders\x18- \x01(\x05B\xee\x01\xbaH\b\x1a\x06\x18\xa0\x9c\x01(\x00\xca\xf3\x18\xde\x01\n" +
 	"@\n" +
 	"$How many pupils board at the school?\x12\x18有多少名住校生？\"\x97\x01\n" +
 	"\x16boarders_within_pupils\x121!has(this.pupils) || this.boarders <= this.pupils\x18\x02\"H\n" +
-	"&More pupils board than the school has.\x12\x1e住校生多于学生总数。p\x03R\bboarders\x12\x9b\x01\n" +
-	"\fboarding_fee\x18. \x01(\v2\x17.hearth.survey.v1.MoneyB_\xca\xf3\x18[\n" +
+	"&More pupils board than the school has.\x12\x1e住校生多于学生总数。p\x03R\bboarders\x12\xcd\x01\n" +
+	"\fboarding_fee\x18. \x01(\v2\x17.hearth.survey.v1.MoneyB\x90\x01\xca\xf3\x18\x8b\x01\n" +
 	"3\n" +
-	"\x1dFee for boarding per semester\x12\x12每学期住宿费\x1a\x11this.boarders > 02\x11yuan per semesterR\vboardingFee\x12\xad\x01\n" +
+	"\x1dFee for boarding per semester\x12\x12每学期住宿费\x1a\x11this.boarders > 02\x11yuan per semester:.\n" +
+	"\x15Schools with boarders\x12\x15有住校生的学校R\vboardingFee\x12\xad\x01\n" +
 	"\x11after_school_care\x18/ \x01(\x0e2\x17.hearth.survey.v1.YesNoBh\xca\xf3\x18d\n" +
 	"b\n" +
-	":Does the school look after children when classes are over?\x12$放学后学校是否提供托管？R\x0fafterSchoolCare\x12\xea\x01\n" +
-	"\x17after_school_care_until\x180 \x01(\tB\xb2\x01\xbaH#r!2\x1f^([01][0-9]|2[0-3]):[0-5][0-9]$\xca\xf3\x18\x87\x01\n" +
+	":Does the school look after children when classes are over?\x12$放学后学校是否提供托管？R\x0fafterSchoolCare\x12\xa9\x02\n" +
+	"\x17after_school_care_until\x180 \x01(\tB\xf1\x01\xbaH#r!2\x1f^([01][0-9]|2[0-3]):[0-5][0-9]$\xca\xf3\x18\xc6\x01\n" +
 	"&\n" +
 	"\x10Until what time?\x12\x12托管到几点？\x12@\n" +
-	"!Hours and minutes, such as 18:30.\x12\x1b时和分，例如 18:30。\x1a\x1bthis.after_school_care == 1R\x14afterSchoolCareUntil\x12\x94\x01\n" +
-	"\x13after_school_pupils\x181 \x01(\x05Bd\xbaH\b\x1a\x06\x18\xa0\x9c\x01(\x00\xca\xf3\x18U\n" +
+	"!Hours and minutes, such as 18:30.\x12\x1b时和分，例如 18:30。\x1a\x1bthis.after_school_care == 1:=\n" +
+	"\x1eSchools with after-school care\x12\x1b提供课后托管的学校R\x14afterSchoolCareUntil\x12\xd5\x01\n" +
+	"\x13after_school_pupils\x181 \x01(\x05B\xa4\x01\xbaH\b\x1a\x06\x18\xa0\x9c\x01(\x00\xca\xf3\x18\x94\x01\n" +
 	"4\n" +
-	"\x15How many pupils stay?\x12\x1b多少学生参加托管？\x1a\x1bthis.after_school_care == 1p\x03R\x11afterSchoolPupils\x12\x9c\x01\n" +
+	"\x15How many pupils stay?\x12\x1b多少学生参加托管？\x1a\x1bthis.after_school_care == 1:=\n" +
+	"\x1eSchools with after-school care\x12\x1b提供课后托管的学校p\x03R\x11afterSchoolPupils\x12\x9c\x01\n" +
 	"\n" +
 	"programmes\x182 \x03(\v2!.hearth.survey.v1.SchoolProgrammeBY\xbaH\x05\x92\x01\x02\x102\xca\xf3\x18M\n" +
 	"K\n" +
@@ -2537,10 +1010,11 @@ const file_hearth_survey_v1_school_profile_proto_rawDesc = "" +
 	"1Government subsidy by year: entitled and received\x12'历年政府补贴（应得与实得）\x1a\x1athis.subsidy_entitled == 1\"\x97\x01\n" +
 	"\fyears_differ\x12Mthis.subsidies.all(a, this.subsidies.filter(b, b.year == a.year).size() == 1)\x18\x02\"6\n" +
 	"\x14A year stands twice.\x12\x1e同一年份出现了两次。:?\n" +
-	"\x1dSchools entitled to a subsidy\x12\x1e有资格获得补贴的学校R\tsubsidies\x12\xc8\x01\n" +
-	"\x15years_without_subsidy\x188 \x01(\x05B\x93\x01\xbaH\x06\x1a\x04\x18<(\x00\xca\xf3\x18\x85\x01\n" +
+	"\x1dSchools entitled to a subsidy\x12\x1e有资格获得补贴的学校R\tsubsidies\x12\x89\x02\n" +
+	"\x15years_without_subsidy\x188 \x01(\x05B\xd4\x01\xbaH\x06\x1a\x04\x18<(\x00\xca\xf3\x18\xc6\x01\n" +
 	"_\n" +
-	"4For how many years now has no subsidy been received?\x12'至今已有几年没有收到补贴？\x1a\x1athis.subsidy_entitled == 12\x04yearp\x03R\x13yearsWithoutSubsidy\x12A\n" +
+	"4For how many years now has no subsidy been received?\x12'至今已有几年没有收到补贴？\x1a\x1athis.subsidy_entitled == 12\x04year:?\n" +
+	"\x1dSchools entitled to a subsidy\x12\x1e有资格获得补贴的学校p\x03R\x13yearsWithoutSubsidy\x12A\n" +
 	"\x04note\x189 \x01(\tB-\xca\xf3\x18)\n" +
 	"%\n" +
 	"\x15Remarks on the school\x12\f学校备注@\x03R\x04note\x12\x9c\x01\n" +
@@ -2638,413 +1112,7 @@ const file_hearth_survey_v1_school_profile_proto_rawDesc = "" +
 	"\x0f\n" +
 	"\x05other\x12\x06其他\x1a&\xe2\xf3\x18\"\n" +
 	" \n" +
-	"\x13Owner of the school\x12\t举办者*\xf9\x02\n" +
-	"\x0eSchoolPremises\x12=\n" +
-	"\x1bSCHOOL_PREMISES_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x120\n" +
-	"\x15SCHOOL_PREMISES_OWNED\x10\x01\x1a\x15\xd2\xf3\x18\x11\n" +
-	"\x0f\n" +
-	"\x05owned\x12\x06自有\x122\n" +
-	"\x16SCHOOL_PREMISES_RENTED\x10\x02\x1a\x16\xd2\xf3\x18\x12\n" +
-	"\x10\n" +
-	"\x06rented\x12\x06租用\x12C\n" +
-	"\x14SCHOOL_PREMISES_LENT\x10\x03\x1a)\xd2\xf3\x18%\n" +
-	"#\n" +
-	"\x13lent free of charge\x12\f无偿借用\x12P\n" +
-	"\x19SCHOOL_PREMISES_ALLOCATED\x10\x04\x1a1\xd2\xf3\x18-\n" +
-	"+\n" +
-	"\x1ballocated by the government\x12\f政府划拨\x1a+\xe2\xf3\x18'\n" +
-	"%\n" +
-	"\x15Right to the premises\x12\f校舍来源*\xd6\x04\n" +
-	"\x0eSchoolLandlord\x12=\n" +
-	"\x1bSCHOOL_LANDLORD_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x12>\n" +
-	"\x18SCHOOL_LANDLORD_VILLAGER\x10\x01\x1a \xd2\xf3\x18\x1c\n" +
-	"\x1a\n" +
-	"\n" +
-	"a villager\x12\f村民个人\x12Q\n" +
-	"\"SCHOOL_LANDLORD_VILLAGE_COLLECTIVE\x10\x02\x1a)\xd2\xf3\x18%\n" +
-	"#\n" +
-	"\x16the village collective\x12\t村集体\x126\n" +
-	"\x17SCHOOL_LANDLORD_COMPANY\x10\x03\x1a\x19\xd2\xf3\x18\x15\n" +
-	"\x13\n" +
-	"\ta company\x12\x06企业\x12M\n" +
-	"\x1aSCHOOL_LANDLORD_GOVERNMENT\x10\x04\x1a-\xd2\xf3\x18)\n" +
-	"'\n" +
-	"\x17a government department\x12\f政府部门\x12N\n" +
-	" SCHOOL_LANDLORD_STATE_ENTERPRISE\x10\x05\x1a(\xd2\xf3\x18$\n" +
-	"\"\n" +
-	"\x12a state enterprise\x12\f国有企业\x12O\n" +
-	"\x19SCHOOL_LANDLORD_SUBLESSOR\x10\x06\x1a0\xd2\xf3\x18,\n" +
-	"*\n" +
-	"\x1dsomebody who rents it himself\x12\t二房东\x120\n" +
-	"\x15SCHOOL_LANDLORD_OTHER\x10\a\x1a\x15\xd2\xf3\x18\x11\n" +
-	"\x0f\n" +
-	"\x05other\x12\x06其他\x1a\x18\xe2\xf3\x18\x14\n" +
-	"\x12\n" +
-	"\bLandlord\x12\x06房东*\xad\f\n" +
-	"\x0eSchoolFacility\x12=\n" +
-	"\x1bSCHOOL_FACILITY_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x12C\n" +
-	"\x1dSCHOOL_FACILITY_RUNNING_WATER\x10\x01\x1a \xd2\xf3\x18\x1c\n" +
-	"\x1a\n" +
-	"\rrunning water\x12\t自来水\x12P\n" +
-	"\x1eSCHOOL_FACILITY_DRINKING_WATER\x10\x02\x1a,\xd2\xf3\x18(\n" +
-	"&\n" +
-	"\x13safe drinking water\x12\x0f安全饮用水\x12F\n" +
-	"\x1dSCHOOL_FACILITY_FLUSH_TOILETS\x10\x03\x1a#\xd2\xf3\x18\x1f\n" +
-	"\x1d\n" +
-	"\rflush toilets\x12\f水冲厕所\x12L\n" +
-	"\x17SCHOOL_FACILITY_HEATING\x10\x04\x1a/\xd2\xf3\x18+\n" +
-	")\n" +
-	"\x19heating in the classrooms\x12\f教室取暖\x12:\n" +
-	"\x1aSCHOOL_FACILITY_PLAYGROUND\x10\x05\x1a\x1a\xd2\xf3\x18\x16\n" +
-	"\x14\n" +
-	"\n" +
-	"playground\x12\x06操场\x12@\n" +
-	"\x1dSCHOOL_FACILITY_RUNNING_TRACK\x10\x06\x1a\x1d\xd2\xf3\x18\x19\n" +
-	"\x17\n" +
-	"\rrunning track\x12\x06跑道\x12G\n" +
-	"\x17SCHOOL_FACILITY_LIBRARY\x10\a\x1a*\xd2\xf3\x18&\n" +
-	"$\n" +
-	"\x17library or reading room\x12\t图书室\x12I\n" +
-	"\x1dSCHOOL_FACILITY_COMPUTER_ROOM\x10\b\x1a&\xd2\xf3\x18\"\n" +
-	" \n" +
-	"\rcomputer room\x12\x0f计算机教室\x12^\n" +
-	"\x1aSCHOOL_FACILITY_MULTIMEDIA\x10\t\x1a>\xd2\xf3\x18:\n" +
-	"8\n" +
-	"%projector or screen in the classrooms\x12\x0f多媒体教室\x12E\n" +
-	"\x1aSCHOOL_FACILITY_LABORATORY\x10\n" +
-	"\x1a%\xd2\xf3\x18!\n" +
-	"\x1f\n" +
-	"\x12science laboratory\x12\t实验室\x12N\n" +
-	"\x18SCHOOL_FACILITY_ART_ROOM\x10\v\x1a0\xd2\xf3\x18,\n" +
-	"*\n" +
-	"\x11music or art room\x12\x15音乐或美术教室\x124\n" +
-	"\x17SCHOOL_FACILITY_CANTEEN\x10\f\x1a\x17\xd2\xf3\x18\x13\n" +
-	"\x11\n" +
-	"\acanteen\x12\x06食堂\x12>\n" +
-	"\x19SCHOOL_FACILITY_DORMITORY\x10\r\x1a\x1f\xd2\xf3\x18\x1b\n" +
-	"\x19\n" +
-	"\tdormitory\x12\f学生宿舍\x12X\n" +
-	"\x1fSCHOOL_FACILITY_TEACHER_HOUSING\x10\x0e\x1a3\xd2\xf3\x18/\n" +
-	"-\n" +
-	"\x1drooms for teachers to live in\x12\f教师宿舍\x128\n" +
-	"\x16SCHOOL_FACILITY_CLINIC\x10\x0f\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tsick room\x12\t医务室\x12I\n" +
-	"\x1aSCHOOL_FACILITY_COUNSELLOR\x10\x10\x1a)\xd2\xf3\x18%\n" +
-	"#\n" +
-	"\x10counselling room\x12\x0f心理咨询室\x12N\n" +
-	"\x15SCHOOL_FACILITY_GUARD\x10\x11\x1a3\xd2\xf3\x18/\n" +
-	"-\n" +
-	"\x1awall and guard at the gate\x12\x0f围墙和门卫\x12^\n" +
-	"\x1aSCHOOL_FACILITY_FIRE_EXITS\x10\x12\x1a>\xd2\xf3\x18:\n" +
-	"8\n" +
-	"\x1cfire exits and extinguishers\x12\x18消防通道和灭火器\x12:\n" +
-	"\x1aSCHOOL_FACILITY_SCHOOL_BUS\x10\x13\x1a\x1a\xd2\xf3\x18\x16\n" +
-	"\x14\n" +
-	"\n" +
-	"school bus\x12\x06校车\x12@\n" +
-	"\x14SCHOOL_FACILITY_NONE\x10\x14\x1a&\xd2\xf3\x18\"\n" +
-	" \n" +
-	"\rnone of these\x12\x0f以上都没有\x1a#\xe2\xf3\x18\x1f\n" +
-	"\x1a\n" +
-	"\n" +
-	"Facilities\x12\f办学设施\x12\x01\x14*\xc2\x02\n" +
-	"\fLicenceState\x12;\n" +
-	"\x19LICENCE_STATE_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x12@\n" +
-	"\x16LICENCE_STATE_LICENSED\x10\x01\x1a$\xd2\xf3\x18 \n" +
-	"\x1e\n" +
-	"\blicensed\x12\x12有办学许可证\x12B\n" +
-	"\x13LICENCE_STATE_NEVER\x10\x02\x1a)\xd2\xf3\x18%\n" +
-	"#\n" +
-	"\x13never had a licence\x12\f从未有过\x12P\n" +
-	"\x12LICENCE_STATE_LOST\x10\x03\x1a8\xd2\xf3\x184\n" +
-	"2\n" +
-	"\x19had a licence and lost it\x12\x15曾有，现已失去\x1a\x1d\xe2\xf3\x18\x19\n" +
-	"\x17\n" +
-	"\aLicence\x12\f办学许可*\xc6\a\n" +
-	"\x11LicenceLossReason\x12A\n" +
-	"\x1fLICENCE_LOSS_REASON_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x12y\n" +
-	"\x1bLICENCE_LOSS_REASON_REZONED\x10\x01\x1aX\xd2\xf3\x18T\n" +
-	"R\n" +
-	"*the area was rezoned into another district\x12$行政区划调整，划入其他区\x12I\n" +
-	"\x19LICENCE_LOSS_REASON_MOVED\x10\x02\x1a*\xd2\xf3\x18&\n" +
-	"$\n" +
-	"\x14the school had moved\x12\f学校搬迁\x12a\n" +
-	"\x1cLICENCE_LOSS_REASON_PREMISES\x10\x03\x1a?\xd2\xf3\x18;\n" +
-	"9\n" +
-	"&the premises did not meet the standard\x12\x0f校舍不达标\x12_\n" +
-	"\x1aLICENCE_LOSS_REASON_SAFETY\x10\x04\x1a?\xd2\xf3\x18;\n" +
-	"9\n" +
-	"\x17fire or building safety\x12\x1e消防或建筑安全不合格\x12U\n" +
-	"\x19LICENCE_LOSS_REASON_STAFF\x10\x05\x1a6\xd2\xf3\x182\n" +
-	"0\n" +
-	"\x1atoo few qualified teachers\x12\x12合格教师不足\x12_\n" +
-	"\x1fLICENCE_LOSS_REASON_NOT_RENEWED\x10\x06\x1a:\xd2\xf3\x186\n" +
-	"4\n" +
-	"\x1eit ran out and was not renewed\x12\x12到期未获换发\x12b\n" +
-	"\x1bLICENCE_LOSS_REASON_CLEARED\x10\a\x1aA\xd2\xf3\x18=\n" +
-	";\n" +
-	"\x1fclearing out of private schools\x12\x18清理整顿民办学校\x12Q\n" +
-	"!LICENCE_LOSS_REASON_OWNER_CHANGED\x10\b\x1a*\xd2\xf3\x18&\n" +
-	"$\n" +
-	"\x11the owner changed\x12\x0f举办者变更\x124\n" +
-	"\x19LICENCE_LOSS_REASON_OTHER\x10\t\x1a\x15\xd2\xf3\x18\x11\n" +
-	"\x0f\n" +
-	"\x05other\x12\x06其他\x1a?\xe2\xf3\x18;\n" +
-	"9\n" +
-	"\x1dReason for losing the licence\x12\x18失去许可证的原因*\xb7\x04\n" +
-	"\rLicenceAnswer\x12<\n" +
-	"\x1aLICENCE_ANSWER_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x123\n" +
-	"\x16LICENCE_ANSWER_GRANTED\x10\x01\x1a\x17\xd2\xf3\x18\x13\n" +
-	"\x11\n" +
-	"\agranted\x12\x06批准\x123\n" +
-	"\x16LICENCE_ANSWER_REFUSED\x10\x02\x1a\x17\xd2\xf3\x18\x13\n" +
-	"\x11\n" +
-	"\arefused\x12\x06拒绝\x12H\n" +
-	"\x18LICENCE_ANSWER_NO_ANSWER\x10\x03\x1a*\xd2\xf3\x18&\n" +
-	"$\n" +
-	"\x0enever answered\x12\x12一直没有答复\x12i\n" +
-	"\x1dLICENCE_ANSWER_MORE_DOCUMENTS\x10\x04\x1aF\xd2\xf3\x18B\n" +
-	"@\n" +
-	"!more documents or works asked for\x12\x1b要求补充材料或整改\x12A\n" +
-	"\x16LICENCE_ANSWER_PENDING\x10\x05\x1a%\xd2\xf3\x18!\n" +
-	"\x1f\n" +
-	"\x0fnot decided yet\x12\f尚在审理\x12U\n" +
-	"\x16LICENCE_ANSWER_SENT_ON\x10\x06\x1a9\xd2\xf3\x185\n" +
-	"3\n" +
-	"\x1dsent on to another department\x12\x12推给其他部门\x1a/\xe2\xf3\x18+\n" +
-	")\n" +
-	"\x19Answer to the application\x12\f申请结果*\x86\v\n" +
-	"\x10SchoolDepartment\x12?\n" +
-	"\x1dSCHOOL_DEPARTMENT_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x12b\n" +
-	"$SCHOOL_DEPARTMENT_EDUCATION_DISTRICT\x10\x01\x1a8\xd2\xf3\x184\n" +
-	"2\n" +
-	"\x19district education bureau\x12\x15区（县）教育局\x12Q\n" +
-	" SCHOOL_DEPARTMENT_EDUCATION_CITY\x10\x02\x1a+\xd2\xf3\x18'\n" +
-	"%\n" +
-	"\x15city education bureau\x12\f市教育局\x12k\n" +
-	"\x1fSCHOOL_DEPARTMENT_STREET_OFFICE\x10\x03\x1aF\xd2\xf3\x18B\n" +
-	"@\n" +
-	"$street office or township government\x12\x18街道办或乡镇政府\x12c\n" +
-	"#SCHOOL_DEPARTMENT_VILLAGE_COMMITTEE\x10\x04\x1a:\xd2\xf3\x186\n" +
-	"4\n" +
-	"\x1evillage or residents committee\x12\x12村（居）委会\x12=\n" +
-	"!SCHOOL_DEPARTMENT_PUBLIC_SECURITY\x10\x05\x1a\x16\xd2\xf3\x18\x12\n" +
-	"\x10\n" +
-	"\x06police\x12\x06公安\x128\n" +
-	"\x16SCHOOL_DEPARTMENT_FIRE\x10\x06\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\ffire service\x12\x06消防\x12S\n" +
-	"\x18SCHOOL_DEPARTMENT_HEALTH\x10\a\x1a5\xd2\xf3\x181\n" +
-	"/\n" +
-	"\x16health and food safety\x12\x15卫生和食品安全\x12L\n" +
-	"!SCHOOL_DEPARTMENT_FAMILY_PLANNING\x10\b\x1a%\xd2\xf3\x18!\n" +
-	"\x1f\n" +
-	"\x0ffamily planning\x12\f计划生育\x12B\n" +
-	"\x1fSCHOOL_DEPARTMENT_CIVIL_AFFAIRS\x10\t\x1a\x1d\xd2\xf3\x18\x19\n" +
-	"\x17\n" +
-	"\rcivil affairs\x12\x06民政\x12^\n" +
-	"\x18SCHOOL_DEPARTMENT_LABOUR\x10\n" +
-	"\x1a@\xd2\xf3\x18<\n" +
-	":\n" +
-	"\x1blabour and social insurance\x12\x1b人力资源和社会保障\x12a\n" +
-	"\x1aSCHOOL_DEPARTMENT_PLANNING\x10\v\x1aA\xd2\xf3\x18=\n" +
-	";\n" +
-	"\x1fplanning, land and construction\x12\x18规划、国土和建设\x12W\n" +
-	"\x1cSCHOOL_DEPARTMENT_DEMOLITION\x10\f\x1a5\xd2\xf3\x181\n" +
-	"/\n" +
-	"\"demolition and resettlement office\x12\t拆迁办\x12I\n" +
-	"\x1cSCHOOL_DEPARTMENT_PRICES_TAX\x10\r\x1a'\xd2\xf3\x18#\n" +
-	"!\n" +
-	"\x0eprices and tax\x12\x0f物价和税务\x126\n" +
-	"\x19SCHOOL_DEPARTMENT_FINANCE\x10\x0e\x1a\x17\xd2\xf3\x18\x13\n" +
-	"\x11\n" +
-	"\afinance\x12\x06财政\x12S\n" +
-	" SCHOOL_DEPARTMENT_POVERTY_RELIEF\x10\x0f\x1a-\xd2\xf3\x18)\n" +
-	"'\n" +
-	"\x1apoverty alleviation office\x12\t扶贫办\x122\n" +
-	"\x17SCHOOL_DEPARTMENT_OTHER\x10\x10\x1a\x15\xd2\xf3\x18\x11\n" +
-	"\x0f\n" +
-	"\x05other\x12\x06其他\x1a \xe2\xf3\x18\x1c\n" +
-	"\x1a\n" +
-	"\n" +
-	"Department\x12\f政府部门*\xda\x05\n" +
-	"\x10SchoolMoveReason\x12@\n" +
-	"\x1eSCHOOL_MOVE_REASON_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x12f\n" +
-	" SCHOOL_MOVE_REASON_REDEVELOPMENT\x10\x01\x1a@\xd2\xf3\x18<\n" +
-	":\n" +
-	"\x18the area was redeveloped\x12\x1e旧城或城中村改造拆迁\x12c\n" +
-	"\x1eSCHOOL_MOVE_REASON_LEASE_ENDED\x10\x02\x1a?\xd2\xf3\x18;\n" +
-	"9\n" +
-	"#the lease ended and was not renewed\x12\x12租约到期未续\x12E\n" +
-	"\x1cSCHOOL_MOVE_REASON_RENT_ROSE\x10\x03\x1a#\xd2\xf3\x18\x1f\n" +
-	"\x1d\n" +
-	"\rthe rent rose\x12\f租金上涨\x12S\n" +
-	"\x1cSCHOOL_MOVE_REASON_TOO_SMALL\x10\x04\x1a1\xd2\xf3\x18-\n" +
-	"+\n" +
-	"\x1bthe premises were too small\x12\f校舍太小\x12c\n" +
-	"\x1aSCHOOL_MOVE_REASON_ORDERED\x10\x05\x1aC\xd2\xf3\x18?\n" +
-	"=\n" +
-	"\x1bordered to leave for safety\x12\x1e因安全问题被要求搬离\x12X\n" +
-	"\x1dSCHOOL_MOVE_REASON_NEIGHBOURS\x10\x06\x1a5\xd2\xf3\x181\n" +
-	"/\n" +
-	"\x19the neighbours complained\x12\x12周边居民投诉\x123\n" +
-	"\x18SCHOOL_MOVE_REASON_OTHER\x10\a\x1a\x15\xd2\xf3\x18\x11\n" +
-	"\x0f\n" +
-	"\x05other\x12\x06其他\x1a'\xe2\xf3\x18#\n" +
-	"!\n" +
-	"\x11Reason for moving\x12\f搬迁原因*\xd5\x06\n" +
-	"\x10SchoolIncomeKind\x12@\n" +
-	"\x1eSCHOOL_INCOME_KIND_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x127\n" +
-	"\x1aSCHOOL_INCOME_KIND_TUITION\x10\x01\x1a\x17\xd2\xf3\x18\x13\n" +
-	"\x11\n" +
-	"\atuition\x12\x06学费\x126\n" +
-	"\x18SCHOOL_INCOME_KIND_MEALS\x10\x02\x1a\x18\xd2\xf3\x18\x14\n" +
-	"\x12\n" +
-	"\x05meals\x12\t伙食费\x12<\n" +
-	"\x1bSCHOOL_INCOME_KIND_BOARDING\x10\x03\x1a\x1b\xd2\xf3\x18\x17\n" +
-	"\x15\n" +
-	"\bboarding\x12\t住宿费\x12O\n" +
-	"\x1fSCHOOL_INCOME_KIND_AFTER_SCHOOL\x10\x04\x1a*\xd2\xf3\x18&\n" +
-	"$\n" +
-	"\x11after-school care\x12\x0f课后托管费\x12X\n" +
-	"!SCHOOL_INCOME_KIND_PLACEMENT_FEES\x10\x05\x1a1\xd2\xf3\x18-\n" +
-	"+\n" +
-	"\x12fees for admission\x12\x15择校费、借读费\x12X\n" +
-	"\x1aSCHOOL_INCOME_KIND_SUBSIDY\x10\x06\x1a8\xd2\xf3\x184\n" +
-	"2\n" +
-	"\x1cgovernment subsidy per pupil\x12\x12政府生均补贴\x12T\n" +
-	" SCHOOL_INCOME_KIND_APPROPRIATION\x10\a\x1a.\xd2\xf3\x18*\n" +
-	"(\n" +
-	"\x18government appropriation\x12\f财政拨款\x12;\n" +
-	"\x1cSCHOOL_INCOME_KIND_DONATIONS\x10\b\x1a\x19\xd2\xf3\x18\x15\n" +
-	"\x13\n" +
-	"\tdonations\x12\x06捐赠\x12[\n" +
-	"\x18SCHOOL_INCOME_KIND_OWNER\x10\t\x1a=\xd2\xf3\x189\n" +
-	"7\n" +
-	"\x1bthe owner himself, or loans\x12\x18举办者投入或借款\x123\n" +
-	"\x18SCHOOL_INCOME_KIND_OTHER\x10\n" +
-	"\x1a\x15\xd2\xf3\x18\x11\n" +
-	"\x0f\n" +
-	"\x05other\x12\x06其他\x1a&\xe2\xf3\x18\"\n" +
-	" \n" +
-	"\x10Source of income\x12\f收入来源*\xe6\x06\n" +
-	"\x12SchoolWaiverReason\x12B\n" +
-	" SCHOOL_WAIVER_REASON_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x12G\n" +
-	"\x19SCHOOL_WAIVER_REASON_POOR\x10\x01\x1a(\xd2\xf3\x18$\n" +
-	"\"\n" +
-	"\x12the family is poor\x12\f家庭困难\x12c\n" +
-	"\x1dSCHOOL_WAIVER_REASON_SIBLINGS\x10\x02\x1a@\xd2\xf3\x18<\n" +
-	":\n" +
-	"!brothers or sisters at the school\x12\x15有兄弟姐妹同校\x12Q\n" +
-	"\x1bSCHOOL_WAIVER_REASON_ORPHAN\x10\x03\x1a0\xd2\xf3\x18,\n" +
-	"*\n" +
-	"\x17orphan or single parent\x12\x0f孤儿或单亲\x12h\n" +
-	"\x1cSCHOOL_WAIVER_REASON_ILLNESS\x10\x04\x1aF\xd2\xf3\x18B\n" +
-	"@\n" +
-	"!illness or accident in the family\x12\x1b家人患病或遭遇事故\x12G\n" +
-	"\x1dSCHOOL_WAIVER_REASON_DISABLED\x10\x05\x1a$\xd2\xf3\x18 \n" +
-	"\x1e\n" +
-	"\x0edisabled child\x12\f残疾儿童\x12e\n" +
-	"\x1eSCHOOL_WAIVER_REASON_ALLOWANCE\x10\x06\x1aA\xd2\xf3\x18=\n" +
-	";\n" +
-	"+the family has the minimum living allowance\x12\f低保家庭\x12K\n" +
-	"\x1aSCHOOL_WAIVER_REASON_STAFF\x10\a\x1a+\xd2\xf3\x18'\n" +
-	"%\n" +
-	"\x12child of the staff\x12\x0f教职工子女\x12B\n" +
-	"\x1bSCHOOL_WAIVER_REASON_GRADES\x10\b\x1a!\xd2\xf3\x18\x1d\n" +
-	"\x1b\n" +
-	"\vgood grades\x12\f成绩优秀\x125\n" +
-	"\x1aSCHOOL_WAIVER_REASON_OTHER\x10\t\x1a\x15\xd2\xf3\x18\x11\n" +
-	"\x0f\n" +
-	"\x05other\x12\x06其他\x1a)\xe2\xf3\x18%\n" +
-	"#\n" +
-	"\x13Reason for a waiver\x12\f减免原因*\xf1\a\n" +
-	"\x13SchoolProgrammeKind\x12C\n" +
-	"!SCHOOL_PROGRAMME_KIND_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x12[\n" +
-	"(SCHOOL_PROGRAMME_KIND_VOLUNTEER_TEACHERS\x10\x01\x1a-\xd2\xf3\x18)\n" +
-	"'\n" +
-	"\x14volunteers who teach\x12\x0f志愿者支教\x12l\n" +
-	"(SCHOOL_PROGRAMME_KIND_STUDENT_VOLUNTEERS\x10\x02\x1a>\xd2\xf3\x18:\n" +
-	"8\n" +
-	"\x1fstudent volunteers after school\x12\x15大学生课后辅导\x12V\n" +
-	"&SCHOOL_PROGRAMME_KIND_TEACHER_TRAINING\x10\x03\x1a*\xd2\xf3\x18&\n" +
-	"$\n" +
-	"\x14training of teachers\x12\f教师培训\x12A\n" +
-	"\x1bSCHOOL_PROGRAMME_KIND_MEALS\x10\x04\x1a \xd2\xf3\x18\x1c\n" +
-	"\x1a\n" +
-	"\n" +
-	"free meals\x12\f免费午餐\x12e\n" +
-	"\"SCHOOL_PROGRAMME_KIND_SCHOLARSHIPS\x10\x05\x1a=\xd2\xf3\x189\n" +
-	"7\n" +
-	"\x1bscholarships or sponsorship\x12\x18助学金或结对资助\x12L\n" +
-	"\x1bSCHOOL_PROGRAMME_KIND_BOOKS\x10\x06\x1a+\xd2\xf3\x18'\n" +
-	"%\n" +
-	"\x12books or computers\x12\x0f图书或电脑\x12W\n" +
-	"\x1eSCHOOL_PROGRAMME_KIND_BUILDING\x10\a\x1a3\xd2\xf3\x18/\n" +
-	"-\n" +
-	"\x14buildings or repairs\x12\x15校舍建设或维修\x12U\n" +
-	"\x1cSCHOOL_PROGRAMME_KIND_HEALTH\x10\b\x1a3\xd2\xf3\x18/\n" +
-	"-\n" +
-	"\x14health or eye checks\x12\x15体检或视力检查\x12i\n" +
-	"$SCHOOL_PROGRAMME_KIND_PARTNER_SCHOOL\x10\t\x1a?\xd2\xf3\x18;\n" +
-	"9\n" +
-	" partnership with a public school\x12\x15与公办学校结对\x126\n" +
-	"\x1bSCHOOL_PROGRAMME_KIND_OTHER\x10\n" +
-	"\x1a\x15\xd2\xf3\x18\x11\n" +
-	"\x0f\n" +
-	"\x05other\x12\x06其他\x1a'\xe2\xf3\x18#\n" +
-	"!\n" +
-	"\x11Kind of programme\x12\f项目类型*\x98\x06\n" +
-	"\x15SchoolShortfallReason\x12E\n" +
-	"#SCHOOL_SHORTFALL_REASON_UNSPECIFIED\x10\x00\x1a\x1c\xd2\xf3\x18\x18\n" +
-	"\x16\n" +
-	"\tno answer\x12\t未作答\x12W\n" +
-	"\"SCHOOL_SHORTFALL_REASON_NO_LICENCE\x10\x01\x1a/\xd2\xf3\x18+\n" +
-	")\n" +
-	"\x19the school has no licence\x12\f学校无证\x12e\n" +
-	"$SCHOOL_SHORTFALL_REASON_NOT_PAID_OUT\x10\x02\x1a;\xd2\xf3\x187\n" +
-	"5\n" +
-	"\x1fthe district did not pay it out\x12\x12区里没有拨付\x12P\n" +
-	"\x1cSCHOOL_SHORTFALL_REASON_LATE\x10\x03\x1a.\xd2\xf3\x18*\n" +
-	"(\n" +
-	"\x18late, promised for later\x12\f延迟发放\x12z\n" +
-	"*SCHOOL_SHORTFALL_REASON_PUPILS_NOT_COUNTED\x10\x04\x1aJ\xd2\xf3\x18F\n" +
-	"D\n" +
-	"(not all pupils are in the pupil register\x12\x18部分学生没有学籍\x12X\n" +
-	"\"SCHOOL_SHORTFALL_REASON_CONDITIONS\x10\x05\x1a0\xd2\xf3\x18,\n" +
-	"*\n" +
-	"\x17conditions were not met\x12\x0f未达到条件\x12Z\n" +
-	"%SCHOOL_SHORTFALL_REASON_NOT_EXPLAINED\x10\x06\x1a/\xd2\xf3\x18+\n" +
-	")\n" +
-	"\x13no reason was given\x12\x12没有说明原因\x128\n" +
-	"\x1dSCHOOL_SHORTFALL_REASON_OTHER\x10\a\x1a\x15\xd2\xf3\x18\x11\n" +
-	"\x0f\n" +
-	"\x05other\x12\x06其他\x1a:\xe2\xf3\x186\n" +
-	"4\n" +
-	"\x18Reason for the shortfall\x12\x18未足额发放的原因BAZ?github.com/hearth-survey/hearth/proto/hearth/survey/v1;surveyv1b\beditionsp\xe8\a"
+	"\x13Owner of the school\x12\t举办者BAZ?github.com/hearth-survey/hearth/proto/hearth/survey/v1;surveyv1b\beditionsp\xe8\a"
 
 var (
 	file_hearth_survey_v1_school_profile_proto_rawDescOnce sync.Once
@@ -3058,114 +1126,73 @@ func file_hearth_survey_v1_school_profile_proto_rawDescGZIP() []byte {
 	return file_hearth_survey_v1_school_profile_proto_rawDescData
 }
 
-var file_hearth_survey_v1_school_profile_proto_enumTypes = make([]protoimpl.EnumInfo, 16)
-var file_hearth_survey_v1_school_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_hearth_survey_v1_school_profile_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_hearth_survey_v1_school_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_hearth_survey_v1_school_profile_proto_goTypes = []any{
 	(SchoolOwnership)(0),       // 0: hearth.survey.v1.SchoolOwnership
 	(SchoolLocation)(0),        // 1: hearth.survey.v1.SchoolLocation
 	(SchoolEstimate)(0),        // 2: hearth.survey.v1.SchoolEstimate
 	(SchoolOwner)(0),           // 3: hearth.survey.v1.SchoolOwner
-	(SchoolPremises)(0),        // 4: hearth.survey.v1.SchoolPremises
-	(SchoolLandlord)(0),        // 5: hearth.survey.v1.SchoolLandlord
-	(SchoolFacility)(0),        // 6: hearth.survey.v1.SchoolFacility
-	(LicenceState)(0),          // 7: hearth.survey.v1.LicenceState
-	(LicenceLossReason)(0),     // 8: hearth.survey.v1.LicenceLossReason
-	(LicenceAnswer)(0),         // 9: hearth.survey.v1.LicenceAnswer
-	(SchoolDepartment)(0),      // 10: hearth.survey.v1.SchoolDepartment
-	(SchoolMoveReason)(0),      // 11: hearth.survey.v1.SchoolMoveReason
-	(SchoolIncomeKind)(0),      // 12: hearth.survey.v1.SchoolIncomeKind
-	(SchoolWaiverReason)(0),    // 13: hearth.survey.v1.SchoolWaiverReason
-	(SchoolProgrammeKind)(0),   // 14: hearth.survey.v1.SchoolProgrammeKind
-	(SchoolShortfallReason)(0), // 15: hearth.survey.v1.SchoolShortfallReason
-	(*LicenceApplication)(nil), // 16: hearth.survey.v1.LicenceApplication
-	(*SchoolMove)(nil),         // 17: hearth.survey.v1.SchoolMove
-	(*SchoolIncome)(nil),       // 18: hearth.survey.v1.SchoolIncome
-	(*SchoolSubsidy)(nil),      // 19: hearth.survey.v1.SchoolSubsidy
-	(*SchoolProgramme)(nil),    // 20: hearth.survey.v1.SchoolProgramme
-	(*SchoolProfile)(nil),      // 21: hearth.survey.v1.SchoolProfile
-	nil,                        // 22: hearth.survey.v1.LicenceApplication.MissingEntry
-	nil,                        // 23: hearth.survey.v1.SchoolMove.MissingEntry
-	nil,                        // 24: hearth.survey.v1.SchoolIncome.MissingEntry
-	nil,                        // 25: hearth.survey.v1.SchoolSubsidy.MissingEntry
-	nil,                        // 26: hearth.survey.v1.SchoolProgramme.MissingEntry
-	nil,                        // 27: hearth.survey.v1.SchoolProfile.MissingEntry
-	(*PartialDate)(nil),        // 28: hearth.survey.v1.PartialDate
-	(*Money)(nil),              // 29: hearth.survey.v1.Money
-	(*Place)(nil),              // 30: hearth.survey.v1.Place
-	(YesNo)(0),                 // 31: hearth.survey.v1.YesNo
-	(v1.Missing)(0),            // 32: hearth.form.v1.Missing
+	(*SchoolProfile)(nil),      // 4: hearth.survey.v1.SchoolProfile
+	nil,                        // 5: hearth.survey.v1.SchoolProfile.MissingEntry
+	(LicenceState)(0),          // 6: hearth.survey.v1.LicenceState
+	(*Place)(nil),              // 7: hearth.survey.v1.Place
+	(*PartialDate)(nil),        // 8: hearth.survey.v1.PartialDate
+	(LicenceLossReason)(0),     // 9: hearth.survey.v1.LicenceLossReason
+	(YesNo)(0),                 // 10: hearth.survey.v1.YesNo
+	(*LicenceApplication)(nil), // 11: hearth.survey.v1.LicenceApplication
+	(SchoolPremises)(0),        // 12: hearth.survey.v1.SchoolPremises
+	(SchoolLandlord)(0),        // 13: hearth.survey.v1.SchoolLandlord
+	(*Money)(nil),              // 14: hearth.survey.v1.Money
+	(*SchoolMove)(nil),         // 15: hearth.survey.v1.SchoolMove
+	(SchoolFacility)(0),        // 16: hearth.survey.v1.SchoolFacility
+	(SchoolWaiverReason)(0),    // 17: hearth.survey.v1.SchoolWaiverReason
+	(*SchoolProgramme)(nil),    // 18: hearth.survey.v1.SchoolProgramme
+	(*SchoolIncome)(nil),       // 19: hearth.survey.v1.SchoolIncome
+	(*SchoolSubsidy)(nil),      // 20: hearth.survey.v1.SchoolSubsidy
+	(v1.Missing)(0),            // 21: hearth.form.v1.Missing
 }
 var file_hearth_survey_v1_school_profile_proto_depIdxs = []int32{
-	28, // 0: hearth.survey.v1.LicenceApplication.applied:type_name -> hearth.survey.v1.PartialDate
-	10, // 1: hearth.survey.v1.LicenceApplication.department:type_name -> hearth.survey.v1.SchoolDepartment
-	9,  // 2: hearth.survey.v1.LicenceApplication.answer:type_name -> hearth.survey.v1.LicenceAnswer
-	28, // 3: hearth.survey.v1.LicenceApplication.answered:type_name -> hearth.survey.v1.PartialDate
-	29, // 4: hearth.survey.v1.LicenceApplication.cost:type_name -> hearth.survey.v1.Money
-	22, // 5: hearth.survey.v1.LicenceApplication.missing:type_name -> hearth.survey.v1.LicenceApplication.MissingEntry
-	28, // 6: hearth.survey.v1.SchoolMove.moved:type_name -> hearth.survey.v1.PartialDate
-	11, // 7: hearth.survey.v1.SchoolMove.reason:type_name -> hearth.survey.v1.SchoolMoveReason
-	30, // 8: hearth.survey.v1.SchoolMove.from_place:type_name -> hearth.survey.v1.Place
-	31, // 9: hearth.survey.v1.SchoolMove.compensated:type_name -> hearth.survey.v1.YesNo
-	29, // 10: hearth.survey.v1.SchoolMove.compensation_promised:type_name -> hearth.survey.v1.Money
-	29, // 11: hearth.survey.v1.SchoolMove.compensation_received:type_name -> hearth.survey.v1.Money
-	29, // 12: hearth.survey.v1.SchoolMove.moving_cost:type_name -> hearth.survey.v1.Money
-	31, // 13: hearth.survey.v1.SchoolMove.new_site_offered:type_name -> hearth.survey.v1.YesNo
-	23, // 14: hearth.survey.v1.SchoolMove.missing:type_name -> hearth.survey.v1.SchoolMove.MissingEntry
-	12, // 15: hearth.survey.v1.SchoolIncome.kind:type_name -> hearth.survey.v1.SchoolIncomeKind
-	29, // 16: hearth.survey.v1.SchoolIncome.amount:type_name -> hearth.survey.v1.Money
-	24, // 17: hearth.survey.v1.SchoolIncome.missing:type_name -> hearth.survey.v1.SchoolIncome.MissingEntry
-	29, // 18: hearth.survey.v1.SchoolSubsidy.entitled_per_pupil:type_name -> hearth.survey.v1.Money
-	29, // 19: hearth.survey.v1.SchoolSubsidy.received_per_pupil:type_name -> hearth.survey.v1.Money
-	15, // 20: hearth.survey.v1.SchoolSubsidy.shortfall_reason:type_name -> hearth.survey.v1.SchoolShortfallReason
-	25, // 21: hearth.survey.v1.SchoolSubsidy.missing:type_name -> hearth.survey.v1.SchoolSubsidy.MissingEntry
-	14, // 22: hearth.survey.v1.SchoolProgramme.kind:type_name -> hearth.survey.v1.SchoolProgrammeKind
-	31, // 23: hearth.survey.v1.SchoolProgramme.running:type_name -> hearth.survey.v1.YesNo
-	26, // 24: hearth.survey.v1.SchoolProgramme.missing:type_name -> hearth.survey.v1.SchoolProgramme.MissingEntry
-	0,  // 25: hearth.survey.v1.SchoolProfile.ownership:type_name -> hearth.survey.v1.SchoolOwnership
-	1,  // 26: hearth.survey.v1.SchoolProfile.location:type_name -> hearth.survey.v1.SchoolLocation
-	7,  // 27: hearth.survey.v1.SchoolProfile.licence:type_name -> hearth.survey.v1.LicenceState
-	2,  // 28: hearth.survey.v1.SchoolProfile.percent_migrant_told:type_name -> hearth.survey.v1.SchoolEstimate
-	30, // 29: hearth.survey.v1.SchoolProfile.place:type_name -> hearth.survey.v1.Place
-	3,  // 30: hearth.survey.v1.SchoolProfile.owner:type_name -> hearth.survey.v1.SchoolOwner
-	28, // 31: hearth.survey.v1.SchoolProfile.licence_issued:type_name -> hearth.survey.v1.PartialDate
-	28, // 32: hearth.survey.v1.SchoolProfile.licence_lost:type_name -> hearth.survey.v1.PartialDate
-	8,  // 33: hearth.survey.v1.SchoolProfile.licence_lost_reason:type_name -> hearth.survey.v1.LicenceLossReason
-	31, // 34: hearth.survey.v1.SchoolProfile.licence_applied:type_name -> hearth.survey.v1.YesNo
-	16, // 35: hearth.survey.v1.SchoolProfile.licence_applications:type_name -> hearth.survey.v1.LicenceApplication
-	4,  // 36: hearth.survey.v1.SchoolProfile.premises:type_name -> hearth.survey.v1.SchoolPremises
-	5,  // 37: hearth.survey.v1.SchoolProfile.landlord:type_name -> hearth.survey.v1.SchoolLandlord
-	29, // 38: hearth.survey.v1.SchoolProfile.rent:type_name -> hearth.survey.v1.Money
-	28, // 39: hearth.survey.v1.SchoolProfile.lease_until:type_name -> hearth.survey.v1.PartialDate
-	17, // 40: hearth.survey.v1.SchoolProfile.moves:type_name -> hearth.survey.v1.SchoolMove
-	31, // 41: hearth.survey.v1.SchoolProfile.move_threatened:type_name -> hearth.survey.v1.YesNo
-	6,  // 42: hearth.survey.v1.SchoolProfile.facilities:type_name -> hearth.survey.v1.SchoolFacility
-	29, // 43: hearth.survey.v1.SchoolProfile.tuition_min:type_name -> hearth.survey.v1.Money
-	29, // 44: hearth.survey.v1.SchoolProfile.tuition_max:type_name -> hearth.survey.v1.Money
-	29, // 45: hearth.survey.v1.SchoolProfile.other_fees:type_name -> hearth.survey.v1.Money
-	29, // 46: hearth.survey.v1.SchoolProfile.tuition_owed:type_name -> hearth.survey.v1.Money
-	31, // 47: hearth.survey.v1.SchoolProfile.owing_may_stay:type_name -> hearth.survey.v1.YesNo
-	13, // 48: hearth.survey.v1.SchoolProfile.waiver_reasons:type_name -> hearth.survey.v1.SchoolWaiverReason
-	29, // 49: hearth.survey.v1.SchoolProfile.waived_amount:type_name -> hearth.survey.v1.Money
-	29, // 50: hearth.survey.v1.SchoolProfile.boarding_fee:type_name -> hearth.survey.v1.Money
-	31, // 51: hearth.survey.v1.SchoolProfile.after_school_care:type_name -> hearth.survey.v1.YesNo
-	20, // 52: hearth.survey.v1.SchoolProfile.programmes:type_name -> hearth.survey.v1.SchoolProgramme
-	18, // 53: hearth.survey.v1.SchoolProfile.income:type_name -> hearth.survey.v1.SchoolIncome
-	29, // 54: hearth.survey.v1.SchoolProfile.expenses:type_name -> hearth.survey.v1.Money
-	29, // 55: hearth.survey.v1.SchoolProfile.debt:type_name -> hearth.survey.v1.Money
-	31, // 56: hearth.survey.v1.SchoolProfile.subsidy_entitled:type_name -> hearth.survey.v1.YesNo
-	19, // 57: hearth.survey.v1.SchoolProfile.subsidies:type_name -> hearth.survey.v1.SchoolSubsidy
-	27, // 58: hearth.survey.v1.SchoolProfile.missing:type_name -> hearth.survey.v1.SchoolProfile.MissingEntry
-	32, // 59: hearth.survey.v1.LicenceApplication.MissingEntry.value:type_name -> hearth.form.v1.Missing
-	32, // 60: hearth.survey.v1.SchoolMove.MissingEntry.value:type_name -> hearth.form.v1.Missing
-	32, // 61: hearth.survey.v1.SchoolIncome.MissingEntry.value:type_name -> hearth.form.v1.Missing
-	32, // 62: hearth.survey.v1.SchoolSubsidy.MissingEntry.value:type_name -> hearth.form.v1.Missing
-	32, // 63: hearth.survey.v1.SchoolProgramme.MissingEntry.value:type_name -> hearth.form.v1.Missing
-	32, // 64: hearth.survey.v1.SchoolProfile.MissingEntry.value:type_name -> hearth.form.v1.Missing
-	65, // [65:65] is the sub-list for method output_type
-	65, // [65:65] is the sub-list for method input_type
-	65, // [65:65] is the sub-list for extension type_name
-	65, // [65:65] is the sub-list for extension extendee
-	0,  // [0:65] is the sub-list for field type_name
+	0,  // 0: hearth.survey.v1.SchoolProfile.ownership:type_name -> hearth.survey.v1.SchoolOwnership
+	1,  // 1: hearth.survey.v1.SchoolProfile.location:type_name -> hearth.survey.v1.SchoolLocation
+	6,  // 2: hearth.survey.v1.SchoolProfile.licence:type_name -> hearth.survey.v1.LicenceState
+	2,  // 3: hearth.survey.v1.SchoolProfile.percent_migrant_told:type_name -> hearth.survey.v1.SchoolEstimate
+	7,  // 4: hearth.survey.v1.SchoolProfile.place:type_name -> hearth.survey.v1.Place
+	3,  // 5: hearth.survey.v1.SchoolProfile.owner:type_name -> hearth.survey.v1.SchoolOwner
+	8,  // 6: hearth.survey.v1.SchoolProfile.licence_issued:type_name -> hearth.survey.v1.PartialDate
+	8,  // 7: hearth.survey.v1.SchoolProfile.licence_lost:type_name -> hearth.survey.v1.PartialDate
+	9,  // 8: hearth.survey.v1.SchoolProfile.licence_lost_reason:type_name -> hearth.survey.v1.LicenceLossReason
+	10, // 9: hearth.survey.v1.SchoolProfile.licence_applied:type_name -> hearth.survey.v1.YesNo
+	11, // 10: hearth.survey.v1.SchoolProfile.licence_applications:type_name -> hearth.survey.v1.LicenceApplication
+	12, // 11: hearth.survey.v1.SchoolProfile.premises:type_name -> hearth.survey.v1.SchoolPremises
+	13, // 12: hearth.survey.v1.SchoolProfile.landlord:type_name -> hearth.survey.v1.SchoolLandlord
+	14, // 13: hearth.survey.v1.SchoolProfile.rent:type_name -> hearth.survey.v1.Money
+	8,  // 14: hearth.survey.v1.SchoolProfile.lease_until:type_name -> hearth.survey.v1.PartialDate
+	15, // 15: hearth.survey.v1.SchoolProfile.moves:type_name -> hearth.survey.v1.SchoolMove
+	10, // 16: hearth.survey.v1.SchoolProfile.move_threatened:type_name -> hearth.survey.v1.YesNo
+	16, // 17: hearth.survey.v1.SchoolProfile.facilities:type_name -> hearth.survey.v1.SchoolFacility
+	14, // 18: hearth.survey.v1.SchoolProfile.tuition_min:type_name -> hearth.survey.v1.Money
+	14, // 19: hearth.survey.v1.SchoolProfile.tuition_max:type_name -> hearth.survey.v1.Money
+	14, // 20: hearth.survey.v1.SchoolProfile.other_fees:type_name -> hearth.survey.v1.Money
+	14, // 21: hearth.survey.v1.SchoolProfile.tuition_owed:type_name -> hearth.survey.v1.Money
+	10, // 22: hearth.survey.v1.SchoolProfile.owing_may_stay:type_name -> hearth.survey.v1.YesNo
+	17, // 23: hearth.survey.v1.SchoolProfile.waiver_reasons:type_name -> hearth.survey.v1.SchoolWaiverReason
+	14, // 24: hearth.survey.v1.SchoolProfile.waived_amount:type_name -> hearth.survey.v1.Money
+	14, // 25: hearth.survey.v1.SchoolProfile.boarding_fee:type_name -> hearth.survey.v1.Money
+	10, // 26: hearth.survey.v1.SchoolProfile.after_school_care:type_name -> hearth.survey.v1.YesNo
+	18, // 27: hearth.survey.v1.SchoolProfile.programmes:type_name -> hearth.survey.v1.SchoolProgramme
+	19, // 28: hearth.survey.v1.SchoolProfile.income:type_name -> hearth.survey.v1.SchoolIncome
+	14, // 29: hearth.survey.v1.SchoolProfile.expenses:type_name -> hearth.survey.v1.Money
+	14, // 30: hearth.survey.v1.SchoolProfile.debt:type_name -> hearth.survey.v1.Money
+	10, // 31: hearth.survey.v1.SchoolProfile.subsidy_entitled:type_name -> hearth.survey.v1.YesNo
+	20, // 32: hearth.survey.v1.SchoolProfile.subsidies:type_name -> hearth.survey.v1.SchoolSubsidy
+	5,  // 33: hearth.survey.v1.SchoolProfile.missing:type_name -> hearth.survey.v1.SchoolProfile.MissingEntry
+	21, // 34: hearth.survey.v1.SchoolProfile.MissingEntry.value:type_name -> hearth.form.v1.Missing
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_hearth_survey_v1_school_profile_proto_init() }
@@ -3175,13 +1202,16 @@ func file_hearth_survey_v1_school_profile_proto_init() {
 	}
 	file_hearth_survey_v1_common_proto_init()
 	file_hearth_survey_v1_place_proto_init()
+	file_hearth_survey_v1_school_licence_proto_init()
+	file_hearth_survey_v1_school_money_proto_init()
+	file_hearth_survey_v1_school_premises_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_survey_v1_school_profile_proto_rawDesc), len(file_hearth_survey_v1_school_profile_proto_rawDesc)),
-			NumEnums:      16,
-			NumMessages:   12,
+			NumEnums:      4,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
