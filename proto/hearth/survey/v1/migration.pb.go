@@ -1228,7 +1228,7 @@ const file_hearth_survey_v1_migration_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:\x1b\xda\xf3\x18\x17\n" +
 	"\x15\n" +
-	"\x05Plans\x12\f今后打算\"\x8dJ\n" +
+	"\x05Plans\x12\f今后打算\"\xe2J\n" +
 	"\tMigration\x12c\n" +
 	"\fmigration_id\x18\x01 \x01(\tB@\xca\xf3\x18<\n" +
 	"8\n" +
@@ -1315,10 +1315,10 @@ const file_hearth_survey_v1_migration_proto_rawDesc = "" +
 	"\x1eStays away from home (derived)\x12$外出阶段数（由程序推算）*8this.spells.filter(s, s.kind == 2 || s.kind == 3).size()p\x03R\btimesOut\x12\x95\x01\n" +
 	"\x0etimes_returned\x18\x10 \x01(\x05Bn\xca\xf3\x18j\n" +
 	";\n" +
-	"\x16Returns home (derived)\x12!返乡次数（由程序推算）*)this.spells.filter(s, s.kind == 4).size()p\x03R\rtimesReturned\x12\x8c\x03\n" +
-	"\x0fbeyond_province\x18\x11 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xc9\x02\xca\xf3\x18\xc4\x02\n" +
+	"\x16Returns home (derived)\x12!返乡次数（由程序推算）*)this.spells.filter(s, s.kind == 4).size()p\x03R\rtimesReturned\x12\xe1\x03\n" +
+	"\x0fbeyond_province\x18\x11 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\x9e\x03\xca\xf3\x18\x99\x03\n" +
 	"]\n" +
-	",Has lived beyond the home province (derived)\x12-是否曾到省外居住（由程序推算）\x1a\x1dhas(this.home_place.province)*\x81\x01this.spells.exists(s, s.place.settlement == 7 || (has(s.place.province) && s.place.province != this.home_place.province)) ? 1 : 2:@\n" +
+	",Has lived beyond the home province (derived)\x12-是否曾到省外居住（由程序推算）\x1a\x1dhas(this.home_place.province)*\xd6\x01!has(this.home_place.province) ? 0 : this.spells.exists(s, s.place.settlement == 7 || (has(s.place.province) && s.place.province != this.home_place.province)) ? 1 : this.spells.all(s, has(s.place.province)) ? 2 : 0:@\n" +
 	"$Persons whose home province is known\x12\x18老家省份已知的人R\x0ebeyondProvince\x12\xf0\x01\n" +
 	"\x0ereturn_reasons\x18\x12 \x03(\x0e2\x1c.hearth.survey.v1.MoveReasonB\xaa\x01\xbaH\x05\x92\x01\x02\x10\"\xca\xf3\x18\x9d\x01\n" +
 	"O\n" +

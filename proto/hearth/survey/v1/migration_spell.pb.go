@@ -1241,7 +1241,7 @@ const file_hearth_survey_v1_migration_spell_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:\x1b\xda\xf3\x18\x17\n" +
 	"\x15\n" +
-	"\vRemittances\x12\x06汇款\"\xca\\\n" +
+	"\vRemittances\x12\x06汇款\"\x90^\n" +
 	"\x05Spell\x12R\n" +
 	"\bspell_id\x18\x01 \x01(\tB7\xca\xf3\x183\n" +
 	"/\n" +
@@ -1270,10 +1270,10 @@ const file_hearth_survey_v1_migration_spell_proto_rawDesc = "" +
 	"\x16Do you live there now?\x12\x1e您现在还住在那里吗？h\x01R\apresent\x12t\n" +
 	"\x04kind\x18\a \x01(\x0e2\x1b.hearth.survey.v1.SpellKindBC\xca\xf3\x18?\n" +
 	"=\n" +
-	"\x18What kind of stay is it?\x12!这一阶段属于哪种情况？R\x04kind\x12\xea\x03\n" +
-	"\x05range\x18\b \x01(\x0e2\x1b.hearth.survey.v1.MoveRangeB\xb6\x03\xca\xf3\x18\xb1\x03\n" +
+	"\x18What kind of stay is it?\x12!这一阶段属于哪种情况？R\x04kind\x12\xb0\x05\n" +
+	"\x05range\x18\b \x01(\x0e2\x1b.hearth.survey.v1.MoveRangeB\xfc\x04\xca\xf3\x18\xf7\x04\n" +
 	"@\n" +
-	"\x1bHow far from home (derived)\x12!外出范围（由程序推算）\x1a9has(this.place.province) && has(root.home_place.province)*\xc4\x01this.place.settlement == 7 ? 5 : this.place.province != root.home_place.province ? 4 : this.place.prefecture != root.home_place.prefecture ? 3 : this.place.county != root.home_place.county ? 2 : 1:i\n" +
+	"\x1bHow far from home (derived)\x12!外出范围（由程序推算）\x1a9has(this.place.province) && has(root.home_place.province)*\x8a\x03this.place.settlement == 7 ? 5 : !has(this.place.province) || !has(root.home_place.province) ? 0 : this.place.province != root.home_place.province ? 4 : !has(this.place.prefecture) || !has(root.home_place.prefecture) ? 0 : this.place.prefecture != root.home_place.prefecture ? 3 : !has(this.place.county) || !has(root.home_place.county) ? 0 : this.place.county != root.home_place.county ? 2 : 1:i\n" +
 	";Stays in a known province, where the home province is known\x12*居住地和老家省份均已知的阶段p\x02R\x05range\x12\xc8\x01\n" +
 	"\areasons\x18\t \x03(\x0e2\x1c.hearth.survey.v1.MoveReasonB\x8f\x01\xbaH\x05\x92\x01\x02\x10\"\xca\xf3\x18\x82\x01\n" +
 	"3\n" +
