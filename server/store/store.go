@@ -57,34 +57,43 @@ type Log interface {
 	Epoch() syncer.ID
 	// Append stores the entries of a batch and its place in its lane, in one transaction with the lane's head, and
 	// returns when that is durable. Refused entries are left out, entries with a Reason go to quarantine, an id held
-	// with another digest goes to quarantine as ID_REUSED. The same batch again changes nothing. It may be called from
-	// many goroutines; commits are shared.
+	// with another digest goes to quarantine as ID_REUSED. The same batch again changes nothing, except that records
+	// which were in quarantine and come without a Reason now are taken out of it. It may be called from many goroutines;
+	// commits are shared. If the context ends while it waits, the batch may be stored all the same. If the disk is full
+	// or fails nothing of the batch is stored, the error is of kind fault.Unavailable, and the same call may succeed
+	// later.
 	Append(ctx context.Context, batch *syncer.Checked) (*Appended, error)
 	// Lane returns how far a lane is held; the zero head if it is not known.
 	Lane(ctx context.Context, lane syncer.LaneID) (syncer.Head, error)
 	// ChainAt returns the chain hash held at seq on the lane's main branch; false beyond its head.
 	ChainAt(ctx context.Context, lane syncer.LaneID, seq uint64) (syncer.Chain, bool, error)
-	// Missing says which of the records named are not held (positions in refs), and which ids are held with another
-	// digest. Records in quarantine count as held.
+	// Missing says which of the records named are not held (positions in refs), and of which the id is held with another
+	// digest; those are wanted too, to be kept in quarantine. Records in quarantine count as held if their bytes are
+	// there.
 	Missing(ctx context.Context, refs []*servicev1.RecordRef) (wanted, conflicting []uint32, err error)
 	// After returns at most limit records that came after the cursor, in order of part and counter, the cursor after
-	// them, and whether there are more. Every record is returned to every reader exactly once, whatever is written
-	// meanwhile.
+	// them, and whether there are more. It may return fewer to stay within some megabytes, but at least one if there is
+	// one. Every record is returned to every reader exactly once, whatever is written meanwhile. It fails with
+	// fault.CursorStale for a cursor of another epoch; the zero cursor is the beginning.
 	After(ctx context.Context, cursor syncer.Cursor, limit int) ([]Stored, syncer.Cursor, bool, error)
 	// Revisions returns all records about a subject within a part, ordered by digest.
 	Revisions(ctx context.Context, part uint64, kind servicev1.RecordKind, subject string) ([]Stored, error)
+	// Record returns the one record about a subject that has this digest; fault.NotFound if there is none. The subject
+	// is asked for because a log keeps no index by digest: digests are random, and such an index would cost every append.
+	Record(ctx context.Context, part uint64, subject string, digest syncer.Digest) (Stored, error)
 	// Head returns the cursor after the last record.
 	Head(ctx context.Context) (syncer.Cursor, error)
 	// Quarantine lists what is kept but not used, oldest first, from after the given id.
 	Quarantine(ctx context.Context, after int64, limit int) ([]*servicev1.QuarantineItem, error)
-	// Notify returns a channel that receives after appends; several appends may be told once.
+	// Notify returns a channel that receives after appends; several appends may be told once. It is always the same
+	// channel and has one reader, the projector.
 	Notify() <-chan struct{}
 }
 
 // Devices is what the server knows of tablets.
 type Devices interface {
-	// Greet notes a Hello, enrols the device at its first, and returns the public key kept for it. A device that is
-	// known by another key fails with fault.DeviceKeyChanged.
+	// Greet notes a Hello and enrols the device with its key at its first. A device that is known by another key fails
+	// with fault.DeviceKeyChanged.
 	Greet(ctx context.Context, d Greeting) error
 	// Key returns the public key of a device, or fault.DeviceUnknown.
 	Key(ctx context.Context, device syncer.ID) (ed25519.PublicKey, error)
@@ -109,7 +118,8 @@ type Greeting struct {
 type Projections interface {
 	// Projected is the cursor up to which the projections are made.
 	Projected(ctx context.Context) (syncer.Cursor, error)
-	// Apply replaces the projections of the subjects named and moves the cursor, in one transaction.
+	// Apply replaces the projections of the subjects named and moves the cursor, in one transaction. The cursor must not
+	// be beyond the log's head.
 	Apply(ctx context.Context, changes *Changes) error
 	// CountCells returns the counts of current interviews, one cell per combination of values; all studies if empty.
 	CountCells(ctx context.Context, study string) ([]*servicev1.CountCell, error)
@@ -117,8 +127,6 @@ type Projections interface {
 	Interviews(ctx context.Context, f Filter) iter.Seq2[*servicev1.InterviewProjection, error]
 	// Interview returns one; fault.NotFound if there is none.
 	Interview(ctx context.Context, interviewID string) (*servicev1.InterviewProjection, error)
-	// Record returns a record by its part and digest.
-	Record(ctx context.Context, part uint64, digest syncer.Digest) (Stored, error)
 	// Decisions returns the linkage decisions in order of time and id.
 	Decisions(ctx context.Context, study string) ([]*servicev1.LinkDecision, error)
 	// Studies returns the current definitions by code.
