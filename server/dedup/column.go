@@ -1,0 +1,374 @@
+package dedup
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// atom is one value of a column, read once however many records carry it.
+type atom struct {
+	shown   string   // as told
+	canon   string   // normalised; two atoms with one canon agree exactly
+	sound   string   // how a name sounds
+	runes   []rune   // canon by letters
+	name    nameForm // names
+	date    dateForm // dates
+	canonID int32
+	soundID int32
+}
+
+// column is one field of all records. A record may have several values: a person met twice, or with other names.
+type column struct {
+	field string
+	kind  kind
+	scale scale
+	atoms []atom
+	rows  [][]int32 // atoms of each record, in the order of their texts
+	// How many records carry each canon and each sound, of how many that carry any.
+	canonCount, soundCount []int32
+	canonIDs, soundIDs     map[string]int32
+	total                  int
+	chance, soundChance    float64 // probability that two records agree on canon, on sound
+}
+
+// source is what one record says of one column: atoms not yet interned, possibly none.
+type source []atom
+
+// newColumn interns what the records say.
+func newColumn(field string, k kind, said []source) *column {
+	c := &column{field: field, kind: k, scale: scaleOf(k), rows: make([][]int32, len(said))}
+	type key struct{ shown, canon, sound string }
+	seen := map[key]atom{}
+	for _, s := range said {
+		for _, a := range s {
+			seen[key{a.shown, a.canon, a.sound}] = a
+		}
+	}
+	keys := make([]key, 0, len(seen))
+	for k := range seen {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b key) int {
+		return cmp.Or(cmp.Compare(a.canon, b.canon), cmp.Compare(a.sound, b.sound), cmp.Compare(a.shown, b.shown))
+	})
+	index := make(map[key]int32, len(keys))
+	canons, sounds := map[string]int32{}, map[string]int32{}
+	for i, k := range keys {
+		a := seen[k]
+		a.canonID, a.soundID = intern(canons, a.canon), intern(sounds, a.sound)
+		if a.runes == nil {
+			a.runes = []rune(a.canon)
+		}
+		index[k] = int32(i)
+		c.atoms = append(c.atoms, a)
+	}
+	c.canonIDs, c.soundIDs = canons, sounds
+	c.canonCount, c.soundCount = make([]int32, len(canons)), make([]int32, len(sounds))
+	for i, s := range said {
+		for _, a := range s {
+			c.rows[i] = append(c.rows[i], index[key{a.shown, a.canon, a.sound}])
+		}
+		slices.Sort(c.rows[i])
+		c.rows[i] = slices.Compact(c.rows[i])
+		if len(c.rows[i]) > 0 {
+			c.total++
+		}
+		c.count(c.rows[i])
+	}
+	c.chance, c.soundChance = chance(c.canonCount, c.total), chance(c.soundCount, c.total)
+	return c
+}
+
+// intern numbers a text.
+func intern(ids map[string]int32, text string) int32 {
+	id, ok := ids[text]
+	if !ok {
+		id = int32(len(ids))
+		ids[text] = id
+	}
+	return id
+}
+
+// count adds one record's distinct canons and sounds.
+func (c *column) count(row []int32) {
+	for i, x := range row {
+		a := &c.atoms[x]
+		newCanon, newSound := true, true
+		for _, y := range row[:i] {
+			newCanon = newCanon && c.atoms[y].canonID != a.canonID
+			newSound = newSound && c.atoms[y].soundID != a.soundID
+		}
+		if newCanon {
+			c.canonCount[a.canonID]++
+		}
+		if newSound {
+			c.soundCount[a.soundID]++
+		}
+	}
+}
+
+// chance is the probability that two records drawn at random carry the same value.
+func chance(counts []int32, total int) float64 {
+	if total == 0 {
+		return 1
+	}
+	s := 0.0
+	for _, n := range counts {
+		p := float64(n) / float64(total)
+		s += p * p
+	}
+	return s
+}
+
+// compare finds the best level that any two values of two records reach, and the values; -1 where one says nothing.
+// Of values that agree equally well the longer ones are taken, then those first in order of their texts.
+func (c *column) compare(i, j int) (lvl int, a, b int32) {
+	return c.compareRows(c.rows[i], c.rows[j])
+}
+
+// compareRows is compare for any two lists of atoms.
+func (c *column) compareRows(ra, rb []int32) (lvl int, a, b int32) {
+	if len(ra) == 0 || len(rb) == 0 {
+		return -1, -1, -1
+	}
+	if len(ra) == 1 && len(rb) == 1 {
+		return c.level(ra[0], rb[0]), ra[0], rb[0]
+	}
+	lvl = -1
+	best, length := 0.0, 0
+	for _, x := range ra {
+		for _, y := range rb {
+			l := c.level(x, y)
+			w, n := c.scale[l].m/c.scale[l].u, len(c.atoms[x].canon)+len(c.atoms[y].canon)
+			if lvl < 0 || w > best || w == best && n > length {
+				lvl, a, b, best, length = l, x, y, w, n
+			}
+		}
+	}
+	return lvl, a, b
+}
+
+// rarity is how many bits rarer than usual the value is on which two atoms agree at this level.
+func (c *column) rarity(l int, a int32) float64 {
+	x := &c.atoms[a]
+	_, bits := c.term(l, c.canonCount[x.canonID], c.soundCount[x.soundID])
+	return bits
+}
+
+// rarityOf is rarity for an atom of another column, looked up by its text: its share of records and the bits. A value
+// that was never seen counts as seen once.
+func (c *column) rarityOf(l int, a *atom) (share, bits float64) {
+	canon, sound := int32(1), int32(1)
+	if id, ok := c.canonIDs[a.canon]; ok {
+		canon = c.canonCount[id]
+	}
+	if id, ok := c.soundIDs[a.sound]; ok {
+		sound = c.soundCount[id]
+	}
+	return c.term(l, canon, sound)
+}
+
+// term returns the share of records with the value that counts at this level, and the bits that its rarity adds.
+func (c *column) term(l int, canon, sound int32) (share, bits float64) {
+	n, usual := canon, c.chance
+	switch c.scale[l].term {
+	case 1:
+		if c.kind == kindDate && l != dateExact {
+			return 0, 0
+		}
+	case 2:
+		n, usual = sound, c.soundChance
+	default:
+		return 0, 0
+	}
+	if c.total < 2 || c.kind == kindCategory && len(c.canonCount) < 4 {
+		return 0, 0
+	}
+	share = float64(max(n, 1)) / float64(c.total)
+	return share, log2(usual / share)
+}
+
+// level compares two atoms.
+func (c *column) level(a, b int32) int {
+	x, y := &c.atoms[a], &c.atoms[b]
+	switch c.kind {
+	case kindPerson:
+		return nameLevel(x, y)
+	case kindDate:
+		return dateLevel(x, y)
+	case kindPhone:
+		return phoneLevel(x, y)
+	case kindResident:
+		return residentLevel(x.canon, y.canon)
+	case kindDigits:
+		return digitsLevel(x, y)
+	case kindPlace:
+		return placeLevel(x.canon, y.canon)
+	case kindCategory:
+		if x.canonID == y.canonID {
+			return 0
+		}
+		return 1
+	case kindOrdered:
+		return orderedLevel(x.canon, y.canon)
+	}
+	return textLevel(x, y)
+}
+
+// textLevel compares by Jaro-Winkler.
+func textLevel(x, y *atom) int {
+	if x.canonID == y.canonID {
+		return 0
+	}
+	switch s := jaroWinkler(x.runes, y.runes); {
+	case s >= .94:
+		return 1
+	case s >= .88:
+		return 2
+	case s >= .8:
+		return 3
+	case s >= .7:
+		return 4
+	}
+	return 5
+}
+
+// nameLevel compares two names of people.
+func nameLevel(x, y *atom) int {
+	a, b := &x.name, &y.name
+	family := a.familyIsKnown && b.familyIsKnown && a.soundFamily == b.soundFamily
+	if !a.han || !b.han {
+		return spelledLevel(x, y, family)
+	}
+	sameFamily := a.familyIsKnown && a.family == b.family
+	switch {
+	case x.canonID == y.canonID:
+		return nameExact
+	case x.soundID == y.soundID:
+		return nameSound
+	case a.familyIsKnown && b.familyIsKnown && (a.reversed == y.canon || b.reversed == x.canon):
+		return nameReversed
+	case a.near == b.near || family && len(a.sound) > 5 && oneApart(string(a.sound), string(b.sound)):
+		return nameNear
+	case sameFamily && len(a.folded) > 1 && len(b.folded) > 1 && a.folded[len(a.folded)-1] == b.folded[len(b.folded)-1],
+		len(a.folded) > len(b.folded) && len(b.folded) > 1 && contains(a.folded, b.folded),
+		len(b.folded) > len(a.folded) && len(a.folded) > 1 && contains(b.folded, a.folded):
+		return namePart
+	case family && jaroWinkler(a.sound, b.sound) >= .87:
+		return nameSimilar
+	case family:
+		return nameFamily
+	}
+	return nameDiffers
+}
+
+// spelledLevel compares two names of which at least one is not in characters.
+func spelledLevel(x, y *atom, family bool) int {
+	a, b := &x.name, &y.name
+	switch {
+	case x.soundID == y.soundID:
+		return spelledSame
+	case a.familyIsKnown && b.familyIsKnown && (a.reversedSound == y.sound || b.reversedSound == x.sound):
+		return spelledReversed
+	case a.near == b.near || len(a.sound) > 5 && oneApart(x.sound, y.sound):
+		return spelledNear
+	case jaroWinkler(a.sound, b.sound) >= .88:
+		return spelledSimilar
+	case family:
+		return spelledFamily
+	}
+	return spelledDiffers
+}
+
+// phoneLevel compares two telephone numbers.
+func phoneLevel(x, y *atom) int {
+	if x.canonID == y.canonID {
+		return 0
+	}
+	if len(x.canon) >= 7 && oneApart(x.canon, y.canon) {
+		return 1
+	}
+	switch n := suffix(x.canon, y.canon); {
+	case n >= 8 || n >= 7 && n == min(len(x.canon), len(y.canon)):
+		return 2
+	case n >= 4:
+		return 3
+	}
+	return 4
+}
+
+// residentLevel compares two resident identity numbers. The old form of 15 digits lacks the century and the check.
+func residentLevel(a, b string) int {
+	if len(a) == 4 || len(b) == 4 {
+		if len(a) != 15 && len(b) != 15 && suffix(a, b) >= 4 {
+			return 4
+		}
+		return 5
+	}
+	if len(a) == 18 && len(b) == 15 {
+		a = a[:6] + a[8:17]
+	}
+	if len(b) == 18 && len(a) == 15 {
+		b = b[:6] + b[8:17]
+	}
+	switch n := prefix(a, b); {
+	case a == b:
+		return 0
+	case oneApart(a, b) && !(residentChecks(a) && residentChecks(b)):
+		return 1
+	case n >= 14 || len(a) == 15 && n >= 12:
+		return 2
+	}
+	return 3
+}
+
+// digitsLevel compares two numbers that are names, by typing errors.
+func digitsLevel(x, y *atom) int {
+	if x.canonID == y.canonID {
+		return 0
+	}
+	if len(x.canon) < 3 && len(y.canon) < 3 {
+		return 3
+	}
+	switch d := osa(x.runes, y.runes); {
+	case d <= 1:
+		return 1
+	case d == 2 && max(len(x.canon), len(y.canon)) > 4:
+		return 2
+	}
+	return 3
+}
+
+// placeLevel compares two division codes as far as the shorter one goes.
+func placeLevel(a, b string) int {
+	lengths := [5]int{12, 9, 6, 4, 2}
+	starts := [5]int{0, 6, 11, 15, 18}
+	short, same := min(len(a), len(b)), prefix(a, b)
+	for g, n := range lengths {
+		if short < n {
+			continue
+		}
+		for i := g; i < len(lengths); i++ {
+			if same >= lengths[i] {
+				return starts[g] + i - g
+			}
+		}
+		return starts[g] + len(lengths) - g
+	}
+	return starts[4] + 1
+}
+
+// orderedLevel compares two numbers of an ordered list, written with two digits.
+func orderedLevel(a, b string) int {
+	switch d := strings.Compare(a, b); {
+	case d == 0:
+		return 0
+	case len(a) == 2 && len(b) == 2:
+		x, y := int(a[0])*10+int(a[1]), int(b[0])*10+int(b[1])
+		if x-y == 1 || y-x == 1 {
+			return 1
+		}
+	}
+	return 2
+}

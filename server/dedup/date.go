@@ -1,0 +1,171 @@
+package dedup
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// dateForm is a date as far as known. With reckoned set, only the year is, give or take one.
+type dateForm struct {
+	year, month, day int16
+	reckoned         bool
+	days             int32 // since 1970, full dates only
+	digits           string
+}
+
+// newDate makes a form of the parts that make sense: no day without a month, no 30 February. Without a sensible year
+// there is no date.
+func newDate(year, month, day int, reckoned bool) (dateForm, bool) {
+	if year < 1850 || year > 2100 {
+		return dateForm{}, false
+	}
+	f := dateForm{year: int16(year), reckoned: reckoned}
+	if month < 1 || month > 12 || reckoned {
+		return f, true
+	}
+	f.month = int16(month)
+	// The lunar calendar has a 30th in every month, so 30 February is kept; the 31st only where the solar one has it.
+	if day < 1 || day > 31 || day == 31 && (month == 2 || month == 4 || month == 6 || month == 9 || month == 11) {
+		return f, true
+	}
+	f.day = int16(day)
+	f.days = int32(time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC).Unix() / 86400)
+	f.digits = fmt.Sprintf("%04d%02d%02d", year, month, day)
+	return f, true
+}
+
+// canon writes a form so that equal dates are equal texts.
+func (f dateForm) canon() string {
+	switch {
+	case f.reckoned:
+		return fmt.Sprintf("~%04d", f.year)
+	case f.day > 0:
+		return fmt.Sprintf("%04d-%02d-%02d", f.year, f.month, f.day)
+	case f.month > 0:
+		return fmt.Sprintf("%04d-%02d", f.year, f.month)
+	}
+	return fmt.Sprintf("%04d", f.year)
+}
+
+// parseDate reads yyyy-mm-dd, yyyy-mm, yyyy, yyyymmdd, yyyymm and dd/mm/yyyy, with any separator, also 年月日. dayFirst settles what
+// 03/04/1970 means.
+func parseDate(text string, dayFirst bool) (dateForm, bool) {
+	text = strings.TrimSpace(text)
+	if text == "" || len(text) > 32 {
+		return dateForm{}, false
+	}
+	if at := strings.IndexAny(text, "T "); at >= 8 && strings.Contains(text[at:], ":") {
+		text = text[:at]
+	}
+	parts := strings.FieldsFunc(text, func(r rune) bool { return r < '0' || r > '9' })
+	for _, r := range text {
+		if (r < '0' || r > '9') && !strings.ContainsRune("-/. 年月日号", r) {
+			return dateForm{}, false
+		}
+	}
+	var n [3]int
+	for i, p := range parts {
+		if i == 3 || len(p) > 8 {
+			return dateForm{}, false
+		}
+		n[i], _ = strconv.Atoi(p)
+	}
+	switch {
+	case len(parts) == 1 && len(parts[0]) == 8:
+		return newDate(n[0]/10000, n[0]/100%100, n[0]%100, false)
+	case len(parts) == 1 && len(parts[0]) == 6:
+		return newDate(n[0]/100, n[0]%100, 0, false)
+	case len(parts) == 1 && len(parts[0]) == 4:
+		return newDate(n[0], 0, 0, false)
+	case len(parts) == 2 && len(parts[0]) == 4:
+		return newDate(n[0], n[1], 0, false)
+	case len(parts) == 2 && len(parts[1]) == 4:
+		return newDate(n[1], n[0], 0, false)
+	case len(parts) == 3 && len(parts[0]) == 4:
+		return newDate(n[0], n[1], n[2], false)
+	case len(parts) == 3 && len(parts[2]) == 4 && (dayFirst || n[0] > 12):
+		return newDate(n[2], n[1], n[0], false)
+	case len(parts) == 3 && len(parts[2]) == 4:
+		return newDate(n[2], n[0], n[1], false)
+	}
+	return dateForm{}, false
+}
+
+// dateAtom makes an atom of a form.
+func dateAtom(f dateForm, shown string) atom {
+	c := f.canon()
+	if shown == "" {
+		shown = c
+	}
+	return atom{shown: shown, canon: c, sound: c, date: f}
+}
+
+// dateLevel compares two dates as far as both are known.
+func dateLevel(x, y *atom) int {
+	a, b := x.date, y.date
+	year := apart(int32(a.year), int32(b.year))
+	switch {
+	case a.reckoned || b.reckoned:
+		switch {
+		case year <= 1:
+			return dateAgeAgrees
+		case year <= 3:
+			return dateAgeNear
+		}
+		return dateAgeDiffers
+	case a.month == 0 || b.month == 0:
+		switch year {
+		case 0:
+			return dateYearSame
+		case 1:
+			return dateYearNear
+		}
+		return dateYearDiffers
+	case a.day == 0 || b.day == 0:
+		months := apart(int32(a.year)*12+int32(a.month), int32(b.year)*12+int32(b.month))
+		switch {
+		case months == 0:
+			return dateMonthSame
+		case months <= 2 || a.month == b.month && year == 1:
+			return dateMonthNear
+		}
+		return dateMonthDiffers
+	}
+	return fullDateLevel(a, b)
+}
+
+// fullDateLevel compares two dates that are known to the day.
+func fullDateLevel(a, b dateForm) int {
+	days := apart(a.days, b.days)
+	same := 0
+	for _, s := range [3]bool{a.year == b.year, a.month == b.month, a.day == b.day} {
+		if s {
+			same++
+		}
+	}
+	switch {
+	case same == 3:
+		return dateExact
+	case a.year == b.year && a.month == b.day && a.day == b.month, oneApart(a.digits, b.digits):
+		return dateTypo
+	case same == 2:
+		return dateTwoParts
+	case days <= 59:
+		return dateLunar
+	case a.year == b.year:
+		return dateSameYear
+	case days <= 400:
+		return dateYearOff
+	}
+	return dateDiffers
+}
+
+// apart is the distance between two numbers.
+func apart(a, b int32) int32 {
+	if a < b {
+		return b - a
+	}
+	return a - b
+}

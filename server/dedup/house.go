@@ -1,0 +1,180 @@
+package dedup
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Levels of household evidence.
+const (
+	houseTwo = iota
+	houseOne
+	houseNone
+	houseBetter
+)
+
+// houseModel is what members of two households say about each other.
+type houseModel struct {
+	on    bool
+	bits  [4]float64
+	links map[[2]int32][]houseLink
+	size  map[int32]int
+	of    [][]int32
+}
+
+// houseLink is one pair of members of two households that match well.
+type houseLink struct {
+	a, b   int32
+	weight float64
+}
+
+// strongLink is the weight from which a match counts as evidence about other members: about one wrong in thirty.
+const strongLink = 5
+
+// learnHouses collects the strong matches between households and weighs how much another match says. It is switched off
+// where too few households have several matches: there it would only echo the mistakes of the first pass.
+func (m *Model) learnHouses(f *frame, b *blocking, weights []float64) {
+	if f.house == nil {
+		return
+	}
+	h := houseModel{links: map[[2]int32][]houseLink{}, size: map[int32]int{}, of: f.house}
+	for _, row := range f.house {
+		for _, x := range row {
+			h.size[x]++
+		}
+	}
+	for x, p := range b.pairs {
+		if weights[x] >= strongLink {
+			for _, ha := range f.house[p.a] {
+				for _, hb := range f.house[p.b] {
+					if ha != hb {
+						h.add(ha, hb, p.a, p.b, weights[x])
+					}
+				}
+			}
+		}
+	}
+	for k := range h.links {
+		slices.SortFunc(h.links[k], func(x, y houseLink) int {
+			return cmp.Or(-cmp.Compare(x.weight, y.weight), cmp.Compare(x.a, y.a), cmp.Compare(x.b, y.b))
+		})
+	}
+	s := scaleOf(kindHouse)
+	pm, pu := s.priors()
+	seen := 0.0
+	for l := range pm {
+		pm[l], pu[l] = pm[l]*20, pu[l]*200
+	}
+	for x, p := range b.pairs {
+		if l := h.level(p.a, p.b, weights[x]); l >= 0 {
+			r := probability(weights[x])
+			pm[l] += r
+			pu[l] += 1 - r
+			if l <= houseOne && r > .9 {
+				seen++
+			}
+		}
+	}
+	s.normalise(pm)
+	s.normalise(pu)
+	most := [4]float64{6, 4, 0, 0}
+	least := [4]float64{0, 0, -1, -6}
+	for l := range h.bits {
+		h.bits[l] = min(most[l], max(least[l], log2(pm[l]/pu[l])))
+	}
+	h.on = seen >= 4 && h.bits[houseTwo] > 1
+	m.house = h
+}
+
+// add notes a strong match, the smaller household first.
+func (h *houseModel) add(ha, hb, a, b int32, w float64) {
+	if ha > hb {
+		ha, hb, a, b = hb, ha, b, a
+	}
+	h.links[[2]int32{ha, hb}] = append(h.links[[2]int32{ha, hb}], houseLink{a, b, w})
+}
+
+// level says what other members of the two records' households tell about them; -1 is nothing: one of them has no
+// household, or is alone in it.
+func (h *houseModel) level(a, b int32, weight float64) int {
+	best := -1
+	for _, ha := range h.of[a] {
+		for _, hb := range h.of[b] {
+			if ha == hb || h.size[ha] < 2 || h.size[hb] < 2 {
+				continue
+			}
+			if l := h.between(ha, hb, a, b, weight); best < 0 || l < best {
+				best = l
+			}
+		}
+	}
+	return best
+}
+
+// between looks at one pair of households: how many other members match one to one, or does one of the two have a
+// better match there.
+func (h *houseModel) between(ha, hb, a, b int32, weight float64) int {
+	if ha > hb {
+		ha, hb, a, b = hb, ha, b, a
+	}
+	var tookA, tookB []int32
+	for _, l := range h.links[[2]int32{ha, hb}] {
+		if l.a == a && l.b == b {
+			continue
+		}
+		if l.a == a || l.b == b {
+			if l.weight > weight+3 {
+				return houseBetter
+			}
+			continue
+		}
+		if slices.Contains(tookA, l.a) || slices.Contains(tookB, l.b) {
+			continue
+		}
+		tookA, tookB = append(tookA, l.a), append(tookB, l.b)
+	}
+	switch len(tookA) {
+	case 0:
+		return houseNone
+	case 1:
+		return houseOne
+	}
+	return houseTwo
+}
+
+// weights is everything but household evidence for each pair: the pattern and the rarity of the values.
+func (m *Model) weights(b *blocking, t *table) []float64 {
+	base := make([]float64, len(t.patterns))
+	for id := range t.patterns {
+		base[id] = m.plain(&t.patterns[id]) + m.together(&t.patterns[id])
+	}
+	out := make([]float64, len(b.pairs))
+	for x, p := range b.pairs {
+		out[x] = base[p.pattern] + m.rarities(p.a, p.b, &t.patterns[p.pattern])
+	}
+	return out
+}
+
+// rarities adds up what the rarity of the agreeing values says.
+func (m *Model) rarities(a, b int32, p *pattern) float64 {
+	w := 0.0
+	for k, c := range m.columns {
+		if l := p[k]; l >= 0 && c.scale[l].term > 0 {
+			l, x, _ := c.compare(int(a), int(b))
+			w += c.rarity(l, x)
+		}
+	}
+	return w
+}
+
+// houseWeights adds household evidence to weights.
+func (m *Model) houseWeights(b *blocking, weights []float64) {
+	if !m.house.on {
+		return
+	}
+	for x, p := range b.pairs {
+		if l := m.house.level(p.a, p.b, weights[x]); l >= 0 {
+			weights[x] += m.house.bits[l]
+		}
+	}
+}

@@ -1,0 +1,312 @@
+package dedup
+
+import (
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+)
+
+// maxColumns bounds how many columns are compared.
+const maxColumns = 16
+
+// pattern is the level of each column for one pair; -1 is no evidence.
+type pattern [maxColumns]int8
+
+// Model is what a search learnt of its data: how often records of one person and of two people agree on each field, how
+// common each value is, and which households have members in common. It is read-only and may be used at the same time by
+// several callers.
+type Model struct {
+	opts    Options
+	spell   *speller
+	columns []*column
+	m, u    [][]float64 // by column and level
+	prior   float64     // bits
+	others  []component // non-matches among compared pairs; empty where there were too few pairs to tell
+	share   float64     // of matches among compared pairs
+	house   houseModel
+	rows    map[string]int32 // by person id, people only
+}
+
+// component is one kind of non-match among the compared pairs: those that a set of blocking columns brought together.
+type component struct {
+	share   float64
+	p       [][]float64
+	blocked []int
+}
+
+// log2 is the logarithm that turns a ratio into bits.
+func log2(x float64) float64 { return math.Log2(x) }
+
+// learn compares the pairs of a blocking, estimates the model and weighs each pair.
+func (f *frame) learn(b *blocking, opts Options) (*Model, []float64) {
+	m := &Model{columns: f.columns, opts: opts}
+	m.m, m.u = make([][]float64, len(f.columns)), make([][]float64, len(f.columns))
+	for k, c := range f.columns {
+		m.m[k], m.u[k] = c.scale.priors()
+	}
+	f.chances(m)
+	t := f.tabulate(b)
+	m.sessions(t, b)
+	m.mixture(t, b)
+	m.calibrate(t, f.n)
+	weights := m.weights(b, t)
+	if !opts.NoHousehold {
+		m.learnHouses(f, b, weights)
+		m.houseWeights(b, weights)
+	}
+	return m, weights
+}
+
+// chances sets u from pairs drawn at random, with the priors as a little evidence of their own.
+func (f *frame) chances(m *Model) {
+	if f.n < 2 {
+		return
+	}
+	counts := make([][]float64, len(f.columns))
+	for k := range counts {
+		counts[k] = make([]float64, len(f.columns[k].scale))
+	}
+	note := func(i, j int) {
+		for k, c := range f.columns {
+			if l, _, _ := c.compare(i, j); l >= 0 {
+				counts[k][l]++
+			}
+		}
+	}
+	const draws = 100_000
+	if possible(f.n) <= draws {
+		for i := range f.n {
+			for j := i + 1; j < f.n; j++ {
+				note(i, j)
+			}
+		}
+	} else {
+		rng := rand.New(rand.NewPCG(1, 2))
+		for range draws {
+			if i, j := rng.IntN(f.n), rng.IntN(f.n); i != j {
+				note(i, j)
+			}
+		}
+	}
+	const priorPairs = 50
+	for k := range counts {
+		for l := range counts[k] {
+			counts[k][l] += priorPairs * m.u[k][l]
+		}
+		f.columns[k].scale.normalise(counts[k])
+		m.u[k] = counts[k]
+	}
+}
+
+// table counts patterns, all together and by blocking key.
+type table struct {
+	patterns []pattern
+	counts   []float64
+	byKey    []map[int32]float64
+}
+
+// tabulate compares all pairs of a blocking.
+func (f *frame) tabulate(b *blocking) *table {
+	found := make([]pattern, len(b.pairs))
+	const chunk = 1 << 14
+	var wg sync.WaitGroup
+	starts := make(chan int)
+	for range max(1, runtime.GOMAXPROCS(0)) {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for s := range starts {
+				for x := s; x < min(s+chunk, len(found)); x++ {
+					found[x] = f.pattern(int(b.pairs[x].a), int(b.pairs[x].b))
+				}
+			}
+		}()
+	}
+	for s := 0; s < len(found); s += chunk {
+		starts <- s
+	}
+	close(starts)
+	wg.Wait()
+	t := &table{byKey: make([]map[int32]float64, len(b.keys))}
+	for i := range t.byKey {
+		t.byKey[i] = map[int32]float64{}
+	}
+	index := map[pattern]int32{}
+	for x, p := range found {
+		id, ok := index[p]
+		if !ok {
+			id = int32(len(t.patterns))
+			index[p] = id
+			t.patterns, t.counts = append(t.patterns, p), append(t.counts, 0)
+		}
+		t.counts[id]++
+		b.pairs[x].pattern = id
+		for k := range b.keys {
+			if b.pairs[x].keys>>k&1 == 1 {
+				t.byKey[k][id]++
+			}
+		}
+	}
+	return t
+}
+
+// pattern compares two records.
+func (f *frame) pattern(i, j int) pattern {
+	p := emptyPattern()
+	for k, c := range f.columns {
+		l, _, _ := c.compare(i, j)
+		p[k] = int8(l)
+	}
+	return p
+}
+
+// emptyPattern says nothing about anything.
+func emptyPattern() pattern {
+	var p pattern
+	for k := range p {
+		p[k] = -1
+	}
+	return p
+}
+
+// columnsOf lists the columns a key blocks on, sorted.
+func (k *key) columnsOf() []int {
+	var out []int
+	for _, p := range k.parts {
+		out = append(out, p.col)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// sessions estimates m: one expectation-maximisation per blocking key, on the pairs that the key brought together, with
+// the columns of the key left out of the score. Sessions that could not tell matches from others are thrown away; the
+// rest are averaged together with the priors.
+func (m *Model) sessions(t *table, b *blocking) {
+	sum, weight := make([][]float64, len(m.columns)), make([]float64, len(m.columns))
+	const priorWeight = 4
+	for k := range m.columns {
+		sum[k] = make([]float64, len(m.m[k]))
+		for l, v := range m.m[k] {
+			sum[k][l] = priorWeight * v
+		}
+		weight[k] = priorWeight
+	}
+	for i, key := range b.keys {
+		blocked := key.columnsOf()
+		est, matches, ok := m.session(t, t.byKey[i], blocked)
+		if !ok {
+			continue
+		}
+		w := math.Sqrt(matches)
+		for k := range m.columns {
+			if slices.Contains(blocked, k) {
+				continue
+			}
+			for l, v := range est[k] {
+				sum[k][l] += w * v
+			}
+			weight[k] += w
+		}
+	}
+	for k, c := range m.columns {
+		c.scale.normalise(sum[k])
+		m.m[k] = sum[k]
+	}
+}
+
+// session runs one such estimation. It returns m, the number of matches it saw, and whether it is to be believed.
+func (m *Model) session(t *table, counts map[int32]float64, blocked []int) (est [][]float64, matches float64, ok bool) {
+	ids := sortedKeys(counts)
+	total := 0.0
+	for _, id := range ids {
+		total += counts[id]
+	}
+	free := make([]bool, len(m.columns))
+	for k := range free {
+		free[k] = !slices.Contains(blocked, k)
+	}
+	est, u := clone(m.m), clone(m.u)
+	share := .2
+	for range 60 {
+		next, nextU := m.accumulators(10, m.m), m.accumulators(total, m.u)
+		logM, logU := logs(est), logs(u)
+		matches = 0
+		for _, id := range ids {
+			p, n := &t.patterns[id], counts[id]
+			odds := math.Log(share) - math.Log(1-share)
+			for k := range m.columns {
+				if free[k] && p[k] >= 0 {
+					odds += logM[k][p[k]] - logU[k][p[k]]
+				}
+			}
+			r := 1 / (1 + math.Exp(-odds))
+			matches += r * n
+			for k := range m.columns {
+				if p[k] >= 0 {
+					next[k][p[k]] += r * n
+					nextU[k][p[k]] += (1 - r) * n
+				}
+			}
+		}
+		if total == 0 {
+			return nil, 0, false
+		}
+		for k, c := range m.columns {
+			c.scale.normalise(next[k])
+			c.scale.normalise(nextU[k])
+		}
+		est, u = next, nextU
+		before := share
+		share = min(.999, max(1e-6, matches/total))
+		if math.Abs(before-share) < 1e-6*share {
+			break
+		}
+	}
+	return est, matches, matches >= 10 && !(share > .995 && total > 100)
+}
+
+// accumulators starts counts at a strength times a distribution, and half a pair for every level.
+func (m *Model) accumulators(strength float64, p [][]float64) [][]float64 {
+	out := make([][]float64, len(p))
+	for k := range p {
+		out[k] = make([]float64, len(p[k]))
+		for l := range p[k] {
+			out[k][l] = .05 + strength*p[k][l]
+		}
+	}
+	return out
+}
+
+// clone copies a table of probabilities.
+func clone(p [][]float64) [][]float64 {
+	out := make([][]float64, len(p))
+	for k := range p {
+		out[k] = slices.Clone(p[k])
+	}
+	return out
+}
+
+// logs takes logarithms.
+func logs(p [][]float64) [][]float64 {
+	out := make([][]float64, len(p))
+	for k := range p {
+		out[k] = make([]float64, len(p[k]))
+		for l, v := range p[k] {
+			out[k][l] = math.Log(max(v, 1e-12))
+		}
+	}
+	return out
+}
+
+// sortedKeys lists the patterns of a count in order.
+func sortedKeys(counts map[int32]float64) []int32 {
+	out := make([]int32, 0, len(counts))
+	for id := range counts {
+		out = append(out, id)
+	}
+	slices.Sort(out)
+	return out
+}

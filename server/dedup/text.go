@@ -1,0 +1,305 @@
+package dedup
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/mozillazg/go-pinyin"
+	"golang.org/x/text/unicode/norm"
+)
+
+// The characters of names and places whose traditional and simplified shapes differ, pairwise. Only characters with one
+// simplified shape are listed.
+const (
+	traditional = "張陳劉楊黃趙吳許鄭馮蔣韓蕭蘇葉呂盧鄧賈鍾鐘譚鄒陸賴龍萬錢湯嚴賀龔龐樊蘭齊畢" +
+		"偉華國強軍麗紅豔艷麗蘭鳳蓮瓊榮貴興發財寶慶財樂學義禮勝東興輝燕雲飛鵬龍馬鴻鶯靈慧愛連雙" +
+		"霞誠謙譽諾詩詠詞語誼詳謝論諸許識諒諱讓讚賢賓賜賞贊質資進遠達運鄉銀銘鋒鋼鎮鐵錦鈞鑫鑒長門開間閣" +
+		"關陽隊際陰隨雜難電靜順領頌顯風飄飛養馳騰驍驪驊魯鮮鵑鶴麥齡龜壽夢廣慶應懷戰捷時曉曦書會東極樹楓橋標樺" +
+		"歡歲殘氣漢潔濤瀟灃澤瀾炳煒燁燦爾獅獻瑋瑤璽畫異療發盛監盡礎禎種穎積窮筆節範築簡紀純紅紋紗紹細終組結絲經綠維綱綺緒緣縣繼續總練績織繡羅義習聖聞聲聰職" +
+		"臨舉興藝蘋莊蔭薩藍蘆處號蟬衛裝見規視親覽觀計訓記設評試話該認誌調諍謀議護變貝貞負貢財責貨費貿賽" +
+		"趕躍車軒軟輕輪轉農迎這邁邊郵鄰鄭醫釋針釗鈴鉑銅銳鋁鋪錄鍵鏡閃閏閔閱陝隸雞離霧韋韻頂項須頓預頻顏願類飯飲館騫驗魚鮑鳥鳴鴿鷹黨點齒" +
+		"個倉們偉側備傑傲傳債傷億優儀兒內兩冊凍凱則創別劍劑動務勞勵勳匯區協卻參員問啟喬單嘉嘯園圍圓團場塊堅報塵墳墻增壘壞壯奧奪獎妝婦媽嫻嬌嬋孫學寧寫寬將專尋對導層屆島嶺崗帥師帶幣庫廟廠張彈彌徑從復德恆悅惱愷慈態憲憶" +
+		"揚換損搖攜擇擊據擴攝敗敘數斷無昇晝暉暢曄歷條來枝桿棟棗業楨榮構樓樞樣檔櫻權欽殺殼毀氫決沒沖況洩淚淨淵漁漸潤潛澗濕濟濱灘灣災為烏煙煥熱營爐牆狀猶獨獲環現瑩璣瓏產甌當疊盤眾睜矯礦禍離禿稅穩窩競笙籃籌糧" +
+		"糾級納紐紡細給絕統網緊線緹緯縱繁繪罷羨腦腳腸膠膚臉艦艱芻苧莖華萊葦蒼蓋薔薦薇蘊蘿虛虧蠶補製複襲訪診訴訂貫販貯賬賺購贈跡踐輔輯輸辦辭遞遲選遺郝郭鄂釣鈔鉛銷鋅錫鍋鍛鏈鑰閉閒閘隕陣陳頁頤額顧顛餘駐駱駕驅驚鬥鯉鳩鳶鴛鴦鷺"
+	simplified = "张陈刘杨黄赵吴许郑冯蒋韩萧苏叶吕卢邓贾钟钟谭邹陆赖龙万钱汤严贺龚庞樊兰齐毕" +
+		"伟华国强军丽红艳艳丽兰凤莲琼荣贵兴发财宝庆财乐学义礼胜东兴辉燕云飞鹏龙马鸿莺灵慧爱连双" +
+		"霞诚谦誉诺诗咏词语谊详谢论诸许识谅讳让赞贤宾赐赏赞质资进远达运乡银铭锋钢镇铁锦钧鑫鉴长门开间阁" +
+		"关阳队际阴随杂难电静顺领颂显风飘飞养驰腾骁骊骅鲁鲜鹃鹤麦龄龟寿梦广庆应怀战捷时晓曦书会东极树枫桥标桦" +
+		"欢岁残气汉洁涛潇沣泽澜炳炜烨灿尔狮献玮瑶玺画异疗发盛监尽础祯种颖积穷笔节范筑简纪纯红纹纱绍细终组结丝经绿维纲绮绪缘县继续总练绩织绣罗义习圣闻声聪职" +
+		"临举兴艺苹庄荫萨蓝芦处号蝉卫装见规视亲览观计训记设评试话该认志调诤谋议护变贝贞负贡财责货费贸赛" +
+		"赶跃车轩软轻轮转农迎这迈边邮邻郑医释针钊铃铂铜锐铝铺录键镜闪闰闵阅陕隶鸡离雾韦韵顶项须顿预频颜愿类饭饮馆骞验鱼鲍鸟鸣鸽鹰党点齿" +
+		"个仓们伟侧备杰傲传债伤亿优仪儿内两册冻凯则创别剑剂动务劳励勋汇区协却参员问启乔单嘉啸园围圆团场块坚报尘坟墙增垒坏壮奥夺奖妆妇妈娴娇婵孙学宁写宽将专寻对导层届岛岭岗帅师带币库庙厂张弹弥径从复德恒悦恼恺慈态宪忆" +
+		"扬换损摇携择击据扩摄败叙数断无升昼晖畅晔历条来枝杆栋枣业桢荣构楼枢样档樱权钦杀壳毁氢决没冲况泄泪净渊渔渐润潜涧湿济滨滩湾灾为乌烟焕热营炉墙状犹独获环现莹玑珑产瓯当叠盘众睁矫矿祸离秃税稳窝竞笙篮筹粮" +
+		"纠级纳纽纺细给绝统网紧线缇纬纵繁绘罢羡脑脚肠胶肤脸舰艰刍苎茎华莱苇苍盖蔷荐薇蕴萝虚亏蚕补制复袭访诊诉订贯贩贮账赚购赠迹践辅辑输办辞递迟选遗郝郭鄂钓钞铅销锌锡锅锻链钥闭闲闸陨阵陈页颐额顾颠余驻骆驾驱惊斗鲤鸠鸢鸳鸯鹭"
+)
+
+// compoundSurnames are the family names of two characters that occur.
+const compoundSurnames = "欧阳 司马 上官 诸葛 东方 皇甫 尉迟 公孙 慕容 令狐 司徒 司空 夏侯 长孙 宇文 轩辕 端木 南宫 西门 独孤 呼延 百里 东郭 闻人 申屠 太史 公羊 澹台 濮阳 淳于 单于 赫连 钟离 仲孙 第五 万俟 拓跋 完颜 纳兰 冉闵"
+
+// surnameReadings are family names read otherwise than the character usually is.
+const surnameReadings = "曾zeng 单shan 解xie 仇qiu 任ren 区ou 查zha 盖ge 朴piao 尉yu 乐yue 覃qin 翟zhai 冼xian 缪miao 宓fu 折she 种chong 黑he 员yun 贠yun 洗xian 过guo 令ling 句gou 逄pang 牟mou 车che 召shao 祭zhai 繁po 能nai 哈ha 郗xi 隗wei 单于chanyu 尉迟yuchi 万俟moqi 澹台tantai 长孙zhangsun"
+
+// speller knows how names are written and read. It is built once per search and only read afterwards.
+type speller struct {
+	fold     map[rune]rune
+	compound map[string]bool
+	reading  map[string]string
+	args     pinyin.Args
+}
+
+// newSpeller builds the tables.
+func newSpeller() *speller {
+	s := &speller{fold: map[rune]rune{}, compound: map[string]bool{}, reading: map[string]string{}, args: pinyin.NewArgs()}
+	to := []rune(simplified)
+	for i, r := range []rune(traditional) {
+		if i < len(to) {
+			s.fold[r] = to[i]
+		}
+	}
+	for _, n := range strings.Fields(compoundSurnames) {
+		s.compound[n] = true
+	}
+	for _, n := range strings.Fields(surnameReadings) {
+		at := strings.IndexFunc(n, func(r rune) bool { return r < 128 })
+		s.reading[n[:at]] = n[at:]
+	}
+	return s
+}
+
+// nameForm is a name taken apart for comparison.
+type nameForm struct {
+	han            bool   // written in characters
+	folded         []rune // simplified, lower case, nothing but letters
+	family, given  string // folded
+	sound          []rune // toneless pinyin of the whole name, or its letters
+	soundFamily    string
+	soundGiven     string
+	near           string // sound with the mergers of south-western Mandarin
+	reversed       string // folded, given name first
+	reversedSound  string // sound, given name first
+	familyIsKnown  bool
+	familyIsSpaced bool
+}
+
+// plain folds width, case, accents and traditional characters.
+func (s *speller) plain(text string) string {
+	if isASCII(text) {
+		return strings.ToLower(text)
+	}
+	text = norm.NFKD.String(strings.ToValidUTF8(text, ""))
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.Is(unicode.Mn, r) {
+			continue
+		}
+		if f, ok := s.fold[r]; ok {
+			r = f
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
+}
+
+// isASCII says whether the text has only 7-bit bytes.
+func isASCII(text string) bool {
+	for i := 0; i < len(text); i++ {
+		if text[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// words splits folded text into runs of letters and digits.
+func words(plain string) []string {
+	return strings.FieldsFunc(plain, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '\'' })
+}
+
+// letters drops everything but letters and digits.
+func letters(plain string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return r
+		}
+		return -1
+	}, plain)
+}
+
+// isHan says whether a text is written in Chinese characters, wholly or in part.
+func isHan(text string) bool {
+	return strings.ContainsFunc(text, func(r rune) bool { return unicode.Is(unicode.Han, r) })
+}
+
+// name takes a name apart. family and given may be empty; so may spelled, the pinyin that was recorded with it.
+func (s *speller) name(full, family, given, spelled string) nameForm {
+	p := s.plain(full)
+	f := nameForm{folded: []rune(letters(p)), han: isHan(p)}
+	f.family, f.given = letters(s.plain(family)), letters(s.plain(given))
+	switch whole := string(f.folded); {
+	case f.family != "" && f.given != "":
+	case f.han:
+		f.family, f.given = s.split(f.folded)
+	default:
+		if w := words(p); len(w) > 1 {
+			f.family, f.given = w[0], letters(strings.Join(w[1:], ""))
+		} else {
+			f.family, f.given = "", whole
+		}
+	}
+	f.soundFamily, f.soundGiven = s.sound(f.family, true), s.sound(f.given, false)
+	f.sound = []rune(f.soundFamily + f.soundGiven)
+	if w := words(s.plain(spelled)); len(w) > 0 && f.han {
+		heard := syllables(strings.Join(w, ""))
+		if !isHan(heard) {
+			f.sound = []rune(heard)
+			if len(w) > 1 {
+				f.soundFamily, f.soundGiven = syllables(w[0]), syllables(strings.Join(w[1:], ""))
+			} else if strings.HasPrefix(heard, f.soundFamily) {
+				f.soundGiven = heard[len(f.soundFamily):]
+			}
+		}
+	}
+	f.near = dialect(string(f.sound))
+	f.reversed = f.given + f.family
+	f.reversedSound = f.soundGiven + f.soundFamily
+	f.familyIsKnown = f.family != ""
+	return f
+}
+
+// split divides a name in characters into family and given name.
+func (s *speller) split(name []rune) (family, given string) {
+	switch n := len(name); {
+	case n < 2:
+		return "", string(name)
+	case n > 2 && s.compound[string(name[:2])]:
+		return string(name[:2]), string(name[2:])
+	default:
+		return string(name[:1]), string(name[1:])
+	}
+}
+
+// sound gives the toneless pinyin of folded text; letters stay.
+func (s *speller) sound(folded string, isFamily bool) string {
+	if isASCII(folded) {
+		return syllables(folded)
+	}
+	if isFamily {
+		if r, ok := s.reading[folded]; ok {
+			return r
+		}
+	}
+	var b strings.Builder
+	for _, r := range folded {
+		if py := pinyin.SinglePinyin(r, s.args); len(py) > 0 {
+			b.WriteString(py[0])
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return syllables(b.String())
+}
+
+// syllables brings the ways to write ü to one, and drops apostrophes.
+func syllables(letters string) string {
+	if !strings.ContainsAny(letters, "v'’u:") {
+		return letters
+	}
+	return strings.NewReplacer("'", "", "’", "", "u:", "u", "lyu", "lu", "nyu", "nu", "lv", "lu", "nv", "nu").Replace(letters)
+}
+
+// dialect merges the sounds that south-western Mandarin does not tell apart: zh z, ch c, sh s, n l, in ing, en eng, an ang.
+// In pinyin the letter l stands only at the start of a syllable, so that it may be replaced wherever it is.
+func dialect(sound string) string {
+	return strings.NewReplacer("zh", "z", "ch", "c", "sh", "s", "ng", "n", "l", "n").Replace(sound)
+}
+
+// digitsOf keeps the ASCII digits of a text, full-width ones folded.
+func digitsOf(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '０' && r <= '９' {
+			r = r - '０' + '0'
+		}
+		if r >= '0' && r <= '9' {
+			return r
+		}
+		return -1
+	}, text)
+}
+
+// phoneOf normalises a telephone number: digits only, without the country code of China or a leading zero.
+func phoneOf(text string) string {
+	d := digitsOf(text)
+	for _, prefix := range []string{"0086", "86"} {
+		if rest, ok := strings.CutPrefix(d, prefix); ok && len(rest) >= 10 {
+			d = rest
+			break
+		}
+	}
+	if len(d) > 8 {
+		d = strings.TrimPrefix(d, "0")
+	}
+	return d
+}
+
+// residentOf normalises a resident identity number of 18 characters, of 15 (the old form), or the last four alone; other
+// texts give nothing.
+func residentOf(text string) string {
+	d := strings.Map(func(r rune) rune {
+		switch {
+		case r >= '０' && r <= '９':
+			return r - '０' + '0'
+		case r >= '0' && r <= '9':
+			return r
+		case r == 'x' || r == 'X' || r == 'Ｘ' || r == 'ｘ':
+			return 'X'
+		}
+		return -1
+	}, text)
+	if at := strings.IndexByte(d, 'X'); at >= 0 && at != len(d)-1 {
+		return ""
+	}
+	switch len(d) {
+	case 4, 15, 18:
+		return d
+	}
+	return ""
+}
+
+// residentChecks says whether 18 characters end in the check character that GB 11643 asks for (ISO 7064 MOD 11-2).
+func residentChecks(id string) bool {
+	if len(id) != 18 {
+		return false
+	}
+	weights := [17]int{7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2}
+	sum := 0
+	for i, w := range weights {
+		if id[i] < '0' || id[i] > '9' {
+			return false
+		}
+		sum += int(id[i]-'0') * w
+	}
+	return id[17] == "10X98765432"[sum%11]
+}
+
+// provinces lists the first two digits that a division code may have.
+const provinces = "11 12 13 14 15 21 22 23 31 32 33 34 35 36 37 41 42 43 44 45 46 50 51 52 53 54 61 62 63 64 65 71 81 82"
+
+// placeOf keeps a division code of 2, 4, 6, 9 or 12 digits; other texts give nothing. Trailing zeros that only fill a code
+// up are cut.
+func placeOf(text string) string {
+	d := digitsOf(text)
+	if len(d) != len(strings.TrimSpace(text)) || len(d) < 2 || !slices.Contains(strings.Fields(provinces), d[:2]) {
+		return ""
+	}
+	for _, n := range []int{9, 6, 4, 2} {
+		if len(d) > n && strings.Trim(d[n:], "0") == "" && (len(d) == 12 || len(d) == 9 || len(d) == 6) {
+			d = d[:n]
+		}
+	}
+	switch len(d) {
+	case 2, 4, 6, 9, 12:
+		return d
+	}
+	return ""
+}
