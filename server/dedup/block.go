@@ -102,7 +102,7 @@ func transformsOf(k kind) []transform {
 	case kindPlace:
 		return []transform{{"", .7, canon}, {" township", .75, cut(9)}, {" county", .85, cut(6)}}
 	case kindCategory, kindOrdered:
-		return []transform{{"", .9, canon}}
+		return []transform{{"", .8, canon}}
 	case kindDigits:
 		return []transform{{"", .75, canon}, {" last four", .78, last(4)}}
 	}
@@ -153,6 +153,10 @@ const scenarios = 1024
 
 // blocking is the pairs to compare and how they were found.
 type blocking struct {
+	budget     int64
+	singles    []*single
+	candidates []*key
+
 	pairs  []pair
 	keys   []*key
 	names  []string
@@ -165,9 +169,21 @@ func (f *frame) block(opts Options) *blocking {
 	if f.n < 2 {
 		return b
 	}
-	budget := int64(opts.PairsPerRecord) * int64(max(f.n, 500))
-	candidates := f.candidates(opts, budget)
-	b.keys, b.recall = choose(candidates, f.n, budget)
+	b.budget = int64(opts.PairsPerRecord) * int64(max(f.n, 500))
+	b.singles = f.singles()
+	b.candidates = f.candidates(b.singles, opts, b.budget)
+	f.gather(b, opts)
+	return b
+}
+
+// gather chooses keys among the candidates and collects their pairs.
+func (f *frame) gather(b *blocking, opts Options) {
+	draws := f.imagine(b.singles)
+	for _, k := range b.candidates {
+		k.cover(draws)
+	}
+	b.keys, b.recall = choose(b.candidates, f.n, b.budget)
+	b.names, b.pairs = nil, nil
 	for i, k := range b.keys {
 		b.names = append(b.names, k.name(f))
 		f.collect(k, opts.MaxBlock, func(rows []entry) {
@@ -182,7 +198,57 @@ func (f *frame) block(opts Options) *blocking {
 		})
 		b.compact(i == len(b.keys)-1)
 	}
-	return b
+}
+
+// leastMatches is how many good matches are needed to judge blocking values by them.
+const leastMatches = 30
+
+// refine chooses the keys again, now that the first choice has found matches: how often those agree on a blocking value is
+// counted, among the matches that some key on other columns brought together. It says whether there were enough matches.
+func (f *frame) refine(b *blocking, weights []float64, opts Options) bool {
+	columns := make([]uint64, len(f.columns)) // keys that use a column
+	for i, k := range b.keys {
+		for _, c := range k.columnsOf() {
+			columns[c] |= 1 << i
+		}
+	}
+	agreed, met := make([]float64, len(b.singles)), make([]float64, len(b.singles))
+	good := 0
+	for x, p := range b.pairs {
+		if weights[x] < strongLink {
+			continue
+		}
+		good++
+		for i, s := range b.singles {
+			ha, hb := s.hashes[p.a], s.hashes[p.b]
+			if p.keys&^columns[s.col] == 0 || len(ha) == 0 || len(hb) == 0 {
+				continue
+			}
+			met[i]++
+			if slices.ContainsFunc(ha, func(h uint64) bool { return slices.Contains(hb, h) }) {
+				agreed[i]++
+			}
+		}
+	}
+	if good < leastMatches {
+		return false
+	}
+	const priorMatches = 20
+	for i, s := range b.singles {
+		s.agree = (agreed[i] + priorMatches*s.agree) / (met[i] + priorMatches)
+	}
+	f.gather(b, opts)
+	return true
+}
+
+// cover notes which imagined pairs a key reaches.
+func (k *key) cover(draws map[*single][scenarios / 64]uint64) {
+	for i := range k.covers {
+		k.covers[i] = ^uint64(0)
+		for _, p := range k.parts {
+			k.covers[i] &= draws[p][i]
+		}
+	}
 }
 
 // compact sorts the pairs and joins those found by several keys; in between it waits until there are many.
@@ -334,20 +400,12 @@ func (f *frame) singles() []*single {
 }
 
 // candidates lists the keys that are cheap enough: simple ones, and conjunctions of two and three where those are not.
-func (f *frame) candidates(opts Options, budget int64) []*key {
+func (f *frame) candidates(singles []*single, opts Options, budget int64) []*key {
 	each := budget / 4
-	singles := f.singles()
-	draws := f.imagine(singles)
 	var out []*key
 	measure := func(parts ...*single) (k *key, broad bool) {
 		k = &key{parts: parts}
 		k.cost, k.lost = f.collect(k, opts.MaxBlock, nil)
-		for i := range k.covers {
-			k.covers[i] = ^uint64(0)
-			for _, p := range parts {
-				k.covers[i] &= draws[p][i]
-			}
-		}
 		if k.cost <= each && k.lost < .5 {
 			out = append(out, k)
 		}

@@ -126,7 +126,7 @@ func (t *Table) guessColumn(c int, header string) guess {
 		return set(kindPlace, "division codes")
 	case (han > .6 || hinted(header, "姓名", "full_name") || header == "name") && g.distinct > 12:
 		return set(kindPerson, "names of people")
-	case g.distinct <= 12 || g.distinct <= 60 && g.distinct*20 < filled && numeric < .5:
+	case g.distinct <= 12 || g.distinct <= 200 && g.distinct*40 < filled && numeric < .5:
 		return set(kindCategory, "few values")
 	case numeric > .9 && uniqueCounter(t, c):
 		g.role, g.why = roleSkip, "counts the rows"

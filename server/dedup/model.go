@@ -41,17 +41,11 @@ func log2(x float64) float64 { return math.Log2(x) }
 
 // learn compares the pairs of a blocking, estimates the model and weighs each pair.
 func (f *frame) learn(b *blocking, opts Options) (*Model, []float64) {
-	m := &Model{columns: f.columns, opts: opts}
-	m.m, m.u = make([][]float64, len(f.columns)), make([][]float64, len(f.columns))
-	for k, c := range f.columns {
-		m.m[k], m.u[k] = c.scale.priors()
+	u := f.chances()
+	m, weights := f.fit(b, u, opts)
+	if f.refine(b, weights, opts) {
+		m, weights = f.fit(b, u, opts)
 	}
-	f.chances(m)
-	t := f.tabulate(b)
-	m.sessions(t, b)
-	m.mixture(t, b)
-	m.calibrate(t, f.n)
-	weights := m.weights(b, t)
 	if !opts.NoHousehold {
 		m.learnHouses(f, b, weights)
 		m.houseWeights(b, weights)
@@ -59,14 +53,28 @@ func (f *frame) learn(b *blocking, opts Options) (*Model, []float64) {
 	return m, weights
 }
 
-// chances sets u from pairs drawn at random, with the priors as a little evidence of their own.
-func (f *frame) chances(m *Model) {
-	if f.n < 2 {
-		return
+// fit estimates a model on the pairs of a blocking and weighs them.
+func (f *frame) fit(b *blocking, u [][]float64, opts Options) (*Model, []float64) {
+	m := &Model{columns: f.columns, opts: opts, m: make([][]float64, len(f.columns)), u: u}
+	for k, c := range f.columns {
+		m.m[k], _ = c.scale.priors()
 	}
+	t := f.tabulate(b)
+	m.sessions(t, b)
+	m.mixture(t, b)
+	m.calibrate(t, f.n)
+	return m, m.weights(b, t)
+}
+
+// chances estimates u from pairs drawn at random, with the priors as a little evidence of their own.
+func (f *frame) chances() [][]float64 {
 	counts := make([][]float64, len(f.columns))
-	for k := range counts {
-		counts[k] = make([]float64, len(f.columns[k].scale))
+	const priorPairs = 50
+	for k, c := range f.columns {
+		_, counts[k] = c.scale.priors()
+		for l := range counts[k] {
+			counts[k][l] *= priorPairs
+		}
 	}
 	note := func(i, j int) {
 		for k, c := range f.columns {
@@ -90,14 +98,10 @@ func (f *frame) chances(m *Model) {
 			}
 		}
 	}
-	const priorPairs = 50
-	for k := range counts {
-		for l := range counts[k] {
-			counts[k][l] += priorPairs * m.u[k][l]
-		}
-		f.columns[k].scale.normalise(counts[k])
-		m.u[k] = counts[k]
+	for k, c := range f.columns {
+		c.scale.normalise(counts[k])
 	}
+	return counts
 }
 
 // table counts patterns, all together and by blocking key.
