@@ -1,0 +1,299 @@
+package questionnaire
+
+import (
+	"slices"
+	"strconv"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+)
+
+// maxFlags is how many flags one interview can get; the last one then says that there are more.
+const maxFlags = 500
+
+// Evaluate gives a flag for every check that fails and every rule that is broken, in the order of the questionnaire, so
+// that the same interview always gives the same flags. Paths count rows from 0: "household.members[2].age". InterviewId
+// and Part are left to the caller; the messages of flags are shared and not to be changed.
+//
+// What is flagged beside the checks of the questionnaire: answers outside the limits of their field; numbers that an
+// enum does not have; answers to questions that were not to be asked; in a completed interview, questions that need an
+// answer and have neither one nor a reason; reasons that a question does not accept, that stand beside an answer, or that
+// name no question. An enum set to its zero is no answer. Nothing is flagged as required in a version of the
+// questionnaire that did not ask it.
+func (s *Set) Evaluate(iv *surveyv1.Interview) []*servicev1.Flag {
+	if iv == nil {
+		return nil
+	}
+	m := iv.ProtoReflect()
+	e := &evaluation{
+		frame:     frame{root: m, steps: stepsPerInterview},
+		completed: iv.GetStatus() == surveyv1.InterviewStatus_INTERVIEW_STATUS_COMPLETED,
+		answers:   iv.GetQuestionnaireVersion(),
+		version:   s.interview.options.GetVersion(),
+	}
+	e.walk(s.interview, m, true)
+	return e.flags
+}
+
+// evaluation is one walk through one interview.
+type evaluation struct {
+	frame     frame
+	path      []place
+	flags     []*servicev1.Flag
+	completed bool
+	full      bool
+	// answers is the version of the questionnaire that the interview names; version that of the module walked through.
+	answers uint32
+	version uint32
+}
+
+// place is one step of a path.
+type place struct {
+	name  string
+	index int // -1: not a row
+}
+
+// walk goes through the questions of one message in order. Where asked is false nothing below is required.
+func (e *evaluation) walk(m *module, msg protoreflect.Message, asked bool) {
+	e.frame.this = msg
+	var reasons protoreflect.Map
+	if m.missing != nil && msg.Has(m.missing) {
+		reasons = msg.Get(m.missing).Map()
+	}
+	for _, q := range m.questions {
+		if !msg.Has(q.field) {
+			if q.required && e.completed && asked {
+				e.unanswered(q, reasons)
+			}
+			continue
+		}
+		v := msg.Get(q.field)
+		if q.enum != nil && !q.list && v.Enum() == 0 {
+			if q.required && e.completed && asked {
+				e.unanswered(q, reasons)
+			}
+			continue
+		}
+		e.path = append(e.path, place{q.name, -1})
+		relevant := e.answered(q, v)
+		if q.module != nil {
+			e.below(q, v, asked && relevant)
+			e.frame.this = msg
+		}
+		e.path = e.path[:len(e.path)-1]
+		if e.full {
+			return
+		}
+	}
+	if reasons != nil {
+		e.reasons(m, msg, reasons)
+	}
+}
+
+// below walks through the module or the roster that is the answer to a question.
+func (e *evaluation) below(q *question, v protoreflect.Value, asked bool) {
+	if q.list {
+		list, last := v.List(), len(e.path)-1
+		for i := range list.Len() {
+			e.path[last].index = i
+			e.walk(q.module, list.Get(i).Message(), asked)
+			if e.full {
+				return
+			}
+		}
+		e.path[last].index = -1
+		return
+	}
+	if !q.module.top {
+		e.walk(q.module, v.Message(), asked)
+		return
+	}
+	root, version := e.frame.root, e.version
+	e.frame.root, e.version = v.Message(), e.answers
+	if e.version == 0 {
+		e.version = q.module.options.GetVersion()
+	}
+	e.walk(q.module, v.Message(), asked)
+	e.frame.root, e.version = root, version
+}
+
+// unanswered flags a question that is required and has no answer.
+func (e *evaluation) unanswered(q *question, reasons protoreflect.Map) {
+	if !q.in(e.version) || reasons != nil && reasons.Has(reasonKey(q.field.Number())) {
+		return
+	}
+	relevant := yes
+	if q.relevant != nil {
+		relevant = q.relevant.eval(&e.frame)
+	}
+	if relevant == no {
+		return
+	}
+	e.path = append(e.path, place{q.name, -1})
+	if relevant == failed {
+		e.failed(q)
+	} else {
+		e.flag(q.rule+ruleRequired, formv1.Severity_SEVERITY_SOFT, textRequired)
+	}
+	e.path = e.path[:len(e.path)-1]
+}
+
+// answered evaluates what is said of a question that has an answer, and tells whether it was to be asked.
+func (e *evaluation) answered(q *question, v protoreflect.Value) bool {
+	relevant, broken := yes, false
+	if q.relevant != nil {
+		switch relevant = q.relevant.eval(&e.frame); relevant {
+		case no:
+			e.flag(q.rule+ruleNotRelevant, formv1.Severity_SEVERITY_SOFT, textNotRelevant)
+		case failed:
+			broken = true
+		}
+	}
+	for i := range q.limits {
+		if l := &q.limits[i]; !l.holds(v) {
+			e.flag(l.rule, formv1.Severity_SEVERITY_HARD, l.text)
+		}
+	}
+	if q.enum != nil || len(q.itemRules) > 0 {
+		e.values(q, v)
+	}
+	for i := range q.checks {
+		c := &q.checks[i]
+		switch c.holds.eval(&e.frame) {
+		case no:
+			e.flag(c.rule, c.options.GetSeverity(), c.options.GetMessage())
+		case failed:
+			broken = true
+		}
+	}
+	if broken {
+		e.failed(q)
+	}
+	return relevant != no
+}
+
+// values looks at each value of an answer by itself.
+func (e *evaluation) values(q *question, v protoreflect.Value) {
+	if !q.list {
+		if q.enum != nil && !q.enum.knows(v.Enum()) {
+			e.flag(q.rule+ruleUnknownValue, formv1.Severity_SEVERITY_SOFT, textUnknownValue)
+		}
+		return
+	}
+	list, last := v.List(), len(e.path)-1
+	for i := range list.Len() {
+		item := list.Get(i)
+		e.path[last].index = i
+		if q.enum != nil && !q.enum.knows(item.Enum()) {
+			e.flag(q.rule+ruleUnknownValue, formv1.Severity_SEVERITY_SOFT, textUnknownValue)
+		}
+		for j := range q.itemRules {
+			if l := &q.itemRules[j]; !l.holds(item) {
+				e.flag(l.rule, formv1.Severity_SEVERITY_HARD, l.text)
+			}
+		}
+		if e.full {
+			break
+		}
+	}
+	e.path[last].index = -1
+}
+
+// reasons looks at the reasons for missing answers of one message, by number.
+func (e *evaluation) reasons(m *module, msg protoreflect.Message, reasons protoreflect.Map) {
+	numbers := make([]uint32, 0, 16)
+	reasons.Range(func(k protoreflect.MapKey, _ protoreflect.Value) bool {
+		numbers = append(numbers, uint32(k.Uint()))
+		return true
+	})
+	slices.Sort(numbers)
+	for _, n := range numbers {
+		if e.full {
+			return
+		}
+		q := m.byNumber[protoreflect.FieldNumber(n)]
+		if q == nil || n > uint32(maxFieldNumber) {
+			e.path = append(e.path, place{"missing", int(n)})
+			e.flag(string(m.missing.FullName())+"/"+ruleMissingQuestion, formv1.Severity_SEVERITY_SOFT, textMissingQuestion)
+			e.path = e.path[:len(e.path)-1]
+			continue
+		}
+		e.path = append(e.path, place{q.name, -1})
+		e.reason(q, msg, reasons.Get(reasonKey(q.field.Number())).Enum())
+		e.path = e.path[:len(e.path)-1]
+	}
+}
+
+const maxFieldNumber = 1<<29 - 1
+
+// reason looks at the reason for which one question has no answer.
+func (e *evaluation) reason(q *question, msg protoreflect.Message, why protoreflect.EnumNumber) {
+	if msg.Has(q.field) && (q.enum == nil || q.list || msg.Get(q.field).Enum() != 0) {
+		e.flag(q.rule+ruleAnsweredMissing, formv1.Severity_SEVERITY_SOFT, textAnsweredMissing)
+	}
+	switch {
+	case why < 0 || int(why) >= len(q.accepted) || formv1.Missing(why).Descriptor().Values().ByNumber(why) == nil:
+		e.flag(q.rule+ruleUnknownValue, formv1.Severity_SEVERITY_SOFT, textUnknownValue)
+	case q.accepted[why]:
+	case why == protoreflect.EnumNumber(formv1.Missing_MISSING_NOT_APPLICABLE) && q.relevant != nil && q.relevant.eval(&e.frame) == no:
+		// A question that was not to be asked is not applicable, whatever it accepts.
+	default:
+		e.flag(q.rule+ruleMissingReason, formv1.Severity_SEVERITY_SOFT, textMissingReason)
+	}
+}
+
+func reasonKey(n protoreflect.FieldNumber) protoreflect.MapKey {
+	return protoreflect.ValueOfUint32(uint32(n)).MapKey()
+}
+
+func (e *evaluation) failed(q *question) {
+	e.flag(q.rule+ruleExpressionFailed, formv1.Severity_SEVERITY_SOFT, textExpressionFailed)
+}
+
+// flag adds a flag at the current path.
+func (e *evaluation) flag(rule string, severity formv1.Severity, message *formv1.Text) {
+	if e.full {
+		return
+	}
+	path := pathString(e.path)
+	if len(e.flags) == maxFlags-1 {
+		e.full = true
+		path, rule, severity, message = "", "hearth.survey.v1.Interview/"+ruleTooManyFlags, formv1.Severity_SEVERITY_HARD, textTooManyFlags
+	}
+	e.flags = append(e.flags, &servicev1.Flag{
+		Path: proto.String(path), Rule: proto.String(rule), Severity: severity.Enum(), Message: message,
+	})
+}
+
+// pathString writes a path as "household.members[2].age".
+func pathString(path []place) string {
+	b := make([]byte, 0, 64)
+	for i, p := range path {
+		if i > 0 {
+			b = append(b, '.')
+		}
+		b = append(b, p.name...)
+		if p.index >= 0 {
+			b = append(b, '[')
+			b = strconv.AppendInt(b, int64(p.index), 10)
+			b = append(b, ']')
+		}
+	}
+	return string(b)
+}
+
+// What the rules that every question has say. They are never changed.
+var (
+	textRequired         = text("The question has neither an answer nor a reason for its absence.", "该题没有答案，也没有注明缺失原因。")
+	textNotRelevant      = text("The question was answered, though by the other answers it is not to be asked.", "根据其他答案，该题不应询问，但填写了答案。")
+	textUnknownValue     = text("The answer is none of those that the question offers; it may come from a newer questionnaire.", "答案不在可选范围之内，可能来自更新版本的问卷。")
+	textExpressionFailed = text("A rule of the question could not be evaluated with these answers.", "该题的规则无法根据现有答案进行判断。")
+	textMissingReason    = text("The reason for the missing answer is not one that the question accepts.", "该题不接受所填的缺失原因。")
+	textMissingQuestion  = text("A reason for a missing answer is given for a question that does not exist here.", "缺失原因所指的题目不存在。")
+	textAnsweredMissing  = text("The question has both an answer and a reason for its absence.", "该题既有答案，又注明了缺失原因。")
+	textTooManyFlags     = text("The interview has more flags than are kept; the rest were left out.", "问题过多，其余未予列出。")
+)

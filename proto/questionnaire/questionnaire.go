@@ -1,0 +1,146 @@
+// Package questionnaire reads protobuf schemas as the questionnaires they are: questions, skip logic, checks, versions.
+//
+// It is for the server, which evaluates every interview that comes in, for exports, which need labels and versions, and
+// for the people who read the codebook. The questionnaires built into the program are compiled once, from the
+// descriptors of the generated Go; every expression is type-checked then, so that nothing is left to fail on a tablet's
+// sync. Evaluate gives flags and never refuses an interview: an answer that fails a check stays as it was given.
+//
+// The package does not store, translate at run time, correct answers, or carry out calculations: what the tablet
+// computed is taken as it stands.
+package questionnaire
+
+import (
+	"sort"
+	"strings"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/hearth-survey/hearth/proto/fault"
+	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+)
+
+// Set is the questionnaires a server knows. It is safe for concurrent use; nothing in it changes after it is made.
+type Set struct {
+	byName    []*Questionnaire
+	interview *module
+}
+
+// Questionnaire is one compiled questionnaire: the top message of the answers and all modules below it.
+type Questionnaire struct {
+	top          *module
+	version      uint32
+	questions    int
+	fingerprints [][]byte
+	interview    *module
+}
+
+// Builtin compiles the questionnaires that ship with Hearth: household, school and migration history. The error names the
+// message, the field and the column where an option is not right.
+func Builtin() (*Set, error) {
+	return compileSet((&surveyv1.Interview{}).ProtoReflect().Descriptor())
+}
+
+// All returns the questionnaires by name.
+func (s *Set) All() []*Questionnaire { return append([]*Questionnaire(nil), s.byName...) }
+
+// Find returns the questionnaire of a full name, "hearth.survey.v1.Household", or of its last word in any case,
+// "household".
+func (s *Set) Find(name string) (*Questionnaire, bool) {
+	for _, q := range s.byName {
+		if q.Name() == name {
+			return q, true
+		}
+	}
+	for _, q := range s.byName {
+		if strings.EqualFold(string(q.top.desc.Name()), name) {
+			return q, true
+		}
+	}
+	return nil, false
+}
+
+// Name is the full name of the questionnaire's top message.
+func (q *Questionnaire) Name() string { return string(q.top.desc.FullName()) }
+
+// Version is the current version; versions count 1, 2, 3.
+func (q *Questionnaire) Version() uint32 { return q.version }
+
+// Title is the questionnaire's title. It is not to be changed.
+func (q *Questionnaire) Title() *formv1.Text { return q.top.options.GetTitle() }
+
+// Questions is how many questions the current version asks: the leaves of its tree that are neither computed nor kept by
+// the program, each counted once however many rows a roster has.
+func (q *Questionnaire) Questions() int { return q.questions }
+
+// Knows tells whether the questionnaire has, or once had, the version.
+func (q *Questionnaire) Knows(version uint32) bool { return version >= 1 && version <= q.version }
+
+// Fingerprint is the first 8 bytes of a SHA-256 over the structure of a version: names, numbers, types and answers of the
+// questions it has, not their wording. It is nil for a version that is not known.
+func (q *Questionnaire) Fingerprint(version uint32) []byte {
+	if !q.Knows(version) {
+		return nil
+	}
+	return append([]byte(nil), q.fingerprints[version-1]...)
+}
+
+// NameOf is the full name of the top message of an interview's answers, "" where there are none. Answers to a
+// questionnaire published at run time carry the name themselves.
+func NameOf(iv *surveyv1.Interview) string {
+	switch a := iv.GetAnswers().(type) {
+	case *surveyv1.Interview_Household:
+		return string(a.Household.ProtoReflect().Descriptor().FullName())
+	case *surveyv1.Interview_School:
+		return string(a.School.ProtoReflect().Descriptor().FullName())
+	case *surveyv1.Interview_Migration:
+		return string(a.Migration.ProtoReflect().Descriptor().FullName())
+	case *surveyv1.Interview_Other:
+		return a.Other.GetQuestionnaire()
+	}
+	return ""
+}
+
+// compileSet compiles the interview and the questionnaires that its oneof of answers offers.
+func compileSet(interview protoreflect.MessageDescriptor) (*Set, error) {
+	c, err := newCompiler(interview)
+	if err != nil {
+		return nil, err
+	}
+	s := &Set{}
+	if s.interview, err = c.compileModule(interview); err != nil {
+		return nil, err
+	}
+	for _, top := range c.tops[1:] {
+		m, err := c.compileModule(top)
+		if err != nil {
+			return nil, err
+		}
+		q := &Questionnaire{top: m, version: m.options.GetVersion(), interview: s.interview}
+		for v := uint32(1); v <= q.version; v++ {
+			q.fingerprints = append(q.fingerprints, fingerprint(top, v))
+		}
+		q.questions = countQuestions(m, q.version)
+		s.byName = append(s.byName, q)
+	}
+	if len(s.byName) == 0 {
+		return nil, fault.New(fault.Invalid, fault.BadSchema, "message %s has no questionnaire among its answers", interview.FullName())
+	}
+	sort.Slice(s.byName, func(i, j int) bool { return s.byName[i].Name() < s.byName[j].Name() })
+	return s, nil
+}
+
+// countQuestions counts the leaves below a module that are asked in a version.
+func countQuestions(m *module, version uint32) int {
+	n := 0
+	for _, q := range m.questions {
+		switch {
+		case !q.in(version) || q.options.GetSystem() || q.options.GetCalculate() != "":
+		case q.module != nil:
+			n += countQuestions(q.module, version)
+		default:
+			n++
+		}
+	}
+	return n
+}
