@@ -26,6 +26,7 @@ func (m *Model) know(profiles []profile) {
 func (m *Model) evidence(f *frame, i, j int, house int) (rows []*servicev1.Evidence, clean bool) {
 	p := emptyPattern()
 	clean = true
+	same := m.doubles.u != nil && f.apartByRoster(int32(i), int32(j))
 	compared := 0
 	for k, c := range f.columns {
 		l, x, y := c.compare(i, j)
@@ -42,14 +43,22 @@ func (m *Model) evidence(f *frame, i, j int, house int) (rows []*servicev1.Evide
 		compared++
 		share, bits := m.columns[k].rarityOf(l, &c.atoms[x])
 		e.ValueA, e.ValueB = proto.String(c.atoms[x].shown), proto.String(c.atoms[y].shown)
-		e.Level, e.Weight = proto.String(c.scale[l].name), proto.Float64(m.bits(k, l)+bits)
+		weight := m.bits(k, l)
+		if same {
+			weight = m.doubleBits(k, l)
+		}
+		e.Level, e.Weight = proto.String(c.scale[l].name), proto.Float64(weight+bits)
 		if share > 0 {
 			e.TermFrequency = proto.Float64(share)
 		}
 		clean = clean && c.scale[l].agrees
 		rows = append(rows, e)
 	}
-	if w := m.together(&p); w != 0 {
+	if same {
+		rows = append(rows, &servicev1.Evidence{
+			Field: proto.String(fieldRoster), Level: proto.String("on one roster"), Weight: proto.Float64(m.doubles.prior - m.prior),
+		})
+	} else if w := m.together(&p); w != 0 {
 		rows = append(rows, &servicev1.Evidence{Field: proto.String(fieldTogether), Level: proto.String("correction"), Weight: proto.Float64(w)})
 	}
 	if house >= 0 {
@@ -137,18 +146,7 @@ func (m *Model) personPairs(f *frame, b *blocking, weights []float64, profiles [
 // personPair explains rows i and j of a frame; ri and rj are their rows in the frame the model was learnt from, -1 if they
 // are not in it.
 func (m *Model) personPair(f *frame, i, j, ri, rj int32, a, b *profile) *servicev1.MatchPair {
-	house := -1
-	if m.house.on && ri >= 0 && rj >= 0 {
-		p := f.pattern(int(i), int(j))
-		w := m.plain(&p) + m.together(&p)
-		for k, c := range f.columns {
-			if l, x, _ := c.compare(int(i), int(j)); l >= 0 {
-				_, bits := m.columns[k].rarityOf(l, &c.atoms[x])
-				w += bits
-			}
-		}
-		house = m.house.level(ri, rj, w)
-	}
+	house := m.houseLevel(f, i, j, ri, rj)
 	rows, clean := m.evidence(f, int(i), int(j), house)
 	if f.apartByRoster(i, j) {
 		clean = false
@@ -159,6 +157,23 @@ func (m *Model) personPair(f *frame, i, j, ri, rj int32, a, b *profile) *service
 	p := newPair(servicev1.LinkSubject_LINK_SUBJECT_PERSON, a.id, b.id, m.prior, rows, clean, m.opts)
 	p.AKey, p.BKey = proto.String(a.keys()), proto.String(b.keys())
 	return p
+}
+
+// houseLevel is the household evidence on rows i and j of a frame that are rows ri and rj where the model was learnt; -1 for
+// none.
+func (m *Model) houseLevel(f *frame, i, j, ri, rj int32) int {
+	if !m.house.on || ri < 0 || rj < 0 || f.apartByRoster(i, j) {
+		return -1
+	}
+	p := f.pattern(int(i), int(j))
+	w := m.plain(&p) + m.together(&p)
+	for k, c := range f.columns {
+		if l, x, _ := c.compare(int(i), int(j)); l >= 0 {
+			_, bits := m.columns[k].rarityOf(l, &c.atoms[x])
+			w += bits
+		}
+	}
+	return m.house.level(ri, rj, w)
 }
 
 // Explain compares two people field by field, whether a search proposed them or not. m is the model of the search; nil

@@ -26,6 +26,7 @@ type Model struct {
 	others  []component // non-matches among compared pairs; empty where there were too few pairs to tell
 	share   float64     // of matches among compared pairs
 	house   houseModel
+	doubles doubles          // tables only
 	rows    map[string]int32 // by person id, people only
 }
 

@@ -194,7 +194,14 @@ func FindTable(rows Table) (*TableResult, error) {
 	for x, p := range b.pairs {
 		edges[x] = edge{p.a, p.b, weights[x]}
 	}
-	roots := group(f.n, edges, f.apartByRoster)
+	twice := map[[2]int32]bool{}
+	for _, e := range m.findDoubles(f, opts) {
+		if e.weight > 0 {
+			twice[[2]int32{e.a, e.b}] = true
+		}
+		edges = append(edges, e)
+	}
+	roots := group(f.n, edges, func(i, j int32) bool { return f.apartByRoster(i, j) && !twice[[2]int32{min(i, j), max(i, j)}] })
 	r.Clusters = named(roots, ids)
 	r.Pairs = m.tablePairs(f, edges, roots, ids)
 	if truthCol >= 0 {
@@ -317,11 +324,7 @@ func (m *Model) tablePairs(f *frame, edges []edge, roots []int32, ids []string) 
 		if e.weight < least && roots[e.a] != roots[e.b] {
 			continue
 		}
-		house := -1
-		if m.house.on {
-			house = m.house.level(e.a, e.b, e.weight)
-		}
-		rows, clean := m.evidence(f, int(e.a), int(e.b), house)
+		rows, clean := m.evidence(f, int(e.a), int(e.b), m.houseLevel(f, e.a, e.b, e.a, e.b))
 		p := newPair(servicev1.LinkSubject_LINK_SUBJECT_PERSON, ids[e.a], ids[e.b], m.prior, rows, clean, m.opts)
 		out = append(out, p)
 	}
