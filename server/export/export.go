@@ -1,0 +1,303 @@
+// Package export writes what analysts read: one table per level (interview, household, person, school, spell, visit,
+// referral ...), as CSV, Parquet and Excel, with a codebook and a manifest. The tables are laid out from the schema of
+// the questionnaires alone, so that the columns and their order do not change with the data; a column with the reason
+// for missing answers follows a variable only where a reason occurs.
+//
+// The same input and options give the same bytes. Rows are streamed: Parquet keeps one group of rows in memory, Excel
+// the packed sheets. The research profile, which is the default, leaves out every question marked as a direct
+// identifier, and all bytes.
+//
+// The package reads no store, draws no graph (see package referral), removes no duplicates (it marks them) and makes no
+// judgement of what may be published: dates, places and occupations together can still identify a person.
+//
+// CSV files hold the raw answers. A spreadsheet may take a text that starts with =, +, - or @ for a formula when it
+// opens a CSV file; the Excel workbook stores such a text as text.
+package export
+
+import (
+	"context"
+	"io"
+	"slices"
+
+	"github.com/hearth-survey/hearth/proto/fault"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+)
+
+// Source is what is exported. Interviews and Flags are read twice and must yield the same both times, in the same
+// order; the order of rows is theirs. Any of them may be nil.
+type Source struct {
+	Study *surveyv1.Study
+	// Cursor is where in the log the data stand.
+	Cursor     *servicev1.Cursor
+	Interviews func(yield func(*servicev1.InterviewSummary, *surveyv1.Interview) bool)
+	People     []*servicev1.PersonRecord
+	// Canonical maps person ids, and household ids, to the one that stands for all that are the same; ids that are not
+	// in it stand for themselves.
+	Canonical map[string]string
+	Referrals []*servicev1.ReferralRecord
+	Graph     *servicev1.ReferralGraph
+	Flags     func(yield func(*servicev1.Flag) bool)
+	Decisions []*servicev1.LinkDecision
+}
+
+// Options say what to write.
+type Options struct {
+	// Formats; empty means all.
+	Formats []servicev1.ExportFormat
+	// Profile; unset means research.
+	Profile servicev1.PrivacyProfile
+	// Language of the labels in the labelled sheets of the workbook: "en", "zh" or a tag the questionnaire has wordings
+	// in. Empty means "en". The codebook has English and Chinese in any case.
+	Language string
+	// Program is the version of the program, for the manifest.
+	Program string
+}
+
+// Sink takes the files. Several are open at a time. A writer that also has Abort() error is told so, instead of Close,
+// when the export cannot be finished.
+type Sink interface {
+	// Create opens a file by its path below the export folder, with forward slashes.
+	Create(path string) (io.WriteCloser, error)
+}
+
+// excelRows is how many rows a sheet of Excel holds, the header included.
+const (
+	excelRows    = 1_048_576
+	excelColumns = 16_384
+	excelText    = 32_767
+)
+
+// job is one run of Write.
+type job struct {
+	src      Source
+	opts     Options
+	plan     *Plan
+	sink     *hashingSink
+	stats    map[*Table]*tableStats
+	progress func(done, total int)
+	done     int
+	total    int
+	warnings []string
+	rowLimit int // of an Excel sheet
+}
+
+// Write writes all files of an export and returns the manifest, which is also the last file, manifest.json: a folder
+// without it is not a complete export. It goes over the interviews twice; progress, which may be nil, is told after
+// each interview how many are done, of twice their number, and a total of 0 as long as that is not known.
+func Write(ctx context.Context, src Source, opts Options, sink Sink, progress func(done, total int)) (*Manifest, error) {
+	j, err := newJob(src, opts, sink, progress)
+	if err != nil {
+		return nil, err
+	}
+	m, err := j.run(ctx)
+	if err != nil {
+		j.sink.abort()
+		return nil, err
+	}
+	return m, nil
+}
+
+func newJob(src Source, opts Options, sink Sink, progress func(done, total int)) (*job, error) {
+	if sink == nil {
+		return nil, fault.New(fault.Invalid, fault.BadRequest, "export has nowhere to write to: name a folder")
+	}
+	formats, err := checkFormats(opts.Formats)
+	if err != nil {
+		return nil, err
+	}
+	opts.Formats = formats
+	switch opts.Profile {
+	case servicev1.PrivacyProfile_PRIVACY_PROFILE_UNSPECIFIED:
+		opts.Profile = servicev1.PrivacyProfile_PRIVACY_PROFILE_RESEARCH
+	case servicev1.PrivacyProfile_PRIVACY_PROFILE_RESEARCH, servicev1.PrivacyProfile_PRIVACY_PROFILE_IDENTIFIED:
+	default:
+		return nil, fault.New(fault.Invalid, fault.BadRequest, "privacy profile %d is not known: choose identified or research", opts.Profile)
+	}
+	if opts.Language == "" {
+		opts.Language = "en"
+	}
+	plan, err := NewPlan(opts.Profile)
+	if err != nil {
+		return nil, err
+	}
+	if progress == nil {
+		progress = func(int, int) {}
+	}
+	j := &job{
+		src: src, opts: opts, plan: plan, sink: &hashingSink{sink: sink}, progress: progress, rowLimit: excelRows,
+		stats: map[*Table]*tableStats{},
+	}
+	for _, t := range plan.Tables {
+		j.stats[t] = newTableStats(t)
+	}
+	return j, nil
+}
+
+// checkFormats puts the formats in order, each once.
+func checkFormats(formats []servicev1.ExportFormat) ([]servicev1.ExportFormat, error) {
+	all := []servicev1.ExportFormat{
+		servicev1.ExportFormat_EXPORT_FORMAT_CSV, servicev1.ExportFormat_EXPORT_FORMAT_PARQUET, servicev1.ExportFormat_EXPORT_FORMAT_XLSX,
+	}
+	for _, f := range formats {
+		if !slices.Contains(all, f) {
+			return nil, fault.New(fault.Invalid, fault.BadRequest, "export format %d is not known: choose csv, parquet or xlsx", f)
+		}
+	}
+	if len(formats) == 0 {
+		return all, nil
+	}
+	return slices.DeleteFunc(all, func(f servicev1.ExportFormat) bool { return !slices.Contains(formats, f) }), nil
+}
+
+func (j *job) wants(f servicev1.ExportFormat) bool { return slices.Contains(j.opts.Formats, f) }
+
+func (j *job) run(ctx context.Context) (*Manifest, error) {
+	count := newExtractor(j.plan, j.src, j.opts.Language, func(r *row) error {
+		j.stats[r.table].add(r)
+		return nil
+	})
+	if err := j.pass(ctx, count); err != nil {
+		return nil, err
+	}
+	j.total = 2 * j.done
+	layouts := map[*Table]*layout{}
+	for _, t := range j.plan.Tables {
+		layouts[t] = newLayout(t, j.stats[t])
+	}
+	writers, err := j.open(layouts)
+	if err != nil {
+		for _, w := range writers {
+			w.abort()
+		}
+		return nil, err
+	}
+	if err := j.writeRows(ctx, layouts, writers); err != nil {
+		for _, w := range writers {
+			w.abort()
+		}
+		return nil, err
+	}
+	if err := j.writeCodebook(layouts); err != nil {
+		return nil, err
+	}
+	return j.writeManifest(layouts)
+}
+
+// writeRows is the second pass, and the end of every data file.
+func (j *job) writeRows(ctx context.Context, layouts map[*Table]*layout, writers []formatWriter) error {
+	x := newExtractor(j.plan, j.src, j.opts.Language, func(r *row) error {
+		l := layouts[r.table]
+		l.written++
+		if !l.holds(r) {
+			return changed(r.table)
+		}
+		for _, w := range writers {
+			if err := w.write(l, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := j.pass(ctx, x); err != nil {
+		return err
+	}
+	for _, t := range j.plan.Tables {
+		if layouts[t].written != j.stats[t].rows {
+			return changed(t)
+		}
+	}
+	for i, w := range writers {
+		if err := w.close(); err != nil {
+			for _, rest := range writers[i+1:] {
+				rest.abort()
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+func changed(t *Table) error {
+	return fault.New(fault.Conflict, fault.BadRequest, "the data of table %s changed while they were exported: export again", t.Name)
+}
+
+// open makes the writers of all formats asked for. On an error it returns those that are open already.
+func (j *job) open(layouts map[*Table]*layout) ([]formatWriter, error) {
+	var writers []formatWriter
+	if j.wants(servicev1.ExportFormat_EXPORT_FORMAT_CSV) {
+		w, err := newCSVWriter(j.sink, j.plan, layouts)
+		writers = append(writers, w)
+		if err != nil {
+			return writers, err
+		}
+	}
+	if j.wants(servicev1.ExportFormat_EXPORT_FORMAT_PARQUET) {
+		w, err := newParquetWriter(j.sink, j.plan, layouts, j.opts.Program)
+		writers = append(writers, w)
+		if err != nil {
+			return writers, err
+		}
+	}
+	if j.wants(servicev1.ExportFormat_EXPORT_FORMAT_XLSX) {
+		w, err := newExcelWriter(j, layouts)
+		if w != nil {
+			writers = append(writers, w)
+		}
+		if err != nil {
+			return writers, err
+		}
+	}
+	return writers, nil
+}
+
+// pass goes over all data once.
+func (j *job) pass(ctx context.Context, x *extractor) error {
+	var err error
+	if j.src.Interviews != nil {
+		j.src.Interviews(func(s *servicev1.InterviewSummary, i *surveyv1.Interview) bool {
+			if err = ctx.Err(); err != nil {
+				return false
+			}
+			x.summary = s
+			if err = x.message(j.plan.interview, i.ProtoReflect(), nil, 1, "", ""); err != nil {
+				return false
+			}
+			j.done++
+			j.progress(j.done, j.total)
+			return true
+		})
+	}
+	x.summary = nil
+	if err != nil {
+		return cancelled(err)
+	}
+	for _, list := range []func() error{
+		func() error { return each(ctx, x, j.plan.appearance, j.src.People) },
+		func() error { return each(ctx, x, j.plan.told, j.src.Referrals) },
+		func() error { return each(ctx, x, j.plan.graphNode, j.src.Graph.GetNodes()) },
+		func() error { return each(ctx, x, j.plan.graphEdge, j.src.Graph.GetEdges()) },
+		func() error { return j.flags(ctx, x) },
+		func() error { return each(ctx, x, j.plan.link, j.src.Decisions) },
+	} {
+		if err := list(); err != nil {
+			return cancelled(err)
+		}
+	}
+	return nil
+}
+
+func (j *job) flags(ctx context.Context, x *extractor) error {
+	var err error
+	if j.src.Flags == nil {
+		return nil
+	}
+	j.src.Flags(func(f *servicev1.Flag) bool {
+		if err = ctx.Err(); err != nil {
+			return false
+		}
+		err = x.message(j.plan.flag, f.ProtoReflect(), nil, 1, "", "")
+		return err == nil
+	})
+	return err
+}

@@ -1,0 +1,108 @@
+package export
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/hearth-survey/hearth/proto/fault"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+)
+
+// Manifest says what an export holds and how it was made: enough to make it again and to check that no byte changed.
+type Manifest struct {
+	Program  string          `json:"program"`
+	Study    string          `json:"study"`
+	TitleEN  string          `json:"title_en,omitempty"`
+	TitleZH  string          `json:"title_zh,omitempty"`
+	Note     string          `json:"note,omitempty"`
+	Profile  string          `json:"profile"`
+	Formats  []string        `json:"formats"`
+	Language string          `json:"language"`
+	Cursor   *ManifestCursor `json:"cursor"`
+	Levels   []ManifestLevel `json:"levels"`
+	Files    []ManifestFile  `json:"files"`
+	Warnings []string        `json:"warnings,omitempty"`
+}
+
+// ManifestCursor is where in the log the export stands.
+type ManifestCursor struct {
+	ServerEpoch string         `json:"server_epoch"`
+	Parts       []ManifestPart `json:"parts"`
+}
+
+// ManifestPart is the position in one part of the log. The part is hexadecimal, because JSON numbers do not hold 64 bits.
+type ManifestPart struct {
+	Part    string `json:"part"`
+	Counter string `json:"counter"`
+}
+
+// ManifestLevel is the size of one table.
+type ManifestLevel struct {
+	Name    string `json:"name"`
+	Rows    int64  `json:"rows"`
+	Columns int    `json:"columns"`
+}
+
+// ManifestFile is one file, the manifest itself left out.
+type ManifestFile struct {
+	Path   string `json:"path"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+}
+
+// ProfileName is the name of a privacy profile on the command line and in the manifest.
+func ProfileName(p servicev1.PrivacyProfile) string {
+	return lowerName(p.String(), "PRIVACY_PROFILE_")
+}
+
+// FormatName is the name of a format on the command line and in the manifest.
+func FormatName(f servicev1.ExportFormat) string { return lowerName(f.String(), "EXPORT_FORMAT_") }
+
+func lowerName(name, prefix string) string { return strings.ToLower(strings.TrimPrefix(name, prefix)) }
+
+func (j *job) writeManifest(layouts map[*Table]*layout) (*Manifest, error) {
+	s := j.src.Study
+	m := &Manifest{
+		Program: j.opts.Program, Study: s.GetStudy(), TitleEN: s.GetTitleEn(), TitleZH: s.GetTitleZh(), Note: s.GetNote(),
+		Profile: ProfileName(j.opts.Profile), Language: j.opts.Language, Cursor: cursorOf(j.src.Cursor),
+		Files: j.sink.files, Warnings: j.warnings,
+	}
+	for _, f := range j.opts.Formats {
+		m.Formats = append(m.Formats, FormatName(f))
+	}
+	for _, t := range j.plan.Tables {
+		m.Levels = append(m.Levels, ManifestLevel{Name: t.Name, Rows: j.stats[t].rows, Columns: len(layouts[t].slots)})
+	}
+	slices.SortFunc(m.Files, func(a, b ManifestFile) int { return strings.Compare(a.Path, b.Path) })
+	text, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return nil, fault.New(fault.Internal, "", "manifest cannot be encoded: %w", err)
+	}
+	f, err := j.sink.create("manifest.json")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.Write(append(text, '\n')); err != nil {
+		return nil, err
+	}
+	return m, f.close()
+}
+
+func cursorOf(c *servicev1.Cursor) *ManifestCursor {
+	if c == nil {
+		return nil
+	}
+	m := &ManifestCursor{ServerEpoch: hex.EncodeToString(c.GetServerEpoch()), Parts: []ManifestPart{}}
+	for _, p := range c.GetParts() {
+		m.Parts = append(m.Parts, ManifestPart{
+			Part: strconv.FormatUint(p.GetPart(), 16), Counter: strconv.FormatUint(p.GetCounter(), 10),
+		})
+	}
+	slices.SortFunc(m.Parts, func(a, b ManifestPart) int {
+		return strings.Compare(strings.Repeat("0", 16-len(a.Part))+a.Part, strings.Repeat("0", 16-len(b.Part))+b.Part)
+	})
+	return m
+}

@@ -1,0 +1,203 @@
+package export
+
+import (
+	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// Kind is what the values of a variable are.
+type Kind uint8
+
+// The kinds of variable.
+const (
+	// KindText is text.
+	KindText Kind = iota
+	// KindInteger is a whole number.
+	KindInteger
+	// KindNumber is a number with a fraction.
+	KindNumber
+	// KindCode is the number of an answer with a label.
+	KindCode
+	// KindYesNo is 1 or 0.
+	KindYesNo
+	// KindTime is an instant in UTC, ISO 8601 with a Z.
+	KindTime
+	// KindDate is a date as far as it is known: yyyy, yyyy-mm or yyyy-mm-dd.
+	KindDate
+)
+
+var kindNames = [...]string{"text", "integer", "number", "code", "0/1", "time", "date"}
+
+// String names the kind as the codebook does.
+func (k Kind) String() string {
+	if int(k) >= len(kindNames) {
+		return "unknown"
+	}
+	return kindNames[k]
+}
+
+// ValueLabel is one code of a variable and its wording.
+type ValueLabel struct {
+	Code  int32
+	Label *formv1.Text
+}
+
+// Column is one variable of a table.
+type Column struct {
+	// Name is unique in the table, at most 32 characters of a-z, 0-9 and _, and starts with a letter.
+	Name  string
+	Kind  Kind
+	Label *formv1.Text
+	// Universe says who is asked, in words; Relevant says it in CEL.
+	Universe *formv1.Text
+	Relevant string
+	Unit     string
+	Measure  formv1.Measure
+	Personal formv1.PersonalData
+	// Path and Numbers are the fields from the table's message down to the variable, by name and by number. The numbers
+	// identify the variable across rounds and renames.
+	Path, Numbers string
+	// Since and Until are the versions of the questionnaire that have the question; 0: no limit.
+	Since, Until uint32
+	Values       []ValueLabel
+
+	label map[int32]*formv1.Text
+}
+
+// Question is what a reason for a missing answer is given for: one column, several (a date, a list of choices) or a
+// table of its own.
+type Question struct {
+	// Name of the variable or the block, and of the column that holds the reason.
+	Name, Why string
+	Label     *formv1.Text
+
+	at int // the reason's column stands before this column
+}
+
+// Table is one level: one file of each format, one row per message of that level.
+type Table struct {
+	Name   string
+	Title  *formv1.Text
+	Parent *Table
+	// Keys are the first columns: those of the levels above, then the level's own.
+	Keys      int
+	Columns   []*Column
+	Questions []*Question
+
+	desc      protoreflect.FullName
+	root      *node
+	inherited []inheritedKey
+	position  int // column of the position within the parent, or -1
+	toldIn    int // column of the field a row was told in, or -1
+	mapKey    int // column of the key, where the rows are the values of a map, or -1
+	extras    []extra
+	own       []int // own key columns
+}
+
+// inheritedKey copies a key of the parent's row into a column.
+type inheritedKey struct{ from, to int }
+
+// Plan is the tables of an export in the order of the questionnaire, made from the schema alone.
+type Plan struct {
+	Tables  []*Table
+	Profile servicev1.PrivacyProfile
+
+	interview, appearance, told, graphNode, graphEdge, flag, link *Table
+}
+
+// NewPlan lays out the tables for a privacy profile; an unset profile is the research profile. It returns an error only
+// for a schema that cannot be laid out, such as a message that contains itself.
+func NewPlan(profile servicev1.PrivacyProfile) (*Plan, error) {
+	return newPlan((*surveyv1.Interview)(nil).ProtoReflect().Descriptor(), profile)
+}
+
+func newPlan(interview protoreflect.MessageDescriptor, profile servicev1.PrivacyProfile) (*Plan, error) {
+	if profile != servicev1.PrivacyProfile_PRIVACY_PROFILE_IDENTIFIED {
+		profile = servicev1.PrivacyProfile_PRIVACY_PROFILE_RESEARCH
+	}
+	p := &Plan{Profile: profile}
+	b := &builder{plan: p, uses: map[protoreflect.FullName]int{}, tableNames: map[string]bool{}}
+	b.countUses(interview, map[protoreflect.FullName]bool{})
+	for _, top := range []struct {
+		at   **Table
+		name string
+		desc protoreflect.MessageDescriptor
+	}{
+		{&p.interview, "interview", interview},
+		{&p.appearance, "appearance", (*servicev1.PersonRecord)(nil).ProtoReflect().Descriptor()},
+		{&p.told, "referral_told", (*servicev1.ReferralRecord)(nil).ProtoReflect().Descriptor()},
+		{&p.graphNode, "referral_node", (*servicev1.ReferralNode)(nil).ProtoReflect().Descriptor()},
+		{&p.graphEdge, "referral_edge", (*servicev1.ReferralEdge)(nil).ProtoReflect().Descriptor()},
+		{&p.flag, "flag", (*servicev1.Flag)(nil).ProtoReflect().Descriptor()},
+		{&p.link, "link", (*servicev1.LinkDecision)(nil).ProtoReflect().Descriptor()},
+	} {
+		t, err := b.table(top.name, top.desc, nil, false)
+		if err != nil {
+			return nil, err
+		}
+		*top.at = t
+	}
+	for _, t := range p.Tables {
+		b.name(t)
+	}
+	return p, nil
+}
+
+func (p *Plan) research() bool { return p.Profile == servicev1.PrivacyProfile_PRIVACY_PROFILE_RESEARCH }
+
+// question returns the option of a field, for fields of the services the wording kept in this package.
+func question(fd protoreflect.FieldDescriptor) *formv1.Question {
+	if q, ok := proto.GetExtension(fd.Options(), formv1.E_Question).(*formv1.Question); ok && q != nil {
+		return q
+	}
+	if q, ok := serviceQuestion(fd.FullName()); ok {
+		return q
+	}
+	return nil
+}
+
+func module(md protoreflect.MessageDescriptor) *formv1.Module {
+	m, _ := proto.GetExtension(md.Options(), formv1.E_Module).(*formv1.Module)
+	return m
+}
+
+// choices lists the codes of an enum with their labels.
+func choices(ed protoreflect.EnumDescriptor) []ValueLabel {
+	var out []ValueLabel
+	seen := map[protoreflect.EnumNumber]bool{}
+	for i := range ed.Values().Len() {
+		v := ed.Values().Get(i)
+		if seen[v.Number()] {
+			continue
+		}
+		seen[v.Number()] = true
+		c, _ := proto.GetExtension(v.Options(), formv1.E_Choice).(*formv1.Choice)
+		l := c.GetLabel()
+		if l == nil {
+			l = serviceChoice(v)
+		}
+		out = append(out, ValueLabel{Code: int32(v.Number()), Label: l})
+	}
+	return out
+}
+
+// wording returns a text in a language, in English where the language has none.
+func wording(t *formv1.Text, lang string) string {
+	if lang == "zh" && t.GetZh() != "" {
+		return t.GetZh()
+	}
+	if s := t.GetMore()[lang]; s != "" {
+		return s
+	}
+	if t.GetEn() != "" {
+		return t.GetEn()
+	}
+	return t.GetZh()
+}
+
+func text(en, zh string) *formv1.Text {
+	return &formv1.Text{En: proto.String(en), Zh: proto.String(zh)}
+}
