@@ -19,7 +19,9 @@ const Unspecified = "unspecified"
 func Stats(f Facts, g *servicev1.ReferralGraph) *servicev1.ReferralStats {
 	c := &counting{chains: map[string]*servicev1.SeedStats{}}
 	for _, n := range g.GetNodes() {
-		c.countNode(n)
+		if n != nil {
+			c.countNode(n)
+		}
 	}
 	recruiters := make(map[string]string, len(g.GetNodes()))
 	several := map[string]bool{}
