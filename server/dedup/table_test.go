@@ -39,6 +39,16 @@ func withTruthFromID(t Table) Table {
 	return t
 }
 
+// without takes a column out.
+func without(t Table, name string) Table {
+	at := slices.Index(t.Header, name)
+	t.Header = slices.Delete(slices.Clone(t.Header), at, at+1)
+	for i, r := range t.Rows {
+		t.Rows[i] = slices.Delete(slices.Clone(r), at, at+1)
+	}
+	return t
+}
+
 // TestScores measures linkage on public data with known duplicates. The floors are a little under what was measured, so
 // that a change that loses accuracy is seen.
 func TestScores(t *testing.T) {
@@ -56,6 +66,9 @@ func TestScores(t *testing.T) {
 		t.Run(test.file, func(t *testing.T) {
 			table := sharedTable(t, test.file)
 			table.ID, table.Truth = test.id, test.truth
+			if test.file == "cn10000.csv" {
+				table = without(table, "kind") // says which records are double entries
+			}
 			if test.id == "" {
 				table = withTruthFromID(table)
 			}
