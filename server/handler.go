@@ -1,0 +1,187 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"connectrpc.com/vanguard"
+	"connectrpc.com/vanguard/vanguardgrpc"
+	"golang.org/x/net/netutil"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/reflect/protoregistry"
+)
+
+// Limits of the port. What arrives is bounded before it is read.
+const (
+	maxReceive     = 4 << 20  // one message
+	maxSend        = 8 << 20  // one message
+	maxBody        = 8 << 20  // a request of Connect or gRPC-Web: a message in JSON is larger
+	maxHeader      = 16 << 10 // all headers of a request
+	maxStreams     = 64       // calls at a time on one connection
+	maxConnections = 4096
+	headerTimeout  = 20 * time.Second
+	bodyTimeout    = 2 * time.Minute
+	idleTimeout    = 5 * time.Minute
+	drainTimeout   = 15 * time.Second
+)
+
+// newGRPC makes the gRPC server with every limit that its defaults leave open.
+func (s *Server) newGRPC() *grpc.Server {
+	return grpc.NewServer(
+		grpc.MaxRecvMsgSize(maxReceive),
+		grpc.MaxSendMsgSize(maxSend),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxHeaderListSize(maxHeader),
+		grpc.ConnectionTimeout(headerTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionIdle: idleTimeout, MaxConnectionAge: 30 * time.Minute, MaxConnectionAgeGrace: 5 * time.Minute,
+			Time: 2 * time.Minute, Timeout: headerTimeout,
+		}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Minute}),
+		grpc.WaitForHandlers(true),
+		grpc.UnaryInterceptor(s.unary),
+		grpc.StreamInterceptor(s.stream),
+	)
+}
+
+// register puts all services on the gRPC server.
+func (s *Server) register(reflect bool) {
+	registerServices(s)
+	s.health = health.NewServer()
+	healthv1.RegisterHealthServer(s.grpc, s.health)
+	s.health.SetServingStatus("", healthv1.HealthCheckResponse_SERVING)
+	for name := range s.grpc.GetServiceInfo() {
+		s.health.SetServingStatus(name, healthv1.HealthCheckResponse_SERVING)
+	}
+	if reflect {
+		reflection.Register(s.grpc)
+	}
+}
+
+// newHandler makes the handler of the one port: gRPC goes straight to the gRPC server, gRPC-Web and Connect are
+// translated to it, so that every call passes the same interceptors.
+func (s *Server) newHandler() (http.Handler, error) {
+	// JSON with a field that is not known is a mistake of whoever wrote it by hand, and is said to be one.
+	json := func(res vanguard.TypeResolver) vanguard.Codec {
+		return &vanguard.JSONCodec{
+			MarshalOptions:   protojson.MarshalOptions{Resolver: res},
+			UnmarshalOptions: protojson.UnmarshalOptions{Resolver: res},
+		}
+	}
+	transcoder, err := vanguardgrpc.NewTranscoder(s.grpc,
+		vanguard.WithDefaultServiceOptions(
+			vanguard.WithTargetCodecs(vanguard.CodecProto),
+			vanguard.WithTargetProtocols(vanguard.ProtocolGRPC),
+			vanguard.WithMaxMessageBufferBytes(maxBody),
+			vanguard.WithTypeResolver(protoregistry.GlobalTypes),
+		),
+		vanguard.WithCodec(json),
+		vanguard.WithUnknownHandler(http.NotFoundHandler()),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("translate Connect to gRPC: %w", err)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case isGRPC(r):
+			s.grpc.ServeHTTP(w, r)
+		case r.URL.Path == "/":
+			index(w, r)
+		default:
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // not every writer can
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+			transcoder.ServeHTTP(w, r)
+		}
+	}), nil
+}
+
+// isGRPC says whether a request speaks gRPC itself, not gRPC-Web.
+func isGRPC(r *http.Request) bool {
+	ct := r.Header.Get("Content-Type")
+	return r.ProtoMajor == 2 && strings.HasPrefix(ct, "application/grpc") && !strings.HasPrefix(ct, "application/grpc-web")
+}
+
+const indexPage = `<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Hearth</title>
+<h1>Hearth</h1>
+<p>The headquarters of a household survey. Tablets sync here by gRPC; programs may use gRPC, gRPC-Web or Connect with JSON.</p>
+<p lang="zh">住户调查总部服务。平板电脑通过 gRPC 在此同步；程序可使用 gRPC、gRPC-Web 或 Connect（JSON）。</p>
+</html>
+`
+
+func index(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		http.Error(w, "only GET", http.StatusMethodNotAllowed)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	_, _ = w.Write([]byte(indexPage)) // the browser has gone if this fails
+}
+
+// Serve answers on the listener until ctx ends, then stops gracefully: health says not serving, calls under way have
+// 15 seconds to finish, and what is left is cut. It closes the listener.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	web := &http.Server{
+		Handler:           s.handler,
+		Protocols:         protocols,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: 2 * time.Minute, PingTimeout: headerTimeout, WriteByteTimeout: bodyTimeout},
+		MaxHeaderBytes:    maxHeader,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- web.Serve(netutil.LimitListener(l, maxConnections)) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("listen on %v: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	s.stop()
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	if err := web.Shutdown(drain); err != nil {
+		s.log.Warn("calls were cut at the end", "after", drainTimeout)
+		if err := web.Close(); err != nil {
+			return fmt.Errorf("close the port: %w", err)
+		}
+	}
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("listen on %v: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// stop tells everybody that the server ends: health checks, streams, new calls.
+func (s *Server) stop() {
+	s.stopOnce.Do(func() {
+		s.health.Shutdown()
+		close(s.stopping)
+	})
+}
+
+func (s *Server) isStopping() bool {
+	select {
+	case <-s.stopping:
+		return true
+	default:
+		return false
+	}
+}

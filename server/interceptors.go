@@ -1,0 +1,209 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hearth-survey/hearth/proto/fault"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+)
+
+// requestHeader names a request in headers, both ways.
+const requestHeader = "x-request-id"
+
+// call is one call on its way: what the log may say about it, and nothing of what it carries.
+type call struct {
+	request string
+	method  string
+	start   time.Time
+	device  string
+	in, out int
+}
+
+func (s *Server) begin(ctx context.Context, method string) *call {
+	return &call{request: requestID(ctx), method: method, start: time.Now()}
+}
+
+// requestID takes the caller's id of the request if it is harmless, or makes one.
+func requestID(ctx context.Context) string {
+	if md, ok := metadata.FromIncomingContext(ctx); ok {
+		if v := md.Get(requestHeader); len(v) == 1 && harmless(v[0]) {
+			return v[0]
+		}
+	}
+	return uuid.NewString()
+}
+
+func harmless(id string) bool {
+	if id == "" || len(id) > 64 {
+		return false
+	}
+	return strings.IndexFunc(id, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && r != '-'
+	}) < 0
+}
+
+// end writes the line of the call. It names the device and never what was said.
+func (s *Server) end(ctx context.Context, c *call, err error) {
+	level := slog.LevelInfo
+	if strings.HasPrefix(c.method, "/grpc.health.") {
+		level = slog.LevelDebug
+	}
+	if !s.log.Enabled(ctx, level) {
+		return
+	}
+	s.log.LogAttrs(ctx, level, "call",
+		slog.String("request", c.request), slog.String("method", c.method), slog.String("code", status.Code(err).String()),
+		slog.String("reason", reasonOf(err)), slog.Duration("took", time.Since(c.start)),
+		slog.Int("bytes_in", c.in), slog.Int("bytes_out", c.out), slog.String("device", c.device))
+}
+
+// admit applies the policy: the server is not stopping, the method is listed, the token is right.
+func (s *Server) admit(ctx context.Context, method string) (rule, error) {
+	r, ok := policy(method)
+	if !ok {
+		return r, fault.New(fault.Permission, fault.BadRequest, "nobody may call %s", method)
+	}
+	if r.access == anyone {
+		return r, nil
+	}
+	if s.token != nil {
+		if err := s.checkToken(ctx); err != nil {
+			return r, err
+		}
+	}
+	if s.isStopping() {
+		return r, fault.New(fault.Unavailable, fault.ShuttingDown, "the server is stopping")
+	}
+	return r, nil
+}
+
+// checkToken compares hashes, so that neither length nor content of the token can be told from the time it takes.
+func (s *Server) checkToken(ctx context.Context) error {
+	md, _ := metadata.FromIncomingContext(ctx)
+	given := md.Get("authorization")
+	if len(given) == 0 {
+		return fault.New(fault.Unauthenticated, fault.TokenMissing, "the call has no token")
+	}
+	const scheme = "bearer "
+	if len(given) != 1 || len(given[0]) <= len(scheme) || !strings.EqualFold(given[0][:len(scheme)], scheme) {
+		return fault.New(fault.Unauthenticated, fault.TokenMissing, "the call has no bearer token")
+	}
+	sum := sha256.Sum256([]byte(given[0][len(scheme):]))
+	if subtle.ConstantTimeCompare(sum[:], s.token) != 1 {
+		s.metrics.authFailures.Inc()
+		return fault.New(fault.Unauthenticated, fault.TokenWrong, "the token is not this server's")
+	}
+	return nil
+}
+
+func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+	c := s.begin(ctx, info.FullMethod)
+	defer func() {
+		if p := recover(); p != nil {
+			resp, err = nil, panicked(p)
+		}
+		err = answer(ctx, s.log, c, err)
+		if m, ok := resp.(proto.Message); ok && err == nil {
+			c.out = proto.Size(m)
+		}
+		s.end(ctx, c, err)
+	}()
+	_ = grpc.SetHeader(ctx, metadata.Pairs(requestHeader, c.request)) // fails only where no answer can be sent
+	r, err := s.admit(ctx, info.FullMethod)
+	if err != nil {
+		return nil, err
+	}
+	c.note(req)
+	ctx, cancel := context.WithTimeout(ctx, r.longest)
+	defer cancel()
+	return handler(ctx, req)
+}
+
+func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+	ctx := ss.Context()
+	c := s.begin(ctx, info.FullMethod)
+	defer func() {
+		if p := recover(); p != nil {
+			err = panicked(p)
+		}
+		err = answer(ctx, s.log, c, err)
+		s.end(ctx, c, err)
+	}()
+	_ = ss.SetHeader(metadata.Pairs(requestHeader, c.request))
+	r, err := s.admit(ctx, info.FullMethod)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.longest)
+	defer cancel()
+	return handler(srv, &watched{ServerStream: ss, ctx: ctx, call: c})
+}
+
+// panicked makes a defect an error. The value of a panic may hold an answer, so only its type and where it happened go
+// to the log.
+func panicked(p any) error {
+	return fmt.Errorf("panic of type %T at %s", p, debug.Stack())
+}
+
+// watched is a stream whose messages are counted.
+type watched struct {
+	grpc.ServerStream
+	ctx  context.Context
+	call *call
+}
+
+// Context is the stream's, with the longest time the call may take.
+func (w *watched) Context() context.Context { return w.ctx }
+
+// RecvMsg counts what comes in.
+func (w *watched) RecvMsg(m any) error {
+	if err := w.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	w.call.note(m)
+	return nil
+}
+
+// SendMsg counts what goes out.
+func (w *watched) SendMsg(m any) error {
+	if p, ok := m.(proto.Message); ok {
+		w.call.out += proto.Size(p)
+	}
+	return w.ServerStream.SendMsg(m)
+}
+
+// note counts a message and remembers the device that it names.
+func (c *call) note(m any) {
+	p, ok := m.(proto.Message)
+	if !ok {
+		return
+	}
+	c.in += proto.Size(p)
+	var device []byte
+	switch r := m.(type) {
+	case *servicev1.HelloRequest:
+		device = r.GetDevice()
+	case *servicev1.PushBatchRequest:
+		device = r.GetBatch().GetLane().GetDevice()
+	case *servicev1.PushRequest:
+		device = r.GetBatch().GetLane().GetDevice()
+	case *servicev1.PullRequest:
+		device = r.GetDevice()
+	}
+	if len(device) == 16 {
+		c.device = hex.EncodeToString(device)
+	}
+}

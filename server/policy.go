@@ -1,0 +1,70 @@
+package server
+
+import (
+	"strings"
+	"time"
+
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+)
+
+// access says who may make a call.
+type access int
+
+const (
+	// anyone needs no token.
+	anyone access = iota + 1
+	// holder needs the server's token.
+	holder
+)
+
+// rule is what is decided about a call before its handler runs.
+type rule struct {
+	access access
+	// longest is how long the call may take.
+	longest time.Duration
+}
+
+// The longest times that calls may take.
+const (
+	short  = time.Minute
+	long   = 10 * time.Minute
+	stream = time.Hour
+)
+
+// policy is the one place that decides who may call what. A method that is not listed may be called by nobody.
+func policy(method string) (rule, bool) {
+	switch method {
+	case servicev1.SyncService_Hello_FullMethodName,
+		servicev1.SyncService_PushBatch_FullMethodName,
+		servicev1.SyncService_Offer_FullMethodName,
+		servicev1.SyncService_Pull_FullMethodName,
+		servicev1.StudyService_GetStudy_FullMethodName,
+		servicev1.StudyService_PutStudy_FullMethodName,
+		servicev1.StudyService_ListQuestionnaires_FullMethodName,
+		servicev1.StudyService_GetCodebook_FullMethodName,
+		servicev1.MonitorService_ListDevices_FullMethodName,
+		servicev1.MonitorService_ListQuarantine_FullMethodName,
+		servicev1.LinkageService_ListDecisions_FullMethodName:
+		return rule{holder, short}, true
+	case servicev1.MonitorService_CountInterviews_FullMethodName,
+		servicev1.MonitorService_ListInterviews_FullMethodName,
+		servicev1.MonitorService_ListFlags_FullMethodName,
+		servicev1.LinkageService_RunLinkage_FullMethodName,
+		servicev1.LinkageService_ListPairs_FullMethodName,
+		servicev1.LinkageService_ExplainPair_FullMethodName,
+		servicev1.LinkageService_Decide_FullMethodName,
+		servicev1.ReferralService_GetReferralStats_FullMethodName,
+		servicev1.ReferralService_GetReferralGraph_FullMethodName:
+		return rule{holder, long}, true
+	case servicev1.SyncService_Push_FullMethodName,
+		servicev1.ExportService_Export_FullMethodName:
+		return rule{holder, stream}, true
+	}
+	switch {
+	case strings.HasPrefix(method, "/grpc.health.v1.Health/"):
+		return rule{anyone, stream}, true
+	case strings.HasPrefix(method, "/grpc.reflection."):
+		return rule{holder, long}, true
+	}
+	return rule{}, false
+}

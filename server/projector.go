@@ -1,0 +1,306 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/hearth-survey/hearth/proto/fault"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"github.com/hearth-survey/hearth/server/projection"
+	"github.com/hearth-survey/hearth/server/store"
+	"github.com/hearth-survey/hearth/syncer"
+	"google.golang.org/protobuf/proto"
+)
+
+const (
+	// projectorPage is how many records are read and applied at a time.
+	projectorPage = 500
+	// projectorPoll is how long the projector sleeps at most when nobody tells it of appends.
+	projectorPoll = 2 * time.Second
+	// maxParsed is how many parsed records wait for the projector, so that it need not parse them again.
+	maxParsed = 2_000
+)
+
+// parsed is a record that a sync has parsed already.
+type parsed struct {
+	record    *servicev1.Record
+	interview *surveyv1.Interview
+}
+
+// projector follows the log and keeps the projections. One run at a time, whoever starts it.
+type projector struct {
+	store   store.Store
+	builder projection.Builder
+	metrics *metrics
+
+	running chan struct{} // holds one token while nobody runs
+	cursor  syncer.Cursor // guarded by running
+	begun   bool          // guarded by running
+
+	mu     sync.Mutex
+	parsed map[syncer.Digest]parsed
+}
+
+func newProjector(st store.Store, b projection.Builder, m *metrics) *projector {
+	p := &projector{store: st, builder: b, metrics: m, running: make(chan struct{}, 1), parsed: map[syncer.Digest]parsed{}}
+	p.running <- struct{}{}
+	return p
+}
+
+// offer keeps what a sync has parsed until the projector comes by; when too much waits, the rest is parsed again.
+func (p *projector) offer(entries []syncer.Entry, interviews []*surveyv1.Interview) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, iv := range interviews {
+		if iv != nil && len(p.parsed) < maxParsed {
+			p.parsed[entries[i].Digest] = parsed{entries[i].Record, iv}
+		}
+	}
+}
+
+// take returns a record parsed, from what a sync left or from its bytes.
+func (p *projector) take(st store.Stored) (parsed, error) {
+	p.mu.Lock()
+	kept, ok := p.parsed[st.Digest]
+	delete(p.parsed, st.Digest)
+	p.mu.Unlock()
+	if ok {
+		return kept, nil
+	}
+	r, err := syncer.Open(st.Raw)
+	return parsed{record: r}, err
+}
+
+// forget drops what waits although the log has been read to its end: entries that had been held before.
+func (p *projector) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.parsed) >= maxParsed {
+		clear(p.parsed)
+	}
+}
+
+// run follows the log until ctx ends. An error is logged and tried again; the log is never blocked by it.
+func (p *projector) run(ctx context.Context, log *slog.Logger) error {
+	poll := time.NewTicker(projectorPoll)
+	defer poll.Stop()
+	for {
+		if err := p.catchUp(ctx); err != nil && ctx.Err() == nil {
+			log.ErrorContext(ctx, "the projections are behind the log", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.store.Notify():
+		case <-poll.C:
+		}
+	}
+}
+
+// catchUp brings the projections up to the end of the log.
+func (p *projector) catchUp(ctx context.Context) error {
+	select {
+	case <-p.running:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { p.running <- struct{}{} }()
+	if !p.begun {
+		cursor, err := p.store.Projected(ctx)
+		if err != nil {
+			return fmt.Errorf("find how far the projections are: %w", err)
+		}
+		if cursor.Epoch != p.store.Epoch() {
+			cursor = syncer.Cursor{}
+		}
+		p.cursor, p.begun = cursor, true
+	}
+	r := &reader{
+		log: p.store, cursor: p.cursor, builder: p.builder, take: p.take, seen: p.stored,
+		apply: func(c *store.Changes, records int, oldest int64) error {
+			if err := p.store.Apply(ctx, c); err != nil {
+				return fmt.Errorf("store projections: %w", err)
+			}
+			p.cursor = c.Cursor
+			p.metrics.projected.Add(float64(records))
+			p.metrics.lag.Set(max(0, float64(time.Now().UnixMilli()-oldest)/1000))
+			return nil
+		},
+	}
+	if err := r.read(ctx); err != nil {
+		p.begun = false // ask the store again where it stands
+		return err
+	}
+	p.metrics.lag.Set(0)
+	p.forget()
+	return nil
+}
+
+// stored says whether an interview has a projection already.
+func (p *projector) stored(ctx context.Context, _ uint64, id string) (bool, error) {
+	_, err := p.store.Interview(ctx, id)
+	if fault.KindOf(err) == fault.NotFound {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// rebuild makes all projections from a log and hands them to apply.
+func (p *projector) rebuild(ctx context.Context, log store.Log, apply func(*store.Changes) error) error {
+	type key struct {
+		part uint64
+		id   string
+	}
+	met := map[key]bool{}
+	r := &reader{
+		log: log, cursor: syncer.Cursor{Epoch: log.Epoch(), Parts: map[uint64]uint64{}}, builder: p.builder,
+		take: func(st store.Stored) (parsed, error) {
+			r, err := syncer.Open(st.Raw)
+			return parsed{record: r}, err
+		},
+		seen: func(_ context.Context, part uint64, id string) (bool, error) {
+			known := met[key{part, id}]
+			met[key{part, id}] = true
+			return known, nil
+		},
+		apply: func(c *store.Changes, _ int, _ int64) error { return apply(c) },
+	}
+	return r.read(ctx)
+}
+
+// reader reads a log page by page and makes the projections of what is new in each.
+type reader struct {
+	log     store.Log
+	cursor  syncer.Cursor
+	builder projection.Builder
+	take    func(store.Stored) (parsed, error)
+	// seen says whether an interview may have revisions on earlier pages.
+	seen  func(ctx context.Context, part uint64, id string) (bool, error)
+	apply func(c *store.Changes, records int, oldest int64) error
+}
+
+func (r *reader) read(ctx context.Context) error {
+	for {
+		page, cursor, more, err := r.log.After(ctx, r.cursor, projectorPage)
+		if err != nil {
+			return fmt.Errorf("read the log: %w", err)
+		}
+		if len(page) == 0 {
+			return nil
+		}
+		changes, err := r.changes(ctx, page)
+		if err != nil {
+			return err
+		}
+		changes.Cursor = cursor
+		oldest := page[0].ReceivedMS
+		for _, st := range page {
+			oldest = min(oldest, st.ReceivedMS)
+		}
+		if err := r.apply(changes, len(page), oldest); err != nil {
+			return err
+		}
+		r.cursor = cursor
+		if !more {
+			return nil
+		}
+	}
+}
+
+// subject is what a record is about, within its part.
+type subject struct {
+	part uint64
+	kind servicev1.RecordKind
+	id   string
+}
+
+// changes makes the projections of all subjects of a page, in the order in which they were met.
+func (r *reader) changes(ctx context.Context, page []store.Stored) (*store.Changes, error) {
+	order := make([]subject, 0, len(page))
+	fresh := make(map[subject][]projection.Revision, len(page))
+	for _, st := range page {
+		p, err := r.take(st)
+		if err != nil {
+			continue // the log holds only records that were read once; `hearth check` finds what has become of this one
+		}
+		s := subject{st.Part, p.record.GetKind(), p.record.GetSubject()}
+		if _, ok := fresh[s]; !ok {
+			order = append(order, s)
+		}
+		fresh[s] = append(fresh[s], projection.Revision{Digest: st.Digest, Record: p.record, Interview: p.interview})
+	}
+	c := &store.Changes{}
+	for _, s := range order {
+		if err := r.project(ctx, c, s, fresh[s]); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func (r *reader) project(ctx context.Context, c *store.Changes, s subject, revs []projection.Revision) error {
+	switch s.kind {
+	case servicev1.RecordKind_RECORD_KIND_INTERVIEW:
+		all, err := r.revisions(ctx, s, revs)
+		if err != nil {
+			return err
+		}
+		iv, err := r.builder.Interview(all)
+		if err != nil {
+			return fmt.Errorf("project interview %s: %w", s.id, err)
+		}
+		c.Interviews = append(c.Interviews, iv)
+	case servicev1.RecordKind_RECORD_KIND_LINK_DECISION:
+		for _, rev := range revs {
+			d := &servicev1.LinkDecision{}
+			if proto.Unmarshal(rev.Record.GetPayload(), d) == nil && d.GetDecisionId() == s.id {
+				c.Decisions = append(c.Decisions, d)
+			}
+		}
+	case servicev1.RecordKind_RECORD_KIND_STUDY:
+		heads, err := currentHeads(ctx, r.log, s.part, s.kind, s.id)
+		if err != nil {
+			return err
+		}
+		st := &surveyv1.Study{}
+		if len(heads) > 0 && proto.Unmarshal(heads[0].payload, st) == nil && st.GetStudy() == s.id {
+			c.Studies = append(c.Studies, st)
+		}
+	}
+	return nil
+}
+
+// revisions adds the revisions of earlier pages, which are looked up only where there may be any.
+func (r *reader) revisions(ctx context.Context, s subject, fresh []projection.Revision) ([]projection.Revision, error) {
+	earlier, err := r.seen(ctx, s.part, s.id)
+	if err != nil {
+		return nil, fmt.Errorf("look up interview %s: %w", s.id, err)
+	}
+	if !earlier {
+		return fresh, nil
+	}
+	all, err := r.log.Revisions(ctx, s.part, s.kind, s.id)
+	if err != nil {
+		return nil, fmt.Errorf("read the revisions of interview %s: %w", s.id, err)
+	}
+	known := make(map[syncer.Digest]bool, len(fresh))
+	for _, f := range fresh {
+		known[f.Digest] = true
+	}
+	out := fresh
+	for _, st := range all {
+		if known[st.Digest] {
+			continue
+		}
+		rec, err := syncer.Open(st.Raw)
+		if err != nil {
+			continue
+		}
+		out = append(out, projection.Revision{Digest: st.Digest, Record: rec})
+	}
+	return out, nil
+}

@@ -1,0 +1,157 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/hearth-survey/hearth/proto/fault"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+type studyService struct {
+	servicev1.UnimplementedStudyServiceServer
+	*Server
+}
+
+// evaluate runs the checks of an interview's questionnaire. A defect in a check must not stop the projector: the
+// interview is then flagged as not checked.
+func (s *Server) evaluate(iv *surveyv1.Interview) (flags []*servicev1.Flag) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("checks of an interview failed", "interview", iv.GetInterviewId(), "error", panicked(p))
+			flags = notChecked()
+		}
+	}()
+	return s.questionnaires.Evaluate(iv)
+}
+
+// GetStudy returns the definition of a study, or of the only one.
+func (s *studyService) GetStudy(ctx context.Context, req *servicev1.GetStudyRequest) (*servicev1.GetStudyResponse, error) {
+	if err := s.Project(ctx); err != nil {
+		return nil, err
+	}
+	st, err := s.findStudy(ctx, req.GetStudy())
+	if err != nil {
+		return nil, err
+	}
+	return &servicev1.GetStudyResponse{Study: st}, nil
+}
+
+// findStudy returns the study of that code; an empty code means the only one.
+func (s *Server) findStudy(ctx context.Context, code string) (*surveyv1.Study, error) {
+	all, err := s.store.Studies(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if code == "" && len(all) == 1 {
+		return all[0], nil
+	}
+	var codes []string
+	for _, st := range all {
+		if st.GetStudy() == code {
+			return st, nil
+		}
+		codes = append(codes, st.GetStudy())
+	}
+	switch {
+	case len(all) == 0:
+		return nil, fault.New(fault.NotFound, fault.UnknownStudy, "this server has no definition of a study")
+	case code == "":
+		return nil, fault.New(fault.Invalid, fault.BadRequest, "this server holds several studies, name one of %s", strings.Join(codes, ", "))
+	}
+	return nil, fault.New(fault.NotFound, fault.UnknownStudy, "there is no study %.64q, only %s", code, strings.Join(codes, ", "))
+}
+
+// PutStudy writes a revision of the definition; the same definition again writes nothing.
+func (s *studyService) PutStudy(ctx context.Context, req *servicev1.PutStudyRequest) (*servicev1.PutStudyResponse, error) {
+	if err := checkStudy(req.GetStudy()); err != nil {
+		return nil, err
+	}
+	code := req.GetStudy().GetStudy()
+	d := draft{
+		kind: servicev1.RecordKind_RECORD_KIND_STUDY, subject: code, study: code, author: "headquarters",
+		payload: req.GetStudy(), revises: true,
+	}
+	if err := s.author.write(ctx, d); err != nil {
+		return nil, err
+	}
+	return &servicev1.PutStudyResponse{}, nil
+}
+
+var studyCode = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+
+// checkStudy says what is wrong with a definition.
+func checkStudy(st *surveyv1.Study) error {
+	bad := func(format string, args ...any) error {
+		return fault.New(fault.Invalid, fault.BadStudy, format, args...)
+	}
+	if !studyCode.MatchString(st.GetStudy()) {
+		return bad("the code of the study, %.64q, must be 1 to 63 of a-z, 0-9 and -, and begin with a letter or digit", st.GetStudy())
+	}
+	sites, people, rounds := map[string]bool{}, map[string]bool{}, map[uint32]bool{}
+	for i, x := range st.GetSites() {
+		if x.GetSiteId() == "" || sites[x.GetSiteId()] {
+			return bad("site %d of study %s has no code or one that stands twice: %.64q", i+1, st.GetStudy(), x.GetSiteId())
+		}
+		sites[x.GetSiteId()] = true
+	}
+	for i, x := range st.GetEnumerators() {
+		if x.GetEnumerator() == "" || people[x.GetEnumerator()] {
+			return bad("enumerator %d of study %s has no code or one that stands twice: %.64q", i+1, st.GetStudy(), x.GetEnumerator())
+		}
+		people[x.GetEnumerator()] = true
+	}
+	for _, x := range st.GetRounds() {
+		if x.Round == nil || rounds[x.GetRound()] {
+			return bad("a round of study %s has no number or one that stands twice: %d", st.GetStudy(), x.GetRound())
+		}
+		rounds[x.GetRound()] = true
+	}
+	for i, x := range st.GetTargets() {
+		switch {
+		case x.Interviews == nil || x.GetInterviews() < 0:
+			return bad("target %d of study %s has no number of interviews", i+1, st.GetStudy())
+		case x.GetSiteId() != "" && len(sites) > 0 && !sites[x.GetSiteId()]:
+			return bad("target %d of study %s names site %.64q, which the study does not have", i+1, st.GetStudy(), x.GetSiteId())
+		}
+	}
+	return nil
+}
+
+// ListQuestionnaires lists every version of every questionnaire.
+func (s *studyService) ListQuestionnaires(context.Context, *servicev1.ListQuestionnairesRequest) (*servicev1.ListQuestionnairesResponse, error) {
+	resp := &servicev1.ListQuestionnairesResponse{}
+	for _, q := range s.questionnaires.All() {
+		for v := uint32(1); v <= q.Version(); v++ {
+			if !q.Knows(v) {
+				continue
+			}
+			resp.Questionnaires = append(resp.Questionnaires, &servicev1.QuestionnaireVersion{
+				Questionnaire: proto.String(q.Name()), Version: proto.Uint32(v), Fingerprint: q.Fingerprint(v),
+				TitleEn: proto.String(q.Title().GetEn()), TitleZh: proto.String(q.Title().GetZh()), Questions: proto.Uint32(uint32(q.Questions())),
+			})
+		}
+	}
+	return resp, nil
+}
+
+// GetCodebook returns the codebook of a questionnaire as a page.
+func (s *studyService) GetCodebook(_ context.Context, req *servicev1.GetCodebookRequest) (*servicev1.GetCodebookResponse, error) {
+	q, ok := s.questionnaires.Find(req.GetQuestionnaire())
+	if !ok {
+		var names []string
+		for _, q := range s.questionnaires.All() {
+			names = append(names, q.Name())
+		}
+		return nil, fault.New(fault.NotFound, fault.UnknownQuestionnaire, "there is no questionnaire %.128q, only %s", req.GetQuestionnaire(), strings.Join(names, ", "))
+	}
+	var page strings.Builder
+	if err := q.WriteCodebook(&page); err != nil {
+		return nil, fmt.Errorf("write the codebook of %s: %w", q.Name(), err)
+	}
+	return &servicev1.GetCodebookResponse{Html: proto.String(page.String())}, nil
+}

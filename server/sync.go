@@ -1,0 +1,337 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"github.com/hearth-survey/hearth/proto/fault"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"github.com/hearth-survey/hearth/proto/questionnaire"
+	"github.com/hearth-survey/hearth/server/store"
+	"github.com/hearth-survey/hearth/syncer"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+)
+
+// Limits of what a tablet may name in one call.
+const (
+	maxHelloLanes = 256
+	maxNameBytes  = 128
+	maxOffer      = 20_000
+	maxPullPage   = 500
+	maxPullBytes  = 3 << 20
+)
+
+type syncService struct {
+	servicev1.UnimplementedSyncServiceServer
+	*Server
+}
+
+// Hello notes the tablet and says how far the server has got with its lanes.
+func (s *syncService) Hello(ctx context.Context, req *servicev1.HelloRequest) (*servicev1.HelloResponse, error) {
+	if req.GetProtocol() != syncer.Protocol {
+		return nil, fault.New(fault.Invalid, fault.ProtocolTooOld, "the tablet speaks protocol %d, this server speaks %d", req.GetProtocol(), syncer.Protocol)
+	}
+	device, err := syncer.ParseID(req.GetDevice())
+	if err != nil {
+		return nil, fault.New(fault.Invalid, fault.BadRequest, "device of the Hello: %w", err)
+	}
+	switch {
+	case len(req.GetPublicKey()) != 32:
+		return nil, fault.New(fault.Invalid, fault.BadRequest, "the public key of the device has %d bytes, want 32", len(req.GetPublicKey()))
+	case !shortText(req.GetDeviceName()) || !shortText(req.GetEnumerator()):
+		return nil, fault.New(fault.Invalid, fault.BadRequest, "the name of the device or of the enumerator has more than %d bytes", maxNameBytes)
+	case len(req.GetLanes()) > maxHelloLanes:
+		return nil, fault.New(fault.TooLarge, fault.BadRequest, "the Hello names %d lanes, the limit is %d", len(req.GetLanes()), maxHelloLanes)
+	}
+	heads, fork, err := s.compare(ctx, device, req.GetLanes())
+	if err != nil {
+		return nil, err
+	}
+	now := s.nowMS()
+	g := store.Greeting{
+		Device: device, Name: req.GetDeviceName(), Enumerator: req.GetEnumerator(), Key: req.GetPublicKey(),
+		Pending: req.GetPending(), NowMS: now, Fork: fork,
+	}
+	if req.WallTimeMs != nil {
+		g.ClockSkewMS = req.GetWallTimeMs() - now
+	}
+	if err := s.store.Greet(ctx, g); err != nil {
+		return nil, err
+	}
+	epoch := s.store.Epoch()
+	lim := syncer.DefaultLimits
+	return &servicev1.HelloResponse{
+		Protocol: proto.Uint32(syncer.Protocol), ServerEpoch: epoch[:], ServerKey: s.Key(), WallTimeMs: proto.Int64(now), Lanes: heads,
+		Limits: &servicev1.Limits{
+			MaxBatchRecords: proto.Uint32(uint32(lim.Records)), MaxBatchBytes: proto.Uint64(uint64(lim.Bytes)), MaxRecordBytes: proto.Uint64(uint64(lim.RecordBytes)),
+		},
+	}, nil
+}
+
+func shortText(s string) bool { return len(s) <= maxNameBytes && utf8.ValidString(s) }
+
+// compare looks up the lanes a tablet names. It sees a fork where the server holds another chain than the tablet, or
+// entries that the tablet no longer has: its store was restored or cloned.
+func (s *syncService) compare(ctx context.Context, device syncer.ID, lanes []*servicev1.LaneHead) (heads []*servicev1.LaneHead, fork bool, err error) {
+	for _, m := range lanes {
+		lane, theirs, err := syncer.ParseHead(m)
+		if err != nil {
+			return nil, false, err
+		}
+		if lane.Device != device {
+			return nil, false, fault.New(fault.Invalid, fault.BadRequest, "lane %v is not of the device that says Hello", lane)
+		}
+		ours, err := s.store.Lane(ctx, lane)
+		if err != nil {
+			return nil, false, fmt.Errorf("look up lane %v: %w", lane, err)
+		}
+		heads = append(heads, ours.Proto(lane))
+		if ours.Seq > theirs.Seq || ours.Seq == theirs.Seq && ours.Chain != theirs.Chain {
+			fork = true
+		}
+	}
+	return heads, fork, nil
+}
+
+// PushBatch stores one batch and answers when it is durable.
+func (s *syncService) PushBatch(ctx context.Context, req *servicev1.PushBatchRequest) (*servicev1.PushBatchResponse, error) {
+	ack, err := s.take(ctx, req.GetBatch())
+	if err != nil {
+		return nil, err
+	}
+	return &servicev1.PushBatchResponse{Ack: ack}, nil
+}
+
+// Push is PushBatch for every message of a stream. A stream that is idle ends when the server stops.
+func (s *syncService) Push(stream grpc.BidiStreamingServer[servicev1.PushRequest, servicev1.PushResponse]) error {
+	ctx := stream.Context()
+	type received struct {
+		req *servicev1.PushRequest
+		err error
+	}
+	next := make(chan received)
+	go func() {
+		for {
+			req, err := stream.Recv()
+			select {
+			case next <- received{req, err}:
+				if err != nil {
+					return
+				}
+			case <-ctx.Done(): // ends with the stream
+				return
+			}
+		}
+	}()
+	for {
+		select {
+		case <-s.stopping:
+			return fault.New(fault.Unavailable, fault.ShuttingDown, "the server is stopping")
+		case <-ctx.Done():
+			return ctx.Err()
+		case r := <-next:
+			if errors.Is(r.err, io.EOF) {
+				return nil
+			}
+			if r.err != nil {
+				return r.err
+			}
+			ack, err := s.take(ctx, r.req.GetBatch())
+			if err != nil {
+				return err
+			}
+			if err := stream.Send(&servicev1.PushResponse{Ack: ack}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// take checks a batch, decides what becomes of each entry, stores it, and signs what is held.
+func (s *Server) take(ctx context.Context, b *servicev1.Batch) (*servicev1.BatchAck, error) {
+	lane, err := syncer.ParseLane(b.GetLane())
+	if err != nil {
+		return nil, err
+	}
+	key, err := s.keys.of(ctx, s.store, lane.Device)
+	if err != nil {
+		return nil, err
+	}
+	checked, err := syncer.Check(b, key, syncer.DefaultLimits)
+	if err != nil {
+		return nil, err
+	}
+	parsed := make([]*surveyv1.Interview, len(checked.Entries))
+	for i := range checked.Entries {
+		if e := &checked.Entries[i]; e.Record != nil && e.Reason == "" && !e.Refused {
+			parsed[i] = s.dispose(e, lane)
+		}
+	}
+	start := time.Now()
+	done, err := s.store.Append(ctx, checked)
+	if err != nil {
+		return nil, err
+	}
+	s.metrics.appendTime.Observe(time.Since(start).Seconds())
+	if done.New > 0 {
+		s.projector.offer(checked.Entries, parsed)
+	}
+	s.count(done)
+	ack := &servicev1.BatchAck{Results: done.Results, Gaps: done.Gaps}
+	if done.Fork {
+		ack.Fork = proto.Bool(true)
+	}
+	if done.Head.Seq > 0 {
+		ack.Receipt = syncer.NewReceipt(s.key, lane, done.Head, s.nowMS())
+	}
+	return ack, nil
+}
+
+// count adds a batch to the metrics.
+func (s *Server) count(done *store.Appended) {
+	s.metrics.acked.Add(float64(done.New))
+	if done.Fork {
+		s.metrics.forks.Inc()
+	}
+	for _, r := range done.Results {
+		switch r.GetOutcome() {
+		case servicev1.EntryOutcome_ENTRY_OUTCOME_DUPLICATE:
+			s.metrics.duplicate.Inc()
+		case servicev1.EntryOutcome_ENTRY_OUTCOME_QUARANTINED:
+			s.metrics.quarantined.WithLabelValues(r.GetReason()).Inc()
+		case servicev1.EntryOutcome_ENTRY_OUTCOME_REFUSED:
+			s.metrics.refused.WithLabelValues(r.GetReason()).Inc()
+		}
+	}
+}
+
+// dispose decides whether a record can be used, and marks it for quarantine if not. Nothing well-formed is refused. It
+// returns the interview that the record holds, so that nobody parses it again.
+func (s *Server) dispose(e *syncer.Entry, lane syncer.LaneID) *surveyv1.Interview {
+	iv, err := s.usable(e.Record, lane)
+	if err != nil {
+		e.Reason, e.Message = err.Reason, err.Message
+		return nil
+	}
+	return iv
+}
+
+func (s *Server) usable(r *servicev1.Record, lane syncer.LaneID) (*surveyv1.Interview, *fault.Error) {
+	switch r.GetKind() {
+	case servicev1.RecordKind_RECORD_KIND_INTERVIEW:
+	case servicev1.RecordKind_RECORD_KIND_STUDY, servicev1.RecordKind_RECORD_KIND_LINK_DECISION:
+		if lane == s.author.lane {
+			return nil, nil
+		}
+		return nil, fault.New(fault.Permission, fault.UnknownKind, "records of kind %v are written at headquarters only", r.GetKind())
+	default:
+		return nil, fault.New(fault.Invalid, fault.UnknownKind, "this server does not know records of kind %d", r.GetKind())
+	}
+	name := r.GetQuestionnaire()
+	q, ok := s.questionnaires.Find(name)
+	if !ok || q.Name() != name {
+		return nil, fault.New(fault.Invalid, fault.UnknownQuestionnaire, "this server does not know the questionnaire %.128q", name)
+	}
+	if !q.Knows(r.GetQuestionnaireVersion()) {
+		return nil, fault.New(fault.Invalid, fault.UnknownVersion, "this server does not know version %d of %s", r.GetQuestionnaireVersion(), name)
+	}
+	iv := &surveyv1.Interview{}
+	if err := proto.Unmarshal(r.GetPayload(), iv); err != nil {
+		return nil, fault.New(fault.Invalid, fault.PayloadUnreadable, "the payload is not an interview: %w", err)
+	}
+	switch inside := questionnaire.NameOf(iv); {
+	case iv.GetInterviewId() != r.GetSubject():
+		return nil, fault.New(fault.Invalid, fault.PayloadUnreadable, "the interview inside is not the one that the record is about")
+	case iv.GetStudy() != r.GetStudy():
+		return nil, fault.New(fault.Invalid, fault.PayloadUnreadable, "the interview inside is not of the study that the record names")
+	case inside != "" && inside != name:
+		return nil, fault.New(fault.Invalid, fault.PayloadUnreadable, "the answers are to %.128q, the record says %s", inside, name)
+	}
+	return iv, nil
+}
+
+// Offer says which of the records named are wanted.
+func (s *syncService) Offer(ctx context.Context, req *servicev1.OfferRequest) (*servicev1.OfferResponse, error) {
+	if len(req.GetRecords()) > maxOffer {
+		return nil, fault.New(fault.TooLarge, fault.BatchTooLarge, "the offer names %d records, the limit is %d", len(req.GetRecords()), maxOffer)
+	}
+	for i, r := range req.GetRecords() {
+		if len(r.GetId()) != 16 || len(r.GetDigest()) != 32 {
+			return nil, fault.New(fault.Invalid, fault.BadRequest, "record %d of the offer has an id of %d bytes and a digest of %d, want 16 and 32", i, len(r.GetId()), len(r.GetDigest()))
+		}
+	}
+	wanted, conflicting, err := s.store.Missing(ctx, req.GetRecords())
+	if err != nil {
+		return nil, err
+	}
+	return &servicev1.OfferResponse{Wanted: wanted, Conflicting: conflicting}, nil
+}
+
+// Pull brings the definitions of studies that came after the cursor. Interviews never travel down.
+func (s *syncService) Pull(ctx context.Context, req *servicev1.PullRequest) (*servicev1.PullResponse, error) {
+	if _, err := syncer.ParseID(req.GetDevice()); err != nil {
+		return nil, fault.New(fault.Invalid, fault.BadRequest, "device of the Pull: %w", err)
+	}
+	cursor, err := syncer.ParseCursor(req.GetCursor(), s.store.Epoch())
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.studyRecords(ctx, cursor)
+	if err != nil {
+		return nil, err
+	}
+	page := int(req.GetPageSize())
+	if page <= 0 || page > maxPullPage {
+		page = maxPullPage
+	}
+	resp := &servicev1.PullResponse{}
+	size := 0
+	for _, st := range all {
+		if len(resp.Entries) == page || size > 0 && size+len(st.Raw) > maxPullBytes {
+			resp.More = proto.Bool(true)
+			break
+		}
+		size += len(st.Raw)
+		resp.Entries = append(resp.Entries, &servicev1.Entry{Digest: st.Digest[:], Record: st.Raw})
+		cursor.Parts[st.Part] = st.Counter
+	}
+	resp.Cursor = cursor.Proto()
+	return resp, nil
+}
+
+// studyRecords returns the records that define studies and came after the cursor. They stand in the part of their study
+// alone, so that nothing else of the log is read.
+func (s *Server) studyRecords(ctx context.Context, cursor syncer.Cursor) ([]store.Stored, error) {
+	if err := s.Project(ctx); err != nil {
+		return nil, err
+	}
+	studies, err := s.store.Studies(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []store.Stored
+	for _, st := range studies {
+		part := syncer.Part(st.GetStudy(), "")
+		revs, err := s.store.Revisions(ctx, part, servicev1.RecordKind_RECORD_KIND_STUDY, st.GetStudy())
+		if err != nil {
+			return nil, fmt.Errorf("read the records of study %s: %w", st.GetStudy(), err)
+		}
+		for _, r := range revs {
+			if r.Counter > cursor.Parts[part] {
+				all = append(all, r)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b store.Stored) int {
+		return cmp.Or(cmp.Compare(a.Part, b.Part), cmp.Compare(a.Counter, b.Counter))
+	})
+	return all, nil
+}
