@@ -1,0 +1,136 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"io"
+	"net/url"
+	"path/filepath"
+	"strings"
+
+	_ "modernc.org/sqlite" // registers the driver "sqlite"
+)
+
+// dsn names a database file and the pragmas of every connection to it.
+func dsn(path string, mode string, pragmas ...string) string {
+	q := url.Values{"mode": {mode}, "_dqs": {"0"}}
+	q["_pragma"] = append([]string{"busy_timeout(10000)", "trusted_schema(0)", "cell_size_check(1)", "temp_store(2)"}, pragmas...)
+	p := filepath.ToSlash(path)
+	if !strings.HasPrefix(p, "/") && filepath.VolumeName(path) != "" {
+		p = "/" + p
+	}
+	return "file:" + (&url.URL{Path: p}).EscapedPath() + "?" + q.Encode()
+}
+
+// conn is one connection used by one goroutine at a time, without the pool of database/sql between, which costs as much
+// as an insert.
+type conn struct {
+	c driver.Conn
+}
+
+// dial opens a connection.
+func dial(name string) (*conn, error) {
+	db, err := sql.Open("sqlite", name)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close() // only its driver is wanted
+	c, err := db.Driver().Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return &conn{c: c}, nil
+}
+
+func (c *conn) close() error { return c.c.Close() }
+
+// run executes statements that take no arguments.
+func (c *conn) run(script string) error {
+	_, err := c.c.(driver.ExecerContext).ExecContext(context.Background(), script, nil)
+	return err
+}
+
+// integer returns the number that a query without arguments yields.
+func (c *conn) integer(query string) (int64, error) {
+	s, err := c.prepare(query)
+	if err != nil {
+		return 0, err
+	}
+	defer s.close()
+	row, err := s.row()
+	if err != nil || row == nil {
+		return 0, err
+	}
+	n, _ := row[0].(int64)
+	return n, nil
+}
+
+func (c *conn) prepare(query string) (*stmt, error) {
+	s, err := c.c.Prepare(query)
+	if err != nil {
+		return nil, err
+	}
+	return &stmt{s: s}, nil
+}
+
+// stmt is a prepared statement of a conn.
+type stmt struct {
+	s    driver.Stmt
+	args []driver.NamedValue
+}
+
+func (s *stmt) close() error { return s.s.Close() }
+
+func (s *stmt) bind(args []any) []driver.NamedValue {
+	s.args = s.args[:0]
+	for i, a := range args {
+		s.args = append(s.args, driver.NamedValue{Ordinal: i + 1, Value: a})
+	}
+	return s.args
+}
+
+// exec runs the statement and returns how many rows changed. Arguments are int64, string, []byte or nil.
+func (s *stmt) exec(args ...any) (int64, error) {
+	res, err := s.s.(driver.StmtExecContext).ExecContext(context.Background(), s.bind(args))
+	clear(s.args)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// each calls f with every row. The row is reused, what is in it is not.
+func (s *stmt) each(f func(row []driver.Value) error, args ...any) (err error) {
+	rows, err := s.s.(driver.StmtQueryContext).QueryContext(context.Background(), s.bind(args))
+	clear(s.args)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	row := make([]driver.Value, len(rows.Columns()))
+	for {
+		switch err := rows.Next(row); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+		if err := f(row); err != nil {
+			return err
+		}
+	}
+}
+
+// row returns the first row, nil if there is none.
+func (s *stmt) row(args ...any) ([]driver.Value, error) {
+	var first []driver.Value
+	err := s.each(func(row []driver.Value) error {
+		if first == nil {
+			first = append(first, row...)
+		}
+		return nil
+	}, args...)
+	return first, err
+}

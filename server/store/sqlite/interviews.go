@@ -1,0 +1,184 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"iter"
+	"strings"
+
+	"github.com/hearth-survey/hearth/proto/fault"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"github.com/hearth-survey/hearth/server/store"
+	"google.golang.org/protobuf/proto"
+)
+
+// CountCells returns the counts of current interviews.
+func (s *Store) CountCells(ctx context.Context, study string) ([]*servicev1.CountCell, error) {
+	rows, err := s.projection.db.QueryContext(ctx, `SELECT study, round, questionnaire, enumerator, site_id, day, result,
+		review_state, sum(interviews) FROM count_cell WHERE ?1 = '' OR study = ?1 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8`, study)
+	if err != nil {
+		return nil, wrap(err, "read the counts")
+	}
+	defer rows.Close()
+	var out []*servicev1.CountCell
+	for rows.Next() {
+		var study, questionnaire, enumerator, site, day string
+		var round, result, state, n int64
+		if err := rows.Scan(&study, &round, &questionnaire, &enumerator, &site, &day, &result, &state, &n); err != nil {
+			return nil, wrap(err, "read the counts")
+		}
+		out = append(out, &servicev1.CountCell{
+			Study: &study, Round: proto.Uint32(uint32(round)), Questionnaire: &questionnaire, Enumerator: &enumerator, SiteId: &site,
+			Day: &day, Result: proto.Int32(int32(result)), ReviewState: proto.Int32(int32(state)), Interviews: &n,
+		})
+	}
+	return out, wrap(rows.Err(), "read the counts")
+}
+
+// Interviews yields the projections that match, as they stand when it begins.
+func (s *Store) Interviews(ctx context.Context, f store.Filter) iter.Seq2[*servicev1.InterviewProjection, error] {
+	return func(yield func(*servicev1.InterviewProjection, error) bool) {
+		if err := s.interviews(ctx, f, yield); err != nil {
+			yield(nil, wrap(err, "read the interviews"))
+		}
+	}
+}
+
+// interviews returns an error only if yield may still be called.
+func (s *Store) interviews(ctx context.Context, f store.Filter, yield func(*servicev1.InterviewProjection, error) bool) error {
+	query, args, err := s.listing(ctx, f)
+	if err != nil {
+		return err
+	}
+	rows, err := s.projection.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var body []byte
+		if err := rows.Scan(&body); err != nil {
+			return err
+		}
+		iv := &servicev1.InterviewProjection{}
+		if err := proto.Unmarshal(body, iv); err != nil {
+			return damagedProjection(err)
+		}
+		if !yield(iv, nil) {
+			return nil
+		}
+	}
+	return rows.Err()
+}
+
+func damagedProjection(err error) error {
+	return damaged("a projection cannot be read; delete %s while no server runs: %w", projectionFile, err)
+}
+
+// listing makes the query of a filter. The index interview_in_order has all columns that it may ask for, so that rows
+// which do not match are passed over without being read.
+func (s *Store) listing(ctx context.Context, f store.Filter) (string, []any, error) {
+	var where []string
+	var args []any
+	for _, c := range []struct{ column, value string }{
+		{"study", f.Study}, {"enumerator", f.Enumerator}, {"site_id", f.SiteID}, {"questionnaire", f.Questionnaire},
+	} {
+		if c.value != "" {
+			where, args = append(where, c.column+" = ?"), append(args, c.value)
+		}
+	}
+	if f.ConflictsOnly {
+		where = append(where, "conflict = 1")
+	}
+	order, beyond := "", ">"
+	if f.Newest {
+		order, beyond = " DESC", "<"
+	}
+	if f.After != "" {
+		var start, part int64
+		err := s.projection.db.QueryRowContext(ctx, `SELECT start_time_ms, part FROM interview WHERE interview_id = ?
+			ORDER BY start_time_ms`+order+`, part`+order+` LIMIT 1`, f.After).Scan(&start, &part)
+		if errors.Is(err, sql.ErrNoRows) {
+			return "", nil, fault.New(fault.NotFound, fault.BadPageToken, "there is no interview %s to continue after", f.After)
+		}
+		if err != nil {
+			return "", nil, err
+		}
+		where = append(where, "(start_time_ms, interview_id, part) "+beyond+" (?, ?, ?)")
+		args = append(args, start, f.After, part)
+	}
+	query := "SELECT body FROM interview INDEXED BY interview_in_order"
+	if len(where) > 0 {
+		query += " WHERE " + strings.Join(where, " AND ")
+	}
+	query += " ORDER BY start_time_ms" + order + ", interview_id" + order + ", part" + order
+	if f.Limit > 0 {
+		query, args = query+" LIMIT ?", append(args, f.Limit)
+	}
+	return query, args, nil
+}
+
+// Interview returns one interview.
+func (s *Store) Interview(ctx context.Context, interviewID string) (*servicev1.InterviewProjection, error) {
+	var body []byte
+	err := s.projection.db.QueryRowContext(ctx, `SELECT body FROM interview WHERE interview_id = ? ORDER BY part LIMIT 1`, interviewID).Scan(&body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fault.New(fault.NotFound, "", "there is no interview %s", interviewID)
+	}
+	if err != nil {
+		return nil, wrap(err, "read interview "+interviewID)
+	}
+	iv := &servicev1.InterviewProjection{}
+	if err := proto.Unmarshal(body, iv); err != nil {
+		return nil, damagedProjection(err)
+	}
+	return iv, nil
+}
+
+// Decisions returns the linkage decisions in order of time and id; all studies if empty.
+func (s *Store) Decisions(ctx context.Context, study string) ([]*servicev1.LinkDecision, error) {
+	var out []*servicev1.LinkDecision
+	err := s.bodies(ctx, func(body []byte) error {
+		d := &servicev1.LinkDecision{}
+		out = append(out, d)
+		return proto.Unmarshal(body, d)
+	}, `SELECT body FROM decision WHERE ?1 = '' OR study = ?1 ORDER BY time_ms, decision_id`, study)
+	if err != nil {
+		return nil, wrap(err, "read the decisions")
+	}
+	return out, nil
+}
+
+// Studies returns the current definitions by code.
+func (s *Store) Studies(ctx context.Context) ([]*surveyv1.Study, error) {
+	var out []*surveyv1.Study
+	err := s.bodies(ctx, func(body []byte) error {
+		st := &surveyv1.Study{}
+		out = append(out, st)
+		return proto.Unmarshal(body, st)
+	}, `SELECT body FROM study ORDER BY study`)
+	if err != nil {
+		return nil, wrap(err, "read the studies")
+	}
+	return out, nil
+}
+
+func (s *Store) bodies(ctx context.Context, f func([]byte) error, query string, args ...any) error {
+	rows, err := s.projection.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var body []byte
+		if err := rows.Scan(&body); err != nil {
+			return err
+		}
+		if err := f(body); err != nil {
+			return damagedProjection(err)
+		}
+	}
+	return rows.Err()
+}

@@ -1,0 +1,93 @@
+-- log.sqlite: the truth of a server. Everything else is derived from it.
+-- Integers that are unsigned elsewhere (part) are kept as the signed integer of the same 64 bits.
+-- `sum` in every table is CRC-32C over the other columns, so that a byte that changed on disk is seen where no digest,
+-- chain or signature covers it.
+
+-- The one row about the log itself.
+CREATE TABLE meta (
+  one        INTEGER PRIMARY KEY CHECK (one = 1), -- always 1
+  epoch      BLOB    NOT NULL,                    -- 16 random bytes that identify this log
+  created_ms INTEGER NOT NULL,                    -- when it was made, milliseconds since 1970
+  sum        INTEGER NOT NULL
+) STRICT;
+
+-- Every record held, in the bytes in which its author wrote it. Rows are only added.
+CREATE TABLE record (
+  part        INTEGER NOT NULL, -- hash of study and site; leads every key
+  counter     INTEGER NOT NULL, -- 1, 2, 3 ... within the part, in the order of commit
+  id          BLOB    NOT NULL, -- UUIDv7 of the record
+  digest      BLOB    NOT NULL, -- SHA-256 of body under the record tag
+  kind        INTEGER NOT NULL, -- hearth.service.v1.RecordKind
+  subject     TEXT    NOT NULL, -- what it is about
+  received_ms INTEGER NOT NULL, -- when it was stored
+  sum         INTEGER NOT NULL, -- over all columns but body, which the digest covers
+  body        BLOB    NOT NULL  -- the exact bytes
+) STRICT;
+CREATE UNIQUE INDEX record_counter ON record (part, counter);
+CREATE UNIQUE INDEX record_id ON record (part, id);
+CREATE INDEX record_subject ON record (part, subject);
+CREATE TRIGGER record_no_update BEFORE UPDATE ON record BEGIN SELECT raise(ABORT, 'records are never changed'); END;
+CREATE TRIGGER record_no_delete BEFORE DELETE ON record BEGIN SELECT raise(ABORT, 'records are never deleted'); END;
+
+-- The counter of the last record of each part.
+CREATE TABLE part (
+  part    INTEGER PRIMARY KEY, -- the part
+  counter INTEGER NOT NULL,    -- how many records it has
+  sum     INTEGER NOT NULL
+) STRICT;
+
+-- How far each lane is held without a gap.
+CREATE TABLE lane (
+  device   BLOB    NOT NULL, -- 16 bytes
+  epoch    BLOB    NOT NULL, -- 16 bytes
+  seq      INTEGER NOT NULL, -- last entry held without a gap; 0: none
+  chain    BLOB    NOT NULL, -- chain hash there
+  branches INTEGER NOT NULL, -- number of forks: continuations that contradict the main branch
+  sum      INTEGER NOT NULL,
+  PRIMARY KEY (device, epoch)
+) STRICT, WITHOUT ROWID;
+
+-- The runs of entries of which lanes consist: what was signed, and by which signature.
+CREATE TABLE lane_run (
+  run_id     INTEGER PRIMARY KEY, -- in the order of arrival
+  device     BLOB    NOT NULL,    -- the lane
+  epoch      BLOB    NOT NULL,
+  branch     INTEGER NOT NULL,    -- 0: the main branch, or beyond a gap; 1, 2, ...: a fork
+  first_seq  INTEGER NOT NULL,    -- first entry
+  last_seq   INTEGER NOT NULL,    -- last entry
+  prev_chain BLOB    NOT NULL,    -- chain hash before the first entry
+  head_chain BLOB    NOT NULL,    -- chain hash after the last entry
+  digests    BLOB    NOT NULL,    -- 32 bytes for each entry
+  signature  BLOB    NOT NULL,    -- the device's over the head; empty where a batch was split around a refused entry
+  sum        INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX lane_run_seq ON lane_run (device, epoch, branch, first_seq, last_seq);
+
+-- What was taken in but cannot be used as it is.
+CREATE TABLE quarantine (
+  quarantine_id INTEGER PRIMARY KEY AUTOINCREMENT, -- in the order of arrival
+  digest        BLOB    NOT NULL UNIQUE,           -- of the record, as its lane says
+  reason        TEXT    NOT NULL,                  -- a reason of the catalogue in proto/fault
+  message       TEXT    NOT NULL,                  -- the same in words
+  device        BLOB    NOT NULL,                  -- the lane in which it came first
+  epoch         BLOB    NOT NULL,
+  seq           INTEGER NOT NULL,                  -- and its place there
+  received_ms   INTEGER NOT NULL,                  -- when it was stored
+  raw           BLOB,                              -- the exact bytes; NULL if the sender's copy was damaged
+  sum           INTEGER NOT NULL                   -- over all columns but raw, which the digest covers
+) STRICT;
+
+-- The tablets that have said Hello.
+CREATE TABLE device (
+  device        BLOB    PRIMARY KEY, -- 16 bytes
+  name          TEXT    NOT NULL,    -- name given to the tablet
+  enumerator    TEXT    NOT NULL,    -- who works with it
+  public_key    BLOB    NOT NULL,    -- Ed25519, kept at the first Hello
+  first_seen_ms INTEGER NOT NULL,
+  last_seen_ms  INTEGER NOT NULL,
+  pending       INTEGER NOT NULL,    -- what it had not sent at the last Hello
+  clock_skew_ms INTEGER NOT NULL,    -- its clock minus the server's at the last Hello
+  fork_hellos   INTEGER NOT NULL,    -- times a Hello contradicted the log after one that did not
+  fork_open     INTEGER NOT NULL,    -- 1 if the last Hello contradicted the log
+  sum           INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

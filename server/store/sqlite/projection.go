@@ -1,0 +1,375 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/hearth-survey/hearth/proto/fault"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"github.com/hearth-survey/hearth/server/store"
+	"github.com/hearth-survey/hearth/syncer"
+	"google.golang.org/protobuf/proto"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// projection is projection.sqlite, or one in memory where there is none and none may be made.
+type projection struct {
+	path string
+	db   *sql.DB
+
+	w                       *conn // nil if read-only
+	begin, commit           *stmt
+	saveCursor              *stmt
+	oldCell, saveInterview  *stmt
+	addToCell, dropCell     *stmt
+	saveDecision, saveStudy *stmt
+
+	mu     sync.RWMutex
+	cursor map[uint64]uint64
+}
+
+// openProjection opens the projections of a store. What cannot be used is made again, empty: it is derived.
+func openProjection(s *Store) (*projection, error) {
+	path := filepath.Join(s.dir, projectionFile)
+	if s.ro {
+		if _, err := os.Stat(path); err != nil {
+			return dialProjection(s, "", false)
+		}
+		return dialProjection(s, path, true)
+	}
+	p, err := dialProjection(s, path, false)
+	if err == nil || !unusable(err) {
+		return p, err
+	}
+	if err := removeDatabase(path); err != nil {
+		return nil, err
+	}
+	return dialProjection(s, path, false)
+}
+
+// errUnusable is a projection of another log, of another version, or ahead of the log.
+var errUnusable = errors.New("the projections do not belong to this log")
+
+func unusable(err error) bool {
+	c := code(err)
+	return errors.Is(err, errUnusable) || c == sqlite3.SQLITE_CORRUPT || c == sqlite3.SQLITE_NOTADB || c == sqlite3.SQLITE_ERROR
+}
+
+func removeDatabase(path string) error {
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// dialProjection opens projections for reading, and for writing too unless readOnly. An empty path is one in memory.
+func dialProjection(s *Store, path string, readOnly bool) (_ *projection, err error) {
+	p := &projection{path: path, cursor: map[uint64]uint64{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.close())
+		}
+	}()
+	name := dsn(path, "ro", "query_only(1)", "cache_size(-4000)")
+	if path == "" {
+		name = dsn("/"+s.epoch.String(), "memory") + "&cache=shared"
+	} else if !readOnly {
+		if err := touch(path); err != nil {
+			return p, fault.New(fault.Unavailable, "", "make %s: %w", path, err)
+		}
+	}
+	if !readOnly {
+		target := dsn(path, "rw", "page_size(8192)", "journal_mode(WAL)", "synchronous(NORMAL)", "cache_size(-16000)")
+		if path == "" {
+			target = name
+		}
+		if p.w, err = dial(target); err != nil {
+			return p, err
+		}
+		if err := p.prepare(s.epoch); err != nil {
+			return p, err
+		}
+	}
+	if p.db, err = sql.Open("sqlite", name); err != nil {
+		return p, err
+	}
+	p.db.SetMaxOpenConns(4)
+	p.db.SetMaxIdleConns(4)
+	return p, p.load(s)
+}
+
+// load reads the cursor and refuses one that is not of the log or ahead of it.
+func (p *projection) load(s *Store) error {
+	if err := tooNew(p.db, projectionMigrations, projectionFile); err != nil {
+		return errors.Join(errUnusable, err)
+	}
+	var epoch []byte
+	if err := p.db.QueryRow(`SELECT epoch FROM meta`).Scan(&epoch); err != nil {
+		return errors.Join(errUnusable, err)
+	}
+	if string(epoch) != string(s.epoch[:]) {
+		return errUnusable
+	}
+	rows, err := p.db.Query(`SELECT part, counter FROM cursor`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var part, counter int64
+		if err := rows.Scan(&part, &counter); err != nil {
+			return err
+		}
+		if uint64(counter) > s.parts[uint64(part)] {
+			return errUnusable
+		}
+		p.cursor[uint64(part)] = uint64(counter)
+	}
+	return rows.Err()
+}
+
+// prepare makes the tables and the statements that write.
+func (p *projection) prepare(epoch syncer.ID) error {
+	version, err := p.w.integer("PRAGMA user_version")
+	if err != nil {
+		return err
+	}
+	if version != 0 && version != int64(len(projectionMigrations())) {
+		return errUnusable
+	}
+	if err := migrate(p.w, projectionMigrations(), projectionFile); err != nil {
+		return err
+	}
+	s, err := p.w.prepare(`INSERT INTO meta (one, epoch) VALUES (1, ?) ON CONFLICT (one) DO NOTHING`)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if _, err := s.exec(epoch[:]); err != nil {
+		return err
+	}
+	for _, q := range []struct {
+		to    **stmt
+		query string
+	}{
+		{&p.begin, `BEGIN IMMEDIATE`},
+		{&p.commit, `COMMIT`},
+		{&p.saveCursor, `INSERT INTO cursor (part, counter) VALUES (?, ?) ON CONFLICT (part) DO UPDATE SET counter = excluded.counter`},
+		{&p.oldCell, `SELECT study, round, questionnaire, enumerator, site_id, day, result, review_state
+			FROM interview WHERE part = ? AND interview_id = ?`},
+		{&p.saveInterview, `INSERT INTO interview (part, interview_id, study, round, questionnaire, enumerator, site_id, day, result,
+			review_state, start_time_ms, conflict, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (part, interview_id) DO UPDATE SET study = excluded.study, round = excluded.round,
+			questionnaire = excluded.questionnaire, enumerator = excluded.enumerator, site_id = excluded.site_id,
+			day = excluded.day, result = excluded.result, review_state = excluded.review_state,
+			start_time_ms = excluded.start_time_ms, conflict = excluded.conflict, body = excluded.body`},
+		{&p.addToCell, `INSERT INTO count_cell (part, study, round, questionnaire, enumerator, site_id, day, result, review_state,
+			interviews) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET interviews = interviews + excluded.interviews`},
+		{&p.dropCell, `DELETE FROM count_cell WHERE part = ? AND study = ? AND round = ? AND questionnaire = ? AND enumerator = ?
+			AND site_id = ? AND day = ? AND result = ? AND review_state = ? AND interviews = 0`},
+		{&p.saveDecision, `INSERT INTO decision (part, decision_id, study, time_ms, body) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT (part, decision_id) DO UPDATE SET study = excluded.study, time_ms = excluded.time_ms, body = excluded.body`},
+		{&p.saveStudy, `INSERT INTO study (part, study, body) VALUES (?, ?, ?)
+			ON CONFLICT (part, study) DO UPDATE SET body = excluded.body`},
+	} {
+		if *q.to, err = p.w.prepare(q.query); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *projection) close() error {
+	var errs []error
+	if p.db != nil {
+		errs = append(errs, p.db.Close())
+	}
+	if p.w != nil {
+		errs = append(errs, p.w.close())
+		p.w = nil
+	}
+	return errors.Join(errs...)
+}
+
+// Projected is the cursor up to which the projections are made.
+func (s *Store) Projected(context.Context) (syncer.Cursor, error) {
+	p := s.projection
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return syncer.Cursor{Epoch: s.epoch, Parts: maps.Clone(p.cursor)}, nil
+}
+
+// Apply replaces projections and moves the cursor, in one transaction.
+func (s *Store) Apply(ctx context.Context, changes *store.Changes) error {
+	if s.ro {
+		return readOnly(s.dir)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.projector.Lock()
+	defer s.projector.Unlock()
+	head, err := s.Head(ctx)
+	if err != nil {
+		return err
+	}
+	for part, counter := range changes.Cursor.Parts {
+		if counter > head.Parts[part] {
+			return fault.New(fault.Invalid, "", "projections up to %d of part %016x, but the log has %d", counter, part, head.Parts[part])
+		}
+	}
+	return wrap(s.projection.apply(changes), "write the projections")
+}
+
+func (p *projection) apply(changes *store.Changes) (err error) {
+	if p.w == nil {
+		return fault.New(fault.Unavailable, fault.ShuttingDown, "the store is closed")
+	}
+	if _, err := p.begin.exec(); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = p.w.run("ROLLBACK")
+		}
+	}()
+	cells := map[cell]int64{}
+	for _, iv := range changes.Interviews {
+		if err := p.putInterview(iv, cells); err != nil {
+			return err
+		}
+	}
+	if err := p.putCells(cells); err != nil {
+		return err
+	}
+	if err := p.putOthers(changes); err != nil {
+		return err
+	}
+	moved := map[uint64]uint64{}
+	p.mu.RLock()
+	for part, counter := range changes.Cursor.Parts {
+		if p.cursor[part] != counter {
+			moved[part] = counter
+		}
+	}
+	p.mu.RUnlock()
+	for part, counter := range moved {
+		if _, err := p.saveCursor.exec(int64(part), int64(counter)); err != nil {
+			return err
+		}
+	}
+	if _, err := p.commit.exec(); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	maps.Copy(p.cursor, moved)
+	p.mu.Unlock()
+	return nil
+}
+
+// cell is what interviews are counted by.
+type cell struct {
+	part                                          int64
+	study, questionnaire, enumerator, siteID, day string
+	round, result, reviewState                    int64
+}
+
+func (c cell) args() []any {
+	return []any{c.part, c.study, c.round, c.questionnaire, c.enumerator, c.siteID, c.day, c.result, c.reviewState}
+}
+
+func cellOf(s *servicev1.InterviewSummary) cell {
+	return cell{
+		part: int64(s.GetPart()), study: s.GetStudy(), round: int64(s.GetRound()), questionnaire: s.GetQuestionnaire(),
+		enumerator: s.GetEnumerator(), siteID: s.GetSiteId(), day: s.GetDay(), result: int64(s.GetResult()),
+		reviewState: int64(s.GetReviewState()),
+	}
+}
+
+// putInterview replaces one interview and notes how the counts change.
+func (p *projection) putInterview(iv *servicev1.InterviewProjection, cells map[cell]int64) error {
+	s := iv.GetSummary()
+	if s.GetInterviewId() == "" {
+		return fault.New(fault.Invalid, "", "the projection of an interview has no interview_id")
+	}
+	body, err := deterministic(iv)
+	if err != nil {
+		return err
+	}
+	c := cellOf(s)
+	old, err := p.oldCell.row(c.part, s.GetInterviewId())
+	if err != nil {
+		return err
+	}
+	if old != nil {
+		cells[cell{part: c.part, study: text(old[0]), round: integer(old[1]), questionnaire: text(old[2]), enumerator: text(old[3]),
+			siteID: text(old[4]), day: text(old[5]), result: integer(old[6]), reviewState: integer(old[7])}]--
+	}
+	cells[c]++
+	conflict := int64(0)
+	if len(s.GetHeads()) > 1 {
+		conflict = 1
+	}
+	_, err = p.saveInterview.exec(c.part, s.GetInterviewId(), c.study, c.round, c.questionnaire, c.enumerator, c.siteID, c.day,
+		c.result, c.reviewState, s.GetStartTimeMs(), conflict, body)
+	return err
+}
+
+func (p *projection) putCells(cells map[cell]int64) error {
+	for c, n := range cells {
+		if n == 0 {
+			continue
+		}
+		args := c.args()
+		if _, err := p.addToCell.exec(append(args, n)...); err != nil {
+			return err
+		}
+		if n < 0 {
+			if _, err := p.dropCell.exec(args...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *projection) putOthers(changes *store.Changes) error {
+	for _, d := range changes.Decisions {
+		body, err := deterministic(d)
+		if err != nil {
+			return err
+		}
+		part := int64(syncer.Part(d.GetStudy(), ""))
+		if _, err := p.saveDecision.exec(part, d.GetDecisionId(), d.GetStudy(), d.GetTimeMs(), body); err != nil {
+			return err
+		}
+	}
+	for _, st := range changes.Studies {
+		body, err := deterministic(st)
+		if err != nil {
+			return err
+		}
+		if _, err := p.saveStudy.exec(int64(syncer.Part(st.GetStudy(), "")), st.GetStudy(), body); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func deterministic(m proto.Message) ([]byte, error) {
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "", "write a projection: %w", err)
+	}
+	if b == nil {
+		b = []byte{}
+	}
+	return b, nil
+}

@@ -1,0 +1,277 @@
+// Package sqlite is the embedded store of a server: two SQLite files in one folder, for those who run headquarters or a
+// hub on one machine.
+//
+// log.sqlite is the truth. It is written by one goroutine, which takes all batches that wait into one transaction and
+// answers them after that is on the disk (WAL, synchronous=FULL). projection.sqlite is derived from it, never ahead of
+// it, and may be deleted while no server runs. Two processes cannot serve the same folder.
+//
+// The package does not interpret payloads, decide what is derived, or verify signatures of what arrives: that is done
+// before Append and before Apply. Check verifies all of it again.
+package sqlite
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hearth-survey/hearth/proto/fault"
+	"github.com/hearth-survey/hearth/server/store"
+	"github.com/hearth-survey/hearth/syncer"
+)
+
+// The files of a data folder that belong to the store.
+const (
+	logFile        = "log.sqlite"
+	projectionFile = "projection.sqlite"
+	lockFile       = "lock.sqlite"
+)
+
+// Options say how to open a store.
+type Options struct {
+	// ReadOnly opens without writing; several processes may do so while no server runs. The store must exist.
+	ReadOnly bool
+	// MustExist fails with fault.StoreMissing instead of making a new store.
+	MustExist bool
+	// Now is the clock; nil: time.Now.
+	Now func() time.Time
+}
+
+// Store is a store.Store in SQLite files.
+type Store struct {
+	dir   string
+	now   func() time.Time
+	epoch syncer.ID
+	lock  *conn
+	ro    bool
+
+	writer  *writer // nil if read-only
+	log     *sql.DB
+	queries *queries
+	notify  chan struct{}
+
+	partsMu sync.RWMutex
+	parts   map[uint64]uint64 // counters that are committed
+
+	projection *projection
+	projector  sync.Mutex // held while projections are written
+	closing    sync.Once
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Open opens the store in a folder and makes it if there is none. It fails with fault.StoreInUse while another process
+// serves the folder, with fault.StoreTooNew for files of a newer program, and with fault.StoreDamaged or fault.NotSQLite
+// where log.sqlite cannot be read at all. Projections that are damaged, of another log or ahead of it are thrown away.
+func Open(ctx context.Context, dir string, opts Options) (*Store, error) {
+	s := &Store{dir: dir, now: opts.Now, ro: opts.ReadOnly, notify: make(chan struct{}, 1), parts: map[uint64]uint64{}}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if err := s.open(ctx, opts); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Store) open(ctx context.Context, opts Options) error {
+	path := filepath.Join(s.dir, logFile)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && (opts.MustExist || opts.ReadOnly) {
+		return fault.New(fault.NotFound, fault.StoreMissing, "%s holds no store", s.dir)
+	}
+	if !opts.ReadOnly {
+		if err := makeFolder(s.dir); err != nil {
+			return fault.New(fault.Unavailable, "", "make the data folder %s: %w", s.dir, err)
+		}
+	}
+	var err error
+	if s.lock, err = acquire(s.dir, opts.ReadOnly); err != nil {
+		return err
+	}
+	if !opts.ReadOnly {
+		if s.writer, err = newWriter(s, path); err != nil {
+			return wrap(err, "open "+path)
+		}
+	}
+	if s.log, err = readers(path, opts.ReadOnly); err != nil {
+		return wrap(err, "open "+path)
+	}
+	if err := s.load(ctx); err != nil {
+		return wrap(err, "open "+path)
+	}
+	if s.projection, err = openProjection(s); err != nil {
+		return wrap(err, "open "+filepath.Join(s.dir, projectionFile))
+	}
+	if s.writer != nil {
+		s.writer.start()
+	}
+	return nil
+}
+
+// load reads what is kept in memory: the epoch and the counters.
+func (s *Store) load(ctx context.Context) error {
+	if err := tooNew(s.log, logMigrations, logFile); err != nil {
+		return err
+	}
+	var epoch []byte
+	if err := s.log.QueryRowContext(ctx, `SELECT epoch FROM meta`).Scan(&epoch); err != nil {
+		return err
+	}
+	var err error
+	if s.epoch, err = syncer.ParseID(epoch); err != nil {
+		return damaged("%s: epoch of the log: %w", logFile, err)
+	}
+	rows, err := s.log.QueryContext(ctx, `SELECT part, counter FROM part`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var part, counter int64
+		if err := rows.Scan(&part, &counter); err != nil {
+			return err
+		}
+		s.parts[uint64(part)] = uint64(counter)
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	s.queries, err = prepareQueries(s.log)
+	return err
+}
+
+// Close waits for writes under way and closes the files. Closing again does nothing.
+func (s *Store) Close() error {
+	var err error
+	s.closing.Do(func() { err = s.close() })
+	return err
+}
+
+func (s *Store) close() error {
+	var errs []error
+	if s.queries != nil {
+		errs = append(errs, s.queries.close())
+	}
+	if s.log != nil {
+		errs = append(errs, s.log.Close())
+	}
+	if s.writer != nil {
+		errs = append(errs, s.writer.close())
+	}
+	if s.projection != nil {
+		s.projector.Lock()
+		errs = append(errs, s.projection.close())
+		s.projector.Unlock()
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.close())
+	}
+	return wrap(errors.Join(errs...), "close "+s.dir)
+}
+
+// Epoch identifies the log.
+func (s *Store) Epoch() syncer.ID { return s.epoch }
+
+// Notify returns the channel that receives after appends.
+func (s *Store) Notify() <-chan struct{} { return s.notify }
+
+// committed makes new counters visible to readers.
+func (s *Store) committed(counters map[uint64]uint64) {
+	if len(counters) == 0 {
+		return
+	}
+	s.partsMu.Lock()
+	for part, counter := range counters {
+		s.parts[part] = counter
+	}
+	s.partsMu.Unlock()
+	select {
+	case s.notify <- struct{}{}:
+	default:
+	}
+}
+
+// makeFolder makes the data folder, readable by its owner only, and has its name on the disk.
+func makeFolder(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	parent, err := os.Open(filepath.Dir(filepath.Clean(dir)))
+	if err != nil {
+		return nil // not ours to read; the folder is there
+	}
+	defer parent.Close()
+	_ = parent.Sync() // not every system can
+	return nil
+}
+
+// acquire takes the lock of a folder: alone to serve it, shared to read it. It is a lock of SQLite's on an empty file,
+// which all systems release when a process dies.
+func acquire(dir string, shared bool) (*conn, error) {
+	path := filepath.Join(dir, lockFile)
+	mode, take := "rwc", "BEGIN EXCLUSIVE"
+	if shared {
+		take = "BEGIN; SELECT * FROM sqlite_schema"
+		if _, err := os.Stat(path); err == nil {
+			mode = "ro"
+		}
+	}
+	c, err := dial(dsn(path, mode, "busy_timeout(100)"))
+	if err != nil {
+		return nil, wrap(err, "open "+path)
+	}
+	if err := c.run(take); err != nil {
+		_ = c.close()
+		if fault.ReasonOf(wrap(err, "")) == fault.StoreInUse {
+			return nil, fault.New(fault.Unavailable, fault.StoreInUse, "%s is served by another process", dir)
+		}
+		return nil, wrap(err, "lock "+dir)
+	}
+	return c, nil
+}
+
+// readers opens the connections that read the log.
+func readers(path string, readOnly bool) (*sql.DB, error) {
+	name := dsn(path, "ro", "query_only(1)", "cache_size(-4000)")
+	if _, err := os.Stat(path + "-wal"); readOnly && errors.Is(err, fs.ErrNotExist) && !writable(filepath.Dir(path)) {
+		name += "&immutable=1" // without a place for its shared memory a WAL database opens only so
+	}
+	db, err := sql.Open("sqlite", name)
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(4)
+	db.SetMaxIdleConns(4)
+	return db, nil
+}
+
+// writable says whether a file can be made in a folder.
+func writable(dir string) bool {
+	f, err := os.CreateTemp(dir, ".hearth-*")
+	if err != nil {
+		return false
+	}
+	_ = f.Close()
+	return os.Remove(f.Name()) == nil
+}
+
+// newEpoch makes the identity of a new log.
+func newEpoch() (syncer.ID, error) {
+	var id syncer.ID
+	_, err := rand.Read(id[:])
+	return id, err
+}
+
+// touch makes an empty file that only its owner reads, if there is none.
+func touch(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}

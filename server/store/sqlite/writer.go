@@ -1,0 +1,337 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/hearth-survey/hearth/proto/fault"
+)
+
+// Bounds of one group: more would make the first of it wait too long.
+const (
+	groupRecords = 1000
+	groupBytes   = 8 << 20
+)
+
+// job is a write that waits for its place in a group.
+type job struct {
+	// apply writes; it may be called again if the transaction has to be repeated without another job.
+	apply   func(*tx) error
+	records int
+	bytes   int
+	done    chan error // receives once
+}
+
+// writer is the one goroutine that writes the log.
+type writer struct {
+	store *Store
+	path  string
+	conn  *logConn // nil after a failure, until it is opened again
+
+	mu     sync.RWMutex // held for writing to close the queue
+	closed bool
+	queue  chan *job
+	ended  chan struct{}
+	begun  bool // work runs
+}
+
+func newWriter(s *Store, path string) (*writer, error) {
+	w := &writer{store: s, path: path, queue: make(chan *job, 256), ended: make(chan struct{})}
+	if err := touch(path); err != nil {
+		return nil, fault.New(fault.Unavailable, "", "make %s: %w", path, err)
+	}
+	var err error
+	w.conn, err = dialLog(path, s.now().UnixMilli())
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// close ends the queue, waits until all that was taken in is answered, and closes the connection.
+func (w *writer) close() error {
+	w.mu.Lock()
+	already := w.closed
+	w.closed = true
+	if !already {
+		close(w.queue)
+	}
+	w.mu.Unlock()
+	if already {
+		return nil
+	}
+	if w.begun {
+		<-w.ended
+	}
+	if w.conn == nil {
+		return nil
+	}
+	return w.conn.close()
+}
+
+// do waits for a write to be durable.
+func (w *writer) do(ctx context.Context, j *job) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	j.done = make(chan error, 1)
+	if err := w.enqueue(ctx, j); err != nil {
+		return err
+	}
+	select {
+	case err := <-j.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (w *writer) enqueue(ctx context.Context, j *job) error {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if w.closed {
+		return fault.New(fault.Unavailable, fault.ShuttingDown, "the store is closed")
+	}
+	select {
+	case w.queue <- j:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// start begins to take jobs.
+func (w *writer) start() {
+	w.begun = true
+	go w.work()
+}
+
+// work writes groups until the queue is closed and empty.
+func (w *writer) work() {
+	defer close(w.ended)
+	var group []*job
+	for first := range w.queue {
+		group = append(group[:0], first)
+		records, size := first.records, first.bytes
+	fill:
+		for records < groupRecords && size < groupBytes {
+			select {
+			case j, open := <-w.queue:
+				if !open {
+					break fill
+				}
+				group = append(group, j)
+				records, size = records+j.records, size+j.bytes
+			default:
+				break fill
+			}
+		}
+		w.write(group)
+	}
+}
+
+// write commits a group in one transaction and answers each of its jobs. A job that fails by itself is answered and left
+// out; a failure of the transaction is the answer to all.
+func (w *writer) write(group []*job) {
+	for len(group) > 0 {
+		rest, err := w.attempt(group)
+		if err != nil {
+			err = wrap(err, "write to "+w.path)
+			for _, j := range rest {
+				j.done <- err
+			}
+			return
+		}
+		group = rest
+	}
+}
+
+// attempt tries to commit a group. It returns the jobs that are not answered yet: to be tried again if err is nil.
+func (w *writer) attempt(group []*job) (rest []*job, err error) {
+	if err := w.revive(); err != nil {
+		return group, err
+	}
+	t := &tx{logConn: w.conn, nowMS: w.store.now().UnixMilli(), counters: map[uint64]uint64{}}
+	if _, err := w.conn.begin.exec(); err != nil {
+		w.fail()
+		return group, err
+	}
+	good := make([]*job, 0, len(group))
+	for i, j := range group {
+		before := t.writes
+		err := apply(j, t)
+		switch {
+		case err == nil:
+			good = append(good, j)
+		case ofGroup(err):
+			w.fail()
+			return append(good, group[i:]...), err
+		case t.writes == before:
+			j.done <- wrap(err, "write to "+w.path)
+		default:
+			j.done <- wrap(err, "write to "+w.path)
+			w.rollback()
+			return append(good, group[i+1:]...), nil
+		}
+	}
+	err = t.saveCounters()
+	if err == nil {
+		_, err = w.conn.commit.exec()
+	}
+	if err != nil {
+		w.fail()
+		return good, err
+	}
+	w.store.committed(t.dirty)
+	for _, j := range good {
+		j.done <- nil
+	}
+	return nil, nil
+}
+
+// apply runs a job; a defect in it must not end the writer for everybody.
+func apply(j *job, t *tx) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			t.writes++
+			err = fault.New(fault.Internal, "", "write a batch: %v", p)
+		}
+	}()
+	return j.apply(t)
+}
+
+func (w *writer) rollback() {
+	if err := w.conn.run("ROLLBACK"); err != nil {
+		w.fail()
+	}
+}
+
+// fail gives up the connection after a failure of the disk: what SQLite and the system think they have written is not
+// to be relied upon, a new connection reads it again.
+func (w *writer) fail() {
+	if w.conn != nil {
+		_ = w.conn.run("ROLLBACK") // SQLite may have rolled back by itself
+		_ = w.conn.close()
+		w.conn = nil
+	}
+}
+
+// revive opens the connection again after a failure.
+func (w *writer) revive() error {
+	if w.conn != nil {
+		return nil
+	}
+	if _, err := os.Stat(w.path); err != nil {
+		return fault.New(fault.Unavailable, fault.StoreMissing, "write to %s: %w", w.path, err)
+	}
+	c, err := dialLog(w.path, w.store.now().UnixMilli())
+	if err != nil {
+		return fmt.Errorf("open again: %w", err)
+	}
+	w.conn = c
+	return nil
+}
+
+// logConn is the connection that writes the log, with its statements.
+type logConn struct {
+	*conn
+	begin, commit                           *stmt
+	counter, saveCounter                    *stmt
+	insertRecord, digestOf                  *stmt
+	lane, saveLane, runs, runAt             *stmt
+	forks, insertRun, rebranch              *stmt
+	quarantined, insertQuarantine, unharmed *stmt
+	quarantineSize, runWith                 *stmt
+	device, saveDevice                      *stmt
+}
+
+// dialLog opens the log for writing and makes or migrates it.
+func dialLog(path string, nowMS int64) (*logConn, error) {
+	c, err := dial(dsn(path, "rw", "page_size(8192)", "journal_mode(WAL)", "synchronous(FULL)",
+		"wal_autocheckpoint(2000)", "cache_size(-16000)"))
+	if err != nil {
+		return nil, err
+	}
+	l := &logConn{conn: c}
+	if err := l.prepareAll(nowMS); err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return l, nil
+}
+
+func (l *logConn) prepareAll(nowMS int64) error {
+	if err := migrate(l.conn, logMigrations(), logFile); err != nil {
+		return err
+	}
+	if err := l.identify(nowMS); err != nil {
+		return err
+	}
+	var err error
+	const runColumns = `first_seq, prev_chain, digests, signature`
+	for _, p := range []struct {
+		to    **stmt
+		query string
+	}{
+		{&l.begin, `BEGIN IMMEDIATE`},
+		{&l.commit, `COMMIT`},
+		{&l.counter, `SELECT counter FROM part WHERE part = ?`},
+		{&l.saveCounter, `INSERT INTO part (part, counter, sum) VALUES (?, ?, ?)
+			ON CONFLICT (part) DO UPDATE SET counter = excluded.counter, sum = excluded.sum`},
+		{&l.insertRecord, `INSERT INTO record (part, counter, id, digest, kind, subject, received_ms, sum, body)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (part, id) DO NOTHING`},
+		{&l.digestOf, `SELECT digest FROM record WHERE part = ? AND id = ?`},
+		{&l.lane, `SELECT seq, chain, branches FROM lane WHERE device = ? AND epoch = ?`},
+		{&l.saveLane, `INSERT INTO lane (device, epoch, seq, chain, branches, sum) VALUES (?, ?, ?, ?, ?, ?)
+			ON CONFLICT (device, epoch) DO UPDATE SET seq = excluded.seq, chain = excluded.chain,
+			branches = excluded.branches, sum = excluded.sum`},
+		{&l.runs, `SELECT ` + runColumns + ` FROM lane_run WHERE device = ? AND epoch = ? AND branch = 0 AND first_seq > ?
+			ORDER BY first_seq, last_seq`},
+		{&l.runAt, `SELECT ` + runColumns + ` FROM lane_run WHERE device = ? AND epoch = ? AND branch = 0
+			AND first_seq <= ?3 AND last_seq >= ?3 ORDER BY first_seq DESC LIMIT 1`},
+		{&l.forks, `SELECT ` + runColumns + `, branch FROM lane_run WHERE device = ? AND epoch = ? AND branch > 0`},
+		{&l.insertRun, `INSERT INTO lane_run
+			(device, epoch, branch, first_seq, last_seq, prev_chain, head_chain, digests, signature, sum)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+		{&l.rebranch, `UPDATE OR REPLACE lane_run SET branch = ?, sum = ?
+			WHERE device = ? AND epoch = ? AND branch = 0 AND first_seq = ? AND last_seq = ?`},
+		{&l.quarantined, `SELECT reason, message, raw IS NOT NULL FROM quarantine WHERE digest = ?`},
+		{&l.insertQuarantine, `INSERT INTO quarantine
+			(digest, reason, message, device, epoch, seq, received_ms, sum, raw) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+		{&l.unharmed, `DELETE FROM quarantine WHERE digest = ?`},
+		{&l.quarantineSize, `SELECT count(*) FROM quarantine`},
+		{&l.runWith, `SELECT 1 FROM lane_run WHERE device = ? AND instr(digests, ?) > 0 LIMIT 1`},
+		{&l.device, `SELECT public_key, first_seen_ms, fork_hellos, fork_open FROM device WHERE device = ?`},
+		{&l.saveDevice, `INSERT OR REPLACE INTO device (device, name, enumerator, public_key, first_seen_ms,
+			last_seen_ms, pending, clock_skew_ms, fork_hellos, fork_open, sum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+	} {
+		if *p.to, err = l.prepare(p.query); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// identify gives a new log its epoch.
+func (l *logConn) identify(nowMS int64) error {
+	if known, err := l.integer(`SELECT count(*) FROM meta`); err != nil || known > 0 {
+		return err
+	}
+	epoch, err := newEpoch()
+	if err != nil {
+		return err
+	}
+	s, err := l.prepare(`INSERT INTO meta (one, epoch, created_ms, sum) VALUES (1, ?, ?, ?)`)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	_, err = s.exec(epoch[:], nowMS, metaSum(epoch[:], nowMS))
+	return err
+}
+
+func metaSum(epoch []byte, createdMS int64) int64 {
+	return summer(nil).bytes(epoch).int(createdMS).sum()
+}
