@@ -92,97 +92,100 @@ func nodeLines(g *servicev1.ReferralGraph) []string {
 	return out
 }
 
-// TestBuild names what can be in the facts, and what becomes of it.
+// buildCases are what can be in the facts, and what becomes of it.
+var buildCases = []struct {
+	name  string
+	facts func(s *study)
+	nodes []string
+	edges []string
+}{
+	{"nothing", func(*study) {}, nil, nil},
+	{"nil records are passed over", func(s *study) {
+		s.Facts = Facts{
+			People: []*servicev1.PersonRecord{nil}, Interviews: []*servicev1.InterviewSummary{nil},
+			Referrals: []*servicev1.ReferralRecord{nil}, Recruitments: []*servicev1.RecruitmentRecord{nil}, Sites: []*surveyv1.Site{nil},
+		}
+	}, nil, nil},
+	{"who is neither marked nor referred is no seed", func(s *study) { s.interviewed("a", 1) }, []string{"a wave 0 root a"}, nil},
+	{"a seed by mode of recruitment", func(s *study) {
+		s.interviewed("a", 1).Mode = surveyv1.RecruitmentMode_RECRUITMENT_MODE_SEED.Enum()
+	}, []string{"a seed wave 0 root a"}, nil},
+	{"a recruiter never interviewed is a root but no seed", func(s *study) {
+		s.named("x")
+		s.interviewed("a", 1)
+		s.told("r1", "x", "a", 1)
+	}, []string{"a wave 1 root x", "x not interviewed wave 0 root x"}, []string{"r1 x>a resolved primary"}},
+	{"a recruiter of whom no record has come", func(s *study) {
+		s.interviewed("a", 1)
+		s.told("r1", "x", "a", 1)
+	}, []string{"a wave 1 root x", "x not interviewed wave 0 root x"}, []string{"r1 x>a unresolved primary"}},
+	{"one who was named and not reached", func(s *study) {
+		s.seed("a", 1)
+		s.named("x")
+		s.Referrals = append(s.Referrals, &servicev1.ReferralRecord{
+			ReferralId: proto.String("r1"), InterviewId: proto.String("interview-a-1"), ToPersonId: proto.String("x"),
+			FromPersonId: proto.String("a"), ToldByRecruit: proto.Bool(false),
+		})
+	}, []string{"a seed wave 0 root a", "x not interviewed wave 1 root a"}, []string{"r1 a>x resolved primary"}},
+	{"a listed member of the household is no node", func(s *study) {
+		s.seed("a", 1)
+		s.People = append(s.People, &servicev1.PersonRecord{PersonId: proto.String("child"), InterviewId: proto.String("interview-a-1")})
+	}, []string{"a seed wave 0 root a"}, nil},
+	{"an introducer who was present did not refer", func(s *study) {
+		s.seed("a", 1)
+		s.People = append(s.People, &servicev1.PersonRecord{
+			PersonId: proto.String("x"), InterviewId: proto.String("interview-a-1"), Interviewed: proto.Bool(false),
+			Presence: surveyv1.PresenceRole_PRESENCE_ROLE_INTRODUCER.Enum(),
+		})
+	}, []string{"a seed wave 0 root a"}, nil},
+	{"respondents of a group interview are nodes", func(s *study) {
+		s.seed("a", 1)
+		s.People = append(s.People, &servicev1.PersonRecord{
+			PersonId: proto.String("b"), InterviewId: proto.String("interview-a-1"),
+			Presence: surveyv1.PresenceRole_PRESENCE_ROLE_CO_RESPONDENT.Enum(),
+		})
+	}, []string{"a seed wave 0 root a", "b wave 0 root b"}, nil},
+	{"an expert interviewed twice is one node of one wave", func(s *study) {
+		s.seed("a", 1)
+		s.interviewed("b", 2)
+		s.told("r1", "a", "b", 2)
+		s.interviewed("b", 9)
+	}, []string{"a seed wave 0 root a", "b wave 1 root a"}, []string{"r1 a>b resolved primary"}},
+	{"an institution that referred is a node", func(s *study) {
+		s.Sites = []*surveyv1.Site{{SiteId: proto.String("school-c")}}
+		s.interviewed("a", 1)
+		s.told("r1", "", "a", 1).FromSiteId = proto.String("school-c")
+	}, []string{"a wave 1 root site:school-c", "site:school-c not interviewed wave 0 root site:school-c"},
+		[]string{"r1 site:school-c>a resolved primary"}},
+	{"a refusal is no interview", func(s *study) {
+		s.Interviews = []*servicev1.InterviewSummary{{
+			InterviewId: proto.String("i"), RespondentId: proto.String("a"), Result: surveyv1.ResultCode_RESULT_CODE_REFUSAL.Enum(),
+		}}
+	}, []string{"a not interviewed wave 0 root a"}, nil},
+	{"drawn at random, though somebody had named him", func(s *study) {
+		s.seed("a", 1)
+		s.interviewed("b", 2).Mode = surveyv1.RecruitmentMode_RECRUITMENT_MODE_RANDOM_AT_SITE.Enum()
+		s.Referrals = append(s.Referrals, &servicev1.ReferralRecord{
+			ReferralId: proto.String("r1"), InterviewId: proto.String("interview-a-1"), FromPersonId: proto.String("a"),
+			ToPersonId: proto.String("b"),
+		})
+	}, []string{"a seed wave 0 root a", "b wave 0 root b"}, []string{"r1 a>b resolved"}},
+	{"a referral that came twice is one edge", func(s *study) {
+		s.seed("a", 1)
+		s.interviewed("b", 2)
+		s.told("r1", "a", "b", 2)
+		s.told("r1", "a", "b", 2)
+	}, []string{"a seed wave 0 root a", "b wave 1 root a"}, []string{"r1 a>b resolved primary"}},
+	{"the ends default to the respondent", func(s *study) {
+		s.seed("a", 1)
+		s.interviewed("b", 2)
+		s.told("r1", "a", "b", 2).ToPersonId = nil
+	}, []string{"a seed wave 0 root a", "b wave 1 root a"}, []string{"r1 a>b resolved primary"}},
+}
+
+// TestBuild names what can be in the facts.
 func TestBuild(t *testing.T) {
-	for _, tc := range []struct {
-		name  string
-		facts func(s *study)
-		nodes []string
-		edges []string
-	}{
-		{"nothing", func(*study) {}, nil, nil},
-		{"nil records are passed over", func(s *study) {
-			s.Facts = Facts{
-				People: []*servicev1.PersonRecord{nil}, Interviews: []*servicev1.InterviewSummary{nil},
-				Referrals: []*servicev1.ReferralRecord{nil}, Recruitments: []*servicev1.RecruitmentRecord{nil}, Sites: []*surveyv1.Site{nil},
-			}
-		}, nil, nil},
-		{"who is neither marked nor referred is no seed", func(s *study) { s.interviewed("a", 1) }, []string{"a wave 0 root a"}, nil},
-		{"a seed by mode of recruitment", func(s *study) {
-			s.interviewed("a", 1).Mode = surveyv1.RecruitmentMode_RECRUITMENT_MODE_SEED.Enum()
-		}, []string{"a seed wave 0 root a"}, nil},
-		{"a recruiter never interviewed is a root but no seed", func(s *study) {
-			s.named("x")
-			s.interviewed("a", 1)
-			s.told("r1", "x", "a", 1)
-		}, []string{"a wave 1 root x", "x not interviewed wave 0 root x"}, []string{"r1 x>a resolved primary"}},
-		{"a recruiter of whom no record has come", func(s *study) {
-			s.interviewed("a", 1)
-			s.told("r1", "x", "a", 1)
-		}, []string{"a wave 1 root x", "x not interviewed wave 0 root x"}, []string{"r1 x>a unresolved primary"}},
-		{"one who was named and not reached", func(s *study) {
-			s.seed("a", 1)
-			s.named("x")
-			s.Referrals = append(s.Referrals, &servicev1.ReferralRecord{
-				ReferralId: proto.String("r1"), InterviewId: proto.String("interview-a-1"), ToPersonId: proto.String("x"),
-				FromPersonId: proto.String("a"), ToldByRecruit: proto.Bool(false),
-			})
-		}, []string{"a seed wave 0 root a", "x not interviewed wave 1 root a"}, []string{"r1 a>x resolved primary"}},
-		{"a listed member of the household is no node", func(s *study) {
-			s.seed("a", 1)
-			s.People = append(s.People, &servicev1.PersonRecord{PersonId: proto.String("child"), InterviewId: proto.String("interview-a-1")})
-		}, []string{"a seed wave 0 root a"}, nil},
-		{"an introducer who was present did not refer", func(s *study) {
-			s.seed("a", 1)
-			s.People = append(s.People, &servicev1.PersonRecord{
-				PersonId: proto.String("x"), InterviewId: proto.String("interview-a-1"), Interviewed: proto.Bool(false),
-				Presence: surveyv1.PresenceRole_PRESENCE_ROLE_INTRODUCER.Enum(),
-			})
-		}, []string{"a seed wave 0 root a"}, nil},
-		{"respondents of a group interview are nodes", func(s *study) {
-			s.seed("a", 1)
-			s.People = append(s.People, &servicev1.PersonRecord{
-				PersonId: proto.String("b"), InterviewId: proto.String("interview-a-1"),
-				Presence: surveyv1.PresenceRole_PRESENCE_ROLE_CO_RESPONDENT.Enum(),
-			})
-		}, []string{"a seed wave 0 root a", "b wave 0 root b"}, nil},
-		{"an expert interviewed twice is one node of one wave", func(s *study) {
-			s.seed("a", 1)
-			s.interviewed("b", 2)
-			s.told("r1", "a", "b", 2)
-			s.interviewed("b", 9)
-		}, []string{"a seed wave 0 root a", "b wave 1 root a"}, []string{"r1 a>b resolved primary"}},
-		{"an institution that referred is a node", func(s *study) {
-			s.Sites = []*surveyv1.Site{{SiteId: proto.String("school-c")}}
-			s.interviewed("a", 1)
-			s.told("r1", "", "a", 1).FromSiteId = proto.String("school-c")
-		}, []string{"a wave 1 root site:school-c", "site:school-c not interviewed wave 0 root site:school-c"},
-			[]string{"r1 site:school-c>a resolved primary"}},
-		{"a refusal is no interview", func(s *study) {
-			s.Interviews = []*servicev1.InterviewSummary{{
-				InterviewId: proto.String("i"), RespondentId: proto.String("a"), Result: surveyv1.ResultCode_RESULT_CODE_REFUSAL.Enum(),
-			}}
-		}, []string{"a not interviewed wave 0 root a"}, nil},
-		{"drawn at random, though somebody had named him", func(s *study) {
-			s.seed("a", 1)
-			s.interviewed("b", 2).Mode = surveyv1.RecruitmentMode_RECRUITMENT_MODE_RANDOM_AT_SITE.Enum()
-			s.Referrals = append(s.Referrals, &servicev1.ReferralRecord{
-				ReferralId: proto.String("r1"), InterviewId: proto.String("interview-a-1"), FromPersonId: proto.String("a"),
-				ToPersonId: proto.String("b"),
-			})
-		}, []string{"a seed wave 0 root a", "b wave 0 root b"}, []string{"r1 a>b resolved"}},
-		{"a referral that came twice is one edge", func(s *study) {
-			s.seed("a", 1)
-			s.interviewed("b", 2)
-			s.told("r1", "a", "b", 2)
-			s.told("r1", "a", "b", 2)
-		}, []string{"a seed wave 0 root a", "b wave 1 root a"}, []string{"r1 a>b resolved primary"}},
-		{"the ends default to the respondent", func(s *study) {
-			s.seed("a", 1)
-			s.interviewed("b", 2)
-			s.told("r1", "a", "b", 2).ToPersonId = nil
-		}, []string{"a seed wave 0 root a", "b wave 1 root a"}, []string{"r1 a>b resolved primary"}},
-	} {
+	for _, tc := range buildCases {
 		t.Run(tc.name, func(t *testing.T) {
 			var s study
 			tc.facts(&s)

@@ -122,11 +122,11 @@ func compareEdges(a, b edge) int {
 // couponCode makes two writings of one code the same.
 func couponCode(s string) string { return strings.ToUpper(strings.TrimSpace(s)) }
 
-// issuers finds the nodes that each coupon code was given to.
+// issuers finds the nodes that each coupon code was given to, sorted.
 func (b *builder) issuers(f Facts) map[string][]int32 {
 	issued := map[string][]int32{}
 	add := func(code string, n int32) {
-		if code != "" && n != none && !slices.Contains(issued[code], n) {
+		if code != "" && n != none {
 			issued[code] = append(issued[code], n)
 		}
 	}
@@ -143,6 +143,10 @@ func (b *builder) issuers(f Facts) map[string][]int32 {
 			add(e.code, e.from)
 		}
 	}
+	for code, who := range issued {
+		slices.Sort(who)
+		issued[code] = slices.Compact(who)
+	}
 	return issued
 }
 
@@ -155,6 +159,7 @@ func (b *builder) redeem(issued map[string][]int32) {
 			continue
 		}
 		who := issued[e.code]
+		_, hasIt := slices.BinarySearch(who, e.from)
 		switch {
 		case e.from == none && len(who) == 1:
 			e.from = who[0]
@@ -163,7 +168,7 @@ func (b *builder) redeem(issued map[string][]int32) {
 		case b.nodes[e.from].GetKind() == KindSite && len(who) == 0:
 		case len(who) == 0:
 			e.state = servicev1.EdgeState_EDGE_STATE_UNRESOLVED
-		case !slices.Contains(who, e.from):
+		case !hasIt:
 			e.disputed = true
 		}
 		if e.own && e.to != none {

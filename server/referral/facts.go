@@ -267,8 +267,11 @@ func lowerName(name, prefix string) string {
 
 // byPersonAndTime orders appearances so that each person's are together, the earliest first.
 func byPersonAndTime(a, b appearance) int {
-	return cmp.Or(cmp.Compare(a.node, b.node), cmp.Compare(a.time, b.time), cmp.Compare(a.interview, b.interview),
-		cmp.Compare(b.told, a.told), cmp.Compare(a.key, b.key), cmp.Compare(a.role, b.role), cmp.Compare(a.site, b.site))
+	if a.node != b.node {
+		return cmp.Compare(a.node, b.node)
+	}
+	return cmp.Or(cmp.Compare(a.time, b.time), cmp.Compare(a.interview, b.interview), cmp.Compare(b.told, a.told),
+		cmp.Compare(a.key, b.key), cmp.Compare(a.role, b.role), cmp.Compare(a.site, b.site))
 }
 
 // entries reads how respondents were reached, each person's earliest first.
@@ -292,7 +295,10 @@ func entries(f Facts, g *gathering, node func(raw int32) int32) []entry {
 		out = append(out, e)
 	}
 	slices.SortFunc(out, func(a, b entry) int {
-		return cmp.Or(cmp.Compare(a.node, b.node), cmp.Compare(a.time, b.time), cmp.Compare(a.interview, b.interview),
+		if a.node != b.node {
+			return cmp.Compare(a.node, b.node)
+		}
+		return cmp.Or(cmp.Compare(a.time, b.time), cmp.Compare(a.interview, b.interview),
 			compareBool(b.seed, a.seed), cmp.Compare(b.mode, a.mode), comparePointer(a.size, b.size), cmp.Compare(a.site, b.site))
 	})
 	return out

@@ -32,9 +32,12 @@ func (b *builder) plant() {
 			incoming = append(incoming, int32(i))
 		}
 	}
-	slices.SortStableFunc(incoming, func(x, y int32) int {
+	slices.SortFunc(incoming, func(x, y int32) int {
 		p, q := &b.edges[x], &b.edges[y]
-		return cmp.Or(cmp.Compare(p.to, q.to), comparePreference(p, q), cmp.Compare(x, y))
+		if p.to != q.to {
+			return cmp.Compare(p.to, q.to)
+		}
+		return cmp.Or(comparePreference(p, q), cmp.Compare(x, y))
 	})
 	b.parent = make([]int32, len(b.nodes))
 	b.parentEdge = make([]int32, len(b.nodes))

@@ -12,62 +12,67 @@ import (
 
 var plain = Columns{ID: "id", Recruiter: "by"}
 
-// TestFromCSV names what tables do, and how each is understood.
+// fullColumns are all that a table can have.
+var fullColumns = Columns{ID: "id", Recruiter: "by", Degree: "degree", Seed: "seed", Time: "time"}
+
+// tableCases are what tables do, and how each is understood.
+var tableCases = []struct {
+	name     string
+	text     string
+	cols     Columns
+	nodes    []string
+	edges    []string
+	problems []string
+}{
+	{"empty recruiter is a seed", "id,by\na,\nb,a\n", plain,
+		[]string{"a seed wave 0 root a", "b wave 1 root a"}, []string{"row:0000000003 a>b resolved primary"}, nil},
+	{"rows in any order", "id,by\nc,b\nb,a\na,\n", plain,
+		[]string{"a seed wave 0 root a", "b wave 1 root a", "c wave 2 root a"},
+		[]string{"row:0000000002 b>c resolved primary", "row:0000000003 a>b resolved primary"}, nil},
+	{"only a header", "id,by\n", plain, nil, nil, nil},
+	{"byte order mark, CRLF, Chinese, quotes", "\ufeff编号,介绍人\r\n\"甲,1\",\r\n乙,\"甲,1\"\r\n", Columns{ID: "编号", Recruiter: "介绍人"},
+		[]string{"乙 wave 1 root 甲,1", "甲,1 seed wave 0 root 甲,1"}, []string{"row:0000000003 甲,1>乙 resolved primary"}, nil},
+	{"semicolons", "id;by\na;\nb;a\n", plain,
+		[]string{"a seed wave 0 root a", "b wave 1 root a"}, []string{"row:0000000003 a>b resolved primary"}, nil},
+	{"tabs", "id\tby\na\t\nb\ta\n", plain,
+		[]string{"a seed wave 0 root a", "b wave 1 root a"}, []string{"row:0000000003 a>b resolved primary"}, nil},
+	{"a recruiter without a row makes no seed", "id,by\na,x\nb,x\n", plain,
+		[]string{"a wave 1 root x", "b wave 1 root x", "x not interviewed wave 0 root x"},
+		[]string{"row:0000000002 x>a resolved primary", "row:0000000003 x>b resolved primary"},
+		[]string{`row 2: column "by": recruiter "x" has no row: taken as a person who was never interviewed`}},
+	{"an id twice", "id,by\na,\nb,a\nb,\nb,c\nc,a\n", plain,
+		[]string{"a seed wave 0 root a", "b wave 1 root a", "c wave 1 root a"},
+		[]string{"row:0000000003 a>b resolved primary", "row:0000000005 c>b resolved", "row:0000000006 a>c resolved primary"},
+		[]string{
+			`row 4: column "id": id "b" is already in row 3: read as a second interview of the same person`,
+			`row 5: column "id": id "b" is already in row 3: read as a second interview of the same person`,
+		}},
+	{"himself", "id,by\na,a\n", plain, []string{"a wave 0 root a"}, []string{"row:0000000002 a>a self"},
+		[]string{`row 2: column "by": "a" recruited himself: kept as a self-referral, the row is no seed`}},
+	{"a two-cycle", "id,by\na,b\nb,a\n", plain, []string{"a wave 1 root b", "b wave 0 root b"},
+		[]string{"row:0000000002 b>a resolved primary", "row:0000000003 a>b cycle_broken"}, nil},
+	{"no id, short and long rows", "id,by\n,a\na\nb,a,z\n", plain,
+		[]string{"a seed wave 0 root a", "b wave 1 root a"}, []string{"row:0000000004 a>b resolved primary"},
+		[]string{`row 2: column "id": no id: the row was left out`, "row 3: it has 1 cells, the header has 2", "row 4: it has 3 cells, the header has 2"}},
+	{"words for missing and for seed, unless they are ids", "id,by\na,NA\nb,Seed\nc,种子\nNULL,a\nd,NULL\n", plain,
+		[]string{"NULL wave 1 root a", "a seed wave 0 root a", "b seed wave 0 root b", "c seed wave 0 root c", "d wave 2 root a"},
+		[]string{"row:0000000005 a>NULL resolved primary", "row:0000000006 NULL>d resolved primary"},
+		[]string{`column "by": 1 cells hold a word for a missing value, such as NA, and were read as empty`}},
+	{"all columns", "id,by,degree,seed,time\na,,7,1,2016-07-21\nb,a,many,0,2016-07-22 10:00\nc,,-1,maybe,soon\nd,a,3.0,yes,\n", fullColumns,
+		[]string{"a seed wave 0 root a", "b wave 1 root a", "c wave 0 root c", "d seed wave 0 root d"},
+		[]string{"row:0000000003 a>b resolved primary", "row:0000000005 a>d resolved"},
+		[]string{
+			`row 3: column "degree": "many" is not a count of people: taken as not asked`,
+			`row 4: column "time": "soon" is not a day or time such as 2016-07-21 or 2016-07-21 15:04: taken as not known`,
+			`row 4: column "seed": "maybe" says neither yes nor no: taken as no`,
+			`row 4: column "degree": "-1" is not a count of people: taken as not asked`,
+			`row 5: column "seed": marked as a seed, but recruited by "a": taken as a seed`,
+		}},
+}
+
+// TestFromCSV names what tables do.
 func TestFromCSV(t *testing.T) {
-	full := Columns{ID: "id", Recruiter: "by", Degree: "degree", Seed: "seed", Time: "time"}
-	for _, tc := range []struct {
-		name     string
-		text     string
-		cols     Columns
-		nodes    []string
-		edges    []string
-		problems []string
-	}{
-		{"empty recruiter is a seed", "id,by\na,\nb,a\n", plain,
-			[]string{"a seed wave 0 root a", "b wave 1 root a"}, []string{"row:0000000003 a>b resolved primary"}, nil},
-		{"rows in any order", "id,by\nc,b\nb,a\na,\n", plain,
-			[]string{"a seed wave 0 root a", "b wave 1 root a", "c wave 2 root a"},
-			[]string{"row:0000000002 b>c resolved primary", "row:0000000003 a>b resolved primary"}, nil},
-		{"only a header", "id,by\n", plain, nil, nil, nil},
-		{"byte order mark, CRLF, Chinese, quotes", "\ufeff编号,介绍人\r\n\"甲,1\",\r\n乙,\"甲,1\"\r\n", Columns{ID: "编号", Recruiter: "介绍人"},
-			[]string{"乙 wave 1 root 甲,1", "甲,1 seed wave 0 root 甲,1"}, []string{"row:0000000003 甲,1>乙 resolved primary"}, nil},
-		{"semicolons", "id;by\na;\nb;a\n", plain,
-			[]string{"a seed wave 0 root a", "b wave 1 root a"}, []string{"row:0000000003 a>b resolved primary"}, nil},
-		{"tabs", "id\tby\na\t\nb\ta\n", plain,
-			[]string{"a seed wave 0 root a", "b wave 1 root a"}, []string{"row:0000000003 a>b resolved primary"}, nil},
-		{"a recruiter without a row makes no seed", "id,by\na,x\nb,x\n", plain,
-			[]string{"a wave 1 root x", "b wave 1 root x", "x not interviewed wave 0 root x"},
-			[]string{"row:0000000002 x>a resolved primary", "row:0000000003 x>b resolved primary"},
-			[]string{`row 2: column "by": recruiter "x" has no row: taken as a person who was never interviewed`}},
-		{"an id twice", "id,by\na,\nb,a\nb,\nb,c\nc,a\n", plain,
-			[]string{"a seed wave 0 root a", "b wave 1 root a", "c wave 1 root a"},
-			[]string{"row:0000000003 a>b resolved primary", "row:0000000005 c>b resolved", "row:0000000006 a>c resolved primary"},
-			[]string{
-				`row 4: column "id": id "b" is already in row 3: read as a second interview of the same person`,
-				`row 5: column "id": id "b" is already in row 3: read as a second interview of the same person`,
-			}},
-		{"himself", "id,by\na,a\n", plain, []string{"a wave 0 root a"}, []string{"row:0000000002 a>a self"},
-			[]string{`row 2: column "by": "a" recruited himself: kept as a self-referral, the row is no seed`}},
-		{"a two-cycle", "id,by\na,b\nb,a\n", plain, []string{"a wave 1 root b", "b wave 0 root b"},
-			[]string{"row:0000000002 b>a resolved primary", "row:0000000003 a>b cycle_broken"}, nil},
-		{"no id, short and long rows", "id,by\n,a\na\nb,a,z\n", plain,
-			[]string{"a seed wave 0 root a", "b wave 1 root a"}, []string{"row:0000000004 a>b resolved primary"},
-			[]string{`row 2: column "id": no id: the row was left out`, "row 3: it has 1 cells, the header has 2", "row 4: it has 3 cells, the header has 2"}},
-		{"words for missing and for seed, unless they are ids", "id,by\na,NA\nb,Seed\nc,种子\nNULL,a\nd,NULL\n", plain,
-			[]string{"NULL wave 1 root a", "a seed wave 0 root a", "b seed wave 0 root b", "c seed wave 0 root c", "d wave 2 root a"},
-			[]string{"row:0000000005 a>NULL resolved primary", "row:0000000006 NULL>d resolved primary"},
-			[]string{`column "by": 1 cells hold a word for a missing value, such as NA, and were read as empty`}},
-		{"all columns", "id,by,degree,seed,time\na,,7,1,2016-07-21\nb,a,many,0,2016-07-22 10:00\nc,,-1,maybe,soon\nd,a,3.0,yes,\n", full,
-			[]string{"a seed wave 0 root a", "b wave 1 root a", "c wave 0 root c", "d seed wave 0 root d"},
-			[]string{"row:0000000003 a>b resolved primary", "row:0000000005 a>d resolved"},
-			[]string{
-				`row 3: column "degree": "many" is not a count of people: taken as not asked`,
-				`row 4: column "time": "soon" is not a day or time such as 2016-07-21 or 2016-07-21 15:04: taken as not known`,
-				`row 4: column "seed": "maybe" says neither yes nor no: taken as no`,
-				`row 4: column "degree": "-1" is not a count of people: taken as not asked`,
-				`row 5: column "seed": marked as a seed, but recruited by "a": taken as a seed`,
-			}},
-	} {
+	for _, tc := range tableCases {
 		t.Run(tc.name, func(t *testing.T) {
 			f, problems, err := FromCSV(strings.NewReader(tc.text), tc.cols)
 			if err != nil {
