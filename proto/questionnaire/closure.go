@@ -105,8 +105,7 @@ func literal(v any) *node {
 func (t *translator) ident(name string) *node {
 	for i := len(t.vars) - 1; i >= 0; i-- {
 		if v := t.vars[i]; v.name == name {
-			slot := v.slot
-			return valueNode(v.field, func(f *frame) protoreflect.Value { return f.vars[slot] })
+			return variableNode(v.field, v.slot)
 		}
 	}
 	switch {
@@ -118,32 +117,84 @@ func (t *translator) ident(name string) *node {
 	return nil
 }
 
-// valueNode is a single value of a field's type, wherever it comes from.
-func valueNode(fd protoreflect.FieldDescriptor, get func(*frame) protoreflect.Value) *node {
+// variableNode is a row that a comprehension looks at.
+func variableNode(fd protoreflect.FieldDescriptor, slot int) *node {
 	switch fd.Kind() {
 	case protoreflect.BoolKind:
-		return &node{truth: func(f *frame) truth { return truthOf(get(f).Bool()) }}
-	case protoreflect.EnumKind:
-		if fd.Enum().FullName() == "google.protobuf.NullValue" {
-			return nil
-		}
-		return &node{integer: func(f *frame) (int64, bool) { return int64(get(f).Enum()), true }}
-	case protoreflect.Int32Kind, protoreflect.Int64Kind, protoreflect.Sint32Kind, protoreflect.Sint64Kind,
-		protoreflect.Sfixed32Kind, protoreflect.Sfixed64Kind:
-		return &node{integer: func(f *frame) (int64, bool) { return get(f).Int(), true }}
-	case protoreflect.Uint32Kind, protoreflect.Uint64Kind, protoreflect.Fixed32Kind, protoreflect.Fixed64Kind:
-		return &node{natural: func(f *frame) (uint64, bool) { return get(f).Uint(), true }}
-	case protoreflect.DoubleKind, protoreflect.FloatKind:
-		return &node{double: func(f *frame) (float64, bool) { return get(f).Float(), true }}
+		return &node{truth: func(f *frame) truth { return truthOf(f.vars[slot].Bool()) }}
 	case protoreflect.StringKind:
-		return &node{text: func(f *frame) string { return get(f).String() }}
+		return &node{text: func(f *frame) string { return f.vars[slot].String() }}
 	case protoreflect.MessageKind, protoreflect.GroupKind:
 		if groupOf(fd) == nil { // well-known messages have meanings of their own in CEL
 			return nil
 		}
-		return &node{desc: fd.Message(), message: func(f *frame) protoreflect.Message { return get(f).Message() }}
+		return &node{desc: fd.Message(), message: func(f *frame) protoreflect.Message { return f.vars[slot].Message() }}
+	}
+	switch numberOf(fd) {
+	case enumNumber:
+		return &node{integer: func(f *frame) (int64, bool) { return int64(f.vars[slot].Enum()), true }}
+	case intNumber:
+		return &node{integer: func(f *frame) (int64, bool) { return f.vars[slot].Int(), true }}
+	case uintNumber:
+		return &node{natural: func(f *frame) (uint64, bool) { return f.vars[slot].Uint(), true }}
+	case floatNumber:
+		return &node{double: func(f *frame) (float64, bool) { return f.vars[slot].Float(), true }}
 	}
 	return nil
+}
+
+// fieldNode is a single field of a message.
+func fieldNode(fd protoreflect.FieldDescriptor, of func(*frame) protoreflect.Message) *node {
+	switch fd.Kind() {
+	case protoreflect.BoolKind:
+		return &node{truth: func(f *frame) truth { return truthOf(of(f).Get(fd).Bool()) }}
+	case protoreflect.StringKind:
+		return &node{text: func(f *frame) string { return of(f).Get(fd).String() }}
+	case protoreflect.MessageKind, protoreflect.GroupKind:
+		if groupOf(fd) == nil {
+			return nil
+		}
+		return &node{desc: fd.Message(), message: func(f *frame) protoreflect.Message { return of(f).Get(fd).Message() }}
+	}
+	switch numberOf(fd) {
+	case enumNumber:
+		return &node{integer: func(f *frame) (int64, bool) { return int64(of(f).Get(fd).Enum()), true }}
+	case intNumber:
+		return &node{integer: func(f *frame) (int64, bool) { return of(f).Get(fd).Int(), true }}
+	case uintNumber:
+		return &node{natural: func(f *frame) (uint64, bool) { return of(f).Get(fd).Uint(), true }}
+	case floatNumber:
+		return &node{double: func(f *frame) (float64, bool) { return of(f).Get(fd).Float(), true }}
+	}
+	return nil
+}
+
+// number is which of protobuf's ways of holding a number a field has.
+type number int
+
+const (
+	notNumber number = iota
+	enumNumber
+	intNumber
+	uintNumber
+	floatNumber
+)
+
+func numberOf(fd protoreflect.FieldDescriptor) number {
+	switch fd.Kind() {
+	case protoreflect.EnumKind:
+		if fd.Enum().FullName() != "google.protobuf.NullValue" {
+			return enumNumber
+		}
+	case protoreflect.Int32Kind, protoreflect.Int64Kind, protoreflect.Sint32Kind, protoreflect.Sint64Kind,
+		protoreflect.Sfixed32Kind, protoreflect.Sfixed64Kind:
+		return intNumber
+	case protoreflect.Uint32Kind, protoreflect.Uint64Kind, protoreflect.Fixed32Kind, protoreflect.Fixed64Kind:
+		return uintNumber
+	case protoreflect.DoubleKind, protoreflect.FloatKind:
+		return floatNumber
+	}
+	return notNumber
 }
 
 func (t *translator) selection(s celast.SelectExpr) *node {
@@ -162,7 +213,7 @@ func (t *translator) selection(s celast.SelectExpr) *node {
 	if fd.IsList() {
 		return &node{rows: &rows{field: fd, list: func(f *frame) protoreflect.List { return get(f).Get(fd).List() }}}
 	}
-	return valueNode(fd, func(f *frame) protoreflect.Value { return get(f).Get(fd) })
+	return fieldNode(fd, get)
 }
 
 func (t *translator) call(c celast.CallExpr) *node {

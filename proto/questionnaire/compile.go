@@ -18,6 +18,8 @@ type module struct {
 	byNumber  map[protoreflect.FieldNumber]*question
 	// missing is the map of missing reasons by field number, nil where the message has none.
 	missing protoreflect.FieldDescriptor
+	// conditions is how many different conditions the questions have for being asked.
+	conditions int
 	// top: the message is the root of a questionnaire's expressions.
 	top bool
 }
@@ -39,7 +41,11 @@ type question struct {
 	until    uint32
 	accepted [8]bool
 
+	// looked: evaluation looks at the value itself, not only at whether there is one.
+	looked bool
+
 	relevant  *predicate
+	condition int // which of its message's conditions relevant is
 	calculate *predicate
 	checks    []check
 	limits    []limit
@@ -163,6 +169,7 @@ func (c *compiler) compileModule(d protoreflect.MessageDescriptor) (*module, err
 		return nil, err
 	}
 	var below []*question
+	conditions := map[string]*question{}
 	for f := range fieldsOf(d) {
 		if f.IsMap() {
 			if f.Name() != "missing" {
@@ -174,6 +181,13 @@ func (c *compiler) compileModule(d protoreflect.MessageDescriptor) (*module, err
 		q, err := c.compileQuestion(f)
 		if err != nil {
 			return nil, err
+		}
+		if q.relevant != nil {
+			if first := conditions[q.relevant.source]; first != nil {
+				q.relevant, q.condition = first.relevant, first.condition
+			} else {
+				q.condition, conditions[q.relevant.source] = len(conditions), q
+			}
 		}
 		m.questions = append(m.questions, q)
 		m.byNumber[f.Number()] = q
@@ -187,6 +201,7 @@ func (c *compiler) compileModule(d protoreflect.MessageDescriptor) (*module, err
 			return nil, err
 		}
 	}
+	m.conditions = len(conditions)
 	c.modules[d.FullName()] = m
 	return m, nil
 }
@@ -234,6 +249,7 @@ func (c *compiler) compileQuestion(f protoreflect.FieldDescriptor) (*question, e
 	if q.limits, q.itemRules, err = compileLimits(f); err != nil {
 		return nil, err
 	}
+	q.looked = q.enum != nil || groupOf(f) != nil || len(q.limits) > 0 || len(q.itemRules) > 0
 	if q.relevant, err = c.cel.condition(f, "relevant", o.GetRelevant()); err != nil {
 		return nil, err
 	}

@@ -46,6 +46,9 @@ type evaluation struct {
 	flags     []*servicev1.Flag
 	completed bool
 	full      bool
+	// memo holds what the conditions of the messages being walked through came to; base is where this message's begin.
+	memo []truth
+	base int
 	// answers is the version of the questionnaire that the interview names; version that of the module walked through.
 	answers uint32
 	version uint32
@@ -60,6 +63,12 @@ type place struct {
 // walk goes through the questions of one message in order. Where asked is false nothing below is required.
 func (e *evaluation) walk(m *module, msg protoreflect.Message, asked bool) {
 	e.frame.this = msg
+	base := len(e.memo)
+	e.base = base
+	for range m.conditions {
+		e.memo = append(e.memo, unknown)
+	}
+	defer func() { e.memo = e.memo[:base] }()
 	var reasons protoreflect.Map
 	if m.missing != nil && msg.Has(m.missing) {
 		reasons = msg.Get(m.missing).Map()
@@ -71,7 +80,10 @@ func (e *evaluation) walk(m *module, msg protoreflect.Message, asked bool) {
 			}
 			continue
 		}
-		v := msg.Get(q.field)
+		var v protoreflect.Value
+		if q.looked {
+			v = msg.Get(q.field)
+		}
 		if q.enum != nil && !q.list && v.Enum() == 0 {
 			if q.required && e.completed && asked {
 				e.unanswered(q, reasons)
@@ -82,7 +94,7 @@ func (e *evaluation) walk(m *module, msg protoreflect.Message, asked bool) {
 		relevant := e.answered(q, v)
 		if q.module != nil {
 			e.below(q, v, asked && relevant)
-			e.frame.this = msg
+			e.frame.this, e.base = msg, base
 		}
 		e.path = e.path[:len(e.path)-1]
 		if e.full {
@@ -126,10 +138,7 @@ func (e *evaluation) unanswered(q *question, reasons protoreflect.Map) {
 	if !q.in(e.version) || reasons != nil && reasons.Has(reasonKey(q.field.Number())) {
 		return
 	}
-	relevant := yes
-	if q.relevant != nil {
-		relevant = q.relevant.eval(&e.frame)
-	}
+	relevant := e.relevant(q)
 	if relevant == no {
 		return
 	}
@@ -142,16 +151,24 @@ func (e *evaluation) unanswered(q *question, reasons protoreflect.Map) {
 	e.path = e.path[:len(e.path)-1]
 }
 
+// relevant tells whether a question is to be asked. Questions share conditions, and each is evaluated once per message.
+func (e *evaluation) relevant(q *question) truth {
+	if q.relevant == nil {
+		return yes
+	}
+	known := &e.memo[e.base+q.condition]
+	if *known == unknown {
+		*known = q.relevant.eval(&e.frame)
+	}
+	return *known
+}
+
 // answered evaluates what is said of a question that has an answer, and tells whether it was to be asked.
 func (e *evaluation) answered(q *question, v protoreflect.Value) bool {
-	relevant, broken := yes, false
-	if q.relevant != nil {
-		switch relevant = q.relevant.eval(&e.frame); relevant {
-		case no:
-			e.flag(q.rule+ruleNotRelevant, formv1.Severity_SEVERITY_SOFT, textNotRelevant)
-		case failed:
-			broken = true
-		}
+	relevant := e.relevant(q)
+	broken := relevant == failed
+	if relevant == no {
+		e.flag(q.rule+ruleNotRelevant, formv1.Severity_SEVERITY_SOFT, textNotRelevant)
 	}
 	for i := range q.limits {
 		if l := &q.limits[i]; !l.holds(v) {
@@ -239,7 +256,7 @@ func (e *evaluation) reason(q *question, msg protoreflect.Message, why protorefl
 	case why < 0 || int(why) >= len(q.accepted) || formv1.Missing(why).Descriptor().Values().ByNumber(why) == nil:
 		e.flag(q.rule+ruleUnknownValue, formv1.Severity_SEVERITY_SOFT, textUnknownValue)
 	case q.accepted[why]:
-	case why == protoreflect.EnumNumber(formv1.Missing_MISSING_NOT_APPLICABLE) && q.relevant != nil && q.relevant.eval(&e.frame) == no:
+	case why == protoreflect.EnumNumber(formv1.Missing_MISSING_NOT_APPLICABLE) && e.relevant(q) == no:
 		// A question that was not to be asked is not applicable, whatever it accepts.
 	default:
 		e.flag(q.rule+ruleMissingReason, formv1.Severity_SEVERITY_SOFT, textMissingReason)

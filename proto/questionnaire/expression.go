@@ -18,6 +18,7 @@ const (
 	no truth = iota
 	yes
 	failed
+	unknown // not evaluated yet
 )
 
 func truthOf(b bool) truth {
