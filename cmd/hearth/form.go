@@ -1,0 +1,54 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/hearth-survey/hearth/proto/fault"
+	"github.com/hearth-survey/hearth/proto/questionnaire"
+)
+
+// formCmd shows the questionnaires. They are part of the program, so it needs no server.
+type formCmd struct {
+	List     formListCmd     `cmd:"" help:"List the questionnaires and their versions."`
+	Codebook formCodebookCmd `cmd:"" help:"Write the codebook of a questionnaire as a page."`
+}
+
+type formListCmd struct{}
+
+// Run lists the questionnaires.
+func (formListCmd) Run(e *env) error {
+	set, err := questionnaire.Builtin()
+	if err != nil {
+		return err
+	}
+	rows := [][]string{{"NAME", "VERSION", "QUESTIONS", "FINGERPRINT", "TITLE", "标题"}}
+	for _, q := range set.All() {
+		rows = append(rows, []string{lastWord(q.Name()), fmt.Sprint(q.Version()), fmt.Sprint(q.Questions()), fmt.Sprintf("%x", q.Fingerprint(q.Version())), q.Title().GetEn(), q.Title().GetZh()})
+	}
+	return table(e.stdout, rows)
+}
+
+type formCodebookCmd struct {
+	Name string `arg:"" help:"household, school or migration."`
+	Out  string `short:"o" help:"File to write; standard output if empty." type:"path"`
+}
+
+// Run writes the page.
+func (c *formCodebookCmd) Run(e *env) error {
+	set, err := questionnaire.Builtin()
+	if err != nil {
+		return err
+	}
+	q, ok := set.Find(c.Name)
+	if !ok {
+		return fault.New(fault.NotFound, fault.UnknownQuestionnaire, "there is no questionnaire %q; hearth form list names them", c.Name)
+	}
+	if c.Out == "" {
+		return q.WriteCodebook(e.stdout)
+	}
+	if err := writeFile(c.Out, func(w io.Writer) error { return q.WriteCodebook(w) }); err != nil {
+		return err
+	}
+	return say(e, "wrote "+c.Out)
+}

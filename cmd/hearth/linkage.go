@@ -1,0 +1,257 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/hearth-survey/hearth/proto/fault"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+// dedupCmd finds people and households surveyed twice.
+type dedupCmd struct {
+	Run_    dedupRunCmd     `cmd:"" name:"run" help:"Compare everybody and sum up."`
+	Pairs   dedupPairsCmd   `cmd:"" help:"List the pairs found, heaviest first."`
+	Explain dedupExplainCmd `cmd:"" help:"Say field by field why two people may be the same."`
+	Merge   dedupMergeCmd   `cmd:"" help:"Decide that two are the same."`
+	Split   dedupSplitCmd   `cmd:"" help:"Decide that two are not the same."`
+	Undo    dedupUndoCmd    `cmd:"" help:"Take a decision back."`
+	History dedupHistoryCmd `cmd:"" help:"List the decisions."`
+	File    dedupFileCmd    `cmd:"" help:"Find duplicates in any table, without a server."`
+}
+
+type dedupRunCmd struct {
+	target
+	JSON bool `help:"Print JSON."`
+}
+
+// Run compares everybody.
+func (c *dedupRunCmd) Run(e *env) error {
+	cc, err := c.dial(e.ctx)
+	if err != nil {
+		return err
+	}
+	defer cc.Close()
+	resp, err := servicev1.NewLinkageServiceClient(cc).RunLinkage(e.ctx, &servicev1.RunLinkageRequest{})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, resp)
+	}
+	by := map[servicev1.LinkSubject]int{}
+	for _, p := range resp.GetPairs() {
+		by[p.GetSubject()]++
+	}
+	return say(e, fmt.Sprintf("%d people and %d households; compared %d of %d possible pairs\nfound %d pairs of people and %d of households; %d groups count as one\nlook at them with: hearth dedup pairs",
+		resp.GetPeople(), resp.GetHouseholds(), resp.GetCompared(), resp.GetPossible(),
+		by[servicev1.LinkSubject_LINK_SUBJECT_PERSON], by[servicev1.LinkSubject_LINK_SUBJECT_HOUSEHOLD], resp.GetClusters()))
+}
+
+type dedupPairsCmd struct {
+	target
+	Undecided bool `help:"Only pairs nobody has decided."`
+	Limit     int  `help:"At most this many." default:"50"`
+	JSON      bool `help:"Print JSON."`
+}
+
+// Run lists the pairs.
+func (c *dedupPairsCmd) Run(e *env) error {
+	cc, err := c.dial(e.ctx)
+	if err != nil {
+		return err
+	}
+	defer cc.Close()
+	resp, err := servicev1.NewLinkageServiceClient(cc).ListPairs(e.ctx, &servicev1.ListPairsRequest{
+		UndecidedOnly: &c.Undecided, PageSize: proto.Uint32(uint32(max(c.Limit, 1))),
+	})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, resp)
+	}
+	if len(resp.GetPairs()) == 0 {
+		return say(e, "no pairs")
+	}
+	rows := [][]string{{"WHAT", "MET AS", "AND AS", "CLASS", "PROBABILITY", "WEIGHT", "DECIDED", "A", "B"}}
+	for _, p := range resp.GetPairs() {
+		rows = append(rows, []string{
+			enumWord(p.GetSubject().String(), "LINK_SUBJECT_"), p.GetAKey(), p.GetBKey(), enumWord(p.GetMatchClass().String(), "MATCH_CLASS_"),
+			fmt.Sprintf("%.4f", p.GetProbability()), fmt.Sprintf("%+.1f", p.GetWeight()), decided(p), p.GetAId(), p.GetBId(),
+		})
+	}
+	if err := table(e.stdout, rows); err != nil {
+		return err
+	}
+	if resp.GetNextPageToken() != "" {
+		return say(e, "there are more: --limit")
+	}
+	return nil
+}
+
+func decided(p *servicev1.MatchPair) string {
+	if p.GetDecision() == servicev1.DecisionKind_DECISION_KIND_UNSPECIFIED {
+		return ""
+	}
+	return enumWord(p.GetDecision().String(), "DECISION_KIND_")
+}
+
+// pairArgs name two people or households.
+type pairArgs struct {
+	A         string `arg:"" help:"Person id (or household id with --household)."`
+	B         string `arg:"" help:"The other."`
+	Household bool   `help:"The ids are of households."`
+}
+
+func (p pairArgs) subject() *servicev1.LinkSubject {
+	if p.Household {
+		return servicev1.LinkSubject_LINK_SUBJECT_HOUSEHOLD.Enum()
+	}
+	return servicev1.LinkSubject_LINK_SUBJECT_PERSON.Enum()
+}
+
+type dedupExplainCmd struct {
+	target
+	pairArgs
+	JSON bool `help:"Print JSON."`
+}
+
+// Run explains one pair.
+func (c *dedupExplainCmd) Run(e *env) error {
+	cc, err := c.dial(e.ctx)
+	if err != nil {
+		return err
+	}
+	defer cc.Close()
+	resp, err := servicev1.NewLinkageServiceClient(cc).ExplainPair(e.ctx, &servicev1.ExplainPairRequest{Subject: c.subject(), AId: &c.A, BId: &c.B})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, resp)
+	}
+	return say(e, resp.GetText())
+}
+
+// decisionArgs say who decides and why.
+type decisionArgs struct {
+	Why string `help:"Why; kept with the decision."`
+	By  string `help:"Who decides." env:"USER" default:"supervisor"`
+}
+
+func decide(e *env, t target, d *servicev1.LinkDecision) error {
+	cc, err := t.dial(e.ctx)
+	if err != nil {
+		return err
+	}
+	defer cc.Close()
+	resp, err := servicev1.NewLinkageServiceClient(cc).Decide(e.ctx, &servicev1.DecideRequest{Decision: d})
+	if err != nil {
+		return err
+	}
+	return say(e, fmt.Sprintf("decision %s: %s; take it back with: hearth dedup undo %[1]s", resp.GetDecision().GetDecisionId(), enumWord(resp.GetDecision().GetKind().String(), "DECISION_KIND_")))
+}
+
+type dedupMergeCmd struct {
+	target
+	pairArgs
+	decisionArgs
+}
+
+// Run records that two are the same.
+func (c *dedupMergeCmd) Run(e *env) error {
+	return decide(e, c.target, &servicev1.LinkDecision{
+		Kind: servicev1.DecisionKind_DECISION_KIND_LINK.Enum(), Subject: c.subject(), AId: &c.A, BId: &c.B, DecidedBy: &c.By, Reason: &c.Why,
+	})
+}
+
+type dedupSplitCmd struct {
+	target
+	pairArgs
+	decisionArgs
+}
+
+// Run records that two are not the same.
+func (c *dedupSplitCmd) Run(e *env) error {
+	return decide(e, c.target, &servicev1.LinkDecision{
+		Kind: servicev1.DecisionKind_DECISION_KIND_CANNOT_LINK.Enum(), Subject: c.subject(), AId: &c.A, BId: &c.B, DecidedBy: &c.By, Reason: &c.Why,
+	})
+}
+
+type dedupUndoCmd struct {
+	target
+	Decision string `arg:"" help:"Id of the decision."`
+	decisionArgs
+}
+
+// Run takes a decision back.
+func (c *dedupUndoCmd) Run(e *env) error {
+	return decide(e, c.target, &servicev1.LinkDecision{
+		Kind: servicev1.DecisionKind_DECISION_KIND_UNDO.Enum(), Undoes: &c.Decision, DecidedBy: &c.By, Reason: &c.Why,
+	})
+}
+
+type dedupHistoryCmd struct {
+	target
+	JSON bool `help:"Print JSON."`
+}
+
+// Run lists the decisions.
+func (c *dedupHistoryCmd) Run(e *env) error {
+	cc, err := c.dial(e.ctx)
+	if err != nil {
+		return err
+	}
+	defer cc.Close()
+	resp, err := servicev1.NewLinkageServiceClient(cc).ListDecisions(e.ctx, &servicev1.ListDecisionsRequest{})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, resp)
+	}
+	if len(resp.GetDecisions()) == 0 {
+		return say(e, "no decisions yet")
+	}
+	rows := [][]string{{"WHEN", "BY", "WHAT", "A", "B", "DECISION", "WHY"}}
+	for _, d := range resp.GetDecisions() {
+		a, b := d.GetAId(), d.GetBId()
+		if d.GetUndoes() != "" {
+			a, b = d.GetUndoes(), ""
+		}
+		rows = append(rows, []string{since(d.GetTimeMs()), d.GetDecidedBy(), enumWord(d.GetKind().String(), "DECISION_KIND_"), a, b, d.GetDecisionId(), d.GetReason()})
+	}
+	return table(e.stdout, rows)
+}
+
+func compact(raw []byte) []byte {
+	var buf bytes.Buffer
+	if err := json.Compact(&buf, raw); err != nil {
+		return raw
+	}
+	return buf.Bytes()
+}
+
+// dedupFileCmd links any table.
+type dedupFileCmd struct {
+	File  string `arg:"" help:"CSV file with a header." type:"existingfile"`
+	ID    string `help:"Column that names the row." required:""`
+	Truth string `help:"Column that is the same for rows of the same person: measures the result."`
+	JSON  bool   `help:"Print JSON."`
+	Limit int    `help:"Pairs to print." default:"20"`
+}
+
+// Run prints the pairs, and how right they are where the truth is known.
+func (c *dedupFileCmd) Run(e *env) (err error) {
+	f, err := os.Open(c.File)
+	if err != nil {
+		return fault.New(fault.NotFound, fault.BadTable, "%w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return c.link(e, f)
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+)
+
+// serveCmd runs a server until it is told to stop.
+type serveCmd struct {
+	Data       string `help:"Folder to keep everything in; made if it is not there." required:"" env:"HEARTH_DATA" type:"path"`
+	Listen     string `help:"Address for tablets, programs and browsers." default:"127.0.0.1:8686" env:"HEARTH_LISTEN"`
+	Metrics    string `help:"Loopback address for /metrics; off to have none." default:"127.0.0.1:8687" env:"HEARTH_METRICS"`
+	Reflection bool   `help:"Let grpcurl and the like ask what services there are."`
+	LogJSON    bool   `help:"Write the log as JSON." name:"log-json"`
+	Quiet      bool   `help:"Log warnings and errors only."`
+}
+
+// Run serves.
+func (c *serveCmd) Run(e *env) error {
+	log := c.logger(e)
+	registry := prometheus.NewRegistry()
+	node, err := openNode(e.ctx, c.Data, nodeOptions{serving: true, reflection: c.Reflection, log: log, metrics: registry})
+	if err != nil {
+		return err
+	}
+	ln, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return errors.Join(fmt.Errorf("listen on %s: %w", c.Listen, err), node.close())
+	}
+	if addr, ok := ln.Addr().(*net.TCPAddr); ok && !addr.IP.IsLoopback() {
+		log.Warn("this address is reachable from other machines and the connection is not encrypted: put it behind a proxy with TLS, or in a network of its own")
+	}
+	fmt.Fprintf(e.stdout, "hearth serves %s on %s\ntoken: in %s\n", c.Data, ln.Addr(), filepath.Join(c.Data, "token"))
+	group, ctx := errgroup.WithContext(e.ctx)
+	group.Go(func() error { return node.server.Serve(ctx, ln) })
+	if c.Metrics != "off" {
+		group.Go(func() error { return serveMetrics(ctx, c.Metrics, node.server.MetricsHandler(), log) })
+	}
+	err = group.Wait()
+	return errors.Join(err, node.close())
+}
+
+func (c *serveCmd) logger(e *env) *slog.Logger {
+	opts := &slog.HandlerOptions{}
+	if c.Quiet {
+		opts.Level = slog.LevelWarn
+	}
+	if c.LogJSON {
+		return slog.New(slog.NewJSONHandler(e.stderr, opts))
+	}
+	return slog.New(slog.NewTextHandler(e.stderr, opts))
+}
+
+// serveMetrics serves /metrics, on loopback only: counters tell more about a study than strangers should know.
+func serveMetrics(ctx context.Context, addr string, h http.Handler, log *slog.Logger) error {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("listen on %s for metrics: %w", addr, err)
+	}
+	if tcp, ok := ln.Addr().(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
+		return errors.Join(fmt.Errorf("%w: --metrics %s is not a loopback address", errUsage, addr), ln.Close())
+	}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	log.Info("metrics", "url", "http://"+ln.Addr().String()+"/metrics")
+	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
+	defer stop()
+	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"github.com/hearth-survey/hearth/study"
+	"google.golang.org/protobuf/encoding/protojson"
+)
+
+// simulateCmd makes a study with known truth.
+type simulateCmd struct {
+	Households int    `help:"How many households." default:"1000"`
+	Tablets    int    `help:"How many tablets share them." default:"10"`
+	Seed       uint64 `help:"Seed: the same seed makes the same study." default:"1"`
+	Out        string `short:"o" help:"Folder to write to; must be empty or not exist." required:"" type:"path"`
+}
+
+// Run writes OUT/study.json, OUT/tablets/*.jsonl and OUT/truth/*.csv.
+func (c *simulateCmd) Run(e *env) (err error) {
+	if c.Households < 1 || c.Tablets < 1 || c.Tablets > 10_000 {
+		return fmt.Errorf("%w: --households and --tablets must be at least 1, --tablets at most 10000", errUsage)
+	}
+	if err := emptyFolder(c.Out); err != nil {
+		return err
+	}
+	opts := study.SimulateOptions{Households: c.Households, Tablets: c.Tablets, Seed: c.Seed}
+	out, err := newLines(filepath.Join(c.Out, "tablets"), c.Tablets)
+	if err != nil {
+		return err
+	}
+	bar, done := e.progress("simulate"), 0
+	truth, err := study.Simulate(opts, func(tablet int, iv *surveyv1.Interview) error {
+		done++
+		bar(done, max(done, c.Households))
+		return out.write(tablet, iv)
+	})
+	if err = errors.Join(err, out.close()); err != nil {
+		return err
+	}
+	if err := truth.WriteCSV(filepath.Join(c.Out, "truth")); err != nil {
+		return err
+	}
+	def, err := protojson.MarshalOptions{UseProtoNames: true, Multiline: true}.Marshal(study.SimulatedStudy(opts))
+	if err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(c.Out, "study.json"), func(w io.Writer) error { _, err := w.Write(def); return err }); err != nil {
+		return err
+	}
+	return say(e, fmt.Sprintf("wrote %d interviews for %d tablets to %s, and the truth to %s", done, c.Tablets, filepath.Join(c.Out, "tablets"), filepath.Join(c.Out, "truth")))
+}
+
+// emptyFolder makes a folder, or fails if there is something in it.
+func emptyFolder(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	if len(entries) > 0 {
+		return fmt.Errorf("%s is not empty: name another folder, or delete it", dir)
+	}
+	return nil
+}
+
+// lines writes one file of JSON lines per tablet.
+type lines struct {
+	files []*os.File
+	bufs  []*bufio.Writer
+}
+
+func newLines(dir string, tablets int) (*lines, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	l := &lines{}
+	for i := range tablets {
+		f, err := os.Create(filepath.Join(dir, fmt.Sprintf("tablet-%03d.jsonl", i+1)))
+		if err != nil {
+			return nil, errors.Join(err, l.close())
+		}
+		l.files, l.bufs = append(l.files, f), append(l.bufs, bufio.NewWriterSize(f, 16<<10))
+	}
+	return l, nil
+}
+
+func (l *lines) write(tablet int, iv *surveyv1.Interview) error {
+	raw, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(iv)
+	if err != nil {
+		return err
+	}
+	_, err = l.bufs[tablet].Write(append(compact(raw), '\n'))
+	return err
+}
+
+func (l *lines) close() error {
+	var err error
+	for i := range l.files {
+		err = errors.Join(err, l.bufs[i].Flush(), l.files[i].Close())
+	}
+	return err
+}

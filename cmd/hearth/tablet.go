@@ -1,0 +1,243 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/hearth-survey/hearth/proto/questionnaire"
+	"github.com/hearth-survey/hearth/syncer/tablet"
+)
+
+// tabletCmd works with a tablet's offline store.
+type tabletCmd struct {
+	Create tabletCreateCmd `cmd:"" help:"Make the store of a new tablet."`
+	Load   tabletLoadCmd   `cmd:"" help:"Load interviews from JSON lines (hearth.survey.v1.Interview)."`
+	Sync   tabletSyncCmd   `cmd:"" help:"Send what headquarters has not got, and fetch what is new there."`
+	Status tabletStatusCmd `cmd:"" help:"Show what the tablet holds and what is not sent."`
+	Export tabletExportCmd `cmd:"" help:"Write the tablet's current interviews as JSON lines."`
+	Backup tabletBackupCmd `cmd:"" help:"Copy the store whole into another file."`
+}
+
+// tabletFile names the store.
+type tabletFile struct {
+	Store string `help:"The tablet's file." required:"" type:"path" env:"HEARTH_TABLET"`
+}
+
+func (t tabletFile) open(e *env) (*tablet.Store, error) {
+	fingerprint, err := fingerprints()
+	if err != nil {
+		return nil, err
+	}
+	return tablet.Open(e.ctx, t.Store, tablet.Options{Fingerprint: fingerprint})
+}
+
+// fingerprints looks up the versions of the built-in questionnaires.
+func fingerprints() (func(string, uint32) []byte, error) {
+	set, err := questionnaire.Builtin()
+	if err != nil {
+		return nil, err
+	}
+	return func(name string, version uint32) []byte {
+		q, ok := set.Find(name)
+		if !ok || !q.Knows(version) {
+			return nil
+		}
+		return q.Fingerprint(version)
+	}, nil
+}
+
+type tabletCreateCmd struct {
+	tabletFile
+	Name       string `help:"Name of the tablet: tablet-03." required:""`
+	Enumerator string `help:"Code of the enumerator who carries it." required:""`
+	Study      string `help:"Code of the study." required:""`
+}
+
+// Run makes the store.
+func (c *tabletCreateCmd) Run(e *env) error {
+	st, err := tablet.Create(e.ctx, c.Store, tablet.CreateOptions{Name: c.Name, Enumerator: c.Enumerator, Study: c.Study})
+	if err != nil {
+		return err
+	}
+	if err := st.Close(); err != nil {
+		return err
+	}
+	return say(e, fmt.Sprintf("made %s: %s of %s, study %s", c.Store, c.Name, c.Enumerator, c.Study))
+}
+
+type tabletLoadCmd struct {
+	tabletFile
+	File string `arg:"" help:"File with one interview per line; - for standard input."`
+}
+
+// Run loads every good line and names the bad ones.
+func (c *tabletLoadCmd) Run(e *env) (err error) {
+	in := e.stdin
+	if c.File != "-" {
+		f, err := os.Open(c.File)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+	}
+	st, err := c.open(e)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	return loadInterviews(e, st, in)
+}
+
+func loadInterviews(e *env, st *tablet.Store, in io.Reader) error {
+	bar := e.progress("load")
+	report, err := st.Load(e.ctx, in, func(lines int) { bar(lines, -1) })
+	if err != nil {
+		return err
+	}
+	for _, p := range report.Problems {
+		fmt.Fprintf(e.stderr, "%v: %s\n", p, p.Reason.Do())
+	}
+	fmt.Fprintf(e.stdout, "%d lines: %d interviews added, %d unchanged, %d not loaded\n", report.Lines, report.Added, report.Unchanged, len(report.Problems))
+	if len(report.Problems) > 0 {
+		return errFound
+	}
+	return nil
+}
+
+type tabletSyncCmd struct {
+	tabletFile
+	Server string `help:"Address of the server, host:port." required:"" env:"HEARTH_SERVER"`
+	Token  string `help:"The server's token." env:"HEARTH_TOKEN"`
+}
+
+// Run syncs.
+func (c *tabletSyncCmd) Run(e *env) (err error) {
+	st, err := c.open(e)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	cc, err := dialServer(c.Server, c.Token)
+	if err != nil {
+		return err
+	}
+	defer cc.Close()
+	report, err := st.Sync(e.ctx, cc, tablet.SyncOptions{Progress: e.progress("sync"), Compress: true})
+	printSync(e.stdout, report)
+	return err
+}
+
+func printSync(w io.Writer, r tablet.SyncReport) {
+	var notes []string
+	if r.Duplicates > 0 {
+		notes = append(notes, fmt.Sprintf("%d were there already", r.Duplicates))
+	}
+	if r.NewEpoch {
+		notes = append(notes, "this store had been restored from a backup or copied: it goes on in a new epoch, nothing is lost")
+	}
+	if r.Pending > 0 {
+		notes = append(notes, fmt.Sprintf("%d still to send", r.Pending))
+	}
+	fmt.Fprintf(w, "sent %d records (%s up, %s down), received %d", r.Sent, byteCount(r.BytesUp), byteCount(r.BytesDown), r.Pulled)
+	if len(notes) > 0 {
+		fmt.Fprintf(w, "; %s", strings.Join(notes, "; "))
+	}
+	fmt.Fprintln(w)
+	for _, p := range slices.Concat(r.Quarantined, r.Refused, r.Damaged) {
+		fmt.Fprintf(w, "  entry %d %s: %s: %s\n", p.Seq, p.Reason, p.Message, p.Reason.Do())
+	}
+}
+
+func byteCount(n int64) string {
+	switch {
+	case n < 10_000:
+		return fmt.Sprintf("%d bytes", n)
+	case n < 10_000_000:
+		return fmt.Sprintf("%d KB", n/1000)
+	}
+	return fmt.Sprintf("%d MB", n/1_000_000)
+}
+
+type tabletStatusCmd struct {
+	tabletFile
+	JSON bool `help:"Print JSON."`
+}
+
+// Run shows the status.
+func (c *tabletStatusCmd) Run(e *env) (err error) {
+	st, err := c.open(e)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	s, err := st.Status(e.ctx)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printAnyJSON(e.stdout, map[string]any{
+			"device": s.Device.String(), "name": s.Name, "enumerator": s.Enumerator, "study": s.Study, "epoch": s.Epoch.String(), "epochs": s.Epochs,
+			"records": s.Records, "interviews": s.Interviews, "drafts": s.Drafts, "conflicts": s.Conflicts, "pending": s.Pending,
+			"quarantined": s.Quarantined, "undelivered": s.Undelivered, "pruned": s.Pruned, "pulled": s.Pulled,
+		})
+	}
+	rows := [][]string{
+		{"tablet", fmt.Sprintf("%s of %s, study %s", s.Name, s.Enumerator, s.Study)},
+		{"interviews", fmt.Sprintf("%d in %d revisions, %d drafts", s.Interviews, s.Records, s.Drafts)},
+		{"not yet signed for by headquarters", fmt.Sprint(s.Pending)},
+		{"last sync", since(millis(s.LastSync))},
+	}
+	for _, n := range []struct {
+		what  string
+		count int
+	}{{"in conflict", s.Conflicts}, {"in quarantine at headquarters", s.Quarantined}, {"could not be delivered", s.Undelivered}, {"pruned, kept by headquarters", s.Pruned}} {
+		if n.count > 0 {
+			rows = append(rows, []string{n.what, fmt.Sprint(n.count)})
+		}
+	}
+	if s.Epochs > 1 {
+		rows = append(rows, []string{"epochs", fmt.Sprintf("%d: this store was restored from a backup or copied", s.Epochs)})
+	}
+	return table(e.stdout, rows)
+}
+
+type tabletExportCmd struct {
+	tabletFile
+	Out string `short:"o" help:"File to write; standard output if empty." type:"path"`
+}
+
+// Run writes the interviews.
+func (c *tabletExportCmd) Run(e *env) (err error) {
+	st, err := c.open(e)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	if c.Out == "" {
+		return st.Export(e.ctx, e.stdout)
+	}
+	return writeFile(c.Out, func(w io.Writer) error { return st.Export(e.ctx, w) })
+}
+
+type tabletBackupCmd struct {
+	tabletFile
+	Out string `arg:"" help:"File to write; must not exist." type:"path"`
+}
+
+// Run copies the store.
+func (c *tabletBackupCmd) Run(e *env) (err error) {
+	st, err := c.open(e)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	if err := st.Backup(e.ctx, c.Out); err != nil {
+		return err
+	}
+	return say(e, "copied to "+c.Out)
+}
