@@ -1,13 +1,13 @@
 package syncer
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"encoding/binary"
+	"fmt"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
-	"github.com/klauspost/compress/zstd"
-	"google.golang.org/protobuf/proto"
 )
 
 // Limits are what a server takes in one batch.
@@ -60,7 +60,8 @@ func headBytes(lane LaneID, h Head) []byte {
 }
 
 // NewBatch makes a batch of consecutive entries. Digests and raws go together; a nil raw declares the sender's copy
-// damaged. With compress, entries travel as zstd where that is smaller.
+// damaged. The raws are sent as they are, never marshalled again. With compress, entries travel as zstd where that is
+// smaller.
 func NewBatch(key ed25519.PrivateKey, lane LaneID, first uint64, prev Chain, digests []Digest, raws [][]byte, compress bool) *servicev1.Batch {
 	run := Run{First: first, Prev: prev, Digests: digests}
 	b := &servicev1.Batch{
@@ -76,53 +77,6 @@ func NewBatch(key ed25519.PrivateKey, lane LaneID, first uint64, prev Chain, dig
 	return b
 }
 
-var encoders = newEncoder()
-
-func newEncoder() *zstd.Encoder {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(2))
-	if err != nil {
-		return nil // cannot happen with these options; batches then travel uncompressed
-	}
-	return enc
-}
-
-func squeeze(b *servicev1.Batch) {
-	raw, err := proto.Marshal(&servicev1.EntryList{Entries: b.Entries})
-	if err != nil || encoders == nil {
-		return
-	}
-	small := encoders.EncodeAll(raw, make([]byte, 0, len(raw)/2))
-	if len(small) < len(raw) {
-		b.Entries, b.EntriesZstd = nil, small
-	}
-}
-
-var (
-	decoders, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(32<<20))
-)
-
-func unsqueeze(b *servicev1.Batch, limit int) ([]*servicev1.Entry, error) {
-	if len(b.GetEntriesZstd()) == 0 {
-		return b.GetEntries(), nil
-	}
-	var header zstd.Header
-	if err := header.Decode(b.GetEntriesZstd()); err != nil {
-		return nil, fault.New(fault.Invalid, fault.BadBatch, "compressed entries: %w", err)
-	}
-	if !header.HasFCS || header.FrameContentSize > uint64(limit) {
-		return nil, fault.New(fault.TooLarge, fault.BatchTooLarge, "compressed entries unpack to more than %d bytes or do not say to how many", limit)
-	}
-	raw, err := decoders.DecodeAll(b.GetEntriesZstd(), make([]byte, 0, header.FrameContentSize))
-	if err != nil || uint64(len(raw)) != header.FrameContentSize {
-		return nil, fault.New(fault.Invalid, fault.BadBatch, "compressed entries cannot be unpacked")
-	}
-	list := &servicev1.EntryList{}
-	if err := proto.Unmarshal(raw, list); err != nil {
-		return nil, fault.New(fault.Invalid, fault.BadBatch, "compressed entries: %w", err)
-	}
-	return list.GetEntries(), nil
-}
-
 // Check verifies a batch that has arrived: its shape, the limits, the device's signature over its head, and every
 // record's digest. It fails as a whole only if the batch cannot be believed or is over the limits (fault.BadBatch,
 // fault.BatchTooLarge, fault.BadSignature); a bad record is marked in its entry and the others stand.
@@ -135,9 +89,9 @@ func Check(b *servicev1.Batch, key ed25519.PublicKey, lim Limits) (*Checked, err
 	if err != nil {
 		return nil, fault.New(fault.Invalid, fault.BadBatch, "lane %v: %w", lane, err)
 	}
-	entries, err := unsqueeze(b, lim.Bytes)
+	entries, err := unsqueeze(b, lim)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("lane %v: %w", lane, err)
 	}
 	first := b.GetFirstSeq()
 	switch {
@@ -173,7 +127,7 @@ func (c *Checked) take(entries []*servicev1.Entry, first uint64, chain Chain, li
 		if err != nil {
 			return chain, fault.New(fault.Invalid, fault.BadBatch, "lane %v: entry %d: %w", c.Lane, first+uint64(i), err)
 		}
-		c.Entries[i] = checkEntry(first+uint64(i), d, e.GetRecord(), lim)
+		c.Entries[i] = checkEntry(c.Lane, first+uint64(i), d, e.GetRecord(), lim)
 		c.Bytes += len(e.GetRecord())
 		if c.Bytes > lim.Bytes {
 			return chain, fault.New(fault.TooLarge, fault.BatchTooLarge, "lane %v: more than %d bytes of records in one batch", c.Lane, lim.Bytes)
@@ -193,7 +147,7 @@ func (c *Checked) take(entries []*servicev1.Entry, first uint64, chain Chain, li
 	return chain, nil
 }
 
-func checkEntry(seq uint64, d Digest, raw []byte, lim Limits) Entry {
+func checkEntry(lane LaneID, seq uint64, d Digest, raw []byte, lim Limits) Entry {
 	e := Entry{Seq: seq, Digest: d, Raw: raw}
 	switch {
 	case len(raw) == 0:
@@ -211,5 +165,8 @@ func checkEntry(seq uint64, d Digest, raw []byte, lim Limits) Entry {
 		return e
 	}
 	e.Record = r
+	if !bytes.Equal(r.GetDevice(), lane.Device[:]) {
+		e.Reason, e.Message = fault.BadSignature, "the record names another device as its author's, and that device has not signed it"
+	}
 	return e
 }

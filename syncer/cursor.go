@@ -33,10 +33,14 @@ func ParseCursor(m *servicev1.Cursor, epoch ID) (Cursor, error) {
 		return c, nil
 	}
 	if !bytes.Equal(m.GetServerEpoch(), epoch[:]) {
-		return c, fault.New(fault.Stale, fault.CursorStale, "the cursor is of server epoch %x, this is %x", m.GetServerEpoch(), epoch[:4])
+		return c, fault.New(fault.Stale, fault.CursorStale, "the cursor is of another epoch of the server than %v", epoch)
 	}
 	for _, p := range m.GetParts() {
-		c.Parts[p.GetPart()] = p.GetCounter()
+		counter := p.GetCounter()
+		if other, twice := c.Parts[p.GetPart()]; twice {
+			counter = min(counter, other) // rather a record twice than one never
+		}
+		c.Parts[p.GetPart()] = counter
 	}
 	return c, nil
 }

@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 )
 
@@ -33,21 +34,20 @@ func Heads(revs []Revision) []Digest {
 		}
 	}
 	slices.SortFunc(heads, func(a, b Digest) int {
-		if r := byDigest[b].Rank - byDigest[a].Rank; r != 0 {
-			return r
-		}
-		if r := depth(b, byDigest, depths) - depth(a, byDigest, depths); r != 0 {
-			return r
-		}
-		return bytes.Compare(a[:], b[:])
+		return cmp.Or(
+			cmp.Compare(byDigest[b].Rank, byDigest[a].Rank),
+			cmp.Compare(depth(b, byDigest, depths), depth(a, byDigest, depths)),
+			bytes.Compare(a[:], b[:]))
 	})
 	return heads
 }
 
 // depth is the length of the longest way from d to a revision without known parents. Parents are hashes of earlier
-// bytes, so the graph has no circles; the walk is iterative, as a chain may be long.
+// bytes, so the graph has no circles; were there one all the same, its edge back is left out and the walk ends. The
+// walk is iterative, as a chain may be long.
 func depth(d Digest, revs map[Digest]Revision, known map[Digest]int) int {
 	stack := []Digest{d}
+	open := map[Digest]bool{d: true}
 	for len(stack) > 0 {
 		top := stack[len(stack)-1]
 		longest, ready := 1, true
@@ -56,14 +56,19 @@ func depth(d Digest, revs map[Digest]Revision, known map[Digest]int) int {
 				continue
 			}
 			n, ok := known[p]
+			if !ok && open[p] {
+				continue
+			}
 			if !ok {
 				stack, ready = append(stack, p), false
+				open[p] = true
 				break
 			}
 			longest = max(longest, n+1)
 		}
 		if ready {
 			known[top] = longest
+			delete(open, top)
 			stack = stack[:len(stack)-1]
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 )
 
@@ -71,49 +72,60 @@ type Admission struct {
 	Verdict Verdict
 	// Absorbed counts detached runs that the lane's head has now passed.
 	Absorbed int
+	// Contradicted counts detached runs that the lane's head has now passed on another branch: they fork the lane,
+	// although the run that came now extends it.
+	Contradicted int
 }
 
+// Forked reports whether the run has shown that the lane has two branches.
+func (a Admission) Forked() bool { return a.Verdict == Fork || a.Contradicted > 0 }
+
 // Admit takes a run into the lane and says how the two relate. chainAt gives the chain hash held at a sequence number
-// between 0 and the head's; it is asked only for runs that begin before the head's end. The records of the run are to
-// be stored whatever the verdict.
+// between 0 and the head's (0 has the zero chain); it is asked only for runs that begin before the head's end. The
+// records of the run are to be stored whatever the verdict. It fails only with chainAt's error, or for a run that
+// begins with 0.
 func (l *Lane) Admit(r Run, chainAt func(seq uint64) (Chain, error)) (Admission, error) {
 	if len(r.Digests) == 0 {
 		return Admission{Verdict: Held}, nil
 	}
+	if r.First == 0 || r.First == 1 && r.Prev != (Chain{}) {
+		return Admission{}, fault.New(fault.Invalid, fault.BadChain, "lane %v: nothing stands before entry 1", l.ID)
+	}
 	if r.First > l.Head.Seq+1 {
 		return l.detach(r), nil
 	}
-	held, err := chainAt(r.First - 1)
-	if err != nil {
-		return Admission{}, err
-	}
-	if held != r.Prev {
-		return Admission{Verdict: Fork}, nil
-	}
-	end := min(r.Last(), l.Head.Seq)
-	if end >= r.First {
-		held, err = chainAt(end)
-		if err != nil {
+	// The chain hash at the last entry that both have covers everything before it.
+	common := min(r.Last(), l.Head.Seq)
+	held := l.Head.Chain
+	if common < l.Head.Seq {
+		var err error
+		if held, err = chainAt(common); err != nil {
 			return Admission{}, err
 		}
-		if r.ChainAt(l.ID, end) != held {
-			return Admission{Verdict: Fork}, nil
-		}
+	}
+	if r.ChainAt(l.ID, common) != held {
+		return Admission{Verdict: Fork}, nil
 	}
 	if r.Last() <= l.Head.Seq {
 		return Admission{Verdict: Held}, nil
 	}
 	l.Head = r.Head(l.ID)
-	return Admission{Verdict: Extends, Absorbed: l.absorb()}, nil
+	absorbed, contradicted := l.absorb(r)
+	return Admission{Verdict: Extends, Absorbed: absorbed, Contradicted: contradicted}, nil
 }
 
+// detach keeps a run beyond a gap, unless what is kept there already holds or contradicts it.
 func (l *Lane) detach(r Run) Admission {
 	for _, d := range l.Detached {
-		if d.First == r.First && d.Last() == r.Last() {
-			if d.Head(l.ID) == r.Head(l.ID) {
-				return Admission{Verdict: Held}
-			}
+		common := min(d.Last(), r.Last())
+		if common+1 < max(d.First, r.First) {
+			continue // they do not touch
+		}
+		if d.ChainAt(l.ID, common) != r.ChainAt(l.ID, common) {
 			return Admission{Verdict: Fork}
+		}
+		if d.First <= r.First && r.Last() <= d.Last() {
+			return Admission{Verdict: Held}
 		}
 	}
 	l.Detached = append(l.Detached, r)
@@ -123,25 +135,38 @@ func (l *Lane) detach(r Run) Admission {
 	return Admission{Verdict: Beyond}
 }
 
-// absorb moves the head over detached runs that now follow it, and drops those it has passed.
-func (l *Lane) absorb() int {
-	before := len(l.Detached)
-	for {
-		moved := false
-		l.Detached = slices.DeleteFunc(l.Detached, func(r Run) bool {
-			if r.Last() <= l.Head.Seq {
-				return true
+// absorb moves the head, which has just come to the end of r, over detached runs that now follow it, and drops those it
+// has passed. Runs of another branch are dropped too, and counted apart.
+func (l *Lane) absorb(r Run) (absorbed, contradicted int) {
+	joined := []Run{r} // without a gap from r.First to the head
+	chainAt := func(seq uint64) Chain {
+		for _, j := range joined {
+			if seq <= j.Last() {
+				return j.ChainAt(l.ID, seq)
 			}
-			if r.First > l.Head.Seq+1 || r.ChainAt(l.ID, l.Head.Seq) != l.Head.Chain {
+		}
+		return l.Head.Chain
+	}
+	for moved := true; moved; {
+		moved = false
+		l.Detached = slices.DeleteFunc(l.Detached, func(d Run) bool {
+			if d.First > l.Head.Seq+1 {
 				return false
 			}
-			l.Head, moved = r.Head(l.ID), true
+			common := min(d.Last(), l.Head.Seq)
+			if d.ChainAt(l.ID, common) != chainAt(common) {
+				contradicted++
+				return true
+			}
+			absorbed++
+			if d.Last() > l.Head.Seq {
+				joined = append(joined, d)
+				l.Head, moved = d.Head(l.ID), true
+			}
 			return true
 		})
-		if !moved {
-			return before - len(l.Detached)
-		}
 	}
+	return absorbed, contradicted
 }
 
 // Gaps lists the entries that have not arrived although later ones have.

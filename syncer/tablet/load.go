@@ -1,0 +1,177 @@
+package tablet
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/hearth-survey/hearth/proto/fault"
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"google.golang.org/protobuf/encoding/protojson"
+)
+
+// maxLine bounds what Load keeps of one line. JSON takes up to ten times what the record takes.
+const maxLine = 16 << 20
+
+// loadGroup is how many lines share one commit, and so one wait for the disk.
+const loadGroup = 200
+
+// LineProblem is a line of a file that could not be loaded.
+type LineProblem struct {
+	// Line counts from 1.
+	Line int
+	// InterviewID is empty where the line does not say.
+	InterviewID string
+	Reason      fault.Reason
+	Message     string
+}
+
+// String says the line, the reason and the message.
+func (p LineProblem) String() string {
+	return fmt.Sprintf("line %d: %s: %s", p.Line, p.Reason, p.Message)
+}
+
+// LoadReport is what Load did.
+type LoadReport struct {
+	// Lines counts the lines that were not blank.
+	Lines int
+	// Added counts the records written, Unchanged the lines whose answers the tablet held already.
+	Added, Unchanged int
+	// Problems are the lines that were not loaded; all others were.
+	Problems []LineProblem
+}
+
+// Load writes every interview of a file as a record: one hearth.survey.v1.Interview in protobuf's JSON per line. A line
+// that is cut, has an unknown field, has no proper interview_id or is too large is reported and loses nothing beside it.
+// Loading a file again adds nothing; an interview whose answers have changed gets a new revision. Progress, if not nil,
+// is told how many lines are durable. The error is of the reader or the store; what was told durable stays.
+func (s *Store) Load(ctx context.Context, r io.Reader, progress func(lines int)) (LoadReport, error) {
+	var report LoadReport
+	lines := &lineReader{r: bufio.NewReaderSize(r, 64<<10)}
+	for {
+		group, readErr := lines.group(loadGroup)
+		part, err := s.loadLines(ctx, group)
+		if err != nil {
+			return report, dbFault(err, "load interviews into %s", s.path)
+		}
+		report.Lines += len(group)
+		report.Added += part.Added
+		report.Unchanged += part.Unchanged
+		report.Problems = append(report.Problems, part.Problems...)
+		if progress != nil && len(group) > 0 {
+			progress(report.Lines)
+		}
+		if errors.Is(readErr, io.EOF) {
+			return report, nil
+		}
+		if readErr != nil {
+			return report, fault.New(fault.Invalid, fault.BadJSON, "read after line %d: %w", lines.n, readErr)
+		}
+	}
+}
+
+// loadLines writes a group of lines in one transaction.
+func (s *Store) loadLines(ctx context.Context, group []line) (LoadReport, error) {
+	var report LoadReport
+	if len(group) == 0 {
+		return report, nil
+	}
+	err := inTx(ctx, s.db, func(tx *sql.Tx) error {
+		for _, l := range group {
+			iv, err := l.interview()
+			var added bool
+			if err == nil {
+				_, added, err = s.write(ctx, tx, iv, anyRevision)
+			}
+			switch kind := fault.KindOf(err); {
+			case err == nil && added:
+				report.Added++
+			case err == nil:
+				report.Unchanged++
+			case kind == fault.Invalid || kind == fault.TooLarge:
+				report.Problems = append(report.Problems, LineProblem{Line: l.n, InterviewID: iv.GetInterviewId(), Reason: fault.ReasonOf(err), Message: messageOf(err)})
+			default:
+				return err
+			}
+		}
+		return nil
+	})
+	return report, err
+}
+
+// messageOf is an error's text without what the catalogue adds.
+func messageOf(err error) string {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
+		return f.Message
+	}
+	return err.Error()
+}
+
+// line is one line that is not blank.
+type line struct {
+	n    int
+	text []byte
+	long bool // over maxLine; text is not complete
+}
+
+func (l line) interview() (*surveyv1.Interview, error) {
+	if l.long {
+		return nil, fault.New(fault.TooLarge, fault.RecordTooLarge, "the line has more than %d bytes", maxLine)
+	}
+	iv := &surveyv1.Interview{}
+	if err := protojson.Unmarshal(l.text, iv); err != nil {
+		// The decoder varies its blanks on purpose; people compare reports.
+		text := strings.ReplaceAll(err.Error(), "\u00a0", " ")
+		return nil, fault.New(fault.Invalid, fault.BadJSON, "%s", strings.TrimPrefix(text, "proto: "))
+	}
+	return iv, nil
+}
+
+// lineReader reads lines of any length. It takes a byte order mark at the beginning, \r\n, and a last line without \n.
+type lineReader struct {
+	r *bufio.Reader
+	n int
+}
+
+// group returns up to most lines that are not blank, and io.EOF with the last of them.
+func (l *lineReader) group(most int) ([]line, error) {
+	var group []line
+	size := 0
+	for len(group) < most && size < maxLine {
+		next, err := l.next()
+		if len(next.text) > 0 || next.long {
+			group = append(group, next)
+			size += len(next.text)
+		}
+		if err != nil {
+			return group, err
+		}
+	}
+	return group, nil
+}
+
+func (l *lineReader) next() (line, error) {
+	l.n++
+	next := line{n: l.n}
+	for {
+		piece, err := l.r.ReadSlice('\n')
+		if next.long || len(next.text)+len(piece) > maxLine {
+			next.long, next.text = true, nil
+		} else {
+			next.text = append(next.text, piece...)
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
+		if l.n == 1 {
+			next.text = bytes.TrimPrefix(next.text, []byte("\xef\xbb\xbf"))
+		}
+		next.text = bytes.TrimSpace(next.text)
+		return next, err
+	}
+}

@@ -1,0 +1,349 @@
+package tablet
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/hearth-survey/hearth/proto/fault"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"github.com/hearth-survey/hearth/syncer"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+)
+
+// Sizes of batches, in bytes of records. A batch starts small, doubles when it was answered quickly and halves when
+// it failed: on a bad link small batches arrive where large ones do not.
+const (
+	firstBatch = 8 << 10
+	leastBatch = 1 << 10
+	mostBatch  = 256 << 10
+	quick      = 2 * time.Second
+)
+
+// maxForks bounds how many epochs one Sync opens. One is enough unless copies of the store sync at the same moment.
+const maxForks = 4
+
+// SyncOptions say how to sync. The zero value is for the field.
+type SyncOptions struct {
+	// Progress, if not nil, is told how many records of the lane headquarters has signed for in this Sync, of how many.
+	Progress func(sent, total int)
+	// MaxBatchBytes bounds a batch; 0: 256 KB. The server's own limit holds in any case.
+	MaxBatchBytes int
+	// Compress sends batches as zstd where that is smaller.
+	Compress bool
+	// Attempts is how often in a row a call may fail before Sync gives up; 0: 10.
+	Attempts int
+	// MinBackoff and MaxBackoff bound the wait between attempts; 0: 0.5 s and 15 s.
+	MinBackoff, MaxBackoff time.Duration
+	// CallTimeout is the time a call may take beside what its bytes need; 0: 30 s.
+	CallTimeout time.Duration
+	// Now measures how long batches take; nil: the store's clock.
+	Now func() time.Time
+}
+
+// EntryReport is what headquarters said of one record that was not plainly stored.
+type EntryReport struct {
+	Seq     uint64
+	Subject string
+	Reason  fault.Reason
+	Message string
+}
+
+// SyncReport is what a Sync did, as far as it came.
+type SyncReport struct {
+	// Sent counts the records that headquarters stored and had not held, Duplicates those it held already.
+	Sent, Duplicates int
+	// Quarantined records are kept at headquarters until a person decides.
+	Quarantined []EntryReport
+	// Refused records are kept here; headquarters could not take their bytes.
+	Refused []EntryReport
+	// Damaged records no longer have their digest here; headquarters was told so.
+	Damaged []EntryReport
+	// Pulled counts the new records of headquarters.
+	Pulled int
+	// BytesUp and BytesDown count the messages, without what gRPC and TLS add.
+	BytesUp, BytesDown int64
+	// Batches counts the batches answered, Retries the calls that were tried again.
+	Batches, Retries int
+	// NewEpoch is true where the store found itself restored or cloned and went on in a new lane.
+	NewEpoch bool
+	// Pending counts the records headquarters has still not signed for.
+	Pending int
+}
+
+// errFork is that a lane's other end holds another branch of it.
+var errFork = errors.New("the lane has another branch at headquarters")
+
+// session is one Sync.
+type session struct {
+	s      *Store
+	client servicev1.SyncServiceClient
+	opts   SyncOptions
+	report SyncReport
+
+	server   ed25519.PublicKey
+	limits   syncer.Limits
+	batch    int // bytes of records to send next
+	failures int // in a row
+	forks    int
+	refusals map[uint64]int // of the current lane, by seq
+	counted  map[uint64]bool
+}
+
+// Sync brings everything headquarters has not signed for there, and its records here. It may be cut at any moment and
+// called again: what was answered is durable on both sides, a second Sync sends nothing. Recording may go on meanwhile.
+//
+// It fails with fault.ServerChanged, having sent no record, if the server is not the one this tablet knows; with
+// fault.Unreachable if the connection does not last; and with what the server refused the tablet for. The report says
+// how far it came in any case.
+func (s *Store) Sync(ctx context.Context, conn grpc.ClientConnInterface, opts SyncOptions) (SyncReport, error) {
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
+	x := &session{s: s, client: servicev1.NewSyncServiceClient(conn), opts: opts.withDefaults(s.now), batch: firstBatch}
+	err := x.run(ctx)
+	// How much is left is worth knowing even if ctx has ended.
+	var countErr error
+	x.report.Pending, countErr = s.pending(context.WithoutCancel(ctx))
+	if err == nil {
+		err = countErr
+	}
+	return x.report, dbFault(err, "sync %s", s.name)
+}
+
+func (o SyncOptions) withDefaults(now func() time.Time) SyncOptions {
+	if o.MaxBatchBytes <= 0 {
+		o.MaxBatchBytes = mostBatch
+	}
+	if o.Attempts <= 0 {
+		o.Attempts = 10
+	}
+	if o.MinBackoff <= 0 {
+		o.MinBackoff = 500 * time.Millisecond
+	}
+	if o.MaxBackoff <= 0 {
+		o.MaxBackoff = 15 * time.Second
+	}
+	if o.CallTimeout <= 0 {
+		o.CallTimeout = 30 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = now
+	}
+	return o
+}
+
+func (s *Store) pending(ctx context.Context) (int, error) {
+	var n int
+	err := s.db.QueryRowContext(ctx, "SELECT count(*) FROM record AS rec WHERE NOT "+listedSQL).Scan(&n)
+	return n, err
+}
+
+func (x *session) run(ctx context.Context) error {
+	for {
+		held, err := x.hello(ctx)
+		if err != nil {
+			return err
+		}
+		err = x.push(ctx, held)
+		if errors.Is(err, errFork) {
+			if x.forks++; x.forks > maxForks {
+				return fault.New(fault.Conflict, fault.LaneFork, "headquarters contradicted %d new lanes one after the other", maxForks)
+			}
+			if err = x.s.newEpoch(ctx); err == nil {
+				x.report.NewEpoch = true
+				continue
+			}
+		}
+		if err != nil {
+			return err
+		}
+		break
+	}
+	if err := x.pull(ctx); err != nil {
+		return err
+	}
+	_, err := x.s.db.ExecContext(ctx, "UPDATE meta SET last_sync_ms = ?", x.s.now().UnixMilli())
+	return err
+}
+
+// hello introduces the tablet and returns how far the server has got with its lanes.
+func (x *session) hello(ctx context.Context) (map[syncer.ID]syncer.Head, error) {
+	req, err := x.s.helloRequest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var resp *servicev1.HelloResponse
+	err = x.call(ctx, "say hello", proto.Size(req), func(ctx context.Context) (err error) {
+		x.report.BytesUp += int64(proto.Size(req))
+		resp, err = x.client.Hello(ctx, req)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	x.report.BytesDown += int64(proto.Size(resp))
+	if resp.GetProtocol() != syncer.Protocol {
+		return nil, fault.New(fault.Invalid, fault.ProtocolTooOld, "the server speaks protocol %d, this tablet %d", resp.GetProtocol(), syncer.Protocol)
+	}
+	if err := x.pin(ctx, resp); err != nil {
+		return nil, err
+	}
+	x.limits = limitsOf(resp.GetLimits())
+	held := make(map[syncer.ID]syncer.Head)
+	for _, m := range resp.GetLanes() {
+		lane, head, err := syncer.ParseHead(m)
+		if err != nil {
+			return nil, err
+		}
+		if lane.Device == x.s.device {
+			held[lane.Epoch] = head
+		}
+	}
+	return held, nil
+}
+
+// limitsOf are the server's limits, and ours where it does not say.
+func limitsOf(m *servicev1.Limits) syncer.Limits {
+	l := syncer.DefaultLimits
+	if n := m.GetMaxBatchRecords(); n > 0 {
+		l.Records = int(min(n, 100_000))
+	}
+	if n := m.GetMaxBatchBytes(); n > 0 {
+		l.Bytes = int(min(n, 1<<30))
+	}
+	if n := m.GetMaxRecordBytes(); n > 0 {
+		l.RecordBytes = int(min(n, 1<<30))
+	}
+	return l
+}
+
+// pin keeps the server's key at the first Hello and believes no other afterwards.
+func (x *session) pin(ctx context.Context, resp *servicev1.HelloResponse) error {
+	key := resp.GetServerKey()
+	if len(key) != ed25519.PublicKeySize {
+		return fault.New(fault.Invalid, fault.BadSignature, "the server's key has %d bytes, want %d", len(key), ed25519.PublicKeySize)
+	}
+	return inTx(ctx, x.s.db, func(tx *sql.Tx) error {
+		var known []byte
+		if err := tx.QueryRowContext(ctx, "SELECT server_key FROM meta").Scan(&known); err != nil {
+			return err
+		}
+		if known != nil && !bytes.Equal(known, key) {
+			return fault.New(fault.Conflict, fault.ServerChanged, "the server has the key %x, this tablet knows one with %x; no record was sent", key[:4], known[:4])
+		}
+		x.server = key
+		_, err := tx.ExecContext(ctx, "UPDATE meta SET server_key = ?, server_epoch = ?", key, epochOrNull(resp.GetServerEpoch()))
+		return err
+	})
+}
+
+func epochOrNull(b []byte) any {
+	if len(b) != len(syncer.ID{}) {
+		return nil
+	}
+	return b
+}
+
+func (s *Store) helloRequest(ctx context.Context) (*servicev1.HelloRequest, error) {
+	pending, err := s.pending(ctx)
+	if err != nil {
+		return nil, err
+	}
+	req := &servicev1.HelloRequest{
+		Protocol: proto.Uint32(syncer.Protocol), Device: bytes.Clone(s.device[:]), DeviceName: proto.String(s.name),
+		Enumerator: proto.String(s.enumerator), PublicKey: bytes.Clone(s.key.Public().(ed25519.PublicKey)),
+		WallTimeMs: proto.Int64(s.now().UnixMilli()), Pending: proto.Uint64(uint64(pending)),
+	}
+	epochs, err := s.epochs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range epochs {
+		head, err := laneHead(ctx, s.db, e)
+		if err != nil {
+			return nil, err
+		}
+		req.Lanes = append(req.Lanes, head.Proto(syncer.LaneID{Device: s.device, Epoch: e}))
+	}
+	return req, nil
+}
+
+// maxLanes is how many lanes a Hello names: the current one and the newest of those before.
+const maxLanes = 64
+
+// epochs lists the lanes of the store, the current one first, then the newest.
+func (s *Store) epochs(ctx context.Context) ([]syncer.ID, error) {
+	current, err := currentEpoch(ctx, s.db)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.db.QueryContext(ctx, "SELECT epoch FROM lane_entry WHERE epoch <> ? GROUP BY epoch ORDER BY max(n) DESC LIMIT ?", current[:], maxLanes-1)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	all := []syncer.ID{current}
+	for rows.Next() {
+		var raw []byte
+		if err := rows.Scan(&raw); err != nil {
+			return nil, err
+		}
+		id, err := syncer.ParseID(raw)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, id)
+	}
+	return all, rows.Err()
+}
+
+// newEpoch opens a lane of its own for a store that shares its old one with a copy, and lists there, in the order of
+// writing, every record headquarters has not signed for. The records stay the same, so nothing is doubled.
+func (s *Store) newEpoch(ctx context.Context) error {
+	return inTx(ctx, s.db, func(tx *sql.Tx) error {
+		var epoch syncer.ID
+		if _, err := io.ReadFull(s.rand, epoch[:]); err != nil {
+			return fault.New(fault.Internal, "", "open a new lane: read randomness: %w", err)
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE meta SET epoch = ?", epoch[:]); err != nil {
+			return err
+		}
+		left, err := digests(ctx, tx, "SELECT digest FROM record AS rec WHERE NOT "+coveredSQL+" ORDER BY n")
+		if err != nil {
+			return err
+		}
+		for _, d := range left {
+			if err := s.list(ctx, tx, d); err != nil {
+				return fmt.Errorf("open a new lane: %w", err)
+			}
+		}
+		return nil
+	})
+}
+
+func digests(ctx context.Context, q querier, query string, args ...any) ([]syncer.Digest, error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []syncer.Digest
+	for rows.Next() {
+		var raw []byte
+		if err := rows.Scan(&raw); err != nil {
+			return nil, err
+		}
+		d, err := syncer.ParseDigest(raw)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, d)
+	}
+	return all, rows.Err()
+}
