@@ -196,11 +196,17 @@ func household(n int) *surveyv1.Interview {
 			HouseholdId: proto.String(home),
 			Members: []*surveyv1.HouseholdMember{
 				{PersonId: proto.String(person), LineNumber: proto.Int32(1), Identity: name, Sex: surveyv1.Sex_SEX_FEMALE.Enum(), Age: proto.Int32(int32(20 + n%50)),
-					BirthDate: &surveyv1.PartialDate{Year: proto.Int32(int32(1996 - n%50)), Month: proto.Int32(int32(1 + n%12)), Day: proto.Int32(int32(1 + n%28))},
+					BirthDate:      &surveyv1.PartialDate{Year: proto.Int32(int32(1996 - n%50)), Month: proto.Int32(int32(1 + n%12)), Day: proto.Int32(int32(1 + n%28))},
 					RelationToHead: surveyv1.RelationToHead_RELATION_TO_HEAD_HEAD.Enum()},
 				{PersonId: proto.String(uuid.NewString()), LineNumber: proto.Int32(2), RelationToHead: surveyv1.RelationToHead_RELATION_TO_HEAD_CHILD.Enum(),
 					Identity: &surveyv1.Identity{FullName: proto.String(fmt.Sprintf("%s小%d", canary, n))}, Age: proto.Int32(8)},
 			},
 		}},
 	}
+}
+
+// eachStore runs a test against every store there is.
+func eachStore(t *testing.T, run func(t *testing.T, d *desk)) {
+	t.Helper()
+	t.Run("memory", func(t *testing.T) { run(t, newDesk(t, newMemory())) })
 }
