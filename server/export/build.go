@@ -267,9 +267,9 @@ func (b *builder) field(n *node, fd protoreflect.FieldDescriptor, at place) erro
 	qu.at = len(at.table.Columns)
 	cols := at.table.Columns[s.col:]
 	b.drafts[at.table][first] = draft{candidates: in.candidates(), suffixes: suffixes, give: func(name string) {
-		qu.Name, qu.Why = name, name+whyOf
+		qu.Name, qu.Why = name, suffixed(name, whyOf)
 		for i, suffix := range suffixes {
-			cols[i].Name = name + suffix
+			cols[i].Name = suffixed(name, suffix)
 		}
 	}}
 	if id := canonicalOf(fd); id != "" && s.op == opScalar {
@@ -362,9 +362,9 @@ func exportName(fd protoreflect.FieldDescriptor, q *formv1.Question) string {
 
 // candidates are the names a field could have, best first.
 func (in place) candidates() []string {
-	out := []string{combine(in.prefix, in.name)}
+	out := []string{unreserved(combine(in.prefix, in.name))}
 	for i := 1; i <= len(in.droppable); i++ {
-		out = append(out, combine(strings.Join(in.droppable[i:], "_"), in.name))
+		out = append(out, unreserved(combine(strings.Join(in.droppable[i:], "_"), in.name)))
 	}
 	return out
 }
@@ -389,7 +389,11 @@ func (b *builder) block(md protoreflect.MessageDescriptor, in place) place {
 	limit := maxName - len(whyOf) - 1 - longestField(md)
 	best := combine(in.prefix, name)
 	in.droppable = nil
-	for _, p := range []string{best, clean(name), cutWords(clean(name), limit), cutWords(best, limit)} {
+	short := clean(name)
+	if name == strings.ToLower(string(md.Name())) && in.prefix != "" {
+		short = in.prefix
+	}
+	for _, p := range []string{best, short, cutWords(short, limit), cutWords(best, limit)} {
 		if len(p) <= limit && !b.prefixes[in.table][p] {
 			b.prefixes[in.table][p] = true
 			in.prefix = p
@@ -410,7 +414,9 @@ func longestField(md protoreflect.MessageDescriptor) int {
 		case isMissing(fd), fd.IsList() && m != nil:
 		case m == nil, m.FullName() == timestampName:
 			n = max(n, len(exportName(fd, question(fd))))
-		case m.FullName() == dateName, m.FullName() == moneyName:
+		case m.FullName() == dateName:
+			n = max(n, len(exportName(fd, question(fd)))+len("_month")-len(whyOf))
+		case m.FullName() == moneyName:
 			n = max(n, len(exportName(fd, question(fd)))+len("_estimated")-len(whyOf))
 		case m.FullName() == identityName:
 			n = max(n, longestField(m))

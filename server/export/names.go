@@ -1,6 +1,7 @@
 package export
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -52,14 +53,22 @@ func combine(prefix, name string) string {
 	prefix, name = clean(prefix), clean(name)
 	switch {
 	case prefix == "" || name == prefix || strings.HasPrefix(name, prefix+"_"):
-		return unreserved(name)
+		return name
 	case strings.HasSuffix(prefix, "_"+name):
-		return unreserved(prefix)
+		return prefix
 	}
 	if i := strings.LastIndexByte(prefix, '_'); i > 0 && strings.HasPrefix(name, prefix[i+1:]+"_") {
-		return unreserved(prefix[:i+1] + name)
+		return prefix[:i+1] + name
 	}
-	return unreserved(prefix + "_" + name)
+	return prefix + "_" + name
+}
+
+// suffixed is the name of one of the columns of a question: to_ has to_year.
+func suffixed(name, suffix string) string {
+	if suffix == "" {
+		return name
+	}
+	return strings.TrimSuffix(name, "_") + suffix
 }
 
 func unreserved(name string) string {
@@ -96,11 +105,11 @@ func (d draft) limit() int {
 }
 
 func (d draft) free(name string, taken map[string]bool) bool {
-	if taken[name+whyOf] {
+	if taken[suffixed(name, whyOf)] {
 		return false
 	}
 	for _, s := range d.suffixes {
-		if taken[name+s] {
+		if taken[suffixed(name, s)] {
 			return false
 		}
 	}
@@ -108,9 +117,9 @@ func (d draft) free(name string, taken map[string]bool) bool {
 }
 
 func (d draft) take(name string, taken map[string]bool) {
-	taken[name+whyOf] = true
+	taken[suffixed(name, whyOf)] = true
 	for _, s := range d.suffixes {
-		taken[name+s] = true
+		taken[suffixed(name, s)] = true
 	}
 }
 
@@ -124,7 +133,7 @@ func (d draft) nextBest(taken map[string]bool) string {
 			return name
 		}
 	}
-	for _, c := range d.candidates {
+	for _, c := range slices.Backward(d.candidates) {
 		if name := cutWords(c, d.limit()); d.fits(name, taken) {
 			return name
 		}
