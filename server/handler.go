@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"connectrpc.com/connect"
 	"connectrpc.com/vanguard"
 	"connectrpc.com/vanguard/vanguardgrpc"
 	"golang.org/x/net/netutil"
@@ -19,6 +20,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
@@ -74,10 +76,10 @@ func (s *Server) register(reflect bool) {
 func (s *Server) newHandler() (http.Handler, error) {
 	// JSON with a field that is not known is a mistake of whoever wrote it by hand, and is said to be one.
 	json := func(res vanguard.TypeResolver) vanguard.Codec {
-		return &vanguard.JSONCodec{
+		return strictJSON{&vanguard.JSONCodec{
 			MarshalOptions:   protojson.MarshalOptions{Resolver: res},
 			UnmarshalOptions: protojson.UnmarshalOptions{Resolver: res},
-		}
+		}}
 	}
 	transcoder, err := vanguardgrpc.NewTranscoder(s.grpc,
 		vanguard.WithDefaultServiceOptions(
@@ -101,15 +103,39 @@ func (s *Server) newHandler() (http.Handler, error) {
 		default:
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // not every writer can
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+			r = asConnect(r)
 			transcoder.ServeHTTP(w, r)
 		}
 	}), nil
+}
+
+// strictJSON says of JSON that cannot be read that it is the caller's to put right.
+type strictJSON struct{ *vanguard.JSONCodec }
+
+// Unmarshal reads a message.
+func (c strictJSON) Unmarshal(raw []byte, m proto.Message) error {
+	if err := c.JSONCodec.Unmarshal(raw, m); err != nil {
+		return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("the JSON is not a %s: %w", m.ProtoReflect().Descriptor().Name(), err))
+	}
+	return nil
 }
 
 // isGRPC says whether a request speaks gRPC itself, not gRPC-Web.
 func isGRPC(r *http.Request) bool {
 	ct := r.Header.Get("Content-Type")
 	return r.ProtoMajor == 2 && strings.HasPrefix(ct, "application/grpc") && !strings.HasPrefix(ct, "application/grpc-web")
+}
+
+// asConnect lets curl leave out the header by which Connect is told from other JSON: nothing else is spoken here.
+func asConnect(r *http.Request) *http.Request {
+	const version = "Connect-Protocol-Version"
+	ct, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	if r.Method != http.MethodPost || r.Header.Get(version) != "" || ct != "application/json" && ct != "application/proto" {
+		return r
+	}
+	r = r.Clone(r.Context())
+	r.Header.Set(version, "1")
+	return r
 }
 
 const indexPage = `<!doctype html>

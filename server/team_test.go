@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
@@ -209,4 +210,9 @@ func household(n int) *surveyv1.Interview {
 func eachStore(t *testing.T, run func(t *testing.T, d *desk)) {
 	t.Helper()
 	t.Run("memory", func(t *testing.T) { run(t, newDesk(t, newMemory())) })
+}
+
+// streamDesc lets a test call any method as a stream.
+func streamDesc(m protoreflect.MethodDescriptor) *grpc.StreamDesc {
+	return &grpc.StreamDesc{StreamName: string(m.Name()), ServerStreams: true, ClientStreams: true}
 }
