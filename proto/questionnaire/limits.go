@@ -19,7 +19,9 @@ import (
 type limit struct {
 	// rule is the full name, "hearth.survey.v1.HouseholdMember.age/int32.gte_lte".
 	rule string
-	text *formv1.Text
+	// bounds is what the answer must be, for the codebook; text says so in a sentence, for a flag.
+	bounds *formv1.Text
+	text   *formv1.Text
 	// holds is given a value that is set.
 	holds func(protoreflect.Value) bool
 }
@@ -95,9 +97,10 @@ func (c *limitCompiler) known(m protoreflect.Message, names ...protoreflect.Name
 
 func (c *limitCompiler) add(name, en, zh string, holds func(protoreflect.Value) bool) {
 	c.out = append(c.out, limit{
-		rule:  string(c.field.FullName()) + "/" + c.kind + "." + name,
-		text:  text("The answer must be "+en+".", "答案必须为："+zh+"。"),
-		holds: holds,
+		rule:   string(c.field.FullName()) + "/" + c.kind + "." + name,
+		bounds: text(en, zh),
+		text:   text("The answer must be "+en+".", "答案必须为："+zh+"。"),
+		holds:  holds,
 	})
 }
 
