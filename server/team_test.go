@@ -17,6 +17,7 @@ import (
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"github.com/hearth-survey/hearth/proto/questionnaire"
 	"github.com/hearth-survey/hearth/server/store"
+	"github.com/hearth-survey/hearth/server/store/sqlite"
 	"github.com/hearth-survey/hearth/syncer"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -210,9 +211,24 @@ func household(n int) *surveyv1.Interview {
 func eachStore(t *testing.T, run func(t *testing.T, d *desk)) {
 	t.Helper()
 	t.Run("memory", func(t *testing.T) { run(t, newDesk(t, newMemory())) })
+	t.Run("sqlite", func(t *testing.T) { run(t, newDesk(t, openSQLite(t, t.TempDir()))) })
 }
 
 // streamDesc lets a test call any method as a stream.
 func streamDesc(m protoreflect.MethodDescriptor) *grpc.StreamDesc {
 	return &grpc.StreamDesc{StreamName: string(m.Name()), ServerStreams: true, ClientStreams: true}
+}
+
+func openSQLite(t testing.TB, dir string) *sqlite.Store {
+	t.Helper()
+	st, err := sqlite.Open(t.Context(), dir, sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := st.Close(); err != nil {
+			t.Errorf("close the store: %v", err)
+		}
+	})
+	return st
 }
