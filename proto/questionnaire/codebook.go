@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -63,6 +64,8 @@ type chapter struct {
 	Level  string
 	Roster bool
 	Items  []*item
+
+	questions []*question // of Items, one by one
 }
 
 // item is one question as it stands in the codebook.
@@ -214,7 +217,7 @@ func (b *binder) collectBlocks(p *part, from ...*module) {
 			}
 		}
 		for q := range below(from[i]) {
-			if !contains(from, q.module) {
+			if !slices.Contains(from, q.module) {
 				from = append(from, q.module)
 			}
 			if b.uses[q.module] == 1 && b.chapters[q.module] == nil { // stands only inside a block
@@ -222,15 +225,6 @@ func (b *binder) collectBlocks(p *part, from ...*module) {
 			}
 		}
 	}
-}
-
-func contains(ms []*module, m *module) bool {
-	for _, x := range ms {
-		if x == m {
-			return true
-		}
-	}
-	return false
 }
 
 func (b *binder) chapter(p *part, m *module, letter string, depth int, roster bool) {
@@ -248,6 +242,7 @@ func (b *binder) chapter(p *part, m *module, letter string, depth int, roster bo
 		if q.module != nil && q.module.top {
 			continue // another questionnaire
 		}
+		c.questions = append(c.questions, q)
 		c.Items = append(c.Items, &item{Number: c.Number + "." + strconv.Itoa(int(q.field.Number())), Anchor: string(q.field.FullName()), Name: q.name})
 	}
 	b.chapters[m] = c
@@ -256,17 +251,7 @@ func (b *binder) chapter(p *part, m *module, letter string, depth int, roster bo
 
 // fill writes the items of a chapter, when all chapters are numbered and can be pointed at.
 func (b *binder) fill(c *chapter) {
-	for m, x := range b.chapters {
-		if x != c {
-			continue
-		}
-		i := 0
-		for _, q := range m.questions {
-			if q.module != nil && q.module.top {
-				continue
-			}
-			b.item(c.Items[i], q)
-			i++
-		}
+	for i, q := range c.questions {
+		b.item(c.Items[i], q)
 	}
 }

@@ -28,7 +28,7 @@ func (b *binder) item(it *item, q *question) {
 			Hard: c.options.GetSeverity() == formv1.Severity_SEVERITY_HARD, Expression: c.options.GetExpression(), Message: c.options.GetMessage(),
 		})
 	}
-	if !it.System && it.Calculate == "" {
+	if !it.System && it.Calculate == "" && q.field.ContainingMessage().Fields().ByName("missing") != nil {
 		for _, r := range acceptedReasons(o) {
 			it.Missing = append(it.Missing, choiceOptions(r.Descriptor().Values().ByNumber(r.Number())).GetLabel())
 		}

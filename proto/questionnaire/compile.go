@@ -146,6 +146,14 @@ func (c *compiler) isTop(m protoreflect.MessageDescriptor) bool {
 	return false
 }
 
+// rootOf is the top message of the questionnaire that a message belongs to, nil where it belongs to several.
+func (c *compiler) rootOf(m protoreflect.MessageDescriptor) protoreflect.MessageDescriptor {
+	if roots := c.roots[m.FullName()]; len(roots) == 1 {
+		return roots[0]
+	}
+	return nil
+}
+
 // compileModule compiles a message and everything below it.
 func (c *compiler) compileModule(d protoreflect.MessageDescriptor) (*module, error) {
 	if m := c.modules[d.FullName()]; m != nil {
@@ -161,19 +169,15 @@ func (c *compiler) compileModule(d protoreflect.MessageDescriptor) (*module, err
 	if m.options.GetTitle().GetEn() == "" {
 		return nil, badSchema(d, "has no title: set option (hearth.form.v1.module).title")
 	}
-	var root protoreflect.MessageDescriptor
-	if roots := c.roots[d.FullName()]; len(roots) == 1 {
-		root = roots[0]
-	}
-	if err := c.cel.enter(d, root); err != nil {
+	if err := c.cel.enter(d, c.rootOf(d)); err != nil {
 		return nil, err
 	}
 	var below []*question
 	conditions := map[string]*question{}
 	for f := range fieldsOf(d) {
 		if f.IsMap() {
-			if f.Name() != "missing" {
-				return nil, badField(f, "is a map: only the map of missing reasons may be one")
+			if f.Name() != "missing" || f.MapKey().Kind() != protoreflect.Uint32Kind || f.MapValue().Enum() == nil {
+				return nil, badField(f, "is a map: only map<uint32, Missing> missing may be one")
 			}
 			m.missing = f
 			continue
