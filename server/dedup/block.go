@@ -133,7 +133,6 @@ func last(n int) func(a *atom) string {
 // single is one transform of one column: the simplest blocking key.
 type single struct {
 	col    int
-	step   int
 	name   string
 	agree  float64
 	hashes [][]uint64 // per record
@@ -285,9 +284,8 @@ type entry struct {
 	row  int32
 }
 
-// collect calls use with each block of a key that is small enough, and returns the pairs in those and the share of
-// records in larger ones.
-func (f *frame) collect(k *key, maxBlock int, use func([]entry)) (pairs int64, lost float64) {
+// collect calls use with each block of a key that is small enough.
+func (f *frame) collect(k *key, maxBlock int, use func([]entry)) {
 	var all []entry
 	for i := range f.n {
 		all = k.entries(all, int32(i))
@@ -298,27 +296,16 @@ func (f *frame) collect(k *key, maxBlock int, use func([]entry)) (pairs int64, l
 		}
 		return cmp.Compare(a.row, b.row)
 	})
-	large := 0
 	for s := 0; s < len(all); {
 		t := s + 1
 		for t < len(all) && all[t].hash == all[s].hash {
 			t++
 		}
-		switch n := int64(t - s); {
-		case n > int64(maxBlock):
-			large += t - s
-		case n > 1:
-			pairs += n * (n - 1) / 2
-			if use != nil {
-				use(all[s:t])
-			}
+		if t-s > 1 && t-s <= maxBlock {
+			use(all[s:t])
 		}
 		s = t
 	}
-	if len(all) == 0 {
-		return 0, 1
-	}
-	return pairs, float64(large) / float64(len(all))
 }
 
 // entries appends what a record emits under a key: every combination of its values, up to a bound.
@@ -369,8 +356,8 @@ func mix(a, b uint64) uint64 {
 func (f *frame) singles() []*single {
 	var out []*single
 	for ci, c := range f.columns {
-		for step, t := range transformsOf(c.kind) {
-			s := &single{col: ci, step: step, name: t.name, agree: t.agree, hashes: make([][]uint64, f.n)}
+		for _, t := range transformsOf(c.kind) {
+			s := &single{col: ci, name: t.name, agree: t.agree, hashes: make([][]uint64, f.n)}
 			byAtom := make([]uint64, len(c.atoms))
 			distinct := map[uint64]bool{}
 			for i := range c.atoms {
@@ -402,18 +389,24 @@ func (f *frame) singles() []*single {
 // candidates lists the keys that are cheap enough: simple ones, and conjunctions of two and three where those are not.
 func (f *frame) candidates(singles []*single, opts Options, budget int64) []*key {
 	each := budget / 4
+	counts := newCounter(f.n)
 	var out []*key
-	measure := func(parts ...*single) (k *key, broad bool) {
-		k = &key{parts: parts}
-		k.cost, k.lost = f.collect(k, opts.MaxBlock, nil)
+	var all []entry
+	measure := func(parts ...*single) (broad bool) {
+		k := &key{parts: parts}
+		all = all[:0]
+		for i := range f.n {
+			all = k.entries(all, int32(i))
+		}
+		k.cost, k.lost = counts.cost(all, opts.MaxBlock)
 		if k.cost <= each && k.lost < .5 {
 			out = append(out, k)
 		}
-		return k, k.cost > each || k.lost > .02
+		return k.cost > each || k.lost > .02
 	}
 	var broad []*single
 	for _, s := range singles {
-		if _, b := measure(s); b {
+		if measure(s) {
 			broad = append(broad, s)
 		}
 	}
@@ -426,7 +419,7 @@ func (f *frame) candidates(singles []*single, opts Options, budget int64) []*key
 				continue
 			}
 			tried++
-			if _, b := measure(s, t); b {
+			if measure(s, t) {
 				pairs = append(pairs, [2]*single{s, t})
 			}
 		}

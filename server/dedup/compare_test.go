@@ -2,8 +2,6 @@ package dedup
 
 import (
 	"math"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -246,10 +244,7 @@ func TestFolding(t *testing.T) {
 	if got := s.plain("ＡＢ　張偉 É"); got != "ab 张伟 e" {
 		t.Errorf("plain = %q, want %q", got, "ab 张伟 e")
 	}
-	data, err := os.ReadFile(filepath.Join("..", "..", "..", "shared", "data", "dedup", "TSCharacters.txt"))
-	if err != nil {
-		t.Skip("skipped: ../shared/data is not here")
-	}
+	data := sharedFile(t, "TSCharacters.txt")
 	known := map[string][]string{}
 	for line := range strings.Lines(string(data)) {
 		if k, v, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok {

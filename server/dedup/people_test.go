@@ -2,6 +2,7 @@ package dedup
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -313,5 +314,53 @@ func BenchmarkFind10000(b *testing.B) {
 	people, _ := cnPeople(b)
 	for b.Loop() {
 		Find(people, nil, nil, Options{})
+	}
+}
+
+// TestFindOrderAtScale expects the same bytes whatever the order, where mixture, household evidence and second choice of
+// keys all take part.
+func TestFindOrderAtScale(t *testing.T) {
+	people, _ := cnPeople(t)
+	people = people[:3000]
+	a := Find(people, nil, nil, Options{})
+	if !a.Model.house.on || len(a.Model.others) == 0 {
+		t.Errorf("household evidence %v, mixture of %d: the test does not reach what it is for", a.Model.house.on, len(a.Model.others))
+	}
+	people = slices.Clone(people)
+	slices.Reverse(people)
+	if bytesOf(a) != bytesOf(Find(people, nil, nil, Options{})) {
+		t.Error("the order of the records shows")
+	}
+	for _, p := range a.Pairs {
+		sum := p.GetPriorWeight()
+		for _, e := range p.GetEvidence() {
+			sum += e.GetWeight()
+		}
+		if math.Abs(sum-p.GetWeight()) > 1e-9 {
+			t.Fatalf("evidence adds up to %v, weight is %v", sum, p.GetWeight())
+		}
+	}
+}
+
+// TestDecisionsOnPairs shows decisions on pairs that no search would propose, and leaves out nothing else.
+func TestDecisionsOnPairs(t *testing.T) {
+	v := village(80)
+	decisions := []*servicev1.LinkDecision{decision("1", 1, "L v0001 v0042"), decision("2", 2, "C hv0001 hv0009")}
+	decisions[1].Subject = servicev1.LinkSubject_LINK_SUBJECT_HOUSEHOLD.Enum()
+	r := Find(records(v...), nil, decisions, Options{})
+	if p := pairOf(r, "v0001", "v0042"); p.GetDecision() != servicev1.DecisionKind_DECISION_KIND_LINK || p.GetDecisionId() != "1" {
+		t.Errorf("linked pair: %v", p)
+	}
+	if p := pairOf(r, "hv0001", "hv0009"); p.GetDecision() != servicev1.DecisionKind_DECISION_KIND_CANNOT_LINK {
+		t.Errorf("household pair that must not be linked: %v", p)
+	}
+	want := []Cluster{{[]string{"v0001", "v0042"}, "v0001", servicev1.LinkSubject_LINK_SUBJECT_PERSON}}
+	if fmt.Sprint(r.Clusters) != fmt.Sprint(want) {
+		t.Errorf("clusters %v, want %v", r.Clusters, want)
+	}
+	before := Find(records(v...), nil, nil, Options{})
+	undone := Find(records(v...), nil, append(decisions, decision("3", 3, "U 1"), decision("4", 4, "U 2")), Options{})
+	if bytesOf(before) != bytesOf(undone) {
+		t.Error("undoing all decisions does not restore the result")
 	}
 }

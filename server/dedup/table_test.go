@@ -20,19 +20,24 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 )
 
-// sharedTable opens a file of known duplicates, or skips the test.
-func sharedTable(tb testing.TB, name string) Table {
+// sharedFile reads a file of the public data, or skips the test.
+func sharedFile(tb testing.TB, name string) []byte {
 	tb.Helper()
 	root := os.Getenv("HEARTH_SHARED")
 	if root == "" {
 		root = filepath.Join("..", "..", "..", "shared")
 	}
-	path := filepath.Join(root, "data", "dedup", name)
-	data, err := os.ReadFile(path)
+	data, err := os.ReadFile(filepath.Join(root, "data", "dedup", name))
 	if err != nil {
 		tb.Skip("skipped: ../shared/data is not here")
 	}
-	t, err := ReadTable(bytes.NewReader(data))
+	return data
+}
+
+// sharedTable opens a file of known duplicates, or skips the test.
+func sharedTable(tb testing.TB, name string) Table {
+	tb.Helper()
+	t, err := ReadTable(bytes.NewReader(sharedFile(tb, name)))
 	if err != nil {
 		tb.Fatalf("ReadTable(%s): %v", name, err)
 	}

@@ -69,17 +69,16 @@ func newSpeller() *speller {
 
 // nameForm is a name taken apart for comparison.
 type nameForm struct {
-	han            bool   // written in characters
-	folded         []rune // simplified, lower case, nothing but letters
-	family, given  string // folded
-	sound          []rune // toneless pinyin of the whole name, or its letters
-	soundFamily    string
-	soundGiven     string
-	near           string // sound with the mergers of south-western Mandarin
-	reversed       string // folded, given name first
-	reversedSound  string // sound, given name first
-	familyIsKnown  bool
-	familyIsSpaced bool
+	han           bool   // written in characters
+	folded        []rune // simplified, lower case, nothing but letters
+	family, given string // folded
+	sound         []rune // toneless pinyin of the whole name, or its letters
+	soundFamily   string
+	soundGiven    string
+	near          string // sound with the mergers of south-western Mandarin
+	reversed      string // folded, given name first
+	reversedSound string // sound, given name first
+	familyIsKnown bool
 }
 
 // plain folds width, case, accents and traditional characters.
