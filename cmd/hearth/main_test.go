@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"hearth": main})
+}
+
+// Every script is the tutorial of one role, or a list of what can go wrong, run with the real program.
+func TestScripts(t *testing.T) {
+	scripts, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
+	if err != nil || len(scripts) < 5 {
+		t.Fatalf("found %d scripts (%v), want at least 5", len(scripts), err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("HEARTH_SHARED", sharedDir(t))
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"serve": serveInScript,
+			"flip":  flipInScript,
+			"cut":   cutInScript,
+		},
+		Condition: func(cond string) (bool, error) {
+			switch cond {
+			case "shared":
+				_, err := os.Stat(filepath.Join(sharedDir(t), "data"))
+				if err != nil && os.Getenv("HEARTH_CI") != "" {
+					return false, fmt.Errorf("in CI the public data must stand in %s", sharedDir(t))
+				}
+				return err == nil, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
+	})
+}
+
+// sharedDir is where the public data stand: beside the repository, or where HEARTH_SHARED says.
+func sharedDir(t *testing.T) string {
+	t.Helper()
+	if dir := os.Getenv("HEARTH_SHARED"); dir != "" {
+		return dir
+	}
+	dir, err := filepath.Abs(filepath.Join("..", "..", "..", "shared"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// serve DIR starts `hearth serve` on a free loopback port, sets HEARTH_SERVER and HEARTH_TOKEN, and stops it at the end.
+func serveInScript(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 || neg {
+		ts.Fatalf("usage: serve DIR")
+	}
+	exe, err := exec.LookPath("hearth")
+	ts.Check(err)
+	dir := ts.MkAbs(args[0])
+	cmd := exec.Command(exe, "serve", "--data", dir, "--listen", "127.0.0.1:0", "--metrics", "off", "--quiet")
+	out, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	ts.Defer(func() { _ = cmd.Process.Signal(syscall.SIGTERM); _ = cmd.Wait() })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	ts.Check(err)
+	fields := strings.Fields(line)
+	token, err := os.ReadFile(filepath.Join(dir, "token"))
+	ts.Check(err)
+	ts.Setenv("HEARTH_SERVER", fields[len(fields)-1])
+	ts.Setenv("HEARTH_TOKEN", strings.TrimSpace(string(token)))
+}
+
+// flip FILE TEXT changes one bit in the first place where TEXT stands in FILE.
+func flipInScript(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 || neg {
+		ts.Fatalf("usage: flip FILE TEXT")
+	}
+	path := ts.MkAbs(args[0])
+	raw, err := os.ReadFile(path)
+	ts.Check(err)
+	i := strings.Index(string(raw), args[1])
+	if i < 0 {
+		ts.Fatalf("%s does not hold %q", args[0], args[1])
+	}
+	raw[i] ^= 1
+	ts.Check(os.WriteFile(path, raw, 0o600))
+}
+
+// cut FILE BYTES OUT copies the first bytes of a file.
+func cutInScript(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 3 || neg {
+		ts.Fatalf("usage: cut FILE BYTES OUT")
+	}
+	raw, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	if n < 0 {
+		n += len(raw)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), raw[:n], 0o600))
+}
