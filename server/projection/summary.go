@@ -101,7 +101,7 @@ func duration(iv *surveyv1.Interview) *int64 {
 	for _, p := range iv.GetPauses() {
 		from, ok1 := moment(p.GetStartTime())
 		to, ok2 := moment(p.GetEndTime())
-		if ok1 && ok2 {
+		if ok1 && ok2 && to.After(from) {
 			pauses = append(pauses, span{from, to})
 		}
 	}
