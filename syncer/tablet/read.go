@@ -176,7 +176,7 @@ func jsonLine(r known) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	loose, err := protojson.Marshal(iv)
+	loose, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(iv)
 	if err != nil {
 		return nil, fault.New(fault.Internal, fault.PayloadUnreadable, "write it as JSON: %w", err)
 	}
