@@ -18,7 +18,7 @@ func compare(op string, a, b *node) *node {
 	case a.natural != nil && b.natural != nil:
 		return comparison(op, a.natural, b.natural)
 	case a.double != nil && b.double != nil:
-		return compareDoubles(op, a.double, b.double)
+		return comparison(op, a.double, b.double)
 	case a.text != nil && b.text != nil:
 		return compareTexts(op, a.text, b.text)
 	case a.truth != nil && b.truth != nil && (op == operators.Equals || op == operators.NotEquals):
@@ -55,7 +55,8 @@ func compareConstant(op string, left func(*frame) (int64, bool), c int64) *node 
 	}}
 }
 
-func comparison[T int64 | uint64](op string, left, right func(*frame) (T, bool)) *node {
+// comparison is Go's, which for doubles is CEL's too: nothing is less, more or equal to a NaN.
+func comparison[T int64 | uint64 | float64](op string, left, right func(*frame) (T, bool)) *node {
 	holds := holding[T](op)
 	return &node{truth: func(f *frame) truth {
 		l, ok := left(f)
@@ -64,23 +65,6 @@ func comparison[T int64 | uint64](op string, left, right func(*frame) (T, bool))
 		}
 		r, ok := right(f)
 		if !ok {
-			return failed
-		}
-		return truthOf(holds(l, r))
-	}}
-}
-
-// compareDoubles fails on an order with a NaN, and finds a NaN unequal to everything, as CEL does.
-func compareDoubles(op string, left, right func(*frame) (float64, bool)) *node {
-	holds := holding[float64](op)
-	ordered := op != operators.Equals && op != operators.NotEquals
-	return &node{truth: func(f *frame) truth {
-		l, ok := left(f)
-		if !ok {
-			return failed
-		}
-		r, ok := right(f)
-		if !ok || ordered && (l != l || r != r) {
 			return failed
 		}
 		return truthOf(holds(l, r))

@@ -39,7 +39,7 @@ type question struct {
 	required bool
 	since    uint32
 	until    uint32
-	accepted [8]bool
+	accepted [5]bool // by number of the reason
 
 	// looked: evaluation looks at the value itself, not only at whether there is one.
 	looked bool

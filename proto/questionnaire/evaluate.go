@@ -232,16 +232,24 @@ func (e *evaluation) reasons(m *module, msg protoreflect.Message, reasons protor
 		if e.full {
 			return
 		}
-		q := m.byNumber[protoreflect.FieldNumber(n)]
-		if q == nil || n > uint32(maxFieldNumber) {
-			e.path = append(e.path, place{"missing", int(n)})
-			e.flag(string(m.missing.FullName())+"/"+ruleMissingQuestion, formv1.Severity_SEVERITY_SOFT, textMissingQuestion)
-			e.path = e.path[:len(e.path)-1]
-			continue
+		why := reasons.Get(protoreflect.ValueOfUint32(n).MapKey()).Enum()
+		var q *question
+		if n <= maxFieldNumber {
+			q = m.byNumber[protoreflect.FieldNumber(n)]
 		}
-		e.path = append(e.path, place{q.name, -1})
-		e.reason(q, msg, reasons.Get(reasonKey(q.field.Number())).Enum())
+		e.path = append(e.path, place{"missing", int(n)})
+		if q == nil {
+			e.flag(string(m.missing.FullName())+"/"+ruleMissingQuestion, formv1.Severity_SEVERITY_SOFT, textMissingQuestion)
+		}
+		if why < 0 || int(why) >= len(formv1.Missing_name) {
+			e.flag(string(m.missing.FullName())+"/"+ruleUnknownValue, formv1.Severity_SEVERITY_SOFT, textUnknownValue)
+		}
 		e.path = e.path[:len(e.path)-1]
+		if q != nil {
+			e.path = append(e.path, place{q.name, -1})
+			e.reason(q, msg, why)
+			e.path = e.path[:len(e.path)-1]
+		}
 	}
 }
 
@@ -253,8 +261,7 @@ func (e *evaluation) reason(q *question, msg protoreflect.Message, why protorefl
 		e.flag(q.rule+ruleAnsweredMissing, formv1.Severity_SEVERITY_SOFT, textAnsweredMissing)
 	}
 	switch {
-	case why < 0 || int(why) >= len(q.accepted) || formv1.Missing(why).Descriptor().Values().ByNumber(why) == nil:
-		e.flag(q.rule+ruleUnknownValue, formv1.Severity_SEVERITY_SOFT, textUnknownValue)
+	case why < 0 || int(why) >= len(q.accepted): // flagged as unknown
 	case q.accepted[why]:
 	case why == protoreflect.EnumNumber(formv1.Missing_MISSING_NOT_APPLICABLE) && e.relevant(q) == no:
 		// A question that was not to be asked is not applicable, whatever it accepts.
