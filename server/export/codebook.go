@@ -111,10 +111,10 @@ func personalName(p formv1.PersonalData) string {
 
 // span words minimum, maximum and mean of a number.
 func (st *columnStats) span(k Kind) (lo, hi, mean string, ok bool) {
-	if st.n == 0 || (k != KindInteger && k != KindNumber) {
+	if st.numbers == 0 || (k != KindInteger && k != KindNumber) {
 		return "", "", "", false
 	}
-	return string(appendNumber(nil, st.min)), string(appendNumber(nil, st.max)), strconv.FormatFloat(st.sum/float64(st.n), 'g', 6, 64), true
+	return string(appendNumber(nil, st.min)), string(appendNumber(nil, st.max)), strconv.FormatFloat(st.sum/float64(st.numbers), 'g', 6, 64), true
 }
 
 type valueCount struct {

@@ -190,6 +190,21 @@ func TestSelectMultiple(t *testing.T) {
 	}
 }
 
+func TestTimesOfNoYear(t *testing.T) {
+	src := Source{}
+	for _, ms := range []int64{0, -1, 1 << 62, -1 << 62, 253_402_300_799_999} {
+		src.People = append(src.People, &servicev1.PersonRecord{InterviewTimeMs: proto.Int64(ms)})
+	}
+	files, _ := export(t, src, Options{Formats: []servicev1.ExportFormat{asCSV}})
+	var got []string
+	for _, r := range records(t, files.files["csv/appearance.csv"]) {
+		got = append(got, r["interview_time"])
+	}
+	if s, want := strings.Join(got, " "), "1970-01-01T00:00:00Z 1969-12-31T23:59:59.999Z   9999-12-31T23:59:59.999Z"; s != want {
+		t.Errorf("got %q, want %q", s, want)
+	}
+}
+
 // TestCanary puts a mark into every direct identifier and looks for it in every byte of a research export.
 func TestCanary(t *testing.T) {
 	const canary = "CANARY赵"
@@ -337,7 +352,7 @@ func TestDiskFull(t *testing.T) {
 	if _, err := Write(context.Background(), small(), Options{}, whole, nil); err != nil {
 		t.Fatal(err)
 	}
-	for at := 1; at < whole.written; at += whole.written/60 + 1 {
+	for at := 1; at < whole.written; at += whole.written/25 + 1 {
 		sink := &memory{limit: at}
 		_, err := Write(context.Background(), small(), Options{}, sink, nil)
 		if fault.ReasonOf(err) != fault.DiskFull {

@@ -34,6 +34,14 @@ func textCell(s string) cell {
 
 func intCell(i int64) cell { return cell{set: true, i: i} }
 
+// timeCell leaves out what is in no year from 1 to 9999: no reader of the files could make a time of it.
+func timeCell(ms int64) cell {
+	if ms < -62_135_596_800_000 || ms > 253_402_300_799_999 {
+		return cell{}
+	}
+	return intCell(ms)
+}
+
 func boolCell(b bool) cell {
 	if b {
 		return intCell(1)
@@ -233,10 +241,10 @@ func (x *extractor) value(s *step, v protoreflect.Value, r *row) {
 	case opEnum:
 		*c = intCell(int64(v.Enum()))
 	case opMilli:
-		*c = intCell(v.Int())
+		*c = timeCell(v.Int())
 	case opTime:
 		sec, nano := secondsOf(v.Message())
-		*c = intCell(time.Unix(sec, nano).UnixMilli())
+		*c = timeCell(time.Unix(sec, nano).UnixMilli())
 	case opDuration:
 		sec, nano := secondsOf(v.Message())
 		*c = cell{set: true, f: float64(sec) + float64(nano)/1e9}

@@ -112,6 +112,7 @@ type tableStats struct {
 type columnStats struct {
 	n        int64
 	codes    map[int64]int64
+	numbers  int64 // of those that are finite
 	min, max float64
 	sum      float64
 }
@@ -158,7 +159,7 @@ func (s *tableStats) add(r *row) {
 }
 
 func (st *columnStats) number(f float64) {
-	if st.n == 1 {
+	if st.numbers++; st.numbers == 1 {
 		st.min, st.max = f, f
 	}
 	st.min, st.max = min(st.min, f), max(st.max, f)

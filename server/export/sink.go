@@ -59,6 +59,7 @@ type countedWriter struct{ f *hashedFile }
 
 func (f *hashedFile) counted() io.Writer { return countedWriter{f} }
 
+// Write implements io.Writer.
 func (c countedWriter) Write(p []byte) (int, error) {
 	n, err := c.f.out.Write(p)
 	c.f.hash.Write(p[:n])
@@ -66,6 +67,7 @@ func (c countedWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// Write implements io.Writer.
 func (f *hashedFile) Write(p []byte) (int, error) {
 	n, err := f.buf.Write(p)
 	if err != nil {

@@ -5,6 +5,7 @@
 package monitor
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,23 +73,20 @@ func outcomeOf(result int32) outcome {
 // group is a row while it is being counted.
 type group struct {
 	keys   []string
-	order  []int64
+	order  []int64 // by number, where a dimension of the table goes by number
 	counts [3]int64
 	target *int64
 }
 
 func (g *group) add(result int32, n int64) { g.counts[outcomeOf(result)] += n }
 
-func (g *group) row() *servicev1.CountRow {
-	r := &servicev1.CountRow{
-		Keys:           g.keys,
-		Interviews:     proto.Int64(g.counts[0] + g.counts[1] + g.counts[2]),
-		Completed:      proto.Int64(g.counts[completed]),
-		InProgress:     proto.Int64(g.counts[inProgress]),
-		NotInterviewed: proto.Int64(g.counts[notInterviewed]),
-	}
+// fill puts the counts into a row; numbers has room for four, so that a large table is not made of many small pieces.
+func (g *group) fill(r *servicev1.CountRow, numbers []int64) {
+	numbers[0] = g.counts[inProgress] + g.counts[completed] + g.counts[notInterviewed]
+	numbers[1], numbers[2], numbers[3] = g.counts[completed], g.counts[inProgress], g.counts[notInterviewed]
+	r.Keys = g.keys
+	r.Interviews, r.Completed, r.InProgress, r.NotInterviewed = &numbers[0], &numbers[1], &numbers[2], &numbers[3]
 	r.Target = g.target
-	return r
 }
 
 // Tally makes the table of the cells by the dimensions asked for, one row per combination that occurs or has a target,
@@ -138,16 +136,21 @@ func Tally(cells []*servicev1.CountCell, by []servicev1.Dimension, study *survey
 
 func response(rows []*group, total *group, by []servicev1.Dimension, study *surveyv1.Study) *servicev1.CountInterviewsResponse {
 	names := newNames(study)
-	out := &servicev1.CountInterviewsResponse{Rows: make([]*servicev1.CountRow, 0, len(rows)), Total: total.row()}
-	for _, g := range rows {
-		r := g.row()
-		r.LabelsEn = make([]string, len(by))
-		r.LabelsZh = make([]string, len(by))
+	out := &servicev1.CountInterviewsResponse{Rows: make([]*servicev1.CountRow, len(rows)), Total: &servicev1.CountRow{}}
+	total.fill(out.Total, make([]int64, 4))
+	made := make([]servicev1.CountRow, len(rows))
+	numbers := make([]int64, 4*len(rows))
+	words := make([]string, 2*len(by)*len(rows))
+	for n, g := range rows {
+		r := &made[n]
+		g.fill(r, numbers[4*n:4*n+4])
+		w := words[2*len(by)*n:]
+		r.LabelsEn, r.LabelsZh = w[:len(by):len(by)], w[len(by):2*len(by):2*len(by)]
 		for i, d := range by {
 			l := names.label(d, g.keys[i])
 			r.LabelsEn[i], r.LabelsZh[i] = l.en, l.zh
 		}
-		out.Rows = append(out.Rows, r)
+		out.Rows[n] = r
 	}
 	for _, d := range by {
 		t := dimensionTitle(d)
@@ -158,11 +161,24 @@ func response(rows []*group, total *group, by []servicev1.Dimension, study *surv
 }
 
 func newGroup(by []servicev1.Dimension, c *servicev1.CountCell) *group {
-	g := &group{keys: make([]string, len(by)), order: make([]int64, len(by))}
+	g := &group{keys: make([]string, len(by))}
 	for i, d := range by {
-		g.keys[i], g.order[i] = key(d, c)
+		var n int64
+		if g.keys[i], n = key(d, c); n != 0 && g.order == nil {
+			g.order = make([]int64, len(by))
+		}
+		if n != 0 {
+			g.order[i] = n
+		}
 	}
 	return g
+}
+
+func (g *group) number(i int) int64 {
+	if g.order == nil {
+		return 0
+	}
+	return g.order[i]
 }
 
 // key returns a cell's key in a dimension and, where the dimension is numbered, the number to sort by.
@@ -222,11 +238,9 @@ func compareGroups(a, b *group) int {
 			return 1
 		case y == "":
 			return -1
-		case a.order[i] != b.order[i]:
-			if a.order[i] < b.order[i] {
-				return -1
-			}
-			return 1
+		}
+		if m, n := a.number(i), b.number(i); m != n {
+			return cmp.Compare(m, n)
 		}
 		return strings.Compare(x, y)
 	}
