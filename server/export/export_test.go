@@ -305,7 +305,12 @@ func TestAnyInterview(t *testing.T) {
 		src := random(rapid.Uint64().Draw(rt, "seed"), rapid.IntRange(0, 5).Draw(rt, "interviews"), f)
 		profile := rapid.SampledFrom([]servicev1.PrivacyProfile{research, identified}).Draw(rt, "profile")
 		sink := &memory{}
-		m, err := Write(context.Background(), src, Options{Profile: profile, Formats: []servicev1.ExportFormat{asCSV, asParquet}}, sink, nil)
+		formats := []servicev1.ExportFormat{asCSV}
+		withParquet := rapid.IntRange(0, 4).Draw(rt, "parquet") == 4
+		if withParquet {
+			formats = append(formats, asParquet)
+		}
+		m, err := Write(context.Background(), src, Options{Profile: profile, Formats: formats}, sink, nil)
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -323,6 +328,9 @@ func TestAnyInterview(t *testing.T) {
 			got += int(l.Rows)
 			if n := len(records(t, sink.files["csv/"+l.Name+".csv"])); n != int(l.Rows) {
 				rt.Errorf("csv/%s: got %d rows, want %d", l.Name, n, l.Rows)
+			}
+			if !withParquet {
+				continue
 			}
 			if file, _ := parquetRows(t, sink.files["parquet/"+l.Name+".parquet"]); file.NumRows() != l.Rows {
 				rt.Errorf("parquet/%s: got %d rows, want %d", l.Name, file.NumRows(), l.Rows)
