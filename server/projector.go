@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"sync"
 	"time"
@@ -21,14 +22,18 @@ const (
 	projectorPage = 500
 	// projectorPoll is how long the projector sleeps at most when nobody tells it of appends.
 	projectorPoll = 2 * time.Second
-	// maxParsed is how many parsed records wait for the projector, so that it need not parse them again.
-	maxParsed = 2_000
+	// maxKnown is how many interviews are remembered, so that the store need not be asked whether it knows them.
+	maxKnown = 1 << 20
+	// maxWaiting bounds the parsed records that wait for the projector, so that it need not parse them again, by the
+	// size of their bytes; parsed they are several times as large.
+	maxWaiting = 4 << 20
 )
 
 // parsed is a record that a sync has parsed already.
 type parsed struct {
 	record    *servicev1.Record
 	interview *surveyv1.Interview
+	size      int
 }
 
 // projector follows the log and keeps the projections. One run at a time, whoever starts it.
@@ -40,48 +45,75 @@ type projector struct {
 	running chan struct{} // holds one token while nobody runs
 	cursor  syncer.Cursor // guarded by running
 	begun   bool          // guarded by running
+	// known holds hashes of all interviews that have a projection; nil where that is not certain. Two of the same hash
+	// only cost a needless look into the log. Guarded by running.
+	known map[uint64]struct{}
+	seed  maphash.Seed
 
-	mu     sync.Mutex
-	parsed map[syncer.Digest]parsed
+	mu      sync.Mutex
+	parsed  map[syncer.Digest]parsed
+	waiting int
 }
 
 func newProjector(st store.Store, b projection.Builder, m *metrics) *projector {
-	p := &projector{store: st, builder: b, metrics: m, running: make(chan struct{}, 1), parsed: map[syncer.Digest]parsed{}}
+	p := &projector{store: st, builder: b, metrics: m, running: make(chan struct{}, 1), seed: maphash.MakeSeed(), parsed: map[syncer.Digest]parsed{}}
 	p.running <- struct{}{}
 	return p
 }
 
-// offer keeps what a sync has parsed until the projector comes by; when too much waits, the rest is parsed again.
+// offer keeps what a sync has parsed until the projector comes by; when too much waits, the rest is parsed again. It is
+// called before the records are appended, and withdraw afterwards for those that the projector will not meet.
 func (p *projector) offer(entries []syncer.Entry, interviews []*surveyv1.Interview) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, iv := range interviews {
-		if iv != nil && len(p.parsed) < maxParsed {
-			p.parsed[entries[i].Digest] = parsed{entries[i].Record, iv}
+		size := len(entries[i].Raw)
+		if _, ok := p.parsed[entries[i].Digest]; ok || iv == nil || p.waiting+size > maxWaiting {
+			continue
+		}
+		p.parsed[entries[i].Digest] = parsed{entries[i].Record, iv, size}
+		p.waiting += size
+	}
+}
+
+// withdraw drops what was offered and had been held before, or could not be stored.
+func (p *projector) withdraw(entries []syncer.Entry, stored *store.Appended) {
+	if stored != nil && len(stored.Results) == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if stored == nil {
+		for _, e := range entries {
+			p.drop(e.Digest)
+		}
+		return
+	}
+	for _, r := range stored.Results {
+		if i := r.GetSeq() - entries[0].Seq; i < uint64(len(entries)) {
+			p.drop(entries[i].Digest)
 		}
 	}
+}
+
+// drop takes a record out of what waits; mu must be held.
+func (p *projector) drop(d syncer.Digest) (parsed, bool) {
+	kept, ok := p.parsed[d]
+	p.waiting -= kept.size
+	delete(p.parsed, d)
+	return kept, ok
 }
 
 // take returns a record parsed, from what a sync left or from its bytes.
 func (p *projector) take(st store.Stored) (parsed, error) {
 	p.mu.Lock()
-	kept, ok := p.parsed[st.Digest]
-	delete(p.parsed, st.Digest)
+	kept, ok := p.drop(st.Digest)
 	p.mu.Unlock()
 	if ok {
 		return kept, nil
 	}
 	r, err := syncer.Open(st.Raw)
 	return parsed{record: r}, err
-}
-
-// forget drops what waits although the log has been read to its end: entries that had been held before.
-func (p *projector) forget() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.parsed) >= maxParsed {
-		clear(p.parsed)
-	}
 }
 
 // run follows the log until ctx ends. An error is logged and tried again; the log is never blocked by it.
@@ -117,7 +149,10 @@ func (p *projector) catchUp(ctx context.Context) error {
 		if cursor.Epoch != p.store.Epoch() {
 			cursor = syncer.Cursor{}
 		}
-		p.cursor, p.begun = cursor, true
+		p.cursor, p.begun, p.known = cursor, true, nil
+		if len(cursor.Parts) == 0 {
+			p.known = map[uint64]struct{}{}
+		}
 	}
 	r := &reader{
 		log: p.store, cursor: p.cursor, builder: p.builder, take: p.take, seen: p.stored,
@@ -126,6 +161,7 @@ func (p *projector) catchUp(ctx context.Context) error {
 				return fmt.Errorf("store projections: %w", err)
 			}
 			p.cursor = c.Cursor
+			p.remember(c.Interviews)
 			p.metrics.projected.Add(float64(records))
 			p.metrics.lag.Set(max(0, float64(time.Now().UnixMilli()-oldest)/1000))
 			return nil
@@ -136,12 +172,28 @@ func (p *projector) catchUp(ctx context.Context) error {
 		return err
 	}
 	p.metrics.lag.Set(0)
-	p.forget()
 	return nil
 }
 
-// stored says whether an interview has a projection already.
+// remember notes which interviews have a projection now.
+func (p *projector) remember(all []*servicev1.InterviewProjection) {
+	if p.known == nil {
+		return
+	}
+	for _, iv := range all {
+		p.known[maphash.String(p.seed, iv.GetSummary().GetInterviewId())] = struct{}{}
+	}
+	if len(p.known) > maxKnown {
+		p.known = nil
+	}
+}
+
+// stored says whether an interview may have a projection already.
 func (p *projector) stored(ctx context.Context, _ uint64, id string) (bool, error) {
+	if p.known != nil {
+		_, ok := p.known[maphash.String(p.seed, id)]
+		return ok, nil
+	}
 	_, err := p.store.Interview(ctx, id)
 	if fault.KindOf(err) == fault.NotFound {
 		return false, nil
@@ -276,24 +328,28 @@ func (r *reader) project(ctx context.Context, c *store.Changes, s subject, revs 
 
 // revisions adds the revisions of earlier pages, which are looked up only where there may be any.
 func (r *reader) revisions(ctx context.Context, s subject, fresh []projection.Revision) ([]projection.Revision, error) {
-	earlier, err := r.seen(ctx, s.part, s.id)
+	earlier := false
+	for _, f := range fresh {
+		earlier = earlier || len(f.Record.GetParents()) > 0
+	}
+	known, err := r.seen(ctx, s.part, s.id)
 	if err != nil {
 		return nil, fmt.Errorf("look up interview %s: %w", s.id, err)
 	}
-	if !earlier {
+	if !earlier && !known {
 		return fresh, nil
 	}
 	all, err := r.log.Revisions(ctx, s.part, s.kind, s.id)
 	if err != nil {
 		return nil, fmt.Errorf("read the revisions of interview %s: %w", s.id, err)
 	}
-	known := make(map[syncer.Digest]bool, len(fresh))
+	held := make(map[syncer.Digest]bool, len(fresh))
 	for _, f := range fresh {
-		known[f.Digest] = true
+		held[f.Digest] = true
 	}
 	out := fresh
 	for _, st := range all {
-		if known[st.Digest] {
+		if held[st.Digest] {
 			continue
 		}
 		rec, err := syncer.Open(st.Raw)

@@ -175,15 +175,14 @@ func (s *Server) take(ctx context.Context, b *servicev1.Batch) (*servicev1.Batch
 			parsed[i] = s.dispose(e, lane)
 		}
 	}
+	s.projector.offer(checked.Entries, parsed)
 	start := time.Now()
 	done, err := s.store.Append(ctx, checked)
+	s.projector.withdraw(checked.Entries, done)
 	if err != nil {
 		return nil, err
 	}
 	s.metrics.appendTime.Observe(time.Since(start).Seconds())
-	if done.New > 0 {
-		s.projector.offer(checked.Entries, parsed)
-	}
 	s.count(done)
 	ack := &servicev1.BatchAck{Results: done.Results, Gaps: done.Gaps}
 	if done.Fork {

@@ -1,10 +1,12 @@
 package server
 
 import (
+	"errors"
 	"testing"
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/syncer"
+	"google.golang.org/protobuf/proto"
 )
 
 func TestTabletSyncs(t *testing.T) {
@@ -36,5 +38,31 @@ func TestTabletSyncs(t *testing.T) {
 	}
 	if got := counts.GetTotal().GetCompleted(); got != 2 {
 		t.Errorf("completed = %d, want 2: %v", got, counts)
+	}
+}
+
+// Nothing that was parsed for the projector stays behind, whether it was stored, held before, unusable or failed.
+func TestNothingWaitsForTheProjector(t *testing.T) {
+	m := newMemory()
+	d := newDesk(t, m)
+	tb := newTablet("waiting")
+	tb.greet(t, d)
+	raws := [][]byte{tb.record(t, household(1), nil), tb.record(t, household(2), func(r *servicev1.Record) { r.QuestionnaireVersion = proto.Uint32(99) })}
+	start := tb.head
+	for range 2 {
+		tb.head = start
+		tb.push(t, d, raws...)
+	}
+	m.failAppend = errors.New("no")
+	if _, err := servicev1.NewSyncServiceClient(d.conn).PushBatch(with(t.Context()), &servicev1.PushBatchRequest{Batch: tb.batch(tb.record(t, household(3), nil))}); err == nil {
+		t.Error("a batch that was not stored is acknowledged")
+	}
+	if err := d.Project(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d.projector.mu.Lock()
+	defer d.projector.mu.Unlock()
+	if len(d.projector.parsed) != 0 || d.projector.waiting != 0 {
+		t.Errorf("%d records with %d bytes wait", len(d.projector.parsed), d.projector.waiting)
 	}
 }

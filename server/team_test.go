@@ -60,7 +60,7 @@ func (l *lines) String() string {
 	return l.buf.String()
 }
 
-func newDesk(t *testing.T, st store.Store) *desk {
+func newDesk(t testing.TB, st store.Store) *desk {
 	t.Helper()
 	set, err := builtin()
 	if err != nil {
@@ -128,7 +128,7 @@ func (tb *tablet) hello() *servicev1.HelloRequest {
 	}
 }
 
-func (tb *tablet) greet(t *testing.T, d *desk) *servicev1.HelloResponse {
+func (tb *tablet) greet(t testing.TB, d *desk) *servicev1.HelloResponse {
 	t.Helper()
 	resp, err := servicev1.NewSyncServiceClient(d.conn).Hello(with(t.Context()), tb.hello())
 	if err != nil {
@@ -158,7 +158,7 @@ func (tb *tablet) push(t *testing.T, d *desk, raws ...[]byte) *servicev1.BatchAc
 }
 
 // record wraps an interview as the tablet would; change may spoil it before it is sealed.
-func (tb *tablet) record(t *testing.T, iv *surveyv1.Interview, change func(*servicev1.Record)) []byte {
+func (tb *tablet) record(t testing.TB, iv *surveyv1.Interview, change func(*servicev1.Record)) []byte {
 	t.Helper()
 	payload, err := proto.MarshalOptions{Deterministic: true}.Marshal(iv)
 	if err != nil {

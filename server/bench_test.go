@@ -1,0 +1,115 @@
+package server
+
+import (
+	"fmt"
+	"syscall"
+	"testing"
+
+	"github.com/google/uuid"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// cpu is the time the process has computed, in microseconds.
+func cpu(b *testing.B) float64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return float64(u.Utime.Sec+u.Stime.Sec)*1e6 + float64(u.Utime.Usec+u.Stime.Usec)
+}
+
+// full is a household interview with four members in which most questions have an answer.
+func full(n int) *surveyv1.Interview {
+	iv := household(n)
+	h := iv.GetHousehold()
+	for len(h.Members) < 4 {
+		h.Members = append(h.Members, &surveyv1.HouseholdMember{PersonId: proto.String(uuid.NewString()), LineNumber: proto.Int32(int32(len(h.Members) + 1))})
+	}
+	for _, m := range h.Members {
+		complete(m.ProtoReflect(), 0)
+	}
+	complete(h.ProtoReflect(), 0)
+	return iv
+}
+
+// complete fills what is empty with plain answers.
+func complete(m protoreflect.Message, depth int) {
+	fields := m.Descriptor().Fields()
+	for i := range fields.Len() {
+		f := fields.Get(i)
+		if f.IsMap() || f.IsList() || f.ContainingOneof() != nil || m.Has(f) {
+			continue
+		}
+		switch f.Kind() {
+		case protoreflect.MessageKind:
+			if depth < 2 {
+				complete(m.Mutable(f).Message(), depth+1)
+			}
+		case protoreflect.EnumKind:
+			m.Set(f, protoreflect.ValueOfEnum(1))
+		case protoreflect.Int32Kind:
+			m.Set(f, protoreflect.ValueOfInt32(int32(1+i%12)))
+		case protoreflect.DoubleKind:
+			m.Set(f, protoreflect.ValueOfFloat64(12.5))
+		}
+	}
+}
+
+// BenchmarkIngest pushes household interviews over gRPC in batches of 100 from 16 tablets and waits for the projections.
+// The CPU is that of server and tablets together; the tablets only send bytes made before.
+func BenchmarkIngest(b *testing.B) {
+	const tablets, size = 16, 100
+	for _, shape := range []struct {
+		name string
+		make func(int) *surveyv1.Interview
+	}{{"small", household}, {"full", full}} {
+		b.Run(shape.name, func(b *testing.B) {
+			d := newDesk(b, openSQLite(b, b.TempDir()))
+			team := make([]*tablet, tablets)
+			for i := range team {
+				team[i] = newTablet(fmt.Sprintf("tablet-%02d", i))
+				team[i].greet(b, d)
+			}
+			bytes := 0
+			work := make([][]*servicev1.Batch, tablets)
+			for n := 0; n < b.N; n += size {
+				tb := team[n/size%tablets]
+				var raws [][]byte
+				for i := range min(size, b.N-n) {
+					raw := tb.record(b, shape.make(n+i), nil)
+					bytes += len(raw)
+					raws = append(raws, raw)
+				}
+				work[n/size%tablets] = append(work[n/size%tablets], tb.batch(raws...))
+			}
+			b.ResetTimer()
+			before := cpu(b)
+			done := make(chan error, tablets)
+			for i := range team {
+				go func() {
+					for _, batch := range work[i] {
+						if _, err := servicev1.NewSyncServiceClient(d.conn).PushBatch(with(b.Context()), &servicev1.PushBatchRequest{Batch: batch}); err != nil {
+							done <- err
+							return
+						}
+					}
+					done <- nil
+				}()
+			}
+			for range team {
+				if err := <-done; err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := d.Project(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			b.StopTimer()
+			b.ReportMetric((cpu(b)-before)/float64(b.N), "cpu-µs/interview")
+			b.ReportMetric(float64(bytes)/float64(b.N), "bytes/interview")
+		})
+	}
+}
