@@ -24,8 +24,9 @@ type packer struct {
 	dec *zstd.Decoder
 }
 
+// A frame in a single segment always says its size, which unsqueeze asks for; without that, short ones do not.
 var newPacker = sync.OnceValues(func() (*packer, error) {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(1<<20))
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(2), zstd.WithSingleSegment(true))
 	if err != nil {
 		return nil, fault.New(fault.Internal, "", "make the zstd encoder: %w", err)
 	}
