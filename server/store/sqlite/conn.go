@@ -27,7 +27,8 @@ func dsn(path string, mode string, pragmas ...string) string {
 // conn is one connection used by one goroutine at a time, without the pool of database/sql between, which costs as much
 // as an insert.
 type conn struct {
-	c driver.Conn
+	c     driver.Conn
+	stmts []*stmt // prepared and to be closed with it
 }
 
 // dial opens a connection.
@@ -44,7 +45,30 @@ func dial(name string) (*conn, error) {
 	return &conn{c: c}, nil
 }
 
-func (c *conn) close() error { return c.c.Close() }
+// dialWriter opens a connection that writes a file, in WAL mode. Pages hold several interviews each, and the WAL is
+// emptied every 32 MB, so that pages which are written again and again are copied once. The size of a page must be set
+// before the mode, and only tells on a file that is still empty.
+func dialWriter(path, synchronous string) (*conn, error) {
+	c, err := dial(dsn(path, "rw"))
+	if err != nil {
+		return nil, err
+	}
+	setup := `PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = ` + synchronous + `;
+		PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -16000`
+	if err := c.run(setup); err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return c, nil
+}
+
+// close closes the statements too: SQLite keeps a connection, and the WAL, for as long as one is open.
+func (c *conn) close() error {
+	var errs []error
+	for _, s := range c.stmts {
+		errs = append(errs, s.s.Close())
+	}
+	return errors.Join(append(errs, c.c.Close())...)
+}
 
 // run executes statements that take no arguments.
 func (c *conn) run(script string) error {
@@ -58,7 +82,6 @@ func (c *conn) integer(query string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer s.close()
 	row, err := s.row()
 	if err != nil || row == nil {
 		return 0, err
@@ -72,7 +95,9 @@ func (c *conn) prepare(query string) (*stmt, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &stmt{s: s}, nil
+	p := &stmt{s: s}
+	c.stmts = append(c.stmts, p)
+	return p, nil
 }
 
 // stmt is a prepared statement of a conn.
@@ -80,8 +105,6 @@ type stmt struct {
 	s    driver.Stmt
 	args []driver.NamedValue
 }
-
-func (s *stmt) close() error { return s.s.Close() }
 
 func (s *stmt) bind(args []any) []driver.NamedValue {
 	s.args = s.args[:0]

@@ -86,11 +86,12 @@ func dialProjection(s *Store, path string, readOnly bool) (_ *projection, err er
 		}
 	}
 	if !readOnly {
-		target := dsn(path, "rw", "page_size(8192)", "journal_mode(WAL)", "synchronous(NORMAL)", "cache_size(-16000)")
 		if path == "" {
-			target = name
+			p.w, err = dial(name)
+		} else {
+			p.w, err = dialWriter(path, "NORMAL")
 		}
-		if p.w, err = dial(target); err != nil {
+		if err != nil {
 			return p, err
 		}
 		if err := p.prepare(s.epoch); err != nil {
@@ -151,7 +152,6 @@ func (p *projection) prepare(epoch syncer.ID) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
 	if _, err := s.exec(epoch[:]); err != nil {
 		return err
 	}

@@ -79,14 +79,31 @@ func (t *tx) quarantine(lane syncer.LaneID, e *syncer.Entry) (servicev1.EntryOut
 	if e.Raw != nil {
 		raw = e.Raw
 	}
-	_, err = t.exec(t.insertQuarantine, e.Digest[:], string(e.Reason), e.Message, lane.Device[:], lane.Epoch[:], int64(e.Seq),
-		t.nowMS, quarantineSum(e.Digest[:], string(e.Reason), e.Message, lane.Device[:], lane.Epoch[:], int64(e.Seq), t.nowMS), raw)
+	q := quarantineRow{e.Digest[:], string(e.Reason), e.Message, lane.Device[:], lane.Epoch[:], int64(e.Seq), t.nowMS, 1}
+	last, err := t.lastQuarantine.row()
+	if err != nil {
+		return 0, "", "", err
+	}
+	if last != nil {
+		q.id = integer(last[0]) + 1
+	}
+	_, err = t.exec(t.insertQuarantine, q.id, q.digest, q.reason, q.message, q.device, q.epoch, q.seq, q.receivedMS, q.sum(), raw)
 	t.quarantineRows++
 	return outcome, e.Reason, e.Message, err
 }
 
-func quarantineSum(digest []byte, reason, message string, device, epoch []byte, seq, receivedMS int64) int64 {
-	return summer(nil).bytes(digest).text(reason).text(message).bytes(device).bytes(epoch).int(seq).int(receivedMS).sum()
+// quarantineRow is a row of the table quarantine without the bytes.
+type quarantineRow struct {
+	digest          []byte
+	reason, message string
+	device, epoch   []byte
+	seq, receivedMS int64
+	id              int64
+}
+
+func (q quarantineRow) sum() int64 {
+	return summer(nil).int(q.id).bytes(q.digest).text(q.reason).text(q.message).bytes(q.device).bytes(q.epoch).int(q.seq).
+		int(q.receivedMS).sum()
 }
 
 // Quarantine lists what is kept but not used, oldest first.

@@ -244,14 +244,13 @@ type logConn struct {
 	lane, saveLane, runs, runAt             *stmt
 	forks, insertRun, rebranch              *stmt
 	quarantined, insertQuarantine, unharmed *stmt
-	quarantineSize, runWith                 *stmt
+	quarantineSize, lastQuarantine, runWith *stmt
 	device, saveDevice                      *stmt
 }
 
 // dialLog opens the log for writing and makes or migrates it.
 func dialLog(path string, nowMS int64) (*logConn, error) {
-	c, err := dial(dsn(path, "rw", "page_size(8192)", "journal_mode(WAL)", "synchronous(FULL)",
-		"wal_autocheckpoint(2000)", "cache_size(-16000)"))
+	c, err := dialWriter(path, "FULL")
 	if err != nil {
 		return nil, err
 	}
@@ -299,7 +298,9 @@ func (l *logConn) prepareAll(nowMS int64) error {
 			WHERE device = ? AND epoch = ? AND branch = 0 AND first_seq = ? AND last_seq = ?`},
 		{&l.quarantined, `SELECT reason, message, raw IS NOT NULL FROM quarantine WHERE digest = ?`},
 		{&l.insertQuarantine, `INSERT INTO quarantine
-			(digest, reason, message, device, epoch, seq, received_ms, sum, raw) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+			(quarantine_id, digest, reason, message, device, epoch, seq, received_ms, sum, raw)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+		{&l.lastQuarantine, `SELECT seq FROM sqlite_sequence WHERE name = 'quarantine'`},
 		{&l.unharmed, `DELETE FROM quarantine WHERE digest = ?`},
 		{&l.quarantineSize, `SELECT count(*) FROM quarantine`},
 		{&l.runWith, `SELECT 1 FROM lane_run WHERE device = ? AND instr(digests, ?) > 0 LIMIT 1`},
@@ -327,7 +328,6 @@ func (l *logConn) identify(nowMS int64) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
 	_, err = s.exec(epoch[:], nowMS, metaSum(epoch[:], nowMS))
 	return err
 }

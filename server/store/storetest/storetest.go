@@ -97,6 +97,7 @@ func (b *Tablet) Record(t testing.TB, part uint64, subject string, change func(*
 	t.Helper()
 	b.ids++
 	id := hash("id", b.ids)[:16]
+	copy(id, binary.BigEndian.AppendUint64(nil, (1_700_000_000_000+b.ids&0xffffffff)<<16)[:6]) // later ids are greater
 	id[6], id[8] = 0x70|id[6]&0x0f, 0x80|id[8]&0x3f
 	r := &servicev1.Record{
 		Id: id, Kind: servicev1.RecordKind_RECORD_KIND_INTERVIEW.Enum(), Subject: proto.String(subject), Study: proto.String(b.Study),
