@@ -153,7 +153,8 @@ func TestBadBatch(t *testing.T) {
 			}
 			b.Entries = append(b.Entries, &servicev1.Entry{Digest: b.Entries[0].Digest, Record: big[:1000]})
 		}, codes.ResourceExhausted, fault.BatchTooLarge},
-		{"5 MiB in one message", func(b *servicev1.Batch) { b.Entries[0].Record = make([]byte, 5<<20) }, codes.ResourceExhausted, ""},
+		{"5 MiB in one message", func(b *servicev1.Batch) { b.Entries[0].Record = make([]byte, 5<<20) }, codes.ResourceExhausted, fault.BatchTooLarge},
+		{"20 MiB in one message", func(b *servicev1.Batch) { b.Entries[0].Record = make([]byte, 20<<20) }, codes.ResourceExhausted, ""},
 	}
 	eachStore(t, func(t *testing.T, d *desk) {
 		for i, tt := range tests {

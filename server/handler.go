@@ -26,7 +26,8 @@ import (
 
 // Limits of the port. What arrives is bounded before it is read.
 const (
-	maxReceive     = 4 << 20  // one message
+	maxMessage     = 4 << 20  // one message
+	maxReceive     = 6 << 20  // what is read of one at all: one that is a little too large is told so with a reason
 	maxSend        = 8 << 20  // one message
 	maxBody        = 8 << 20  // a request of Connect or gRPC-Web: a message in JSON is larger
 	maxHeader      = 16 << 10 // all headers of a request

@@ -126,7 +126,9 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 	if err != nil {
 		return nil, err
 	}
-	c.note(req)
+	if err := c.note(req); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, r.longest)
 	defer cancel()
 	return handler(ctx, req)
@@ -173,8 +175,7 @@ func (w *watched) RecvMsg(m any) error {
 	if err := w.ServerStream.RecvMsg(m); err != nil {
 		return err
 	}
-	w.call.note(m)
-	return nil
+	return w.call.note(m)
 }
 
 // SendMsg counts what goes out.
@@ -185,13 +186,14 @@ func (w *watched) SendMsg(m any) error {
 	return w.ServerStream.SendMsg(m)
 }
 
-// note counts a message and remembers the device that it names.
-func (c *call) note(m any) {
+// note counts a message, remembers the device that it names, and refuses one over the limit.
+func (c *call) note(m any) error {
 	p, ok := m.(proto.Message)
 	if !ok {
-		return
+		return nil
 	}
-	c.in += proto.Size(p)
+	size := proto.Size(p)
+	c.in += size
 	var device []byte
 	switch r := m.(type) {
 	case *servicev1.HelloRequest:
@@ -206,4 +208,8 @@ func (c *call) note(m any) {
 	if len(device) == 16 {
 		c.device = hex.EncodeToString(device)
 	}
+	if size > maxMessage {
+		return fault.New(fault.TooLarge, fault.BatchTooLarge, "a message of %d bytes, the limit is %d", size, maxMessage)
+	}
+	return nil
 }
