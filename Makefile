@@ -45,7 +45,7 @@ lint: ## gofmt, vet, staticcheck.
 	go tool -modfile=tools.mod staticcheck ./...
 
 proto: tools ## Generate Go from the schemas.
-	cd proto && $(BUF) format -w --exclude-path buf && $(BUF) lint && $(BUF) generate
+	cd proto && $(BUF) lint && $(BUF) generate
 
 checkproto: tools ## The schemas pass lint, break nothing, and the generated Go is fresh.
 	cd proto && $(BUF) lint

@@ -236,7 +236,11 @@ func (d *demo) syncCut(t study.Tablet) (string, error) {
 	if err = errors.Join(err, err2, err3, st.Close()); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("the connection was cut after %d records with %d still to send; resumed and sent %d", before.Sent, status.Pending, after.Sent), nil
+	note := fmt.Sprintf("the connection was cut with %d records signed for and %d not; resumed, and sent %d", before.Sent, status.Pending, after.Sent)
+	if after.Duplicates > 0 {
+		note += fmt.Sprintf("; %d had arrived, only their answer was lost", after.Duplicates)
+	}
+	return note, nil
 }
 
 // syncRestored lets a tablet lose its memory: it is restored from a backup taken before its second sync, and goes on.
@@ -294,11 +298,14 @@ func (d *demo) syncByFile(t study.Tablet) (string, error) {
 	if err := st.Close(); err != nil {
 		return "", err
 	}
-	r, err := importFile(d.ctx, d.cc, d.tabletPath(t))
+	r, err := tablet.Import(d.ctx, d.tabletPath(t), d.cc, nil)
+	if err == nil && len(r.Problems) > 0 {
+		err = fmt.Errorf("the file has a problem: %v", r.Problems[0])
+	}
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("never got a connection: its file was copied, and %d records were taken in by hand", r.stored), nil
+	return fmt.Sprintf("never got a connection: its file was copied, and %d records were taken in by hand", r.Sent), nil
 }
 
 func (d *demo) count() error {

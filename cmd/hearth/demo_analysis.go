@@ -19,12 +19,17 @@ func (d *demo) duplicates() error {
 	}
 	d.say("Duplicates: %d people compared, %d pairs found", run.GetPeople(), len(run.GetPairs()))
 	var merge *servicev1.MatchPair
-	for _, p := range run.GetPairs() {
-		d.tell("%-9s %-7s %-7s %-8s probability %.3f", enumWord(p.GetSubject().String(), "LINK_SUBJECT_"), p.GetAKey(), p.GetBKey(), enumWord(p.GetMatchClass().String(), "MATCH_CLASS_"), p.GetProbability())
+	rows := [][]string{{"WHAT", "MET AS", "AND AS", "CLASS", "PROBABILITY"}}
+	for _, p := range pairsBetween(run.GetPairs(), strongPair, 2) {
+		rows = append(rows, []string{enumWord(p.GetSubject().String(), "LINK_SUBJECT_"), p.GetAKey(), p.GetBKey(), enumWord(p.GetMatchClass().String(), "MATCH_CLASS_"), fmt.Sprintf("%.4f", p.GetProbability())})
 		if merge == nil && p.GetSubject() == servicev1.LinkSubject_LINK_SUBJECT_PERSON {
 			merge = p
 		}
 	}
+	if err := table(indented(d.stdout), rows); err != nil {
+		return err
+	}
+	d.tell("and %d weaker pairs, most of them relatives", len(pairsBetween(run.GetPairs(), 0, strongPair)))
 	if merge == nil {
 		return errors.New("no pair of people was found in the bundled study")
 	}
@@ -115,14 +120,16 @@ func (d *demo) checkAfter() error {
 
 // next says what to look at.
 func (d *demo) next(took time.Duration) {
-	fmt.Fprintf(d.stdout, `
-Done in %.1f seconds. Look next at
-   %s                       in a browser: counts, duplicates, the referral graph
-   %s               what every variable means, in English and Chinese
-   hearth interviews --data %[4]s              the %d interviews
-   hearth flags --data %[4]s                   answers that fail a check
-   hearth dedup pairs --data %[4]s --undecided     pairs that wait for a decision
-   hearth devices --data %[4]s                 the tablet that was restored from a backup
-   hearth serve --data %[4]s                   the same, for tablets and browsers
-`, took.Seconds(), d.path("report.html"), d.path("export", "codebook.html"), quoted(d.path("hq")), d.report.Total())
+	hq := quoted(d.path("hq"))
+	fmt.Fprintf(d.stdout, "\nDone in %.1f seconds. Look next at\n", took.Seconds())
+	rows := [][]string{
+		{d.path("report.html"), "in a browser: counts, duplicates, the referral graph"},
+		{d.path("export", "codebook.html"), "what every variable means, in English and Chinese"},
+		{"hearth interviews --data " + hq, fmt.Sprintf("the %d interviews", d.report.Total())},
+		{"hearth flags --data " + hq, "answers that fail a check"},
+		{"hearth dedup pairs --data " + hq + " --undecided", "pairs that wait for a decision"},
+		{"hearth devices --data " + hq, "the tablet that was restored from a backup"},
+		{"hearth serve --data " + hq, "the same, for tablets and browsers"},
+	}
+	_ = table(indented(d.stdout), rows) // the last words; nothing depends on them
 }

@@ -68,6 +68,11 @@ func (d *demo) writeReport() error {
 		"rel":     func(path string) string { return relativeTo(d.cmd.Dir, path) },
 		"join":    joinCounts,
 		"title":   dimensionTitle,
+		"most":    mostInterviews,
+		"share":   func(n, most int64) int64 { return n * 100 / max(most, 1) },
+		"span":    daySpan,
+		"strong":  func(p []*servicev1.MatchPair) []*servicev1.MatchPair { return pairsBetween(p, strongPair, 2) },
+		"weak":    func(p []*servicev1.MatchPair) []*servicev1.MatchPair { return pairsBetween(p, 0, strongPair) },
 	}).Parse(reportPage)
 	if err != nil {
 		return err
@@ -107,6 +112,35 @@ func dimensionTitle(by string) string {
 		"result": "By result 按访问结果", "day": "By day 按日期",
 	}
 	return titles[by]
+}
+
+// strongPair is the probability from which the demo shows a pair at once; weaker ones are folded away.
+const strongPair = 0.9
+
+func pairsBetween(pairs []*servicev1.MatchPair, from, below float64) []*servicev1.MatchPair {
+	var out []*servicev1.MatchPair
+	for _, p := range pairs {
+		if p.GetProbability() >= from && p.GetProbability() < below {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func mostInterviews(t *servicev1.CountInterviewsResponse) int64 {
+	var most int64
+	for _, r := range t.GetRows() {
+		most = max(most, r.GetInterviews())
+	}
+	return most
+}
+
+func daySpan(t *servicev1.CountInterviewsResponse) string {
+	rows := t.GetRows()
+	if len(rows) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d days with interviews, from %s to %s", len(rows), rows[0].GetKeys()[0], rows[len(rows)-1].GetKeys()[0])
 }
 
 func relativeTo(dir, path string) string {

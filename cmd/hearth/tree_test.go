@@ -275,3 +275,34 @@ func TestTopLevel(t *testing.T) {
 		}
 	}
 }
+
+// A reason given must stand in the catalogue, where it says what to do; only errors of the machine have none.
+func TestReasonsComeFromTheCatalogue(t *testing.T) {
+	seen := 0
+	for _, f := range parseTree(t) {
+		if f.test() || f.generated() {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || len(call.Args) < 2 {
+				return true
+			}
+			sel, ok := call.Fun.(*ast.SelectorExpr)
+			if !ok || sel.Sel.Name != "New" {
+				return true
+			}
+			if pkg, ok := sel.X.(*ast.Ident); !ok || pkg.Name != "fault" {
+				return true
+			}
+			seen++
+			if lit, ok := call.Args[1].(*ast.BasicLit); ok && lit.Value != `""` {
+				t.Errorf("%s: reason %s is not of the catalogue in proto/fault", f.set.Position(call.Pos()), lit.Value)
+			}
+			return true
+		})
+	}
+	if seen < 50 {
+		t.Fatalf("found only %d errors made", seen)
+	}
+}

@@ -51,6 +51,14 @@ const (
 	NoSuchDecision       Reason = "NO_SUCH_DECISION"
 	ShuttingDown         Reason = "SHUTTING_DOWN"
 	Unreachable          Reason = "UNREACHABLE"
+	TableUnreadable      Reason = "TABLE_UNREADABLE"
+	TableTooLarge        Reason = "TABLE_TOO_LARGE"
+	TableNotCSV          Reason = "TABLE_NOT_CSV"
+	TableEmpty           Reason = "TABLE_EMPTY"
+	ColumnUnknown        Reason = "COLUMN_UNKNOWN"
+	TableIDNotUnique     Reason = "TABLE_ID_NOT_UNIQUE"
+	TableTellsNothing    Reason = "TABLE_TELLS_NOTHING"
+	ExportChanged        Reason = "EXPORT_CHANGED"
 )
 
 // Entry is what the catalogue says of a reason.
@@ -108,6 +116,14 @@ var catalogue = []Entry{
 	{NoSuchDecision, "there is no decision with that id", "look it up with `hearth dedup history`", false},
 	{ShuttingDown, "the server is stopping", "sync again in a minute", true},
 	{Unreachable, "the server cannot be reached", "check the network and the address; nothing on the tablet is lost", true},
+	{TableUnreadable, "a table cannot be read from its file", "check the disk and the file", false},
+	{TableTooLarge, "a table is larger than the engine takes", "split it or leave out columns that do not name people", false},
+	{TableNotCSV, "a table is not well-formed CSV", "save it again as CSV in UTF-8", false},
+	{TableEmpty, "a table has no rows", "its first line must name the columns", false},
+	{ColumnUnknown, "a table has no column of that name", "name one of its columns", false},
+	{TableIDNotUnique, "the id column of a table does not tell its rows apart", "name a column that tells every record from every other", false},
+	{TableTellsNothing, "no column of a table tells records apart", "add columns such as a name, a date of birth or a telephone number", false},
+	{ExportChanged, "the data changed while they were exported", "export again", false},
 }
 
 // Catalogue returns all entries, ordered by reason.

@@ -72,10 +72,10 @@ const mostTableBytes = 1 << 30
 func ReadTable(r io.Reader) (Table, error) {
 	data, err := io.ReadAll(io.LimitReader(r, mostTableBytes+1))
 	if err != nil {
-		return Table{}, fault.New(fault.Internal, "TABLE_UNREADABLE", "the table could not be read: %w", err)
+		return Table{}, fault.New(fault.Internal, fault.TableUnreadable, "the table could not be read: %w", err)
 	}
 	if len(data) > mostTableBytes {
-		return Table{}, fault.New(fault.TooLarge, "TABLE_TOO_LARGE", "the table is larger than 1 GiB; split it or leave out columns that do not name people")
+		return Table{}, fault.New(fault.TooLarge, fault.TableTooLarge, "the table is larger than 1 GiB; split it or leave out columns that do not name people")
 	}
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	line, _, _ := bytes.Cut(data, []byte("\n"))
@@ -93,7 +93,7 @@ func ReadTable(r io.Reader) (Table, error) {
 			break
 		}
 		if err != nil {
-			return Table{}, fault.New(fault.Invalid, "TABLE_NOT_CSV", "the table is not well-formed CSV; save it again as CSV in UTF-8: %w", err)
+			return Table{}, fault.New(fault.Invalid, fault.TableNotCSV, "the table is not well-formed CSV; save it again as CSV in UTF-8: %w", err)
 		}
 		for i := range row {
 			row[i] = strings.TrimSpace(strings.ToValidUTF8(row[i], "\uFFFD"))
@@ -105,7 +105,7 @@ func ReadTable(r io.Reader) (Table, error) {
 		}
 	}
 	if len(t.Header) == 0 {
-		return Table{}, fault.New(fault.Invalid, "TABLE_EMPTY", "the table is empty; its first line must name the columns")
+		return Table{}, fault.New(fault.Invalid, fault.TableEmpty, "the table is empty; its first line must name the columns")
 	}
 	return t, nil
 }
@@ -115,7 +115,7 @@ func (t *Table) find(name, use string) (int, error) {
 	if at := slices.Index(t.Header, name); at >= 0 {
 		return at, nil
 	}
-	return 0, fault.New(fault.NotFound, "COLUMN_UNKNOWN", "there is no column %q for the %s; the columns are %s", name, use, strings.Join(t.Header[:min(len(t.Header), 40)], ", "))
+	return 0, fault.New(fault.NotFound, fault.ColumnUnknown, "there is no column %q for the %s; the columns are %s", name, use, strings.Join(t.Header[:min(len(t.Header), 40)], ", "))
 }
 
 // value is a cell, trimmed, or nothing.
@@ -147,7 +147,7 @@ func (t *Table) sorted(idCol int) (Table, []string, error) {
 	sortedIDs := make([]string, 0, len(order))
 	for n, i := range order {
 		if idCol >= 0 && (ids[i] == "" || n > 0 && ids[i] == sortedIDs[n-1]) {
-			return Table{}, nil, fault.New(fault.Invalid, "TABLE_ID_NOT_UNIQUE", "the id column %q holds %q more than once or not at all (line %d); name a column that tells every record from every other", t.ID, ids[i], i+2)
+			return Table{}, nil, fault.New(fault.Invalid, fault.TableIDNotUnique, "the id column %q holds %q more than once or not at all (line %d); name a column that tells every record from every other", t.ID, ids[i], i+2)
 		}
 		out.Rows = append(out.Rows, t.Rows[i])
 		sortedIDs = append(sortedIDs, ids[i])
@@ -185,7 +185,7 @@ func FindTable(rows Table) (*TableResult, error) {
 		r.Columns = append(r.Columns, g.shown())
 	}
 	if len(f.columns) == 0 {
-		return nil, fault.New(fault.Invalid, "TABLE_TELLS_NOTHING", "no column of the table tells records apart; columns such as a name, a date of birth or a telephone number are needed")
+		return nil, fault.New(fault.Invalid, fault.TableTellsNothing, "no column of the table tells records apart; columns such as a name, a date of birth or a telephone number are needed")
 	}
 	b := f.block(opts)
 	m, weights := f.learn(b, opts)

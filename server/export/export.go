@@ -219,7 +219,7 @@ func (j *job) writeRows(ctx context.Context, layouts map[*Table]*layout, writers
 }
 
 func changed(t *Table) error {
-	return fault.New(fault.Conflict, fault.BadRequest, "the data of table %s changed while they were exported: export again", t.Name)
+	return fault.New(fault.Conflict, fault.ExportChanged, "the data of table %s changed while they were exported: export again", t.Name)
 }
 
 // open makes the writers of all formats asked for. On an error it returns those that are open already.

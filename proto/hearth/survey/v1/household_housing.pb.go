@@ -1295,7 +1295,7 @@ const file_hearth_survey_v1_household_housing_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:5\xda\xf3\x181\n" +
 	"$\n" +
-	"\x14Move within the city\x12\f市内搬家\"\tcity_move\"\x99;\n" +
+	"\x14Move within the city\x12\f市内搬家\"\tcity_move\"\xb0;\n" +
 	"\aHousing\x12\xc4\x01\n" +
 	"\x06tenure\x18\x01 \x01(\x0e2\x1f.hearth.survey.v1.HousingTenureB\x8a\x01\xca\xf3\x18\x85\x01\n" +
 	"\x80\x01\n" +
@@ -1389,10 +1389,10 @@ const file_hearth_survey_v1_household_housing_proto_rawDesc = "" +
 	"\x11monthly_repayment\x18\x16 \x01(\v2\x17.hearth.survey.v1.MoneyB\xbc\x01\xca\xf3\x18\xb7\x01\n" +
 	"=\n" +
 	"!How much do you pay back a month?\x12\x18每月还款多少钱？\x1a<this.tenure == 1 && this.lenders.exists(l, l >= 1 && l <= 5)2\x04yuan:2\n" +
-	"\x13Owners who borrowed\x12\x1b借过钱的自有住房户R\x10monthlyRepayment\x12\xc6\x01\n" +
-	"\x1eowns_other_home_in_survey_city\x18\x17 \x01(\x0e2\x17.hearth.survey.v1.YesNoBj\xca\xf3\x18f\n" +
+	"\x13Owners who borrowed\x12\x1b借过钱的自有住房户R\x10monthlyRepayment\x12\xdd\x01\n" +
+	"\x1eowns_other_home_in_survey_city\x18\x17 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\x80\x01\xca\xf3\x18|\n" +
 	"b\n" +
-	"1Does the household own another home in this city?\x12-您家在本市还有别的自有住房吗？h\x01R\x19ownsOtherHomeInSurveyCity\x12\xda\x01\n" +
+	"1Does the household own another home in this city?\x12-您家在本市还有别的自有住房吗？J\x14owns_other_home_hereh\x01R\x19ownsOtherHomeInSurveyCity\x12\xda\x01\n" +
 	"\x13owns_home_elsewhere\x18\x18 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\x90\x01\xca\xf3\x18\x8b\x01\n" +
 	"\x86\x01\n" +
 	"IDoes the household own a home elsewhere, for example in the home village?\x129您家在别的地方（如老家）有自有住房吗？h\x01R\x11ownsHomeElsewhere\x12\xa4\x04\n" +

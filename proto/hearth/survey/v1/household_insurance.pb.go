@@ -499,7 +499,7 @@ var File_hearth_survey_v1_household_insurance_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_household_insurance_proto_rawDesc = "" +
 	"\n" +
-	"*hearth/survey/v1/household_insurance.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a\x1chearth/survey/v1/place.proto\"\x9e6\n" +
+	"*hearth/survey/v1/household_insurance.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a\x1chearth/survey/v1/place.proto\"\xb56\n" +
 	"\x0fSocialInsurance\x12\x88\x03\n" +
 	"\x0epension_scheme\x18\x01 \x01(\x0e2\x1f.hearth.survey.v1.PensionSchemeB\xbf\x02\xca\xf3\x18\xba\x02\n" +
 	"\x83\x01\n" +
@@ -512,11 +512,12 @@ const file_hearth_survey_v1_household_insurance_proto_rawDesc = "" +
 	"\rpension_place\x18\x03 \x01(\x0e2 .hearth.survey.v1.EnrolmentPlaceB\xf4\x01\xca\xf3\x18\xef\x01\n" +
 	"P\n" +
 	".Where is this person enrolled for the pension?\x12\x1e养老保险在哪里参保？\x1aPhas(this.pension_scheme) && this.pension_scheme >= 1 && this.pension_scheme <= 5:G\n" +
-	"\"Members in a public pension scheme\x12!参加公共养老保险的成员h\x01R\fpensionPlace\x12\xd7\x02\n" +
-	"\x15pension_registered_at\x18\x04 \x01(\v2\x17.hearth.survey.v1.PlaceB\x89\x02\xca\xf3\x18\x84\x02\n" +
+	"\"Members in a public pension scheme\x12!参加公共养老保险的成员h\x01R\fpensionPlace\x12\xe3\x02\n" +
+	"\x15pension_registered_at\x18\x04 \x01(\v2\x17.hearth.survey.v1.PlaceB\x95\x02\xca\xf3\x18\x90\x02\n" +
 	"9\n" +
 	"\x17In which place exactly?\x12\x1e具体在哪个地方参保？\x1akhas(this.pension_scheme) && this.pension_scheme >= 1 && this.pension_scheme <= 5 && this.pension_place == 3:Z\n" +
-	"2Members whose pension is registered somewhere else\x12$养老保险在其他地方的成员R\x13pensionRegisteredAt\x12\xc1\x02\n" +
+	"2Members whose pension is registered somewhere else\x12$养老保险在其他地方的成员J\n" +
+	"pension_atR\x13pensionRegisteredAt\x12\xc1\x02\n" +
 	"\x12pension_years_paid\x18\x05 \x01(\x05B\x92\x02\xbaH\x06\x1a\x04\x18<(\x00\xca\xf3\x18\x84\x02\n" +
 	"Z\n" +
 	"2For how many years was the pension insurance paid?\x12$养老保险一共缴了多少年？\x1aPhas(this.pension_scheme) && this.pension_scheme >= 1 && this.pension_scheme <= 52\x04year:G\n" +
@@ -537,12 +538,12 @@ const file_hearth_survey_v1_household_insurance_proto_rawDesc = "" +
 	"\fhealth_place\x18\t \x01(\x0e2 .hearth.survey.v1.EnrolmentPlaceB\xfc\x01\xca\xf3\x18\xf7\x01\n" +
 	"i\n" +
 	"8Where is this health insurance registered and processed?\x12-这种医疗保险在哪里参保、报销？\x1aMhas(this.health_scheme) && this.health_scheme >= 1 && this.health_scheme <= 6:9\n" +
-	"\x1dMembers with health insurance\x12\x18有医疗保险的成员h\x01R\vhealthPlace\x12\xda\x02\n" +
+	"\x1dMembers with health insurance\x12\x18有医疗保险的成员h\x01R\vhealthPlace\x12\xe5\x02\n" +
 	"\x14health_registered_at\x18\n" +
-	" \x01(\v2\x17.hearth.survey.v1.PlaceB\x8e\x02\xca\xf3\x18\x89\x02\n" +
+	" \x01(\v2\x17.hearth.survey.v1.PlaceB\x99\x02\xca\xf3\x18\x94\x02\n" +
 	"9\n" +
 	"\x17In which place exactly?\x12\x1e具体在哪个地方参保？\x1aghas(this.health_scheme) && this.health_scheme >= 1 && this.health_scheme <= 6 && this.health_place == 3:c\n" +
-	";Members whose health insurance is registered somewhere else\x12$医疗保险在其他地方的成员R\x12healthRegisteredAt\x12\x8c\x04\n" +
+	";Members whose health insurance is registered somewhere else\x12$医疗保险在其他地方的成员J\thealth_atR\x12healthRegisteredAt\x12\x8c\x04\n" +
 	"\x14other_health_schemes\x18\v \x03(\x0e2\x1e.hearth.survey.v1.HealthSchemeB\xb9\x03\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18\xac\x03\n" +
 	"X\n" +
 	"3Which other health insurance does this person have?\x12!还有哪些其他医疗保险？\x1aMhas(this.health_scheme) && this.health_scheme >= 1 && this.health_scheme <= 6\"\xc5\x01\n" +

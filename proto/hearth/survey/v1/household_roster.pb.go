@@ -672,7 +672,7 @@ var File_hearth_survey_v1_household_roster_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_household_roster_proto_rawDesc = "" +
 	"\n" +
-	"'hearth/survey/v1/household_roster.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a*hearth/survey/v1/household_ethnicity.proto\x1a*hearth/survey/v1/household_insurance.proto\x1a*hearth/survey/v1/household_schooling.proto\x1a%hearth/survey/v1/household_work.proto\x1a\x1dhearth/survey/v1/person.proto\x1a\x1chearth/survey/v1/place.proto\"\xff_\n" +
+	"'hearth/survey/v1/household_roster.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a*hearth/survey/v1/household_ethnicity.proto\x1a*hearth/survey/v1/household_insurance.proto\x1a*hearth/survey/v1/household_schooling.proto\x1a%hearth/survey/v1/household_work.proto\x1a\x1dhearth/survey/v1/person.proto\x1a\x1chearth/survey/v1/place.proto\"\x98`\n" +
 	"\x0fHouseholdMember\x12O\n" +
 	"\tperson_id\x18\x01 \x01(\tB2\xca\xf3\x18.\n" +
 	"*\n" +
@@ -754,10 +754,10 @@ const file_hearth_survey_v1_household_roster_proto_rawDesc = "" +
 	"\x0ehukou_location\x18\x10 \x01(\x0e2\x1f.hearth.survey.v1.HukouLocationB\xbb\x01\xca\xf3\x18\xb6\x01\n" +
 	"l\n" +
 	"/Seen from here, where is this hukou registered?\x129相对于本地，他（她）的户口登记在哪里？\x1a\x14this.hukou_type != 4:.\n" +
-	"\x18Members who have a hukou\x12\x12有户口的成员p\x02R\rhukouLocation\x12\xd1\x01\n" +
-	"\x1flives_in_survey_city_six_months\x18\x11 \x01(\x0e2\x17.hearth.survey.v1.YesNoBs\xca\xf3\x18o\n" +
+	"\x18Members who have a hukou\x12\x12有户口的成员p\x02R\rhukouLocation\x12\xea\x01\n" +
+	"\x1flives_in_survey_city_six_months\x18\x11 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\x8b\x01\xca\xf3\x18\x86\x01\n" +
 	"k\n" +
-	":Has this person lived in this city for six months or more?\x12-他（她）在本市居住满半年了吗？h\x01R\x1alivesInSurveyCitySixMonths\x12\xa1\x01\n" +
+	":Has this person lived in this city for six months or more?\x12-他（她）在本市居住满半年了吗？J\x15lives_here_six_monthsh\x01R\x1alivesInSurveyCitySixMonths\x12\xa1\x01\n" +
 	"\x15lives_with_respondent\x18\x12 \x01(\x0e2\x17.hearth.survey.v1.YesNoBT\xca\xf3\x18P\n" +
 	"L\n" +
 	"$Does this person live here with you?\x12$他（她）和您住在一起吗？h\x01R\x13livesWithRespondent\x12\xf3\x01\n" +

@@ -1271,7 +1271,7 @@ const file_hearth_survey_v1_interview_proto_rawDesc = "" +
 	"\x11\n" +
 	"\aAnswers\x12\x06答案x\x01R\aanswers:)\xda\xf3\x18%\n" +
 	"#\n" +
-	"\x13Other questionnaire\x12\f其他问卷\"\xce\x1b\n" +
+	"\x13Other questionnaire\x12\f其他问卷\"\xd0\x1b\n" +
 	"\tInterview\x12X\n" +
 	"\finterview_id\x18\x01 \x01(\tB5\xca\xf3\x181\n" +
 	"-\n" +
@@ -1319,10 +1319,10 @@ const file_hearth_survey_v1_interview_proto_rawDesc = "" +
 	"respondent\x12l\n" +
 	"\x05proxy\x18\x0e \x01(\x0e2\x17.hearth.survey.v1.YesNoB=\xca\xf3\x189\n" +
 	"7\n" +
-	"$Somebody answered for the respondent\x12\x0f由他人代答R\x05proxy\x12q\n" +
-	"\x0eproxy_relation\x18\x0f \x01(\tBJ\xca\xf3\x18F\n" +
+	"$Somebody answered for the respondent\x12\x0f由他人代答R\x05proxy\x12s\n" +
+	"\x0eproxy_relation\x18\x0f \x01(\tBL\xca\xf3\x18H\n" +
 	"3\n" +
-	"\x14Who answered instead\x12\x1b代答人与受访者关系\x1a\x0fthis.proxy == 1R\rproxyRelation\x12R\n" +
+	"\x14Who answered instead\x12\x1b代答人与受访者关系\x1a\x0fthis.proxy == 1@\x03R\rproxyRelation\x12R\n" +
 	"\aconsent\x18\x10 \x01(\v2\x19.hearth.survey.v1.ConsentB\x1d\xca\xf3\x18\x19\n" +
 	"\x17\n" +
 	"\aConsent\x12\f知情同意R\aconsent\x12\x85\x01\n" +

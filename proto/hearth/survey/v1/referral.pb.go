@@ -639,7 +639,7 @@ var File_hearth_survey_v1_referral_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_referral_proto_rawDesc = "" +
 	"\n" +
-	"\x1fhearth/survey/v1/referral.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/person.proto\"\xcb\t\n" +
+	"\x1fhearth/survey/v1/referral.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/person.proto\"\xcd\t\n" +
 	"\bReferral\x12U\n" +
 	"\vreferral_id\x18\x01 \x01(\tB4\xca\xf3\x180\n" +
 	",\n" +
@@ -670,11 +670,11 @@ const file_hearth_survey_v1_referral_proto_rawDesc = "" +
 	"\aOutcome\x12\f介绍结果R\aoutcome\x12;\n" +
 	"\x04main\x18\t \x01(\bB'\xca\xf3\x18#\n" +
 	"!\n" +
-	"\x11The main referral\x12\f主要介绍R\x04main\x12\\\n" +
+	"\x11The main referral\x12\f主要介绍R\x04main\x12^\n" +
 	"\vcoupon_code\x18\n" +
-	" \x01(\tB;\xbaH\x04r\x02\x18 \xca\xf3\x180\n" +
+	" \x01(\tB=\xbaH\x04r\x02\x18 \xca\xf3\x182\n" +
 	"\x1e\n" +
-	"\vCoupon code\x12\x0f推荐券号码\x1a\x0ethis.mode == 1R\n" +
+	"\vCoupon code\x12\x0f推荐券号码\x1a\x0ethis.mode == 1@\x02R\n" +
 	"couponCode\x12\x97\x01\n" +
 	"\amissing\x18d \x03(\v2'.hearth.survey.v1.Referral.MissingEntryBT\xca\xf3\x18P\n" +
 	"L\n" +
@@ -716,7 +716,7 @@ const file_hearth_survey_v1_referral_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:(\xda\xf3\x18$\n" +
 	"\"\n" +
-	"\fNetwork size\x12\x12社会网络规模\"\xfa\b\n" +
+	"\fNetwork size\x12\x12社会网络规模\"\xfc\b\n" +
 	"\vRecruitment\x12\x83\x01\n" +
 	"\x04mode\x18\x01 \x01(\x0e2!.hearth.survey.v1.RecruitmentModeBL\xca\xf3\x18H\n" +
 	"D\n" +
@@ -729,10 +729,10 @@ const file_hearth_survey_v1_referral_proto_rawDesc = "" +
 	"\x1cWho referred the respondent?\x12\x18谁介绍了受访者？\x1a this.mode == 3 || this.mode == 5R\treferrals\x12\x85\x01\n" +
 	"\x04draw\x18\x04 \x01(\v2\x1a.hearth.survey.v1.SiteDrawBU\xca\xf3\x18Q\n" +
 	"-\n" +
-	"\x14The draw at the site\x12\x15调查点抽取情况\x1a this.mode == 1 || this.mode == 5R\x04draw\x12i\n" +
-	"\rcoupons_given\x18\x05 \x03(\tBD\xca\xf3\x18@\n" +
+	"\x14The draw at the site\x12\x15调查点抽取情况\x1a this.mode == 1 || this.mode == 5R\x04draw\x12k\n" +
+	"\rcoupons_given\x18\x05 \x03(\tBF\xca\xf3\x18B\n" +
 	">\n" +
-	"\x1fCoupons given to the respondent\x12\x1b发给受访者的推荐券R\fcouponsGiven\x12j\n" +
+	"\x1fCoupons given to the respondent\x12\x1b发给受访者的推荐券@\x02R\fcouponsGiven\x12j\n" +
 	"\fnetwork_size\x18\x06 \x01(\v2\x1d.hearth.survey.v1.NetworkSizeB(\xca\xf3\x18$\n" +
 	"\"\n" +
 	"\fNetwork size\x12\x12社会网络规模R\vnetworkSize\x12\x89\x01\n" +
