@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/hearth-survey/hearth/proto/fault"
@@ -16,6 +17,7 @@ import (
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
@@ -78,6 +80,7 @@ func Connect(srv servicev1.SyncServiceServer) (*Link, error) {
 	go l.server.Serve(l.listening) // ends with Close
 	var err error
 	l.conn, err = grpc.NewClient("passthrough:///memory", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: time.Millisecond, Multiplier: 1, MaxDelay: time.Millisecond}, MinConnectTimeout: time.Second}),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			c, err := l.listening.DialContext(ctx)
 			if err != nil {
