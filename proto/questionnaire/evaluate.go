@@ -74,17 +74,8 @@ func (e *evaluation) walk(m *module, msg protoreflect.Message, asked bool) {
 		reasons = msg.Get(m.missing).Map()
 	}
 	for _, q := range m.questions {
-		if !msg.Has(q.field) {
-			if q.required && e.completed && asked {
-				e.unanswered(q, reasons)
-			}
-			continue
-		}
-		var v protoreflect.Value
-		if q.looked {
-			v = msg.Get(q.field)
-		}
-		if q.enum != nil && !q.list && v.Enum() == 0 {
+		v, ok := q.answer(msg)
+		if !ok {
 			if q.required && e.completed && asked {
 				e.unanswered(q, reasons)
 			}
@@ -104,6 +95,17 @@ func (e *evaluation) walk(m *module, msg protoreflect.Message, asked bool) {
 	if reasons != nil {
 		e.reasons(m, msg, reasons)
 	}
+}
+
+// answer is the value of a question in a message, where it has one; without the value where nothing looks at it.
+func (q *question) answer(msg protoreflect.Message) (v protoreflect.Value, ok bool) {
+	if !msg.Has(q.field) {
+		return v, false
+	}
+	if q.looked {
+		v = msg.Get(q.field)
+	}
+	return v, q.enum == nil || q.list || v.Enum() != 0
 }
 
 // below walks through the module or the roster that is the answer to a question.
@@ -257,7 +259,7 @@ const maxFieldNumber = 1<<29 - 1
 
 // reason looks at the reason for which one question has no answer.
 func (e *evaluation) reason(q *question, msg protoreflect.Message, why protoreflect.EnumNumber) {
-	if msg.Has(q.field) && (q.enum == nil || q.list || msg.Get(q.field).Enum() != 0) {
+	if _, ok := q.answer(msg); ok {
 		e.flag(q.rule+ruleAnsweredMissing, formv1.Severity_SEVERITY_SOFT, textAnsweredMissing)
 	}
 	switch {
