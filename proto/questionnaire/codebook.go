@@ -183,7 +183,7 @@ const maxPaths = 6
 
 // trace notes the paths at which a module stands.
 func (b *binder) trace(m *module, path string) {
-	if len(b.paths[m]) <= maxPaths {
+	if path != "" && len(b.paths[m]) <= maxPaths {
 		b.paths[m] = append(b.paths[m], path)
 	}
 	for q := range below(m) {
