@@ -83,6 +83,48 @@ func TestStudyTravelsDown(t *testing.T) {
 	})
 }
 
+// Several studies come down page by page, each record once.
+func TestPullPages(t *testing.T) {
+	eachStore(t, func(t *testing.T, d *desk) {
+		ctx := with(t.Context())
+		const studies = 5
+		for i := range studies {
+			st := guiyang()
+			st.Study = proto.String(fmt.Sprintf("study-%d", i))
+			if _, err := servicev1.NewStudyServiceClient(d.conn).PutStudy(ctx, &servicev1.PutStudyRequest{Study: st}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := servicev1.NewStudyServiceClient(d.conn).GetStudy(ctx, &servicev1.GetStudyRequest{})
+		wants(t, err, codes.InvalidArgument, fault.BadRequest)
+		seen := map[string]bool{}
+		var cursor *servicev1.Cursor
+		for pages := 1; ; pages++ {
+			resp, err := servicev1.NewSyncServiceClient(d.conn).Pull(ctx, &servicev1.PullRequest{Device: make([]byte, 16), PageSize: proto.Uint32(2), Cursor: cursor})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range resp.GetEntries() {
+				if digest := syncer.DigestOf(e.GetRecord()); !bytes.Equal(digest[:], e.GetDigest()) || seen[digest.String()] {
+					t.Errorf("record %v came twice or has another digest", digest)
+				} else {
+					seen[digest.String()] = true
+				}
+			}
+			cursor = resp.GetCursor()
+			if !resp.GetMore() {
+				if pages != 3 {
+					t.Errorf("%d pages, want 3", pages)
+				}
+				break
+			}
+		}
+		if len(seen) != studies {
+			t.Errorf("pulled %d records, want %d", len(seen), studies)
+		}
+	})
+}
+
 func TestBadStudies(t *testing.T) {
 	d := newDesk(t, newMemory())
 	tests := []struct {

@@ -15,6 +15,7 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"google.golang.org/grpc"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -22,6 +23,9 @@ import (
 
 // requestHeader names a request in headers, both ways.
 const requestHeader = "x-request-id"
+
+// watchGrace is how long a stream that watches the server's health stays open when the server stops.
+const watchGrace = 200 * time.Millisecond
 
 // call is one call on its way: what the log may say about it, and nothing of what it carries.
 type call struct {
@@ -151,7 +155,20 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.longest)
 	defer cancel()
+	if info.FullMethod == healthv1.Health_Watch_FullMethodName {
+		go s.endWatch(ctx, cancel)
+	}
 	return handler(srv, &watched{ServerStream: ss, ctx: ctx, call: c})
+}
+
+// endWatch lets those who watch the server's health hear that it stops, and then ends their stream, which would hold the
+// stop up otherwise.
+func (s *Server) endWatch(ctx context.Context, end context.CancelFunc) {
+	select {
+	case <-ctx.Done():
+	case <-s.stopping:
+		time.AfterFunc(watchGrace, end)
+	}
 }
 
 // panicked makes a defect an error. The value of a panic may hold an answer, so only its type and where it happened go

@@ -227,7 +227,7 @@ func (s *Server) usable(r *servicev1.Record, lane syncer.LaneID) (*surveyv1.Inte
 	switch r.GetKind() {
 	case servicev1.RecordKind_RECORD_KIND_INTERVIEW:
 	case servicev1.RecordKind_RECORD_KIND_STUDY, servicev1.RecordKind_RECORD_KIND_LINK_DECISION:
-		if lane == s.author.lane {
+		if lane.Device == s.author.lane.Device {
 			return nil, nil
 		}
 		return nil, fault.New(fault.Permission, fault.UnknownKind, "records of kind %v are written at headquarters only", r.GetKind())
