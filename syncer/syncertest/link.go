@@ -95,7 +95,8 @@ func Connect(srv servicev1.SyncServiceServer) (*Link, error) {
 	return l, nil
 }
 
-// Plan tells the link what is to happen to each call, counted from 1; nil: nothing.
+// Plan tells the link what is to happen to each call, counted from 1; nil: nothing. The plan may itself do something
+// over another link before it answers, as when two tablets sync at the same moment.
 func (l *Link) Plan(plan func(call int, method string) Fault) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -118,11 +119,12 @@ func (l *Link) CutAfter(bytes int64) {
 func (l *Link) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	l.mu.Lock()
 	l.calls++
-	var f Fault
-	if l.plan != nil {
-		f = l.plan(l.calls, method)
-	}
+	call, plan := l.calls, l.plan
 	l.mu.Unlock()
+	f := None
+	if plan != nil {
+		f = plan(call, method)
+	}
 	switch f {
 	case RequestLost:
 		return status.Error(codes.Unavailable, "the link lost the request")

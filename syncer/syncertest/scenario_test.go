@@ -20,7 +20,8 @@ func mkdir(t *testing.T, dir string) {
 
 // Each scenario is a line of arrows: "1:r3 -> 1:s -> 1:b -> 1:r2 -> 1:s -> 1:x0 -> 1:r1 -> 1:s" is tablet 1: record 3,
 // sync, backup, record 2, sync, restore backup 0, record 1, sync. c: clone (the next number), p: prune, q/a: a sync whose
-// requests/answers are lost from the given call on, u: import a backup, k: what headquarters must hold at last.
+// requests/answers are lost from the given call on, u: import a backup, m: sync, and in the middle of it the tablet
+// with the given number.
 func TestScenarios(t *testing.T) {
 	tests := []struct {
 		name  string
@@ -37,9 +38,10 @@ func TestScenarios(t *testing.T) {
 		{"restored, then longer than headquarters", "1:r2 -> 1:b -> 1:r3 -> 1:s -> 1:x0 -> 1:r5 -> 1:s -> 1:p", 10, 1},
 		{"restored before anything was synced", "1:r2 -> 1:b -> 1:r3 -> 1:x0 -> 1:r1 -> 1:s", 3, 0},
 		{"restored twice", "1:r1 -> 1:b -> 1:r1 -> 1:s -> 1:x0 -> 1:r1 -> 1:s -> 1:x0 -> 1:r1 -> 1:s -> 1:p", 4, 1},
-		{"restored while the answer was lost", "1:r2 -> 1:b -> 1:r2 -> 1:a2 -> 1:x0 -> 1:r2 -> 1:a2 -> 1:a3 -> 1:s -> 1:p", 6, 1},
+		{"restored while the answer was lost", "1:r2 -> 1:b -> 1:r2 -> 1:a3 -> 1:x0 -> 1:r2 -> 1:a2 -> 1:a3 -> 1:s -> 1:p", 6, 1},
 		{"cloned, both go on", "1:r2 -> 1:c -> 1:r2 -> 2:r2 -> 1:s -> 2:s -> 1:r1 -> 2:r1 -> 2:s -> 1:s -> 1:p -> 2:p", 8, 1},
 		{"cloned, pruned, the clone goes on", "1:r2 -> 1:s -> 1:c -> 1:p -> 2:p -> 1:r1 -> 2:r1 -> 2:s -> 1:s", 4, 1},
+		{"two copies at the same moment", "1:r4 -> 1:c -> 1:r4 -> 2:r4 -> 1:m2 -> 1:p -> 2:p", 12, 1},
 		{"a backup by hand, then the tablet", "1:r3 -> 1:b -> 1:r1 -> 1:u0 -> 1:s -> 1:p", 4, 0},
 		{"an old backup by hand after the tablet", "1:r3 -> 1:b -> 1:r2 -> 1:s -> 1:u0 -> 1:u0 -> 1:s", 5, 0},
 		{"a fork by hand", "1:r2 -> 1:b -> 1:r3 -> 1:s -> 1:x0 -> 1:r2 -> 1:b -> 1:u1 -> 1:s -> 1:p", 7, 1},
@@ -90,6 +92,8 @@ func (m *team) step(step string) {
 		m.sync(i, n, syncertest.RequestLost)
 	case 'a':
 		m.sync(i, n, syncertest.AnswerLost)
+	case 'm':
+		m.race(i, n-1, 2)
 	case 'b':
 		m.backup(i)
 	case 'x':

@@ -3,6 +3,7 @@ package syncertest_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,19 @@ import (
 	"pgregory.net/rapid"
 )
 
+// TestMain keeps the state machine short where nobody asks for more with -rapid.checks: every step waits for the disk.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	asked := false
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "rapid.checks" })
+	if !asked {
+		if err := flag.Set("rapid.checks", "40"); err != nil {
+			panic(err)
+		}
+	}
+	m.Run()
+}
+
 // fataler is what a *testing.T and a *rapid.T have in common.
 type fataler interface {
 	Helper()
@@ -32,6 +46,7 @@ type team struct {
 	dir      string
 	srv      *syncertest.Server
 	link     *syncertest.Link
+	second   *syncertest.Link // for who syncs at the same moment
 	tablets  []*tablet.Store
 	backups  []backup
 	opened   int
@@ -50,6 +65,9 @@ func newTeam(t fataler, dir string, tablets int) *team {
 	m := &team{t: t, dir: dir, srv: syncertest.NewServer("hq"), proven: map[syncer.Digest]bool{}}
 	var err error
 	if m.link, err = syncertest.Connect(m.srv); err != nil {
+		t.Fatal(err)
+	}
+	if m.second, err = syncertest.Connect(m.srv); err != nil {
 		t.Fatal(err)
 	}
 	for i := range tablets {
@@ -84,7 +102,7 @@ func (m *team) close() error {
 	for _, s := range m.tablets {
 		errs = append(errs, s.Close())
 	}
-	return errors.Join(append(errs, m.link.Close())...)
+	return errors.Join(append(errs, m.link.Close(), m.second.Close())...)
 }
 
 // record writes a new revision of one of the first few interviews.
@@ -119,6 +137,27 @@ func (m *team) sync(i, cut int, f syncertest.Fault) bool {
 		m.t.Fatalf("sync of tablet %d over a good link: %v", i, err)
 	}
 	return err == nil
+}
+
+// race syncs tablet i, and in the middle of that, before its call number at, all of tablet j.
+func (m *team) race(i, j, at int) {
+	m.t.Helper()
+	if i == j {
+		return
+	}
+	opts := tablet.SyncOptions{MinBackoff: time.Microsecond, MaxBackoff: time.Microsecond, Attempts: 2, MaxBatchBytes: 1 << 10}
+	m.link.Plan(func(call int, _ string) syncertest.Fault {
+		if call == at {
+			if _, err := m.tablets[j].Sync(context.Background(), m.second, opts); err != nil {
+				m.t.Fatalf("sync of tablet %d meanwhile: %v", j, err)
+			}
+		}
+		return syncertest.None
+	})
+	defer m.link.Plan(nil)
+	if _, err := m.tablets[i].Sync(context.Background(), m.link, opts); err != nil {
+		m.t.Fatalf("sync of tablet %d: %v", i, err)
+	}
 }
 
 // backup copies a tablet's store, as of now.
@@ -286,6 +325,9 @@ func TestFieldTeam(t *testing.T) {
 			"sync cut": func(*rapid.T) {
 				f := rapid.SampledFrom([]syncertest.Fault{syncertest.RequestLost, syncertest.AnswerLost}).Draw(rt, "fault")
 				m.sync(pick("tablet", len(m.tablets)), 1+pick("call", 6), f)
+			},
+			"race": func(*rapid.T) {
+				m.race(pick("tablet", len(m.tablets)), pick("meanwhile", len(m.tablets)), 1+pick("call", 4))
 			},
 			"backup": func(*rapid.T) { m.backup(pick("tablet", len(m.tablets))) },
 			"restore": func(*rapid.T) {

@@ -105,7 +105,8 @@ type session struct {
 func (s *Store) Sync(ctx context.Context, conn grpc.ClientConnInterface, opts SyncOptions) (SyncReport, error) {
 	s.syncing.Lock()
 	defer s.syncing.Unlock()
-	x := &session{s: s, client: servicev1.NewSyncServiceClient(conn), opts: opts.withDefaults(s.now), batch: firstBatch}
+	x := &session{s: s, client: servicev1.NewSyncServiceClient(conn), opts: opts.withDefaults(s.now)}
+	x.batch = min(firstBatch, x.opts.MaxBatchBytes)
 	err := x.run(ctx)
 	// How much is left is worth knowing even if ctx has ended.
 	var countErr error
