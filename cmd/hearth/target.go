@@ -31,8 +31,8 @@ import (
 
 // target is the study a verb works on: a folder whose server is not running, or a running server.
 type target struct {
-	Data   string `help:"Folder of a server that is not running." env:"HEARTH_DATA" type:"path" xor:"target"`
-	Server string `help:"Address of a running server, host:port; https://host:port for TLS." env:"HEARTH_SERVER" xor:"target"`
+	Data   string `help:"Folder of a server that is not running; wins over --server." type:"path"`
+	Server string `help:"Address of a running server, host:port; https://host:port for TLS." env:"HEARTH_SERVER"`
 	Token  string `help:"Token of the running server; it stands in the file token of its folder." env:"HEARTH_TOKEN"`
 }
 
@@ -47,10 +47,10 @@ func (c *conn) Close() error { return c.close() }
 
 func (t target) dial(ctx context.Context) (*conn, error) {
 	switch {
-	case t.Server != "":
-		return dialServer(t.Server, t.Token)
 	case t.Data != "":
 		return dialFolder(ctx, t.Data)
+	case t.Server != "":
+		return dialServer(t.Server, t.Token)
 	}
 	return nil, fmt.Errorf("%w: name the study with --data DIR (a folder whose server is not running) or --server ADDR", errUsage)
 }
@@ -214,6 +214,9 @@ func secret(path string, n int) ([]byte, error) {
 func explain(err error) string {
 	st, ok := status.FromError(err)
 	if !ok {
+		if reason := fault.ReasonOf(err); reason != "" {
+			return fmt.Sprintf("%v (%s)", err, reason)
+		}
 		return err.Error()
 	}
 	text := st.Message()
