@@ -221,11 +221,11 @@ func acquire(dir string, shared bool) (*conn, error) {
 			mode = "ro"
 		}
 	}
-	c, err := dial(dsn(path, mode, "busy_timeout(100)"))
+	c, err := dial(dsn(path, mode))
 	if err != nil {
 		return nil, wrap(err, "open "+path)
 	}
-	if err := c.run(take); err != nil {
+	if err := c.run("PRAGMA busy_timeout = 100; " + take); err != nil {
 		_ = c.close()
 		if fault.ReasonOf(wrap(err, "")) == fault.StoreInUse {
 			return nil, fault.New(fault.Unavailable, fault.StoreInUse, "%s is served by another process", dir)
