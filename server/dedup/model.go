@@ -19,7 +19,6 @@ type pattern [maxColumns]int8
 // several callers.
 type Model struct {
 	opts    Options
-	spell   *speller
 	columns []*column
 	m, u    [][]float64 // by column and level
 	prior   float64     // bits

@@ -9,7 +9,6 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
-	"sort"
 	"strings"
 	"testing"
 	"time"
@@ -305,13 +304,4 @@ func source(interviews []*surveyv1.Interview, summaries []*servicev1.InterviewSu
 			}
 		},
 	}
-}
-
-func sortedPaths(files map[string][]byte) []string {
-	var out []string
-	for p := range files {
-		out = append(out, p)
-	}
-	sort.Strings(out)
-	return out
 }
