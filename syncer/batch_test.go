@@ -3,6 +3,7 @@ package syncer_test
 import (
 	"bytes"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -138,32 +139,34 @@ func TestCheckMarksBadEntriesAndKeepsTheOthers(t *testing.T) {
 	}
 }
 
+// bomb is so many zstd frames of size zeros each.
+func bomb(t *testing.T, size, frames int) []byte {
+	t.Helper()
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Repeat(enc.EncodeAll(make([]byte, size), nil), frames)
+}
+
+// unsized is a zstd frame that does not say its size.
+func unsized(t *testing.T) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	enc, err := zstd.NewWriter(&buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := enc.Write(make([]byte, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(enc.Flush(), enc.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
 func TestCheckRefusesBatches(t *testing.T) {
-	bomb := func(size int, frames int) []byte {
-		enc, err := zstd.NewWriter(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		one := enc.EncodeAll(make([]byte, size), nil)
-		return bytes.Repeat(one, frames)
-	}
-	unsized := func() []byte {
-		var buf bytes.Buffer
-		enc, err := zstd.NewWriter(&buf)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := enc.Write(make([]byte, 1<<20)); err != nil {
-			t.Fatal(err)
-		}
-		if err := enc.Flush(); err != nil {
-			t.Fatal(err)
-		}
-		if err := enc.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return buf.Bytes()
-	}
 	many := make([]*servicev1.Entry, 10_000)
 	for i := range many {
 		many[i] = &servicev1.Entry{Digest: make([]byte, 32)}
@@ -198,12 +201,12 @@ func TestCheckRefusesBatches(t *testing.T) {
 				b.Entries[i].Record = make([]byte, 1<<20)
 			}
 		}, fault.BatchTooLarge},
-		{"plain and compressed", func(b *servicev1.Batch) { b.EntriesZstd = bomb(10, 1) }, fault.BadBatch},
-		{"a bomb", func(b *servicev1.Batch) { b.Entries, b.EntriesZstd = nil, bomb(256<<20, 1) }, fault.BatchTooLarge},
-		{"a bomb of many frames", func(b *servicev1.Batch) { b.Entries, b.EntriesZstd = nil, bomb(1<<20, 60) }, fault.BadBatch},
-		{"a bomb that does not say", func(b *servicev1.Batch) { b.Entries, b.EntriesZstd = nil, unsized() }, fault.BatchTooLarge},
+		{"plain and compressed", func(b *servicev1.Batch) { b.EntriesZstd = bomb(t, 10, 1) }, fault.BadBatch},
+		{"a bomb", func(b *servicev1.Batch) { b.Entries, b.EntriesZstd = nil, bomb(t, 256<<20, 1) }, fault.BatchTooLarge},
+		{"a bomb of many frames", func(b *servicev1.Batch) { b.Entries, b.EntriesZstd = nil, bomb(t, 1<<20, 60) }, fault.BadBatch},
+		{"a bomb that does not say", func(b *servicev1.Batch) { b.Entries, b.EntriesZstd = nil, unsized(t) }, fault.BatchTooLarge},
 		{"not zstd", func(b *servicev1.Batch) { b.Entries, b.EntriesZstd = nil, []byte("nonsense") }, fault.BadBatch},
-		{"zstd cut", func(b *servicev1.Batch) { b.Entries, b.EntriesZstd = nil, bomb(1000, 1)[:12] }, fault.BadBatch},
+		{"zstd cut", func(b *servicev1.Batch) { b.Entries, b.EntriesZstd = nil, bomb(t, 1000, 1)[:12] }, fault.BadBatch},
 		{"zstd of nonsense", func(b *servicev1.Batch) {
 			b.Entries, b.EntriesZstd = nil, enc.EncodeAll(bytes.Repeat([]byte{0xff}, 100), nil)
 		}, fault.BadBatch},

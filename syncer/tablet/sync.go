@@ -146,7 +146,7 @@ func (s *Store) pending(ctx context.Context) (int, error) {
 }
 
 func (x *session) run(ctx context.Context) error {
-	for {
+	for greeted := 1; ; greeted++ {
 		held, err := x.hello(ctx)
 		if err != nil {
 			return err
@@ -160,6 +160,9 @@ func (x *session) run(ctx context.Context) error {
 				x.report.NewEpoch = true
 				continue
 			}
+		}
+		if r := fault.ReasonOf(err); greeted == 1 && (r == fault.DeviceUnknown || r == fault.BadChain) {
+			continue // the server has changed since Hello
 		}
 		if err != nil {
 			return err
