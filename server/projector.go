@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/hearth-survey/hearth/proto/fault"
@@ -24,17 +23,7 @@ const (
 	projectorPoll = 2 * time.Second
 	// maxKnown is how many interviews are remembered, so that the store need not be asked whether it knows them.
 	maxKnown = 1 << 20
-	// maxWaiting bounds the parsed records that wait for the projector, so that it need not parse them again, by the
-	// size of their bytes; parsed they are several times as large.
-	maxWaiting = 4 << 20
 )
-
-// parsed is a record that a sync has parsed already.
-type parsed struct {
-	record    *servicev1.Record
-	interview *surveyv1.Interview
-	size      int
-}
 
 // projector follows the log and keeps the projections. One run at a time, whoever starts it.
 type projector struct {
@@ -49,71 +38,12 @@ type projector struct {
 	// only cost a needless look into the log. Guarded by running.
 	known map[uint64]struct{}
 	seed  maphash.Seed
-
-	mu      sync.Mutex
-	parsed  map[syncer.Digest]parsed
-	waiting int
 }
 
 func newProjector(st store.Store, b projection.Builder, m *metrics) *projector {
-	p := &projector{store: st, builder: b, metrics: m, running: make(chan struct{}, 1), seed: maphash.MakeSeed(), parsed: map[syncer.Digest]parsed{}}
+	p := &projector{store: st, builder: b, metrics: m, running: make(chan struct{}, 1), seed: maphash.MakeSeed()}
 	p.running <- struct{}{}
 	return p
-}
-
-// offer keeps what a sync has parsed until the projector comes by; when too much waits, the rest is parsed again. It is
-// called before the records are appended, and withdraw afterwards for those that the projector will not meet.
-func (p *projector) offer(entries []syncer.Entry, interviews []*surveyv1.Interview) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for i, iv := range interviews {
-		size := len(entries[i].Raw)
-		if _, ok := p.parsed[entries[i].Digest]; ok || iv == nil || p.waiting+size > maxWaiting {
-			continue
-		}
-		p.parsed[entries[i].Digest] = parsed{entries[i].Record, iv, size}
-		p.waiting += size
-	}
-}
-
-// withdraw drops what was offered and had been held before, or could not be stored.
-func (p *projector) withdraw(entries []syncer.Entry, stored *store.Appended) {
-	if stored != nil && len(stored.Results) == 0 {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if stored == nil {
-		for _, e := range entries {
-			p.drop(e.Digest)
-		}
-		return
-	}
-	for _, r := range stored.Results {
-		if i := r.GetSeq() - entries[0].Seq; i < uint64(len(entries)) {
-			p.drop(entries[i].Digest)
-		}
-	}
-}
-
-// drop takes a record out of what waits; mu must be held.
-func (p *projector) drop(d syncer.Digest) (parsed, bool) {
-	kept, ok := p.parsed[d]
-	p.waiting -= kept.size
-	delete(p.parsed, d)
-	return kept, ok
-}
-
-// take returns a record parsed, from what a sync left or from its bytes.
-func (p *projector) take(st store.Stored) (parsed, error) {
-	p.mu.Lock()
-	kept, ok := p.drop(st.Digest)
-	p.mu.Unlock()
-	if ok {
-		return kept, nil
-	}
-	r, err := syncer.Open(st.Raw)
-	return parsed{record: r}, err
 }
 
 // run follows the log until ctx ends. An error is logged and tried again; the log is never blocked by it.
@@ -155,7 +85,7 @@ func (p *projector) catchUp(ctx context.Context) error {
 		}
 	}
 	r := &reader{
-		log: p.store, cursor: p.cursor, builder: p.builder, take: p.take, seen: p.stored,
+		log: p.store, cursor: p.cursor, builder: p.builder, seen: p.stored,
 		apply: func(c *store.Changes, records int, oldest int64) error {
 			if err := p.store.Apply(ctx, c); err != nil {
 				return fmt.Errorf("store projections: %w", err)
@@ -210,10 +140,6 @@ func (p *projector) rebuild(ctx context.Context, log store.Log, apply func(*stor
 	met := map[key]bool{}
 	r := &reader{
 		log: log, cursor: syncer.Cursor{Epoch: log.Epoch(), Parts: map[uint64]uint64{}}, builder: p.builder,
-		take: func(st store.Stored) (parsed, error) {
-			r, err := syncer.Open(st.Raw)
-			return parsed{record: r}, err
-		},
 		seen: func(_ context.Context, part uint64, id string) (bool, error) {
 			known := met[key{part, id}]
 			met[key{part, id}] = true
@@ -229,7 +155,6 @@ type reader struct {
 	log     store.Log
 	cursor  syncer.Cursor
 	builder projection.Builder
-	take    func(store.Stored) (parsed, error)
 	// seen says whether an interview may have revisions on earlier pages.
 	seen  func(ctx context.Context, part uint64, id string) (bool, error)
 	apply func(c *store.Changes, records int, oldest int64) error
@@ -275,15 +200,15 @@ func (r *reader) changes(ctx context.Context, page []store.Stored) (*store.Chang
 	order := make([]subject, 0, len(page))
 	fresh := make(map[subject][]projection.Revision, len(page))
 	for _, st := range page {
-		p, err := r.take(st)
+		rec, err := syncer.Open(st.Raw)
 		if err != nil {
 			continue // the log holds only records that were read once; `hearth check` finds what has become of this one
 		}
-		s := subject{st.Part, p.record.GetKind(), p.record.GetSubject()}
+		s := subject{st.Part, rec.GetKind(), rec.GetSubject()}
 		if _, ok := fresh[s]; !ok {
 			order = append(order, s)
 		}
-		fresh[s] = append(fresh[s], projection.Revision{Digest: st.Digest, Record: p.record, Interview: p.interview})
+		fresh[s] = append(fresh[s], projection.Revision{Digest: st.Digest, Record: rec})
 	}
 	c := &store.Changes{}
 	for _, s := range order {

@@ -68,6 +68,7 @@ type Server struct {
 	author    *author
 	projector *projector
 	keys      keyCache
+	payloads  *payloadReader
 	linkage   linkageCache
 
 	stopping chan struct{}
@@ -86,7 +87,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		store: cfg.Store, key: cfg.Key, questionnaires: cfg.Questionnaires, now: cfg.Now, log: cfg.Log, version: cfg.Version,
-		stopping: make(chan struct{}),
+		payloads: newPayloadReader(), stopping: make(chan struct{}),
 	}
 	if s.now == nil {
 		s.now = time.Now

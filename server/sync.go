@@ -12,8 +12,6 @@ import (
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
-	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
-	"github.com/hearth-survey/hearth/proto/questionnaire"
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
 	"google.golang.org/grpc"
@@ -169,16 +167,13 @@ func (s *Server) take(ctx context.Context, b *servicev1.Batch) (*servicev1.Batch
 	if err != nil {
 		return nil, err
 	}
-	parsed := make([]*surveyv1.Interview, len(checked.Entries))
 	for i := range checked.Entries {
 		if e := &checked.Entries[i]; e.Record != nil && e.Reason == "" && !e.Refused {
-			parsed[i] = s.dispose(e, lane)
+			s.dispose(e, lane)
 		}
 	}
-	s.projector.offer(checked.Entries, parsed)
 	start := time.Now()
 	done, err := s.store.Append(ctx, checked)
-	s.projector.withdraw(checked.Entries, done)
 	if err != nil {
 		return nil, err
 	}
@@ -212,49 +207,44 @@ func (s *Server) count(done *store.Appended) {
 	}
 }
 
-// dispose decides whether a record can be used, and marks it for quarantine if not. Nothing well-formed is refused. It
-// returns the interview that the record holds, so that nobody parses it again.
-func (s *Server) dispose(e *syncer.Entry, lane syncer.LaneID) *surveyv1.Interview {
-	iv, err := s.usable(e.Record, lane)
-	if err != nil {
+// dispose decides whether a record can be used, and marks it for quarantine if not. Nothing well-formed is refused.
+func (s *Server) dispose(e *syncer.Entry, lane syncer.LaneID) {
+	if err := s.usable(e.Record, lane); err != nil {
 		e.Reason, e.Message = err.Reason, err.Message
-		return nil
 	}
-	return iv
 }
 
-func (s *Server) usable(r *servicev1.Record, lane syncer.LaneID) (*surveyv1.Interview, *fault.Error) {
+func (s *Server) usable(r *servicev1.Record, lane syncer.LaneID) *fault.Error {
 	switch r.GetKind() {
 	case servicev1.RecordKind_RECORD_KIND_INTERVIEW:
 	case servicev1.RecordKind_RECORD_KIND_STUDY, servicev1.RecordKind_RECORD_KIND_LINK_DECISION:
 		if lane.Device == s.author.lane.Device {
-			return nil, nil
+			return nil
 		}
-		return nil, fault.New(fault.Permission, fault.UnknownKind, "records of kind %v are written at headquarters only", r.GetKind())
+		return fault.New(fault.Permission, fault.UnknownKind, "records of kind %v are written at headquarters only", r.GetKind())
 	default:
-		return nil, fault.New(fault.Invalid, fault.UnknownKind, "this server does not know records of kind %d", r.GetKind())
+		return fault.New(fault.Invalid, fault.UnknownKind, "this server does not know records of kind %d", r.GetKind())
 	}
 	name := r.GetQuestionnaire()
 	q, ok := s.questionnaires.Find(name)
 	if !ok || q.Name() != name {
-		return nil, fault.New(fault.Invalid, fault.UnknownQuestionnaire, "this server does not know the questionnaire %.128q", name)
+		return fault.New(fault.Invalid, fault.UnknownQuestionnaire, "this server does not know the questionnaire %.128q", name)
 	}
 	if !q.Knows(r.GetQuestionnaireVersion()) {
-		return nil, fault.New(fault.Invalid, fault.UnknownVersion, "this server does not know version %d of %s", r.GetQuestionnaireVersion(), name)
+		return fault.New(fault.Invalid, fault.UnknownVersion, "this server does not know version %d of %s", r.GetQuestionnaireVersion(), name)
 	}
-	iv := &surveyv1.Interview{}
-	if err := proto.Unmarshal(r.GetPayload(), iv); err != nil {
-		return nil, fault.New(fault.Invalid, fault.PayloadUnreadable, "the payload is not an interview: %w", err)
+	inside, err := s.payloads.read(r.GetPayload())
+	switch {
+	case err != nil:
+		return fault.New(fault.Invalid, fault.PayloadUnreadable, "the payload is not an interview: %w", err)
+	case inside.interviewID != r.GetSubject():
+		return fault.New(fault.Invalid, fault.PayloadUnreadable, "the interview inside is not the one that the record is about")
+	case inside.study != r.GetStudy():
+		return fault.New(fault.Invalid, fault.PayloadUnreadable, "the interview inside is not of the study that the record names")
+	case inside.questionnaire != "" && inside.questionnaire != name:
+		return fault.New(fault.Invalid, fault.PayloadUnreadable, "the answers are to %.128q, the record says %s", inside.questionnaire, name)
 	}
-	switch inside := questionnaire.NameOf(iv); {
-	case iv.GetInterviewId() != r.GetSubject():
-		return nil, fault.New(fault.Invalid, fault.PayloadUnreadable, "the interview inside is not the one that the record is about")
-	case iv.GetStudy() != r.GetStudy():
-		return nil, fault.New(fault.Invalid, fault.PayloadUnreadable, "the interview inside is not of the study that the record names")
-	case inside != "" && inside != name:
-		return nil, fault.New(fault.Invalid, fault.PayloadUnreadable, "the answers are to %.128q, the record says %s", inside, name)
-	}
-	return iv, nil
+	return nil
 }
 
 // Offer says which of the records named are wanted.

@@ -2,14 +2,16 @@ package server
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
+	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"github.com/hearth-survey/hearth/proto/questionnaire"
 	"github.com/hearth-survey/hearth/syncer"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
@@ -51,29 +53,48 @@ func TestTabletSyncs(t *testing.T) {
 	}
 }
 
-// Nothing that was parsed for the projector stays behind, whether it was stored, held before, unusable or failed.
-func TestNothingWaitsForTheProjector(t *testing.T) {
-	m := newMemory()
-	d := newDesk(t, m)
-	tb := newTablet("waiting")
-	tb.greet(t, d)
-	raws := [][]byte{tb.record(t, household(1), nil), tb.record(t, household(2), func(r *servicev1.Record) { r.QuestionnaireVersion = proto.Uint32(99) })}
-	start := tb.head
-	for range 2 {
-		tb.head = start
-		tb.push(t, d, raws...)
+// What a sync reads over a payload is what parsing it would tell.
+func FuzzPayloadReader(f *testing.F) {
+	r := newPayloadReader()
+	seeds := []*surveyv1.Interview{
+		{}, household(1), full(2), {Answers: &surveyv1.Interview_Other{Other: &surveyv1.OtherAnswers{Questionnaire: proto.String("a.b.C")}}},
+		{InterviewId: proto.String("x"), Missing: map[uint32]formv1.Missing{7: formv1.Missing_MISSING_REFUSED}, Answers: &surveyv1.Interview_School{School: &surveyv1.School{}}},
 	}
-	m.failAppend = errors.New("no")
-	if _, err := servicev1.NewSyncServiceClient(d.conn).PushBatch(with(t.Context()), &servicev1.PushBatchRequest{Batch: tb.batch(tb.record(t, household(3), nil))}); err == nil {
-		t.Error("a batch that was not stored is acknowledged")
+	for _, iv := range seeds {
+		raw, err := proto.Marshal(iv)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+		f.Add(raw[:len(raw)/2])
+		f.Add(append(raw, 0xff))
+		f.Add(append(raw, 0x0a, 1, 0xff))
 	}
-	if err := d.Project(t.Context()); err != nil {
-		t.Fatal(err)
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		got, err := r.read(raw)
+		iv := &surveyv1.Interview{}
+		parseErr := proto.Unmarshal(raw, iv)
+		if (err == nil) != (parseErr == nil) {
+			t.Fatalf("read says %v, parsing says %v", err, parseErr)
+		}
+		want := glance{iv.GetInterviewId(), iv.GetStudy(), questionnaire.NameOf(iv)}
+		if err == nil && got != want {
+			t.Errorf("read %+v, parsed %+v", got, want)
+		}
+	})
+}
+
+func BenchmarkPayloadReader(b *testing.B) {
+	r := newPayloadReader()
+	raw, err := proto.Marshal(full(1))
+	if err != nil {
+		b.Fatal(err)
 	}
-	d.projector.mu.Lock()
-	defer d.projector.mu.Unlock()
-	if len(d.projector.parsed) != 0 || d.projector.waiting != 0 {
-		t.Errorf("%d records with %d bytes wait", len(d.projector.parsed), d.projector.waiting)
+	b.SetBytes(int64(len(raw)))
+	for b.Loop() {
+		if _, err := r.read(raw); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 
