@@ -158,8 +158,11 @@ func (s *Store) Export(ctx context.Context, w io.Writer) error {
 		if err != nil {
 			return dbFault(err, "export interview %s", id)
 		}
-		shown := find(revs, headsOf(revs)[0])
-		text, err := jsonLine(shown)
+		heads := headsOf(revs)
+		if len(heads) == 0 {
+			continue
+		}
+		text, err := s.jsonLine(ctx, heads[0])
 		if err != nil {
 			missing = append(missing, fmt.Errorf("export interview %s: %w", id, err))
 			continue
@@ -171,16 +174,16 @@ func (s *Store) Export(ctx context.Context, w io.Writer) error {
 	return errors.Join(missing...)
 }
 
-func jsonLine(r known) ([]byte, error) {
-	iv, err := interviewIn(r)
+func (s *Store) jsonLine(ctx context.Context, d syncer.Digest) ([]byte, error) {
+	iv, err := s.interview(ctx, d)
 	if err != nil {
 		return nil, err
 	}
-	loose, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(iv)
+	loose, err := protojson.Marshal(iv)
 	if err != nil {
 		return nil, fault.New(fault.Internal, fault.PayloadUnreadable, "write it as JSON: %w", err)
 	}
-	var line bytes.Buffer
+	var line bytes.Buffer // compact: the encoder varies its blanks on purpose
 	if err := json.Compact(&line, loose); err != nil {
 		return nil, fault.New(fault.Internal, "", "write it as JSON: %w", err)
 	}
@@ -188,20 +191,26 @@ func jsonLine(r known) ([]byte, error) {
 	return line.Bytes(), nil
 }
 
-func interviewIn(r known) (*surveyv1.Interview, error) {
-	if r.body == nil {
-		return nil, fault.New(fault.NotFound, fault.RecordDamaged, "its answers were sent to headquarters and pruned here")
+// interview reads a revision, of this tablet or of headquarters.
+func (s *Store) interview(ctx context.Context, d syncer.Digest) (*surveyv1.Interview, error) {
+	var body []byte
+	err := s.db.QueryRowContext(ctx, "SELECT body FROM record WHERE digest = ?1 UNION ALL SELECT body FROM pulled WHERE digest = ?1", d[:]).Scan(&body)
+	if err != nil {
+		return nil, dbFault(err, "read record %v", d)
 	}
-	if syncer.DigestOf(r.body) != r.Digest {
-		return nil, fault.New(fault.Internal, fault.RecordDamaged, "the record %v is damaged", r.Digest)
+	if body == nil {
+		return nil, fault.New(fault.NotFound, "", "its answers are at headquarters, and were pruned here")
 	}
-	record, err := syncer.Open(r.body)
+	if syncer.DigestOf(body) != d {
+		return nil, fault.New(fault.Internal, fault.RecordDamaged, "record %v is damaged", d)
+	}
+	record, err := syncer.Open(body)
 	if err != nil {
 		return nil, err
 	}
 	iv := &surveyv1.Interview{}
 	if err := proto.Unmarshal(record.GetPayload(), iv); err != nil {
-		return nil, fault.New(fault.Internal, fault.PayloadUnreadable, "record %v: %w", r.Digest, err)
+		return nil, fault.New(fault.Internal, fault.PayloadUnreadable, "record %v: %w", d, err)
 	}
 	return iv, nil
 }

@@ -31,7 +31,6 @@ type known struct {
 	payload []byte // SHA-256; nil for pulled ones
 	part    uint64
 	status  int64
-	body    []byte // nil if pruned
 }
 
 // checkInterview fails with fault.BadInterview unless the interview can be told from all others.
@@ -231,8 +230,8 @@ func laneHead(ctx context.Context, q querier, epoch syncer.ID) (syncer.Head, err
 
 // knownRevisions lists the revisions of a subject, those of this tablet first, in the order they were written.
 func knownRevisions(ctx context.Context, q querier, kind servicev1.RecordKind, subject string) ([]known, error) {
-	rows, err := q.QueryContext(ctx, `SELECT digest, parents, part, status, payload_sha256, body, 0 AS source, n FROM record WHERE subject = ?1 AND kind = ?2
-		UNION ALL SELECT digest, parents, part, status, NULL, body, 1, n FROM pulled WHERE subject = ?1 AND kind = ?2
+	rows, err := q.QueryContext(ctx, `SELECT digest, parents, part, status, payload_sha256, 0 AS source, n FROM record WHERE subject = ?1 AND kind = ?2
+		UNION ALL SELECT digest, parents, part, status, NULL, 1, n FROM pulled WHERE subject = ?1 AND kind = ?2
 		ORDER BY source, n`, subject, int64(kind))
 	if err != nil {
 		return nil, err
@@ -243,7 +242,7 @@ func knownRevisions(ctx context.Context, q querier, kind servicev1.RecordKind, s
 		var k known
 		var digest, parents []byte
 		var part, source, n int64
-		if err := rows.Scan(&digest, &parents, &part, &k.status, &k.payload, &k.body, &source, &n); err != nil {
+		if err := rows.Scan(&digest, &parents, &part, &k.status, &k.payload, &source, &n); err != nil {
 			return nil, err
 		}
 		if k.Digest, err = syncer.ParseDigest(digest); err != nil {
