@@ -90,7 +90,7 @@ func (t *tx) append(b *syncer.Checked) (*store.Appended, error) {
 	if err != nil {
 		return nil, err
 	}
-	held := make(map[uint64]bool) // entries that need not be looked at again
+	var held map[uint64]bool // entries that need not be looked at again
 	for _, r := range b.Runs {
 		fork, all, err := t.admit(l, r)
 		if err != nil {
@@ -101,6 +101,9 @@ func (t *tx) append(b *syncer.Checked) (*store.Appended, error) {
 			again, err := t.anyQuarantined(r.Digests)
 			if err != nil {
 				return nil, err
+			}
+			if held == nil {
+				held = map[uint64]bool{}
 			}
 			for seq := r.First; !again && seq <= r.Last(); seq++ {
 				held[seq] = true

@@ -8,8 +8,10 @@ import (
 	"testing"
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/server/store/storetest"
 	"github.com/hearth-survey/hearth/syncer"
+	"google.golang.org/protobuf/proto"
 )
 
 // The load of the benchmarks: 16 tablets that send batches of 100 records of 1 to 3 KB, about the households of one
@@ -104,4 +106,33 @@ func BenchmarkRaw(b *testing.B) {
 			return nil
 		}})
 	})
+}
+
+// BenchmarkCountCells counts 100,000 interviews by 40 enumerators in 200 sites on 30 days.
+func BenchmarkCountCells(b *testing.B) {
+	s := open(b, b.TempDir(), Options{})
+	const interviews, page = 100_000, 1000
+	for first := 0; first < interviews; first += page {
+		changes := &store.Changes{}
+		for i := first; i < first+page; i++ {
+			site := i % 200
+			changes.Interviews = append(changes.Interviews, &servicev1.InterviewProjection{Summary: &servicev1.InterviewSummary{
+				InterviewId: proto.String(storetest.Subject(uint64(i))), Study: proto.String("bench"), Part: proto.Uint64(uint64(site) << 40),
+				Questionnaire: proto.String("hearth.survey.v1.Household"), Enumerator: proto.String(strconv.Itoa(site / 5)),
+				SiteId: proto.String(strconv.Itoa(site)), Day: proto.String("2016-07-" + strconv.Itoa(10+i/200%20)),
+				StartTimeMs: proto.Int64(int64(i)), RespondentId: proto.String(storetest.Subject(uint64(i) + 1<<40)),
+			}})
+		}
+		if err := s.Apply(b.Context(), changes); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ResetTimer()
+	for b.Loop() {
+		cells, err := s.CountCells(b.Context(), "bench")
+		if err != nil || len(cells) < 200 {
+			b.Fatal(len(cells), err)
+		}
+		b.ReportMetric(float64(len(cells)), "cells")
+	}
 }

@@ -14,29 +14,6 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// CountCells returns the counts of current interviews.
-func (s *Store) CountCells(ctx context.Context, study string) ([]*servicev1.CountCell, error) {
-	rows, err := s.projection.db.QueryContext(ctx, `SELECT study, round, questionnaire, enumerator, site_id, day, result,
-		review_state, sum(interviews) FROM count_cell WHERE ?1 = '' OR study = ?1 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8`, study)
-	if err != nil {
-		return nil, wrap(err, "read the counts")
-	}
-	defer rows.Close()
-	var out []*servicev1.CountCell
-	for rows.Next() {
-		var study, questionnaire, enumerator, site, day string
-		var round, result, state, n int64
-		if err := rows.Scan(&study, &round, &questionnaire, &enumerator, &site, &day, &result, &state, &n); err != nil {
-			return nil, wrap(err, "read the counts")
-		}
-		out = append(out, &servicev1.CountCell{
-			Study: &study, Round: proto.Uint32(uint32(round)), Questionnaire: &questionnaire, Enumerator: &enumerator, SiteId: &site,
-			Day: &day, Result: proto.Int32(int32(result)), ReviewState: proto.Int32(int32(state)), Interviews: &n,
-		})
-	}
-	return out, wrap(rows.Err(), "read the counts")
-}
-
 // Interviews yields the projections that match, as they stand when it begins.
 func (s *Store) Interviews(ctx context.Context, f store.Filter) iter.Seq2[*servicev1.InterviewProjection, error] {
 	return func(yield func(*servicev1.InterviewProjection, error) bool) {

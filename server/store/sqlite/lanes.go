@@ -76,7 +76,7 @@ func (t *tx) admit(l *lane, r syncer.Run) (fork, held bool, err error) {
 		return false, true, nil
 	case syncer.Beyond:
 		l.changed = l.changed || !l.known
-		return false, false, t.storeRun(l.ID, 0, r)
+		return false, false, t.storeRun(l.ID, 0, r, r.Head(l.ID))
 	case syncer.Fork:
 		held, err := t.fork(l, r)
 		return true, held, err
@@ -85,17 +85,21 @@ func (t *tx) admit(l *lane, r syncer.Run) (fork, held bool, err error) {
 	if cut := before.Seq + 1 - r.First; cut > 0 {
 		r = syncer.Run{First: before.Seq + 1, Prev: before.Chain, Digests: r.Digests[cut:], Signature: r.Signature}
 	}
-	if err := t.storeRun(l.ID, 0, r); err != nil {
+	head := l.Head
+	if len(detached) > 0 { // the lane's head may have gone on over them
+		head = r.Head(l.ID)
+	}
+	if err := t.storeRun(l.ID, 0, r, head); err != nil || len(detached) == 0 {
 		return false, false, err
 	}
-	fork, err = t.settle(l, r, detached)
+	fork, err = t.settle(l, r, head, detached)
 	return fork, false, err
 }
 
-// settle looks at the runs that were detached before the head moved over a run, and gives those that contradict the
-// lane now a branch of their own.
-func (t *tx) settle(l *lane, r syncer.Run, detached []syncer.Run) (fork bool, err error) {
-	path, at := []syncer.Run{r}, r.Head(l.ID)
+// settle looks at the runs that were detached before the head moved over a run, which ends at `at`, and gives those that
+// contradict the lane now a branch of their own.
+func (t *tx) settle(l *lane, r syncer.Run, at syncer.Head, detached []syncer.Run) (fork bool, err error) {
+	path := []syncer.Run{r}
 	for _, d := range detached { // in order of First
 		if d.First <= at.Seq+1 && d.Last() > at.Seq && d.ChainAt(l.ID, at.Seq) == at.Chain {
 			path, at = append(path, d), d.Head(l.ID)
@@ -147,7 +151,7 @@ func (t *tx) fork(l *lane, r syncer.Run) (held bool, err error) {
 		return held, err
 	}
 	l.changed = true
-	return false, t.storeRun(l.ID, branch, r)
+	return false, t.storeRun(l.ID, branch, r, r.Head(l.ID))
 }
 
 // branchOf finds the fork to which a run belongs, or counts a new one. It says whether the run is held there whole.
@@ -187,8 +191,7 @@ func (t *tx) branchOf(l *lane, r syncer.Run) (branch int64, held bool, err error
 	return l.branches, false, nil
 }
 
-func (t *tx) storeRun(id syncer.LaneID, branch int64, r syncer.Run) error {
-	head := r.Head(id)
+func (t *tx) storeRun(id syncer.LaneID, branch int64, r syncer.Run, head syncer.Head) error {
 	_, err := t.exec(t.insertRun, id.Device[:], id.Epoch[:], branch, int64(r.First), int64(r.Last()), r.Prev[:],
 		head.Chain[:], flat(r.Digests), append([]byte{}, r.Signature...), runSum(id, branch, r))
 	return err

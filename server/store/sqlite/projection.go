@@ -11,7 +11,6 @@ import (
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
-	"github.com/hearth-survey/hearth/server/monitor"
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
 	"google.golang.org/protobuf/proto"
@@ -32,6 +31,7 @@ type projection struct {
 
 	mu     sync.RWMutex
 	cursor map[uint64]uint64
+	counts map[cell]int64 // the table count_cell, all parts together; nil until it is asked for
 }
 
 // openProjection opens the projections of a store. What cannot be used is made again, empty: it is derived.
@@ -266,34 +266,14 @@ func (p *projection) apply(changes *store.Changes) (err error) {
 			return err
 		}
 	}
+	p.mu.Lock() // what is kept in memory is never read between the commit and its change
+	defer p.mu.Unlock()
 	if _, err := p.commit.exec(); err != nil {
 		return err
 	}
-	p.mu.Lock()
 	maps.Copy(p.cursor, moved)
-	p.mu.Unlock()
+	p.count(cells)
 	return nil
-}
-
-// cell is what interviews are counted by.
-type cell struct {
-	part                                          int64
-	study, questionnaire, enumerator, siteID, day string
-	round, result, reviewState                    int64
-}
-
-func (c cell) args() []any {
-	return []any{c.part, c.study, c.round, c.questionnaire, c.enumerator, c.siteID, c.day, c.result, c.reviewState}
-}
-
-// cellOf is the cell of an interview, as the monitor counts it.
-func cellOf(s *servicev1.InterviewSummary) cell {
-	c := monitor.Cell(s)
-	return cell{
-		part: int64(s.GetPart()), study: c.GetStudy(), round: int64(c.GetRound()), questionnaire: c.GetQuestionnaire(),
-		enumerator: c.GetEnumerator(), siteID: c.GetSiteId(), day: c.GetDay(), result: int64(c.GetResult()),
-		reviewState: int64(c.GetReviewState()),
-	}
 }
 
 // putInterview replaces one interview and notes how the counts change.
@@ -323,24 +303,6 @@ func (p *projection) putInterview(iv *servicev1.InterviewProjection, cells map[c
 	_, err = p.saveInterview.exec(c.part, s.GetInterviewId(), c.study, c.round, c.questionnaire, c.enumerator, c.siteID, c.day,
 		c.result, c.reviewState, s.GetStartTimeMs(), conflict, body)
 	return err
-}
-
-func (p *projection) putCells(cells map[cell]int64) error {
-	for c, n := range cells {
-		if n == 0 {
-			continue
-		}
-		args := c.args()
-		if _, err := p.addToCell.exec(append(args, n)...); err != nil {
-			return err
-		}
-		if n < 0 {
-			if _, err := p.dropCell.exec(args...); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 func (p *projection) putOthers(changes *store.Changes) error {
