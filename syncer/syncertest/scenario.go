@@ -1,28 +1,20 @@
-package syncertest_test
+package syncertest
 
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
-	"github.com/hearth-survey/hearth/syncer/syncertest"
 	"github.com/hearth-survey/hearth/syncer/tablet"
 )
 
-func mkdir(t *testing.T, dir string) {
-	t.Helper()
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// Each scenario is a line of arrows: "1:r3 -> 1:s -> 1:b -> 1:r2 -> 1:s -> 1:x0 -> 1:r1 -> 1:s" is tablet 1: record 3,
+// Scenarios runs stories of a tablet and its copies against servers from hq. Each is a line of arrows: "1:r3 -> 1:s -> 1:b -> 1:r2 -> 1:s -> 1:x0 -> 1:r1 -> 1:s" is tablet 1: record 3,
 // sync, backup, record 2, sync, restore backup 0, record 1, sync. c: clone (the next number), p: prune, q/a: a sync whose
 // requests/answers are lost from the given call on, u: import a backup, m: sync, and in the middle of it the tablet
 // with the given number.
-func TestScenarios(t *testing.T) {
+func Scenarios(t *testing.T, hq func(t *testing.T, dir string) Headquarters) {
+	t.Helper()
 	tests := []struct {
 		name  string
 		steps string
@@ -48,7 +40,8 @@ func TestScenarios(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			m := newTeam(t, t.TempDir(), 1)
+			dir := t.TempDir()
+			m := newTeam(t, dir, hq(t, dir), 1)
 			defer m.close()
 			for step := range strings.SplitSeq(tt.steps, " -> ") {
 				m.step(step)
@@ -87,11 +80,11 @@ func (m *team) step(step string) {
 			m.record(i, k)
 		}
 	case 's':
-		m.sync(i, 0, syncertest.None)
+		m.sync(i, 0, None)
 	case 'q':
-		m.sync(i, n, syncertest.RequestLost)
+		m.sync(i, n, RequestLost)
 	case 'a':
-		m.sync(i, n, syncertest.AnswerLost)
+		m.sync(i, n, AnswerLost)
 	case 'm':
 		m.race(i, n-1, 2)
 	case 'b':
@@ -109,11 +102,13 @@ func (m *team) step(step string) {
 	}
 }
 
-// A connection that dies after any number of bytes.
-func TestConnectionsCutAfterBytes(t *testing.T) {
+// Cuts lets every connection die after so many bytes, for many numbers of bytes, and then heals.
+func Cuts(t *testing.T, hq func(t *testing.T, dir string) Headquarters) {
+	t.Helper()
 	for bytes := int64(1); bytes < 60_000; bytes = bytes*3/2 + 40 {
 		t.Run(fmt.Sprint(bytes), func(t *testing.T) {
-			m := newTeam(t, t.TempDir(), 1)
+			dir := t.TempDir()
+			m := newTeam(t, dir, hq(t, dir), 1)
 			defer m.close()
 			for k := range 12 {
 				m.record(0, k)
