@@ -27,18 +27,14 @@ func number(n int) *int32 { return proto.Int32(int32(n)) }
 
 func money(n int) *surveyv1.Money { return &surveyv1.Money{Yuan: proto.Int64(int64(n))} }
 
-func reasons(pairs ...int) map[uint32]formv1.Missing {
-	m := make(map[uint32]formv1.Missing, len(pairs)/2)
-	for i := 0; i < len(pairs); i += 2 {
-		m[uint32(pairs[i])] = formv1.Missing(pairs[i+1])
-	}
-	return m
+// reason says why the question of that number has no answer.
+func reason(question uint32, why formv1.Missing) map[uint32]formv1.Missing {
+	return map[uint32]formv1.Missing{question: why}
 }
 
 const (
-	dontKnow      = int(formv1.Missing_MISSING_DONT_KNOW)
-	refused       = int(formv1.Missing_MISSING_REFUSED)
-	notApplicable = int(formv1.Missing_MISSING_NOT_APPLICABLE)
+	dontKnow = formv1.Missing_MISSING_DONT_KNOW
+	refused  = formv1.Missing_MISSING_REFUSED
 )
 
 // What an id is of.
@@ -147,6 +143,11 @@ func (s *simulation) composeHousehold(h *draft, e *encounter) *surveyv1.Househol
 	out.Income = s.composeIncome(h, e)
 	out.Land = &surveyv1.LandHolding{HoldsLand: answer(h.farming || e.r.IntN(3) > 0), LostLand: answer(false)}
 	out.Finances = &surveyv1.Finances{SentRemittances: answer(false), ReceivedRemittances: answer(false), HasDebts: answer(false)}
+	if x := e.r.IntN(20); x < 3 {
+		out.Finances.Missing = reason(6, refused)
+	} else {
+		out.Finances.HasSavings = answer(x < 12)
+	}
 	if h.split {
 		out.Finances.SentRemittances, out.Finances.RemittancesOut = answer(true), money(1000*(1+e.r.IntN(9)))
 	}
@@ -206,7 +207,7 @@ func (s *simulation) composeMember(h *draft, k int, e *encounter) *surveyv1.Hous
 	}
 	x.BirthDate = p.birthDate()
 	if x.BirthDate == nil {
-		x.Missing = reasons(5, dontKnow)
+		x.Missing = reason(5, dontKnow)
 	}
 	if p.away != "" {
 		x.LivesAt, x.AbsenceReason = coded(p.away, surveyv1.Settlement_SETTLEMENT_TOWN), of(p.absence)
@@ -259,21 +260,14 @@ func (p *human) identity() *surveyv1.Identity {
 	if p.phone != "" {
 		x.Phone = proto.String(p.phone)
 	}
-	id := p.wrongID
-	if id == "" && p.idForm > 0 {
-		id = residentID(p.firstHukou(), p.year, p.month, p.day, p.sequence)
-	}
 	switch p.idForm {
 	case 1:
-		x.ResidentId = proto.String(id[14:])
+		x.ResidentId = proto.String(p.id[14:])
 	case 2:
-		x.ResidentId = proto.String(id)
+		x.ResidentId = proto.String(p.id)
 	}
 	return x
 }
-
-// firstHukou is the county in an identity number.
-func (p *human) firstHukou() string { return p.hukou }
 
 func (p *human) birthDate() *surveyv1.PartialDate {
 	if p.dated == 3 {

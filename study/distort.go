@@ -3,6 +3,7 @@ package study
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
@@ -21,6 +22,10 @@ func (s *simulation) distort(m meeting, h *draft) meeting {
 		for k := range h.n {
 			m.kept |= 1 << h.slot(k)
 		}
+	}
+	if m.slot >= 0 || r.Float64() < .3 { // moved since
+		h.site = r.IntN(s.sites)
+		h.district = surveyDistricts[h.site%len(surveyDistricts)]
 	}
 	for k := range h.n {
 		s.err(r, &h.people[k])
@@ -74,6 +79,9 @@ func (s *simulation) err(r *rand.Rand, p *human) {
 		p.dated = max(p.dated, 2)
 	case x < .42:
 		p.day = min(28, 1+r.IntN(28))
+	case x < .48 && !p.lunar: // the lunar birthday, written as a solar one
+		lunar := time.Date(p.year, time.Month(p.month), p.day-20-r.IntN(30), 0, 0, 0, 0, time.UTC)
+		p.year, p.month, p.day = lunar.Year(), int(lunar.Month()), lunar.Day()
 	}
 	if r.Float64() < .15 { // the traditional age, or a year told wrong
 		p.age++
@@ -82,7 +90,8 @@ func (s *simulation) err(r *rand.Rand, p *human) {
 		}
 	}
 	p.phone = misdial(r, p.phone)
-	s.errID(r, p)
+	p.errID(r)
+	p.errPlace(r)
 }
 
 // misdial writes a telephone number with its errors: a wrong digit, two changed places, blanks, or not at all.
@@ -104,14 +113,29 @@ func misdial(r *rand.Rand, phone string) string {
 	return string(b)
 }
 
-func (s *simulation) errID(r *rand.Rand, p *human) {
-	told := r.Float64()
-	wrong := r.Float64() < .03
-	digit := r.IntN(17)
-	if p.idForm == 2 && wrong {
-		b := []byte(residentID(p.firstHukou(), p.year, p.month, p.day, p.sequence))
+// errPlace names a neighbouring county of the same province as the place of registration, or another level of schooling.
+func (p *human) errPlace(r *rand.Rand) {
+	moved, at, level := r.Float64() < .06, r.IntN(len(homeCounties)), r.Float64()
+	if moved && p.away == "" && slices.Contains(homeCounties, p.hukou) {
+		p.hukou = homeCounties[at]
+	}
+	if p.education > 1 && p.education < 6 && p.age > 20 {
+		switch {
+		case level < .1:
+			p.education++
+		case level < .2:
+			p.education--
+		}
+	}
+}
+
+// errID writes an identity number less fully, or with a wrong digit.
+func (p *human) errID(r *rand.Rand) {
+	told, wrong, digit := r.Float64(), r.Float64() < .03, r.IntN(17)
+	if wrong {
+		b := []byte(p.id)
 		b[digit] = '0' + (b[digit]-'0'+1)%10
-		p.wrongID = string(b)
+		p.id = string(b)
 	}
 	if told < .35 {
 		p.idForm = 0

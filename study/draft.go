@@ -37,9 +37,8 @@ type human struct {
 	healthHere       bool
 	insured          [4]bool // unemployment, work injury, maternity, provident fund
 	phone            string
-	sequence         int
+	id               string // resident identity number
 	idForm           uint8  // 0 not told, 1 the last four, 2 the whole number
-	wrongID          string // as written, where it is not his
 }
 
 // job is what somebody works.
@@ -167,10 +166,6 @@ func (s *simulation) gather(h *draft, m *margins) {
 	for k := range h.n {
 		p := &h.people[k]
 		p.year, p.month, p.day = s.birth(r, p.age)
-		p.sequence = 2*r.IntN(499) + 1
-		if p.female {
-			p.sequence++
-		}
 	}
 	if couple && r.Float64() < .45 {
 		h.respondent = 1

@@ -250,6 +250,11 @@ func (s *simulation) contact(h *draft) {
 	r := h.r
 	for k := range h.n {
 		p := &h.people[k]
+		sequence := 2*r.IntN(499) + 1
+		if p.female {
+			sequence++
+		}
+		p.id = residentID(p.hukou, p.year, p.month, p.day, sequence)
 		number, told := s.names.phone(r), r.Float64()
 		if p.age >= 14 && (k == h.respondent && told < .93 || told < .45) {
 			p.phone = number
