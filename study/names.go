@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// surnames are common family names, each with its weight per thousand an estimate for the south-west.
+// surnames are common family names, each with its weight per thousand, an estimate for the south-west.
 const surnames = "王65 李68 张62 刘48 陈46 杨58 黄28 吴30 赵20 周24 徐10 孙9 马12 朱11 胡15 林10 郭10 何18 高9 罗22 郑8 梁8 谢12 宋9 唐13 许7 邓13 " +
 	"冯10 韩5 曹6 曾9 彭11 萧3 蔡5 潘12 田11 董5 袁8 于4 余9 叶6 蒋10 杜7 苏7 魏7 程6 吕5 丁5 沈3 任7 姚6 卢8 傅4 钟6 姜4 崔3 谭7 廖7 范6 汪5 陆7 " +
 	"金4 石11 戴4 贾4 韦16 夏5 邱5 方6 侯4 邹6 熊9 孟4 秦5 白4 江5 阎2 薛2 尹4 段4 雷6 黎6 史4 龙15 陶6 贺4 顾3 毛3 郝2 龚5 邵3 万3 钱2 严3 覃6 " +
