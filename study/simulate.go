@@ -150,7 +150,7 @@ func SimulatedStudy(opts SimulateOptions) *surveyv1.Study {
 		r := rand.New(rand.NewPCG(o.Seed^streamEnumerator, uint64(t)))
 		family, given := s.names.surname(r), s.names.given(r, t%2 == 0, "")
 		out.Enumerators = append(out.Enumerators, &surveyv1.Enumerator{
-			Enumerator: proto.String(enumeratorCode(t)), Name: proto.String(family + given), Supervisor: proto.String("S01"),
+			Enumerator: proto.String(enumeratorCode(t)), Name: proto.String(family + given),
 		})
 	}
 	return out
