@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -72,10 +73,11 @@ func newNames(study *surveyv1.Study) *names {
 		questionnaires: map[string]label{},
 	}
 	for _, s := range study.GetSites() {
-		n.sites[s.GetSiteId()] = label{s.GetName(), s.GetName()}
+		n.sites[s.GetSiteId()] = label{cmp.Or(s.GetNameEn(), s.GetName()), cmp.Or(s.GetName(), s.GetNameEn())}
 	}
 	for _, e := range study.GetEnumerators() {
-		n.enumerators[e.GetEnumerator()] = label{e.GetName(), e.GetName()}
+		both := strings.TrimSpace(e.GetEnumerator() + " " + e.GetName()) // the code tells two of one name apart
+		n.enumerators[e.GetEnumerator()] = label{both, both}
 	}
 	for _, r := range study.GetRounds() {
 		n.rounds[strconv.FormatUint(uint64(r.GetRound()), 10)] = label{r.GetName(), r.GetName()}

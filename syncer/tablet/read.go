@@ -179,7 +179,7 @@ func (s *Store) jsonLine(ctx context.Context, d syncer.Digest) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	loose, err := protojson.Marshal(iv)
+	loose, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(iv)
 	if err != nil {
 		return nil, fault.New(fault.Internal, fault.PayloadUnreadable, "write it as JSON: %w", err)
 	}

@@ -322,6 +322,7 @@ type Site struct {
 	Kind          *SiteKind `protobuf:"varint,3,opt,name=kind,enum=hearth.survey.v1.SiteKind" json:"kind,omitempty"`
 	Place         *Place    `protobuf:"bytes,4,opt,name=place" json:"place,omitempty"`
 	Point         *GeoPoint `protobuf:"bytes,5,opt,name=point" json:"point,omitempty"`
+	NameEn        *string   `protobuf:"bytes,6,opt,name=name_en,json=nameEn" json:"name_en,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -391,6 +392,13 @@ func (x *Site) GetPoint() *GeoPoint {
 	return nil
 }
 
+func (x *Site) GetNameEn() string {
+	if x != nil && x.NameEn != nil {
+		return *x.NameEn
+	}
+	return ""
+}
+
 var File_hearth_survey_v1_place_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_place_proto_rawDesc = "" +
@@ -440,7 +448,7 @@ const file_hearth_survey_v1_place_proto_rawDesc = "" +
 	"\x12\n" +
 	"\bAccuracy\x12\x06精度2\x01mR\taccuracyM:\x1e\xda\xf3\x18\x1a\n" +
 	"\x18\n" +
-	"\bPosition\x12\f位置坐标\"\x95\x03\n" +
+	"\bPosition\x12\f位置坐标\"\xea\x03\n" +
 	"\x04Site\x12=\n" +
 	"\asite_id\x18\x01 \x01(\tB$\xca\xf3\x18 \n" +
 	"\x1c\n" +
@@ -456,7 +464,10 @@ const file_hearth_survey_v1_place_proto_rawDesc = "" +
 	"\vWhere it is\x12\t所在地R\x05place\x12P\n" +
 	"\x05point\x18\x05 \x01(\v2\x1a.hearth.survey.v1.GeoPointB\x1e\xca\xf3\x18\x1a\n" +
 	"\x18\n" +
-	"\bPosition\x12\f位置坐标R\x05point:\x17\xda\xf3\x18\x13\n" +
+	"\bPosition\x12\f位置坐标R\x05point\x12S\n" +
+	"\aname_en\x18\x06 \x01(\tB:\xca\xf3\x186\n" +
+	"4\n" +
+	"\x1bName of the site in English\x12\x15调查点英文名称R\x06nameEn:\x17\xda\xf3\x18\x13\n" +
 	"\x11\n" +
 	"\x04Site\x12\t调查点*\xee\x03\n" +
 	"\n" +

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+)
+
+// BenchmarkIngest sends household interviews by batches of 100 from 16 tablets over gRPC, all in one process, and
+// reports acknowledged interviews per second beside the bare write of the same bytes.
+func BenchmarkIngest(b *testing.B) {
+	team, err := newBenchTeam(16_000, 16, 100)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var acked, raw time.Duration
+	for b.Loop() {
+		rate, err := rawWrite(filepath.Join(b.TempDir(), "raw.sqlite"), team, 1000)
+		if err != nil {
+			b.Fatal(err)
+		}
+		raw += time.Duration(float64(team.records) / rate * float64(time.Second))
+		acked += ingestHere(b, team)
+	}
+	n := float64(team.records * b.N)
+	b.ReportMetric(n/acked.Seconds(), "acked/s")
+	b.ReportMetric(n/raw.Seconds(), "bare/s")
+	b.ReportMetric(raw.Seconds()/acked.Seconds(), "of_bare")
+}
+
+// ingestHere pushes the team's batches to a server in this process and returns how long the acknowledgements took.
+func ingestHere(b *testing.B, team *benchTeam) time.Duration {
+	ctx, cancel := context.WithCancel(b.Context())
+	n, err := openNode(ctx, b.TempDir(), nodeOptions{serving: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- n.server.Serve(ctx, ln) }()
+	cc, err := dialServer(ln.Addr().String(), n.token)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := team.hello(ctx, cc); err != nil {
+		b.Fatal(err)
+	}
+	start := time.Now()
+	if err := team.push(ctx, cc); err != nil {
+		b.Fatal(err)
+	}
+	took := time.Since(start)
+	if _, err := servicev1.NewMonitorServiceClient(cc).CountInterviews(ctx, &servicev1.CountInterviewsRequest{}); err != nil {
+		b.Fatal(err)
+	}
+	if err := cc.Close(); err != nil {
+		b.Fatal(err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		b.Fatal(err)
+	}
+	if err := n.close(); err != nil {
+		b.Fatal(err)
+	}
+	return took
+}
+
+// BenchmarkWire packs household interviews into batches of 100 and reports the bytes each takes on the wire.
+func BenchmarkWire(b *testing.B) {
+	team, err := newBenchTeam(400, 1, 100)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		sizes, err := wireSizes(team.sample)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(sizes[0].Batch100), "B/interview")
+		b.ReportMetric(float64(sizes[0].Batch100)/float64(sizes[3].Batch100), "of_gzip_xml")
+	}
+}
