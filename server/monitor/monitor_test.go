@@ -141,7 +141,7 @@ func TestLabels(t *testing.T) {
 	}{
 		{byQuestionnaire, "Referral", "介绍关系", "Water"},
 		{bySite, "School C", "School C", "(none)"},
-		{byEnumerator, "e1 王芳", "王芳", "(none)"},
+		{byEnumerator, "e1 王芳", "e1 王芳", "(none)"},
 		{byRound, "Second round", "Second round", "(none)"},
 		{byResult, "refusal", "拒访", "99"},
 		{byReview, "approved by supervisor", "督导员通过", "77"},
