@@ -67,13 +67,22 @@ var missingWords = []string{"NA", "N/A", "NULL", "NaN", "."}
 // FromCSV reads a table from text separated by commas, semicolons or tabs, in UTF-8, with or without a byte order mark.
 // The error says why nothing could be read; the problems are those of single rows.
 func FromCSV(r io.Reader, cols Columns) (Facts, []Problem, error) {
+	t, err := ReadTable(r)
+	if err != nil {
+		return Facts{}, nil, err
+	}
+	return FromTable(t, cols)
+}
+
+// ReadTable reads the cells that FromCSV makes facts of, for whoever needs other columns, too.
+func ReadTable(r io.Reader) (Table, error) {
 	data, err := io.ReadAll(r)
 	if err != nil {
-		return Facts{}, nil, fmt.Errorf("read the table: %w", err)
+		return Table{}, fmt.Errorf("read the table: %w", err)
 	}
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	if !utf8.Valid(data) {
-		return Facts{}, nil, fault.New(fault.Invalid, fault.BadTable,
+		return Table{}, fault.New(fault.Invalid, fault.BadTable,
 			"line %d of the table is not UTF-8: save it as \"CSV UTF-8\"", invalidLine(data))
 	}
 	cr := csv.NewReader(bytes.NewReader(data))
@@ -83,10 +92,10 @@ func FromCSV(r io.Reader, cols Columns) (Facts, []Problem, error) {
 	for {
 		row, err := cr.Read()
 		if errors.Is(err, io.EOF) {
-			break
+			return t, nil
 		}
 		if err != nil {
-			return Facts{}, nil, fault.New(fault.Invalid, fault.BadTable, "the table cannot be read, check its quotation marks: %w", err)
+			return Table{}, fault.New(fault.Invalid, fault.BadTable, "the table cannot be read, check its quotation marks: %w", err)
 		}
 		if t.Header == nil {
 			t.Header = row
@@ -94,7 +103,6 @@ func FromCSV(r io.Reader, cols Columns) (Facts, []Problem, error) {
 			t.Rows = append(t.Rows, row)
 		}
 	}
-	return FromTable(t, cols)
 }
 
 func invalidLine(data []byte) int {
