@@ -67,7 +67,6 @@ type draft struct {
 	rent, area int
 	arrived    int
 	stay       surveyv1.StayIntention
-	version    uint32
 	r          *rand.Rand
 }
 

@@ -97,7 +97,7 @@ func TestRecordBytesAreNeverWrittenAgain(t *testing.T) {
 }
 
 func TestCheckMarksBadEntriesAndKeepsTheOthers(t *testing.T) {
-	b, digests, raws := batchOf(t, 6, false)
+	_, digests, raws := batchOf(t, 6, false)
 	foreign, fd := record(t, 99, "x")
 	other := testLane
 	other.Device = syncer.ID{9}
@@ -105,7 +105,7 @@ func TestCheckMarksBadEntriesAndKeepsTheOthers(t *testing.T) {
 	raws[2] = nil                             // declared damaged
 	raws[4] = []byte("\xff\xff not a record")
 	digests[4] = syncer.DigestOf(raws[4])
-	b = syncer.NewBatch(testKey, testLane, 1, syncer.Chain{}, digests, raws, false)
+	b := syncer.NewBatch(testKey, testLane, 1, syncer.Chain{}, digests, raws, false)
 	c, err := syncer.Check(b, public(), syncer.DefaultLimits)
 	if err != nil {
 		t.Fatal(err)

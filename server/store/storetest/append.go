@@ -11,12 +11,6 @@ import (
 	"github.com/hearth-survey/hearth/syncer"
 )
 
-const (
-	duplicate   = servicev1.EntryOutcome_ENTRY_OUTCOME_DUPLICATE
-	quarantined = servicev1.EntryOutcome_ENTRY_OUTCOME_QUARANTINED
-	refused     = servicev1.EntryOutcome_ENTRY_OUTCOME_REFUSED
-)
-
 // outcomes is what a batch's results say, by sequence number.
 func outcomes(a *store.Appended) map[uint64]string {
 	out := map[uint64]string{}
