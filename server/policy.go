@@ -38,17 +38,21 @@ func policy(method string) (rule, bool) {
 		servicev1.SyncService_PushBatch_FullMethodName,
 		servicev1.SyncService_Offer_FullMethodName,
 		servicev1.SyncService_Pull_FullMethodName,
+		servicev1.SyncService_BlobStat_FullMethodName,
+		servicev1.SyncService_PutChunk_FullMethodName,
 		servicev1.StudyService_GetStudy_FullMethodName,
 		servicev1.StudyService_PutStudy_FullMethodName,
 		servicev1.StudyService_ListQuestionnaires_FullMethodName,
 		servicev1.StudyService_GetCodebook_FullMethodName,
 		servicev1.MonitorService_ListDevices_FullMethodName,
 		servicev1.MonitorService_ListQuarantine_FullMethodName,
+		servicev1.MonitorService_ShowQuarantine_FullMethodName,
 		servicev1.LinkageService_ListDecisions_FullMethodName:
 		return rule{holder, short}, true
 	case servicev1.MonitorService_CountInterviews_FullMethodName,
 		servicev1.MonitorService_ListInterviews_FullMethodName,
 		servicev1.MonitorService_ListFlags_FullMethodName,
+		servicev1.MonitorService_ReplayQuarantine_FullMethodName,
 		servicev1.LinkageService_RunLinkage_FullMethodName,
 		servicev1.LinkageService_ListPairs_FullMethodName,
 		servicev1.LinkageService_ExplainPair_FullMethodName,
@@ -57,6 +61,7 @@ func policy(method string) (rule, bool) {
 		servicev1.ReferralService_GetReferralGraph_FullMethodName:
 		return rule{holder, long}, true
 	case servicev1.SyncService_Push_FullMethodName,
+		servicev1.SyncService_GetBlob_FullMethodName,
 		servicev1.ExportService_Export_FullMethodName:
 		return rule{holder, stream}, true
 	}

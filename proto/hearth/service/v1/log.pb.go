@@ -35,6 +35,10 @@ const (
 	RecordKind_RECORD_KIND_STUDY RecordKind = 2
 	// A decision about a pair of people or households: hearth.service.v1.LinkDecision. Subject: its decision_id.
 	RecordKind_RECORD_KIND_LINK_DECISION RecordKind = 3
+	// An interview is withdrawn: hearth.service.v1.Tombstone. Subject: its interview_id.
+	RecordKind_RECORD_KIND_TOMBSTONE RecordKind = 4
+	// The answers of an interview are destroyed: hearth.service.v1.Tombstone. Subject: its interview_id.
+	RecordKind_RECORD_KIND_ERASURE RecordKind = 5
 )
 
 // Enum value maps for RecordKind.
@@ -44,12 +48,16 @@ var (
 		1: "RECORD_KIND_INTERVIEW",
 		2: "RECORD_KIND_STUDY",
 		3: "RECORD_KIND_LINK_DECISION",
+		4: "RECORD_KIND_TOMBSTONE",
+		5: "RECORD_KIND_ERASURE",
 	}
 	RecordKind_value = map[string]int32{
 		"RECORD_KIND_UNSPECIFIED":   0,
 		"RECORD_KIND_INTERVIEW":     1,
 		"RECORD_KIND_STUDY":         2,
 		"RECORD_KIND_LINK_DECISION": 3,
+		"RECORD_KIND_TOMBSTONE":     4,
+		"RECORD_KIND_ERASURE":       5,
 	}
 )
 
@@ -1154,13 +1162,15 @@ const file_hearth_service_v1_log_proto_rawDesc = "" +
 	"\acounter\x18\x02 \x01(\x04R\acounter\"a\n" +
 	"\x06Cursor\x12!\n" +
 	"\fserver_epoch\x18\x01 \x01(\fR\vserverEpoch\x124\n" +
-	"\x05parts\x18\x02 \x03(\v2\x1e.hearth.service.v1.PartCounterR\x05parts*z\n" +
+	"\x05parts\x18\x02 \x03(\v2\x1e.hearth.service.v1.PartCounterR\x05parts*\xae\x01\n" +
 	"\n" +
 	"RecordKind\x12\x1b\n" +
 	"\x17RECORD_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15RECORD_KIND_INTERVIEW\x10\x01\x12\x15\n" +
 	"\x11RECORD_KIND_STUDY\x10\x02\x12\x1d\n" +
-	"\x19RECORD_KIND_LINK_DECISION\x10\x03*\x9e\x01\n" +
+	"\x19RECORD_KIND_LINK_DECISION\x10\x03\x12\x19\n" +
+	"\x15RECORD_KIND_TOMBSTONE\x10\x04\x12\x17\n" +
+	"\x13RECORD_KIND_ERASURE\x10\x05*\x9e\x01\n" +
 	"\fEntryOutcome\x12\x1d\n" +
 	"\x19ENTRY_OUTCOME_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14ENTRY_OUTCOME_STORED\x10\x01\x12\x1b\n" +

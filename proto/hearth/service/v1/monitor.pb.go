@@ -652,7 +652,10 @@ type DeviceStatus struct {
 	// The store was restored or cloned this many times.
 	Forks *uint32 `protobuf:"varint,9,opt,name=forks" json:"forks,omitempty"`
 	// Runs of entries that never arrived.
-	Gaps          []*SeqRange `protobuf:"bytes,10,rep,name=gaps" json:"gaps,omitempty"`
+	Gaps []*SeqRange `protobuf:"bytes,10,rep,name=gaps" json:"gaps,omitempty"`
+	// Set where the tablet's rights were taken away.
+	RevokedMs     *int64  `protobuf:"varint,11,opt,name=revoked_ms,json=revokedMs" json:"revoked_ms,omitempty"`
+	RevokedReason *string `protobuf:"bytes,12,opt,name=revoked_reason,json=revokedReason" json:"revoked_reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -755,6 +758,20 @@ func (x *DeviceStatus) GetGaps() []*SeqRange {
 		return x.Gaps
 	}
 	return nil
+}
+
+func (x *DeviceStatus) GetRevokedMs() int64 {
+	if x != nil && x.RevokedMs != nil {
+		return *x.RevokedMs
+	}
+	return 0
+}
+
+func (x *DeviceStatus) GetRevokedReason() string {
+	if x != nil && x.RevokedReason != nil {
+		return *x.RevokedReason
+	}
+	return ""
 }
 
 // ListQuarantineRequest asks for all.
@@ -1086,6 +1103,238 @@ func (x *ListFlagsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// ShowQuarantineRequest names an item.
+type ShowQuarantineRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            *int64                 `protobuf:"varint,1,opt,name=id" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShowQuarantineRequest) Reset() {
+	*x = ShowQuarantineRequest{}
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShowQuarantineRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShowQuarantineRequest) ProtoMessage() {}
+
+func (x *ShowQuarantineRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShowQuarantineRequest.ProtoReflect.Descriptor instead.
+func (*ShowQuarantineRequest) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ShowQuarantineRequest) GetId() int64 {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return 0
+}
+
+// ShowQuarantineResponse holds it.
+type ShowQuarantineResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Item  *QuarantineItem        `protobuf:"bytes,1,opt,name=item" json:"item,omitempty"`
+	// The record's exact bytes; empty where they never arrived.
+	Raw []byte `protobuf:"bytes,2,opt,name=raw" json:"raw,omitempty"`
+	// The envelope without payload, if it can be read.
+	Envelope *Record `protobuf:"bytes,3,opt,name=envelope" json:"envelope,omitempty"`
+	// What to do.
+	Advice        *string `protobuf:"bytes,4,opt,name=advice" json:"advice,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShowQuarantineResponse) Reset() {
+	*x = ShowQuarantineResponse{}
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShowQuarantineResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShowQuarantineResponse) ProtoMessage() {}
+
+func (x *ShowQuarantineResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShowQuarantineResponse.ProtoReflect.Descriptor instead.
+func (*ShowQuarantineResponse) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ShowQuarantineResponse) GetItem() *QuarantineItem {
+	if x != nil {
+		return x.Item
+	}
+	return nil
+}
+
+func (x *ShowQuarantineResponse) GetRaw() []byte {
+	if x != nil {
+		return x.Raw
+	}
+	return nil
+}
+
+func (x *ShowQuarantineResponse) GetEnvelope() *Record {
+	if x != nil {
+		return x.Envelope
+	}
+	return nil
+}
+
+func (x *ShowQuarantineResponse) GetAdvice() string {
+	if x != nil && x.Advice != nil {
+		return *x.Advice
+	}
+	return ""
+}
+
+// ReplayQuarantineRequest names items; none and no reason: all.
+type ReplayQuarantineRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ids           []int64                `protobuf:"varint,1,rep,packed,name=ids" json:"ids,omitempty"`
+	Reason        *string                `protobuf:"bytes,2,opt,name=reason" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayQuarantineRequest) Reset() {
+	*x = ReplayQuarantineRequest{}
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayQuarantineRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayQuarantineRequest) ProtoMessage() {}
+
+func (x *ReplayQuarantineRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayQuarantineRequest.ProtoReflect.Descriptor instead.
+func (*ReplayQuarantineRequest) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ReplayQuarantineRequest) GetIds() []int64 {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *ReplayQuarantineRequest) GetReason() string {
+	if x != nil && x.Reason != nil {
+		return *x.Reason
+	}
+	return ""
+}
+
+// ReplayQuarantineResponse says what became of them.
+type ReplayQuarantineResponse struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Tried    *uint32                `protobuf:"varint,1,opt,name=tried" json:"tried,omitempty"`
+	Released *uint32                `protobuf:"varint,2,opt,name=released" json:"released,omitempty"`
+	// Items that stay, with their present reason.
+	Remaining     []*QuarantineItem `protobuf:"bytes,3,rep,name=remaining" json:"remaining,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayQuarantineResponse) Reset() {
+	*x = ReplayQuarantineResponse{}
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayQuarantineResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayQuarantineResponse) ProtoMessage() {}
+
+func (x *ReplayQuarantineResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayQuarantineResponse.ProtoReflect.Descriptor instead.
+func (*ReplayQuarantineResponse) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ReplayQuarantineResponse) GetTried() uint32 {
+	if x != nil && x.Tried != nil {
+		return *x.Tried
+	}
+	return 0
+}
+
+func (x *ReplayQuarantineResponse) GetReleased() uint32 {
+	if x != nil && x.Released != nil {
+		return *x.Released
+	}
+	return 0
+}
+
+func (x *ReplayQuarantineResponse) GetRemaining() []*QuarantineItem {
+	if x != nil {
+		return x.Remaining
+	}
+	return nil
+}
+
 var File_hearth_service_v1_monitor_proto protoreflect.FileDescriptor
 
 const file_hearth_service_v1_monitor_proto_rawDesc = "" +
@@ -1141,7 +1390,7 @@ const file_hearth_service_v1_monitor_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x14\n" +
 	"\x12ListDevicesRequest\"P\n" +
 	"\x13ListDevicesResponse\x129\n" +
-	"\adevices\x18\x01 \x03(\v2\x1f.hearth.service.v1.DeviceStatusR\adevices\"\xd8\x02\n" +
+	"\adevices\x18\x01 \x03(\v2\x1f.hearth.service.v1.DeviceStatusR\adevices\"\x9e\x03\n" +
 	"\fDeviceStatus\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\fR\x06device\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1e\n" +
@@ -1156,7 +1405,10 @@ const file_hearth_service_v1_monitor_proto_rawDesc = "" +
 	"\rclock_skew_ms\x18\b \x01(\x03R\vclockSkewMs\x12\x14\n" +
 	"\x05forks\x18\t \x01(\rR\x05forks\x12/\n" +
 	"\x04gaps\x18\n" +
-	" \x03(\v2\x1b.hearth.service.v1.SeqRangeR\x04gaps\"S\n" +
+	" \x03(\v2\x1b.hearth.service.v1.SeqRangeR\x04gaps\x12\x1d\n" +
+	"\n" +
+	"revoked_ms\x18\v \x01(\x03R\trevokedMs\x12%\n" +
+	"\x0erevoked_reason\x18\f \x01(\tR\rrevokedReason\"S\n" +
 	"\x15ListQuarantineRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\rR\bpageSize\x12\x1d\n" +
 	"\n" +
@@ -1184,7 +1436,21 @@ const file_hearth_service_v1_monitor_proto_rawDesc = "" +
 	"page_token\x18\x04 \x01(\tR\tpageToken\"j\n" +
 	"\x11ListFlagsResponse\x12-\n" +
 	"\x05flags\x18\x01 \x03(\v2\x17.hearth.service.v1.FlagR\x05flags\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\xcb\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"'\n" +
+	"\x15ShowQuarantineRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x03R\x02id\"\xb0\x01\n" +
+	"\x16ShowQuarantineResponse\x125\n" +
+	"\x04item\x18\x01 \x01(\v2!.hearth.service.v1.QuarantineItemR\x04item\x12\x10\n" +
+	"\x03raw\x18\x02 \x01(\fR\x03raw\x125\n" +
+	"\benvelope\x18\x03 \x01(\v2\x19.hearth.service.v1.RecordR\benvelope\x12\x16\n" +
+	"\x06advice\x18\x04 \x01(\tR\x06advice\"C\n" +
+	"\x17ReplayQuarantineRequest\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\x03R\x03ids\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x8d\x01\n" +
+	"\x18ReplayQuarantineResponse\x12\x14\n" +
+	"\x05tried\x18\x01 \x01(\rR\x05tried\x12\x1a\n" +
+	"\breleased\x18\x02 \x01(\rR\breleased\x12?\n" +
+	"\tremaining\x18\x03 \x03(\v2!.hearth.service.v1.QuarantineItemR\tremaining*\xcb\x01\n" +
 	"\tDimension\x12\x19\n" +
 	"\x15DIMENSION_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17DIMENSION_QUESTIONNAIRE\x10\x01\x12\x18\n" +
@@ -1193,12 +1459,14 @@ const file_hearth_service_v1_monitor_proto_rawDesc = "" +
 	"\rDIMENSION_DAY\x10\x04\x12\x14\n" +
 	"\x10DIMENSION_RESULT\x10\x05\x12\x13\n" +
 	"\x0fDIMENSION_ROUND\x10\x06\x12\x1a\n" +
-	"\x16DIMENSION_REVIEW_STATE\x10\a2\xfe\x03\n" +
+	"\x16DIMENSION_REVIEW_STATE\x10\a2\xd2\x05\n" +
 	"\x0eMonitorService\x12h\n" +
 	"\x0fCountInterviews\x12).hearth.service.v1.CountInterviewsRequest\x1a*.hearth.service.v1.CountInterviewsResponse\x12e\n" +
 	"\x0eListInterviews\x12(.hearth.service.v1.ListInterviewsRequest\x1a).hearth.service.v1.ListInterviewsResponse\x12\\\n" +
 	"\vListDevices\x12%.hearth.service.v1.ListDevicesRequest\x1a&.hearth.service.v1.ListDevicesResponse\x12e\n" +
-	"\x0eListQuarantine\x12(.hearth.service.v1.ListQuarantineRequest\x1a).hearth.service.v1.ListQuarantineResponse\x12V\n" +
+	"\x0eListQuarantine\x12(.hearth.service.v1.ListQuarantineRequest\x1a).hearth.service.v1.ListQuarantineResponse\x12e\n" +
+	"\x0eShowQuarantine\x12(.hearth.service.v1.ShowQuarantineRequest\x1a).hearth.service.v1.ShowQuarantineResponse\x12k\n" +
+	"\x10ReplayQuarantine\x12*.hearth.service.v1.ReplayQuarantineRequest\x1a+.hearth.service.v1.ReplayQuarantineResponse\x12V\n" +
 	"\tListFlags\x12#.hearth.service.v1.ListFlagsRequest\x1a$.hearth.service.v1.ListFlagsResponseBCZAgithub.com/hearth-survey/hearth/proto/hearth/service/v1;servicev1b\beditionsp\xe8\a"
 
 var (
@@ -1214,55 +1482,67 @@ func file_hearth_service_v1_monitor_proto_rawDescGZIP() []byte {
 }
 
 var file_hearth_service_v1_monitor_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_hearth_service_v1_monitor_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_hearth_service_v1_monitor_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_hearth_service_v1_monitor_proto_goTypes = []any{
-	(Dimension)(0),                  // 0: hearth.service.v1.Dimension
-	(*CountCell)(nil),               // 1: hearth.service.v1.CountCell
-	(*CountInterviewsRequest)(nil),  // 2: hearth.service.v1.CountInterviewsRequest
-	(*CountInterviewsResponse)(nil), // 3: hearth.service.v1.CountInterviewsResponse
-	(*CountRow)(nil),                // 4: hearth.service.v1.CountRow
-	(*ListInterviewsRequest)(nil),   // 5: hearth.service.v1.ListInterviewsRequest
-	(*ListInterviewsResponse)(nil),  // 6: hearth.service.v1.ListInterviewsResponse
-	(*ListDevicesRequest)(nil),      // 7: hearth.service.v1.ListDevicesRequest
-	(*ListDevicesResponse)(nil),     // 8: hearth.service.v1.ListDevicesResponse
-	(*DeviceStatus)(nil),            // 9: hearth.service.v1.DeviceStatus
-	(*ListQuarantineRequest)(nil),   // 10: hearth.service.v1.ListQuarantineRequest
-	(*ListQuarantineResponse)(nil),  // 11: hearth.service.v1.ListQuarantineResponse
-	(*QuarantineItem)(nil),          // 12: hearth.service.v1.QuarantineItem
-	(*ListFlagsRequest)(nil),        // 13: hearth.service.v1.ListFlagsRequest
-	(*ListFlagsResponse)(nil),       // 14: hearth.service.v1.ListFlagsResponse
-	(*InterviewSummary)(nil),        // 15: hearth.service.v1.InterviewSummary
-	(*LaneHead)(nil),                // 16: hearth.service.v1.LaneHead
-	(*SeqRange)(nil),                // 17: hearth.service.v1.SeqRange
-	(*LaneId)(nil),                  // 18: hearth.service.v1.LaneId
-	(*Flag)(nil),                    // 19: hearth.service.v1.Flag
+	(Dimension)(0),                   // 0: hearth.service.v1.Dimension
+	(*CountCell)(nil),                // 1: hearth.service.v1.CountCell
+	(*CountInterviewsRequest)(nil),   // 2: hearth.service.v1.CountInterviewsRequest
+	(*CountInterviewsResponse)(nil),  // 3: hearth.service.v1.CountInterviewsResponse
+	(*CountRow)(nil),                 // 4: hearth.service.v1.CountRow
+	(*ListInterviewsRequest)(nil),    // 5: hearth.service.v1.ListInterviewsRequest
+	(*ListInterviewsResponse)(nil),   // 6: hearth.service.v1.ListInterviewsResponse
+	(*ListDevicesRequest)(nil),       // 7: hearth.service.v1.ListDevicesRequest
+	(*ListDevicesResponse)(nil),      // 8: hearth.service.v1.ListDevicesResponse
+	(*DeviceStatus)(nil),             // 9: hearth.service.v1.DeviceStatus
+	(*ListQuarantineRequest)(nil),    // 10: hearth.service.v1.ListQuarantineRequest
+	(*ListQuarantineResponse)(nil),   // 11: hearth.service.v1.ListQuarantineResponse
+	(*QuarantineItem)(nil),           // 12: hearth.service.v1.QuarantineItem
+	(*ListFlagsRequest)(nil),         // 13: hearth.service.v1.ListFlagsRequest
+	(*ListFlagsResponse)(nil),        // 14: hearth.service.v1.ListFlagsResponse
+	(*ShowQuarantineRequest)(nil),    // 15: hearth.service.v1.ShowQuarantineRequest
+	(*ShowQuarantineResponse)(nil),   // 16: hearth.service.v1.ShowQuarantineResponse
+	(*ReplayQuarantineRequest)(nil),  // 17: hearth.service.v1.ReplayQuarantineRequest
+	(*ReplayQuarantineResponse)(nil), // 18: hearth.service.v1.ReplayQuarantineResponse
+	(*InterviewSummary)(nil),         // 19: hearth.service.v1.InterviewSummary
+	(*LaneHead)(nil),                 // 20: hearth.service.v1.LaneHead
+	(*SeqRange)(nil),                 // 21: hearth.service.v1.SeqRange
+	(*LaneId)(nil),                   // 22: hearth.service.v1.LaneId
+	(*Flag)(nil),                     // 23: hearth.service.v1.Flag
+	(*Record)(nil),                   // 24: hearth.service.v1.Record
 }
 var file_hearth_service_v1_monitor_proto_depIdxs = []int32{
 	0,  // 0: hearth.service.v1.CountInterviewsRequest.by:type_name -> hearth.service.v1.Dimension
 	4,  // 1: hearth.service.v1.CountInterviewsResponse.rows:type_name -> hearth.service.v1.CountRow
 	4,  // 2: hearth.service.v1.CountInterviewsResponse.total:type_name -> hearth.service.v1.CountRow
-	15, // 3: hearth.service.v1.ListInterviewsResponse.interviews:type_name -> hearth.service.v1.InterviewSummary
+	19, // 3: hearth.service.v1.ListInterviewsResponse.interviews:type_name -> hearth.service.v1.InterviewSummary
 	9,  // 4: hearth.service.v1.ListDevicesResponse.devices:type_name -> hearth.service.v1.DeviceStatus
-	16, // 5: hearth.service.v1.DeviceStatus.lanes:type_name -> hearth.service.v1.LaneHead
-	17, // 6: hearth.service.v1.DeviceStatus.gaps:type_name -> hearth.service.v1.SeqRange
+	20, // 5: hearth.service.v1.DeviceStatus.lanes:type_name -> hearth.service.v1.LaneHead
+	21, // 6: hearth.service.v1.DeviceStatus.gaps:type_name -> hearth.service.v1.SeqRange
 	12, // 7: hearth.service.v1.ListQuarantineResponse.items:type_name -> hearth.service.v1.QuarantineItem
-	18, // 8: hearth.service.v1.QuarantineItem.lane:type_name -> hearth.service.v1.LaneId
-	19, // 9: hearth.service.v1.ListFlagsResponse.flags:type_name -> hearth.service.v1.Flag
-	2,  // 10: hearth.service.v1.MonitorService.CountInterviews:input_type -> hearth.service.v1.CountInterviewsRequest
-	5,  // 11: hearth.service.v1.MonitorService.ListInterviews:input_type -> hearth.service.v1.ListInterviewsRequest
-	7,  // 12: hearth.service.v1.MonitorService.ListDevices:input_type -> hearth.service.v1.ListDevicesRequest
-	10, // 13: hearth.service.v1.MonitorService.ListQuarantine:input_type -> hearth.service.v1.ListQuarantineRequest
-	13, // 14: hearth.service.v1.MonitorService.ListFlags:input_type -> hearth.service.v1.ListFlagsRequest
-	3,  // 15: hearth.service.v1.MonitorService.CountInterviews:output_type -> hearth.service.v1.CountInterviewsResponse
-	6,  // 16: hearth.service.v1.MonitorService.ListInterviews:output_type -> hearth.service.v1.ListInterviewsResponse
-	8,  // 17: hearth.service.v1.MonitorService.ListDevices:output_type -> hearth.service.v1.ListDevicesResponse
-	11, // 18: hearth.service.v1.MonitorService.ListQuarantine:output_type -> hearth.service.v1.ListQuarantineResponse
-	14, // 19: hearth.service.v1.MonitorService.ListFlags:output_type -> hearth.service.v1.ListFlagsResponse
-	15, // [15:20] is the sub-list for method output_type
-	10, // [10:15] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	22, // 8: hearth.service.v1.QuarantineItem.lane:type_name -> hearth.service.v1.LaneId
+	23, // 9: hearth.service.v1.ListFlagsResponse.flags:type_name -> hearth.service.v1.Flag
+	12, // 10: hearth.service.v1.ShowQuarantineResponse.item:type_name -> hearth.service.v1.QuarantineItem
+	24, // 11: hearth.service.v1.ShowQuarantineResponse.envelope:type_name -> hearth.service.v1.Record
+	12, // 12: hearth.service.v1.ReplayQuarantineResponse.remaining:type_name -> hearth.service.v1.QuarantineItem
+	2,  // 13: hearth.service.v1.MonitorService.CountInterviews:input_type -> hearth.service.v1.CountInterviewsRequest
+	5,  // 14: hearth.service.v1.MonitorService.ListInterviews:input_type -> hearth.service.v1.ListInterviewsRequest
+	7,  // 15: hearth.service.v1.MonitorService.ListDevices:input_type -> hearth.service.v1.ListDevicesRequest
+	10, // 16: hearth.service.v1.MonitorService.ListQuarantine:input_type -> hearth.service.v1.ListQuarantineRequest
+	15, // 17: hearth.service.v1.MonitorService.ShowQuarantine:input_type -> hearth.service.v1.ShowQuarantineRequest
+	17, // 18: hearth.service.v1.MonitorService.ReplayQuarantine:input_type -> hearth.service.v1.ReplayQuarantineRequest
+	13, // 19: hearth.service.v1.MonitorService.ListFlags:input_type -> hearth.service.v1.ListFlagsRequest
+	3,  // 20: hearth.service.v1.MonitorService.CountInterviews:output_type -> hearth.service.v1.CountInterviewsResponse
+	6,  // 21: hearth.service.v1.MonitorService.ListInterviews:output_type -> hearth.service.v1.ListInterviewsResponse
+	8,  // 22: hearth.service.v1.MonitorService.ListDevices:output_type -> hearth.service.v1.ListDevicesResponse
+	11, // 23: hearth.service.v1.MonitorService.ListQuarantine:output_type -> hearth.service.v1.ListQuarantineResponse
+	16, // 24: hearth.service.v1.MonitorService.ShowQuarantine:output_type -> hearth.service.v1.ShowQuarantineResponse
+	18, // 25: hearth.service.v1.MonitorService.ReplayQuarantine:output_type -> hearth.service.v1.ReplayQuarantineResponse
+	14, // 26: hearth.service.v1.MonitorService.ListFlags:output_type -> hearth.service.v1.ListFlagsResponse
+	20, // [20:27] is the sub-list for method output_type
+	13, // [13:20] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_monitor_proto_init() }
@@ -1278,7 +1558,7 @@ func file_hearth_service_v1_monitor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_service_v1_monitor_proto_rawDesc), len(file_hearth_service_v1_monitor_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

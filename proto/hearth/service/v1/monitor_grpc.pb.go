@@ -19,11 +19,13 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	MonitorService_CountInterviews_FullMethodName = "/hearth.service.v1.MonitorService/CountInterviews"
-	MonitorService_ListInterviews_FullMethodName  = "/hearth.service.v1.MonitorService/ListInterviews"
-	MonitorService_ListDevices_FullMethodName     = "/hearth.service.v1.MonitorService/ListDevices"
-	MonitorService_ListQuarantine_FullMethodName  = "/hearth.service.v1.MonitorService/ListQuarantine"
-	MonitorService_ListFlags_FullMethodName       = "/hearth.service.v1.MonitorService/ListFlags"
+	MonitorService_CountInterviews_FullMethodName  = "/hearth.service.v1.MonitorService/CountInterviews"
+	MonitorService_ListInterviews_FullMethodName   = "/hearth.service.v1.MonitorService/ListInterviews"
+	MonitorService_ListDevices_FullMethodName      = "/hearth.service.v1.MonitorService/ListDevices"
+	MonitorService_ListQuarantine_FullMethodName   = "/hearth.service.v1.MonitorService/ListQuarantine"
+	MonitorService_ShowQuarantine_FullMethodName   = "/hearth.service.v1.MonitorService/ShowQuarantine"
+	MonitorService_ReplayQuarantine_FullMethodName = "/hearth.service.v1.MonitorService/ReplayQuarantine"
+	MonitorService_ListFlags_FullMethodName        = "/hearth.service.v1.MonitorService/ListFlags"
 )
 
 // MonitorServiceClient is the client API for MonitorService service.
@@ -40,6 +42,10 @@ type MonitorServiceClient interface {
 	ListDevices(ctx context.Context, in *ListDevicesRequest, opts ...grpc.CallOption) (*ListDevicesResponse, error)
 	// ListQuarantine lists what was taken in but could not be used, with the reason.
 	ListQuarantine(ctx context.Context, in *ListQuarantineRequest, opts ...grpc.CallOption) (*ListQuarantineResponse, error)
+	// ShowQuarantine returns one item with its raw bytes and, as far as they can be read, its envelope.
+	ShowQuarantine(ctx context.Context, in *ShowQuarantineRequest, opts ...grpc.CallOption) (*ShowQuarantineResponse, error)
+	// ReplayQuarantine tries items again: those that can be used now leave quarantine.
+	ReplayQuarantine(ctx context.Context, in *ReplayQuarantineRequest, opts ...grpc.CallOption) (*ReplayQuarantineResponse, error)
 	// ListFlags lists failed checks.
 	ListFlags(ctx context.Context, in *ListFlagsRequest, opts ...grpc.CallOption) (*ListFlagsResponse, error)
 }
@@ -92,6 +98,26 @@ func (c *monitorServiceClient) ListQuarantine(ctx context.Context, in *ListQuara
 	return out, nil
 }
 
+func (c *monitorServiceClient) ShowQuarantine(ctx context.Context, in *ShowQuarantineRequest, opts ...grpc.CallOption) (*ShowQuarantineResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ShowQuarantineResponse)
+	err := c.cc.Invoke(ctx, MonitorService_ShowQuarantine_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *monitorServiceClient) ReplayQuarantine(ctx context.Context, in *ReplayQuarantineRequest, opts ...grpc.CallOption) (*ReplayQuarantineResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReplayQuarantineResponse)
+	err := c.cc.Invoke(ctx, MonitorService_ReplayQuarantine_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *monitorServiceClient) ListFlags(ctx context.Context, in *ListFlagsRequest, opts ...grpc.CallOption) (*ListFlagsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListFlagsResponse)
@@ -116,6 +142,10 @@ type MonitorServiceServer interface {
 	ListDevices(context.Context, *ListDevicesRequest) (*ListDevicesResponse, error)
 	// ListQuarantine lists what was taken in but could not be used, with the reason.
 	ListQuarantine(context.Context, *ListQuarantineRequest) (*ListQuarantineResponse, error)
+	// ShowQuarantine returns one item with its raw bytes and, as far as they can be read, its envelope.
+	ShowQuarantine(context.Context, *ShowQuarantineRequest) (*ShowQuarantineResponse, error)
+	// ReplayQuarantine tries items again: those that can be used now leave quarantine.
+	ReplayQuarantine(context.Context, *ReplayQuarantineRequest) (*ReplayQuarantineResponse, error)
 	// ListFlags lists failed checks.
 	ListFlags(context.Context, *ListFlagsRequest) (*ListFlagsResponse, error)
 	mustEmbedUnimplementedMonitorServiceServer()
@@ -139,6 +169,12 @@ func (UnimplementedMonitorServiceServer) ListDevices(context.Context, *ListDevic
 }
 func (UnimplementedMonitorServiceServer) ListQuarantine(context.Context, *ListQuarantineRequest) (*ListQuarantineResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListQuarantine not implemented")
+}
+func (UnimplementedMonitorServiceServer) ShowQuarantine(context.Context, *ShowQuarantineRequest) (*ShowQuarantineResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ShowQuarantine not implemented")
+}
+func (UnimplementedMonitorServiceServer) ReplayQuarantine(context.Context, *ReplayQuarantineRequest) (*ReplayQuarantineResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReplayQuarantine not implemented")
 }
 func (UnimplementedMonitorServiceServer) ListFlags(context.Context, *ListFlagsRequest) (*ListFlagsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListFlags not implemented")
@@ -236,6 +272,42 @@ func _MonitorService_ListQuarantine_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _MonitorService_ShowQuarantine_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ShowQuarantineRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MonitorServiceServer).ShowQuarantine(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MonitorService_ShowQuarantine_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MonitorServiceServer).ShowQuarantine(ctx, req.(*ShowQuarantineRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MonitorService_ReplayQuarantine_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReplayQuarantineRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MonitorServiceServer).ReplayQuarantine(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MonitorService_ReplayQuarantine_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MonitorServiceServer).ReplayQuarantine(ctx, req.(*ReplayQuarantineRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _MonitorService_ListFlags_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListFlagsRequest)
 	if err := dec(in); err != nil {
@@ -276,6 +348,14 @@ var MonitorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListQuarantine",
 			Handler:    _MonitorService_ListQuarantine_Handler,
+		},
+		{
+			MethodName: "ShowQuarantine",
+			Handler:    _MonitorService_ShowQuarantine_Handler,
+		},
+		{
+			MethodName: "ReplayQuarantine",
+			Handler:    _MonitorService_ReplayQuarantine_Handler,
 		},
 		{
 			MethodName: "ListFlags",

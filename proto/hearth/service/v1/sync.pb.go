@@ -737,6 +737,425 @@ func (x *PullResponse) GetMore() bool {
 	return false
 }
 
+// ByteRange is a stretch of an attachment: first byte and the one after the last.
+type ByteRange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Start         *int64                 `protobuf:"varint,1,opt,name=start" json:"start,omitempty"`
+	End           *int64                 `protobuf:"varint,2,opt,name=end" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ByteRange) Reset() {
+	*x = ByteRange{}
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ByteRange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ByteRange) ProtoMessage() {}
+
+func (x *ByteRange) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ByteRange.ProtoReflect.Descriptor instead.
+func (*ByteRange) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ByteRange) GetStart() int64 {
+	if x != nil && x.Start != nil {
+		return *x.Start
+	}
+	return 0
+}
+
+func (x *ByteRange) GetEnd() int64 {
+	if x != nil && x.End != nil {
+		return *x.End
+	}
+	return 0
+}
+
+// BlobState is what the server holds of an attachment.
+type BlobState struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Sha256 []byte                 `protobuf:"bytes,1,opt,name=sha256" json:"sha256,omitempty"`
+	// All bytes are here and have that hash.
+	Complete *bool `protobuf:"varint,2,opt,name=complete" json:"complete,omitempty"`
+	// What is here of one that is not complete.
+	Have          []*ByteRange `protobuf:"bytes,3,rep,name=have" json:"have,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlobState) Reset() {
+	*x = BlobState{}
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlobState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlobState) ProtoMessage() {}
+
+func (x *BlobState) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlobState.ProtoReflect.Descriptor instead.
+func (*BlobState) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *BlobState) GetSha256() []byte {
+	if x != nil {
+		return x.Sha256
+	}
+	return nil
+}
+
+func (x *BlobState) GetComplete() bool {
+	if x != nil && x.Complete != nil {
+		return *x.Complete
+	}
+	return false
+}
+
+func (x *BlobState) GetHave() []*ByteRange {
+	if x != nil {
+		return x.Have
+	}
+	return nil
+}
+
+// BlobStatRequest names attachments.
+type BlobStatRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Blobs         []*BlobRef             `protobuf:"bytes,1,rep,name=blobs" json:"blobs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlobStatRequest) Reset() {
+	*x = BlobStatRequest{}
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlobStatRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlobStatRequest) ProtoMessage() {}
+
+func (x *BlobStatRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlobStatRequest.ProtoReflect.Descriptor instead.
+func (*BlobStatRequest) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *BlobStatRequest) GetBlobs() []*BlobRef {
+	if x != nil {
+		return x.Blobs
+	}
+	return nil
+}
+
+// BlobStatResponse answers in the order of the request.
+type BlobStatResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Blobs         []*BlobState           `protobuf:"bytes,1,rep,name=blobs" json:"blobs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlobStatResponse) Reset() {
+	*x = BlobStatResponse{}
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlobStatResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlobStatResponse) ProtoMessage() {}
+
+func (x *BlobStatResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlobStatResponse.ProtoReflect.Descriptor instead.
+func (*BlobStatResponse) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *BlobStatResponse) GetBlobs() []*BlobState {
+	if x != nil {
+		return x.Blobs
+	}
+	return nil
+}
+
+// PutChunkRequest carries a piece.
+type PutChunkRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Blob   *BlobRef               `protobuf:"bytes,1,opt,name=blob" json:"blob,omitempty"`
+	Offset *int64                 `protobuf:"varint,2,opt,name=offset" json:"offset,omitempty"`
+	Data   []byte                 `protobuf:"bytes,3,opt,name=data" json:"data,omitempty"`
+	// CRC-32C of data.
+	Crc32C        *uint32 `protobuf:"fixed32,4,opt,name=crc32c" json:"crc32c,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutChunkRequest) Reset() {
+	*x = PutChunkRequest{}
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutChunkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutChunkRequest) ProtoMessage() {}
+
+func (x *PutChunkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutChunkRequest.ProtoReflect.Descriptor instead.
+func (*PutChunkRequest) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *PutChunkRequest) GetBlob() *BlobRef {
+	if x != nil {
+		return x.Blob
+	}
+	return nil
+}
+
+func (x *PutChunkRequest) GetOffset() int64 {
+	if x != nil && x.Offset != nil {
+		return *x.Offset
+	}
+	return 0
+}
+
+func (x *PutChunkRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *PutChunkRequest) GetCrc32C() uint32 {
+	if x != nil && x.Crc32C != nil {
+		return *x.Crc32C
+	}
+	return 0
+}
+
+// PutChunkResponse says what is durable now.
+type PutChunkResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Blob          *BlobState             `protobuf:"bytes,1,opt,name=blob" json:"blob,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutChunkResponse) Reset() {
+	*x = PutChunkResponse{}
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutChunkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutChunkResponse) ProtoMessage() {}
+
+func (x *PutChunkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutChunkResponse.ProtoReflect.Descriptor instead.
+func (*PutChunkResponse) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *PutChunkResponse) GetBlob() *BlobState {
+	if x != nil {
+		return x.Blob
+	}
+	return nil
+}
+
+// GetBlobRequest names an attachment and where to begin.
+type GetBlobRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sha256        []byte                 `protobuf:"bytes,1,opt,name=sha256" json:"sha256,omitempty"`
+	Offset        *int64                 `protobuf:"varint,2,opt,name=offset" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBlobRequest) Reset() {
+	*x = GetBlobRequest{}
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBlobRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBlobRequest) ProtoMessage() {}
+
+func (x *GetBlobRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBlobRequest.ProtoReflect.Descriptor instead.
+func (*GetBlobRequest) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *GetBlobRequest) GetSha256() []byte {
+	if x != nil {
+		return x.Sha256
+	}
+	return nil
+}
+
+func (x *GetBlobRequest) GetOffset() int64 {
+	if x != nil && x.Offset != nil {
+		return *x.Offset
+	}
+	return 0
+}
+
+// GetBlobResponse is a piece.
+type GetBlobResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBlobResponse) Reset() {
+	*x = GetBlobResponse{}
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBlobResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBlobResponse) ProtoMessage() {}
+
+func (x *GetBlobResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBlobResponse.ProtoReflect.Descriptor instead.
+func (*GetBlobResponse) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *GetBlobResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 var File_hearth_service_v1_sync_proto protoreflect.FileDescriptor
 
 const file_hearth_service_v1_sync_proto_rawDesc = "" +
@@ -793,13 +1212,39 @@ const file_hearth_service_v1_sync_proto_rawDesc = "" +
 	"\fPullResponse\x122\n" +
 	"\aentries\x18\x01 \x03(\v2\x18.hearth.service.v1.EntryR\aentries\x121\n" +
 	"\x06cursor\x18\x02 \x01(\v2\x19.hearth.service.v1.CursorR\x06cursor\x12\x12\n" +
-	"\x04more\x18\x03 \x01(\bR\x04more2\x93\x03\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\"3\n" +
+	"\tByteRange\x12\x14\n" +
+	"\x05start\x18\x01 \x01(\x03R\x05start\x12\x10\n" +
+	"\x03end\x18\x02 \x01(\x03R\x03end\"q\n" +
+	"\tBlobState\x12\x16\n" +
+	"\x06sha256\x18\x01 \x01(\fR\x06sha256\x12\x1a\n" +
+	"\bcomplete\x18\x02 \x01(\bR\bcomplete\x120\n" +
+	"\x04have\x18\x03 \x03(\v2\x1c.hearth.service.v1.ByteRangeR\x04have\"C\n" +
+	"\x0fBlobStatRequest\x120\n" +
+	"\x05blobs\x18\x01 \x03(\v2\x1a.hearth.service.v1.BlobRefR\x05blobs\"F\n" +
+	"\x10BlobStatResponse\x122\n" +
+	"\x05blobs\x18\x01 \x03(\v2\x1c.hearth.service.v1.BlobStateR\x05blobs\"\x85\x01\n" +
+	"\x0fPutChunkRequest\x12.\n" +
+	"\x04blob\x18\x01 \x01(\v2\x1a.hearth.service.v1.BlobRefR\x04blob\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x12\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\x12\x16\n" +
+	"\x06crc32c\x18\x04 \x01(\aR\x06crc32c\"D\n" +
+	"\x10PutChunkResponse\x120\n" +
+	"\x04blob\x18\x01 \x01(\v2\x1c.hearth.service.v1.BlobStateR\x04blob\"@\n" +
+	"\x0eGetBlobRequest\x12\x16\n" +
+	"\x06sha256\x18\x01 \x01(\fR\x06sha256\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x03R\x06offset\"%\n" +
+	"\x0fGetBlobResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data2\x91\x05\n" +
 	"\vSyncService\x12J\n" +
 	"\x05Hello\x12\x1f.hearth.service.v1.HelloRequest\x1a .hearth.service.v1.HelloResponse\x12V\n" +
 	"\tPushBatch\x12#.hearth.service.v1.PushBatchRequest\x1a$.hearth.service.v1.PushBatchResponse\x12K\n" +
 	"\x04Push\x12\x1e.hearth.service.v1.PushRequest\x1a\x1f.hearth.service.v1.PushResponse(\x010\x01\x12J\n" +
 	"\x05Offer\x12\x1f.hearth.service.v1.OfferRequest\x1a .hearth.service.v1.OfferResponse\x12G\n" +
-	"\x04Pull\x12\x1e.hearth.service.v1.PullRequest\x1a\x1f.hearth.service.v1.PullResponseBCZAgithub.com/hearth-survey/hearth/proto/hearth/service/v1;servicev1b\beditionsp\xe8\a"
+	"\x04Pull\x12\x1e.hearth.service.v1.PullRequest\x1a\x1f.hearth.service.v1.PullResponse\x12S\n" +
+	"\bBlobStat\x12\".hearth.service.v1.BlobStatRequest\x1a#.hearth.service.v1.BlobStatResponse\x12S\n" +
+	"\bPutChunk\x12\".hearth.service.v1.PutChunkRequest\x1a#.hearth.service.v1.PutChunkResponse\x12R\n" +
+	"\aGetBlob\x12!.hearth.service.v1.GetBlobRequest\x1a\".hearth.service.v1.GetBlobResponse0\x01BCZAgithub.com/hearth-survey/hearth/proto/hearth/service/v1;servicev1b\beditionsp\xe8\a"
 
 var (
 	file_hearth_service_v1_sync_proto_rawDescOnce sync.Once
@@ -813,7 +1258,7 @@ func file_hearth_service_v1_sync_proto_rawDescGZIP() []byte {
 	return file_hearth_service_v1_sync_proto_rawDescData
 }
 
-var file_hearth_service_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_hearth_service_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_hearth_service_v1_sync_proto_goTypes = []any{
 	(*Limits)(nil),            // 0: hearth.service.v1.Limits
 	(*HelloRequest)(nil),      // 1: hearth.service.v1.HelloRequest
@@ -827,39 +1272,59 @@ var file_hearth_service_v1_sync_proto_goTypes = []any{
 	(*OfferResponse)(nil),     // 9: hearth.service.v1.OfferResponse
 	(*PullRequest)(nil),       // 10: hearth.service.v1.PullRequest
 	(*PullResponse)(nil),      // 11: hearth.service.v1.PullResponse
-	(*LaneHead)(nil),          // 12: hearth.service.v1.LaneHead
-	(*Batch)(nil),             // 13: hearth.service.v1.Batch
-	(*BatchAck)(nil),          // 14: hearth.service.v1.BatchAck
-	(*Cursor)(nil),            // 15: hearth.service.v1.Cursor
-	(*Entry)(nil),             // 16: hearth.service.v1.Entry
+	(*ByteRange)(nil),         // 12: hearth.service.v1.ByteRange
+	(*BlobState)(nil),         // 13: hearth.service.v1.BlobState
+	(*BlobStatRequest)(nil),   // 14: hearth.service.v1.BlobStatRequest
+	(*BlobStatResponse)(nil),  // 15: hearth.service.v1.BlobStatResponse
+	(*PutChunkRequest)(nil),   // 16: hearth.service.v1.PutChunkRequest
+	(*PutChunkResponse)(nil),  // 17: hearth.service.v1.PutChunkResponse
+	(*GetBlobRequest)(nil),    // 18: hearth.service.v1.GetBlobRequest
+	(*GetBlobResponse)(nil),   // 19: hearth.service.v1.GetBlobResponse
+	(*LaneHead)(nil),          // 20: hearth.service.v1.LaneHead
+	(*Batch)(nil),             // 21: hearth.service.v1.Batch
+	(*BatchAck)(nil),          // 22: hearth.service.v1.BatchAck
+	(*Cursor)(nil),            // 23: hearth.service.v1.Cursor
+	(*Entry)(nil),             // 24: hearth.service.v1.Entry
+	(*BlobRef)(nil),           // 25: hearth.service.v1.BlobRef
 }
 var file_hearth_service_v1_sync_proto_depIdxs = []int32{
-	12, // 0: hearth.service.v1.HelloRequest.lanes:type_name -> hearth.service.v1.LaneHead
-	12, // 1: hearth.service.v1.HelloResponse.lanes:type_name -> hearth.service.v1.LaneHead
+	20, // 0: hearth.service.v1.HelloRequest.lanes:type_name -> hearth.service.v1.LaneHead
+	20, // 1: hearth.service.v1.HelloResponse.lanes:type_name -> hearth.service.v1.LaneHead
 	0,  // 2: hearth.service.v1.HelloResponse.limits:type_name -> hearth.service.v1.Limits
-	13, // 3: hearth.service.v1.PushBatchRequest.batch:type_name -> hearth.service.v1.Batch
-	14, // 4: hearth.service.v1.PushBatchResponse.ack:type_name -> hearth.service.v1.BatchAck
-	13, // 5: hearth.service.v1.PushRequest.batch:type_name -> hearth.service.v1.Batch
-	14, // 6: hearth.service.v1.PushResponse.ack:type_name -> hearth.service.v1.BatchAck
+	21, // 3: hearth.service.v1.PushBatchRequest.batch:type_name -> hearth.service.v1.Batch
+	22, // 4: hearth.service.v1.PushBatchResponse.ack:type_name -> hearth.service.v1.BatchAck
+	21, // 5: hearth.service.v1.PushRequest.batch:type_name -> hearth.service.v1.Batch
+	22, // 6: hearth.service.v1.PushResponse.ack:type_name -> hearth.service.v1.BatchAck
 	7,  // 7: hearth.service.v1.OfferRequest.records:type_name -> hearth.service.v1.RecordRef
-	15, // 8: hearth.service.v1.PullRequest.cursor:type_name -> hearth.service.v1.Cursor
-	16, // 9: hearth.service.v1.PullResponse.entries:type_name -> hearth.service.v1.Entry
-	15, // 10: hearth.service.v1.PullResponse.cursor:type_name -> hearth.service.v1.Cursor
-	1,  // 11: hearth.service.v1.SyncService.Hello:input_type -> hearth.service.v1.HelloRequest
-	3,  // 12: hearth.service.v1.SyncService.PushBatch:input_type -> hearth.service.v1.PushBatchRequest
-	5,  // 13: hearth.service.v1.SyncService.Push:input_type -> hearth.service.v1.PushRequest
-	8,  // 14: hearth.service.v1.SyncService.Offer:input_type -> hearth.service.v1.OfferRequest
-	10, // 15: hearth.service.v1.SyncService.Pull:input_type -> hearth.service.v1.PullRequest
-	2,  // 16: hearth.service.v1.SyncService.Hello:output_type -> hearth.service.v1.HelloResponse
-	4,  // 17: hearth.service.v1.SyncService.PushBatch:output_type -> hearth.service.v1.PushBatchResponse
-	6,  // 18: hearth.service.v1.SyncService.Push:output_type -> hearth.service.v1.PushResponse
-	9,  // 19: hearth.service.v1.SyncService.Offer:output_type -> hearth.service.v1.OfferResponse
-	11, // 20: hearth.service.v1.SyncService.Pull:output_type -> hearth.service.v1.PullResponse
-	16, // [16:21] is the sub-list for method output_type
-	11, // [11:16] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	23, // 8: hearth.service.v1.PullRequest.cursor:type_name -> hearth.service.v1.Cursor
+	24, // 9: hearth.service.v1.PullResponse.entries:type_name -> hearth.service.v1.Entry
+	23, // 10: hearth.service.v1.PullResponse.cursor:type_name -> hearth.service.v1.Cursor
+	12, // 11: hearth.service.v1.BlobState.have:type_name -> hearth.service.v1.ByteRange
+	25, // 12: hearth.service.v1.BlobStatRequest.blobs:type_name -> hearth.service.v1.BlobRef
+	13, // 13: hearth.service.v1.BlobStatResponse.blobs:type_name -> hearth.service.v1.BlobState
+	25, // 14: hearth.service.v1.PutChunkRequest.blob:type_name -> hearth.service.v1.BlobRef
+	13, // 15: hearth.service.v1.PutChunkResponse.blob:type_name -> hearth.service.v1.BlobState
+	1,  // 16: hearth.service.v1.SyncService.Hello:input_type -> hearth.service.v1.HelloRequest
+	3,  // 17: hearth.service.v1.SyncService.PushBatch:input_type -> hearth.service.v1.PushBatchRequest
+	5,  // 18: hearth.service.v1.SyncService.Push:input_type -> hearth.service.v1.PushRequest
+	8,  // 19: hearth.service.v1.SyncService.Offer:input_type -> hearth.service.v1.OfferRequest
+	10, // 20: hearth.service.v1.SyncService.Pull:input_type -> hearth.service.v1.PullRequest
+	14, // 21: hearth.service.v1.SyncService.BlobStat:input_type -> hearth.service.v1.BlobStatRequest
+	16, // 22: hearth.service.v1.SyncService.PutChunk:input_type -> hearth.service.v1.PutChunkRequest
+	18, // 23: hearth.service.v1.SyncService.GetBlob:input_type -> hearth.service.v1.GetBlobRequest
+	2,  // 24: hearth.service.v1.SyncService.Hello:output_type -> hearth.service.v1.HelloResponse
+	4,  // 25: hearth.service.v1.SyncService.PushBatch:output_type -> hearth.service.v1.PushBatchResponse
+	6,  // 26: hearth.service.v1.SyncService.Push:output_type -> hearth.service.v1.PushResponse
+	9,  // 27: hearth.service.v1.SyncService.Offer:output_type -> hearth.service.v1.OfferResponse
+	11, // 28: hearth.service.v1.SyncService.Pull:output_type -> hearth.service.v1.PullResponse
+	15, // 29: hearth.service.v1.SyncService.BlobStat:output_type -> hearth.service.v1.BlobStatResponse
+	17, // 30: hearth.service.v1.SyncService.PutChunk:output_type -> hearth.service.v1.PutChunkResponse
+	19, // 31: hearth.service.v1.SyncService.GetBlob:output_type -> hearth.service.v1.GetBlobResponse
+	24, // [24:32] is the sub-list for method output_type
+	16, // [16:24] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_sync_proto_init() }
@@ -874,7 +1339,7 @@ func file_hearth_service_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_service_v1_sync_proto_rawDesc), len(file_hearth_service_v1_sync_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

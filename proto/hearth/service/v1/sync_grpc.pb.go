@@ -24,6 +24,9 @@ const (
 	SyncService_Push_FullMethodName      = "/hearth.service.v1.SyncService/Push"
 	SyncService_Offer_FullMethodName     = "/hearth.service.v1.SyncService/Offer"
 	SyncService_Pull_FullMethodName      = "/hearth.service.v1.SyncService/Pull"
+	SyncService_BlobStat_FullMethodName  = "/hearth.service.v1.SyncService/BlobStat"
+	SyncService_PutChunk_FullMethodName  = "/hearth.service.v1.SyncService/PutChunk"
+	SyncService_GetBlob_FullMethodName   = "/hearth.service.v1.SyncService/GetBlob"
 )
 
 // SyncServiceClient is the client API for SyncService service.
@@ -42,6 +45,12 @@ type SyncServiceClient interface {
 	Offer(ctx context.Context, in *OfferRequest, opts ...grpc.CallOption) (*OfferResponse, error)
 	// Pull brings the records written at headquarters that came after a cursor.
 	Pull(ctx context.Context, in *PullRequest, opts ...grpc.CallOption) (*PullResponse, error)
+	// BlobStat says which bytes of attachments have arrived.
+	BlobStat(ctx context.Context, in *BlobStatRequest, opts ...grpc.CallOption) (*BlobStatResponse, error)
+	// PutChunk brings a piece of an attachment. Pieces may come in any order and twice.
+	PutChunk(ctx context.Context, in *PutChunkRequest, opts ...grpc.CallOption) (*PutChunkResponse, error)
+	// GetBlob returns a whole attachment in pieces.
+	GetBlob(ctx context.Context, in *GetBlobRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetBlobResponse], error)
 }
 
 type syncServiceClient struct {
@@ -105,6 +114,45 @@ func (c *syncServiceClient) Pull(ctx context.Context, in *PullRequest, opts ...g
 	return out, nil
 }
 
+func (c *syncServiceClient) BlobStat(ctx context.Context, in *BlobStatRequest, opts ...grpc.CallOption) (*BlobStatResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BlobStatResponse)
+	err := c.cc.Invoke(ctx, SyncService_BlobStat_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *syncServiceClient) PutChunk(ctx context.Context, in *PutChunkRequest, opts ...grpc.CallOption) (*PutChunkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PutChunkResponse)
+	err := c.cc.Invoke(ctx, SyncService_PutChunk_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *syncServiceClient) GetBlob(ctx context.Context, in *GetBlobRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetBlobResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &SyncService_ServiceDesc.Streams[1], SyncService_GetBlob_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetBlobRequest, GetBlobResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SyncService_GetBlobClient = grpc.ServerStreamingClient[GetBlobResponse]
+
 // SyncServiceServer is the server API for SyncService service.
 // All implementations must embed UnimplementedSyncServiceServer
 // for forward compatibility.
@@ -121,6 +169,12 @@ type SyncServiceServer interface {
 	Offer(context.Context, *OfferRequest) (*OfferResponse, error)
 	// Pull brings the records written at headquarters that came after a cursor.
 	Pull(context.Context, *PullRequest) (*PullResponse, error)
+	// BlobStat says which bytes of attachments have arrived.
+	BlobStat(context.Context, *BlobStatRequest) (*BlobStatResponse, error)
+	// PutChunk brings a piece of an attachment. Pieces may come in any order and twice.
+	PutChunk(context.Context, *PutChunkRequest) (*PutChunkResponse, error)
+	// GetBlob returns a whole attachment in pieces.
+	GetBlob(*GetBlobRequest, grpc.ServerStreamingServer[GetBlobResponse]) error
 	mustEmbedUnimplementedSyncServiceServer()
 }
 
@@ -145,6 +199,15 @@ func (UnimplementedSyncServiceServer) Offer(context.Context, *OfferRequest) (*Of
 }
 func (UnimplementedSyncServiceServer) Pull(context.Context, *PullRequest) (*PullResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Pull not implemented")
+}
+func (UnimplementedSyncServiceServer) BlobStat(context.Context, *BlobStatRequest) (*BlobStatResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BlobStat not implemented")
+}
+func (UnimplementedSyncServiceServer) PutChunk(context.Context, *PutChunkRequest) (*PutChunkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PutChunk not implemented")
+}
+func (UnimplementedSyncServiceServer) GetBlob(*GetBlobRequest, grpc.ServerStreamingServer[GetBlobResponse]) error {
+	return status.Error(codes.Unimplemented, "method GetBlob not implemented")
 }
 func (UnimplementedSyncServiceServer) mustEmbedUnimplementedSyncServiceServer() {}
 func (UnimplementedSyncServiceServer) testEmbeddedByValue()                     {}
@@ -246,6 +309,53 @@ func _SyncService_Pull_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SyncService_BlobStat_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BlobStatRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SyncServiceServer).BlobStat(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SyncService_BlobStat_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SyncServiceServer).BlobStat(ctx, req.(*BlobStatRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SyncService_PutChunk_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PutChunkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SyncServiceServer).PutChunk(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SyncService_PutChunk_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SyncServiceServer).PutChunk(ctx, req.(*PutChunkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SyncService_GetBlob_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetBlobRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(SyncServiceServer).GetBlob(m, &grpc.GenericServerStream[GetBlobRequest, GetBlobResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SyncService_GetBlobServer = grpc.ServerStreamingServer[GetBlobResponse]
+
 // SyncService_ServiceDesc is the grpc.ServiceDesc for SyncService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -269,6 +379,14 @@ var SyncService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "Pull",
 			Handler:    _SyncService_Pull_Handler,
 		},
+		{
+			MethodName: "BlobStat",
+			Handler:    _SyncService_BlobStat_Handler,
+		},
+		{
+			MethodName: "PutChunk",
+			Handler:    _SyncService_PutChunk_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
@@ -276,6 +394,11 @@ var SyncService_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _SyncService_Push_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "GetBlob",
+			Handler:       _SyncService_GetBlob_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "hearth/service/v1/sync.proto",
