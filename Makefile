@@ -1,6 +1,5 @@
-# `make demo` runs the main job on the bundled study; `make test` runs every check. Both need Go alone, except that
-# `make test` also lints the schemas, reads exports back with other programs and drives PostgreSQL-free browsers only
-# where `make tools` has installed what that needs; it says precisely what is missing.
+# `make demo` runs the main job on the bundled study and needs Go alone. `make test` runs every check; what it needs
+# beside Go it installs below bin/, or says precisely what is missing.
 SHELL := /bin/bash -euo pipefail
 .DEFAULT_GOAL := help
 
@@ -55,9 +54,13 @@ checkproto: tools ## The schemas pass lint, break nothing, and the generated Go 
 	cd proto && $(BUF) generate
 	@git diff --exit-code --stat -- 'proto/*.pb.go' || { echo "generated code is stale: run make proto and commit" >&2; exit 1; }
 
-tools: ## Install what the checks need beside Go: buf from npm; grpcurl from Go modules.
-	@if [ ! -x $(BUF) ]; then mkdir -p bin && cd bin && command -v npm >/dev/null || { echo "npm is missing: install node 20" >&2; exit 1; }; \
-	  npm install --silent --no-fund --no-audit --prefix bin @bufbuild/buf@$(BUF_VERSION); fi
+tools: ## Install what the checks need beside Go: buf from npm; curl is taken from the system.
+	@command -v curl >/dev/null || { echo "curl is missing: apt-get install curl" >&2; exit 1; }
+	@if [ ! -x $(BUF) ]; then \
+	  command -v npm >/dev/null || { echo "npm is missing: install node 20" >&2; exit 1; }; \
+	  mkdir -p bin && npm install --silent --no-fund --no-audit --no-save --prefix bin @bufbuild/buf@$(BUF_VERSION); \
+	fi
+	@[ -x $(BUF) ] || { echo "buf was not installed into bin/" >&2; exit 1; }
 
 clean:
 	rm -rf hearth bin demo
