@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hearth-survey/hearth/server/monitor"
 	"github.com/schollz/progressbar/v3"
-	"golang.org/x/text/width"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 )
@@ -51,10 +51,12 @@ func table(w io.Writer, rows [][]string) error {
 	var widths []int
 	for _, row := range rows {
 		for i, cell := range row {
+			cell = monitor.Printable(cell)
+			row[i] = cell
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[i] = max(widths[i], cells(cell))
+			widths[i] = max(widths[i], monitor.TextWidth(cell))
 		}
 	}
 	for _, row := range rows {
@@ -62,7 +64,7 @@ func table(w io.Writer, rows [][]string) error {
 		for i, cell := range row {
 			line.WriteString(cell)
 			if i < len(row)-1 {
-				line.WriteString(strings.Repeat(" ", widths[i]-cells(cell)+2))
+				line.WriteString(strings.Repeat(" ", widths[i]-monitor.TextWidth(cell)+2))
 			}
 		}
 		if _, err := fmt.Fprintln(w, strings.TrimRight(line.String(), " ")); err != nil {
@@ -70,20 +72,6 @@ func table(w io.Writer, rows [][]string) error {
 		}
 	}
 	return nil
-}
-
-// cells is how many columns of a terminal a text takes.
-func cells(s string) int {
-	n := 0
-	for _, r := range s {
-		switch width.LookupRune(r).Kind() {
-		case width.EastAsianWide, width.EastAsianFullwidth:
-			n += 2
-		default:
-			n++
-		}
-	}
-	return n
 }
 
 // since says when something was, for a person.

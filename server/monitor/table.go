@@ -35,7 +35,7 @@ func WriteTable(w io.Writer, resp *servicev1.CountInterviewsResponse, lang strin
 	widths := make([]int, len(header))
 	for _, line := range lines {
 		for i, text := range line {
-			widths[i] = max(widths[i], textWidth(text))
+			widths[i] = max(widths[i], TextWidth(text))
 		}
 	}
 	var b strings.Builder
@@ -111,7 +111,7 @@ func countTitles(zh bool) []string {
 func tableLine(r *servicev1.CountRow, keys []string, targets bool) []string {
 	line := make([]string, 0, len(keys)+5)
 	for _, k := range keys {
-		line = append(line, printable(k))
+		line = append(line, Printable(k))
 	}
 	line = append(line, number(r.GetInterviews()), number(r.GetCompleted()), number(r.GetInProgress()), number(r.GetNotInterviewed()))
 	if targets {
@@ -151,7 +151,7 @@ func number(n int64) string { return strconv.FormatInt(n, 10) }
 func writeLine(out *strings.Builder, line []string, widths []int, dims int) {
 	b := &strings.Builder{}
 	for i, text := range line {
-		pad := widths[i] - textWidth(text)
+		pad := widths[i] - TextWidth(text)
 		if i > 0 {
 			b.WriteString("  ")
 		}
@@ -184,8 +184,8 @@ func writeRule(b *strings.Builder, widths []int) {
 	b.WriteByte('\n')
 }
 
-// printable takes out what a terminal would obey: control characters and marks that turn the writing direction.
-func printable(s string) string {
+// Printable takes out what a terminal would obey: control characters and marks that turn the writing direction.
+func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == unicode.ReplacementChar {
 			return '?'
@@ -194,8 +194,8 @@ func printable(s string) string {
 	}, s)
 }
 
-// textWidth is the number of columns a terminal needs.
-func textWidth(s string) int {
+// TextWidth is the number of columns a terminal needs.
+func TextWidth(s string) int {
 	n := 0
 	for _, r := range s {
 		switch k := width.LookupRune(r).Kind(); {
