@@ -195,10 +195,16 @@ type subject struct {
 	id   string
 }
 
+// found is a revision and where it stands in the log.
+type found struct {
+	counter uint64
+	projection.Revision
+}
+
 // changes makes the projections of all subjects of a page, in the order in which they were met.
 func (r *reader) changes(ctx context.Context, page []store.Stored) (*store.Changes, error) {
 	order := make([]subject, 0, len(page))
-	fresh := make(map[subject][]projection.Revision, len(page))
+	fresh := make(map[subject][]found, len(page))
 	for _, st := range page {
 		rec, err := syncer.Open(st.Raw)
 		if err != nil {
@@ -208,9 +214,9 @@ func (r *reader) changes(ctx context.Context, page []store.Stored) (*store.Chang
 		if _, ok := fresh[s]; !ok {
 			order = append(order, s)
 		}
-		fresh[s] = append(fresh[s], projection.Revision{Digest: st.Digest, Record: rec})
+		fresh[s] = append(fresh[s], found{st.Counter, projection.Revision{Digest: st.Digest, Record: rec}})
 	}
-	c := &store.Changes{}
+	c := &store.Changes{Records: [][]uint64{}}
 	for _, s := range order {
 		if err := r.project(ctx, c, s, fresh[s]); err != nil {
 			return nil, err
@@ -219,18 +225,22 @@ func (r *reader) changes(ctx context.Context, page []store.Stored) (*store.Chang
 	return c, nil
 }
 
-func (r *reader) project(ctx context.Context, c *store.Changes, s subject, revs []projection.Revision) error {
+func (r *reader) project(ctx context.Context, c *store.Changes, s subject, revs []found) error {
 	switch s.kind {
 	case servicev1.RecordKind_RECORD_KIND_INTERVIEW:
 		all, err := r.revisions(ctx, s, revs)
 		if err != nil {
 			return err
 		}
-		iv, err := r.builder.Interview(all)
+		revisions, counters := make([]projection.Revision, len(all)), make([]uint64, len(all))
+		for i, f := range all {
+			revisions[i], counters[i] = f.Revision, f.counter
+		}
+		iv, err := r.builder.Interview(revisions)
 		if err != nil {
 			return fmt.Errorf("project interview %s: %w", s.id, err)
 		}
-		c.Interviews = append(c.Interviews, iv)
+		c.Interviews, c.Records = append(c.Interviews, iv), append(c.Records, counters)
 	case servicev1.RecordKind_RECORD_KIND_LINK_DECISION:
 		for _, rev := range revs {
 			d := &servicev1.LinkDecision{}
@@ -252,7 +262,7 @@ func (r *reader) project(ctx context.Context, c *store.Changes, s subject, revs 
 }
 
 // revisions adds the revisions of earlier pages, which are looked up only where there may be any.
-func (r *reader) revisions(ctx context.Context, s subject, fresh []projection.Revision) ([]projection.Revision, error) {
+func (r *reader) revisions(ctx context.Context, s subject, fresh []found) ([]found, error) {
 	earlier := false
 	for _, f := range fresh {
 		earlier = earlier || len(f.Record.GetParents()) > 0
@@ -281,7 +291,7 @@ func (r *reader) revisions(ctx context.Context, s subject, fresh []projection.Re
 		if err != nil {
 			continue
 		}
-		out = append(out, projection.Revision{Digest: st.Digest, Record: rec})
+		out = append(out, found{st.Counter, projection.Revision{Digest: st.Digest, Record: rec}})
 	}
 	return out, nil
 }

@@ -138,8 +138,12 @@ type Changes struct {
 	// Cursor is how far the log has been read.
 	Cursor     syncer.Cursor
 	Interviews []*servicev1.InterviewProjection
-	Decisions  []*servicev1.LinkDecision
-	Studies    []*surveyv1.Study
+	// Records are the counters of all records from which each of Interviews was made, in the order of Interviews. If it is
+	// not nil, every interview record from the cursor before to this one is named. By it a store may find revisions
+	// without an index over its log.
+	Records   [][]uint64
+	Decisions []*servicev1.LinkDecision
+	Studies   []*surveyv1.Study
 }
 
 // Filter narrows Interviews; empty fields mean all.

@@ -29,12 +29,12 @@ func (s *Store) rebuildAndCompare(ctx context.Context, again rebuild) (string, e
 		return "", err
 	}
 	defer p.close()
-	if err := again(ctx, s, p.apply); err != nil {
+	if err := again(ctx, view{s, p}, p.apply); err != nil {
 		return "", err
 	}
 	for _, t := range []struct{ name, query string }{
-		{"cursor", `SELECT part, counter FROM cursor ORDER BY part`},
-		{"interview", `SELECT * FROM interview ORDER BY part, interview_id`},
+		{"cursor", `SELECT part, counter, listed FROM cursor ORDER BY part`},
+		{"interview", `SELECT * FROM interview ORDER BY interview_id, part`},
 		{"count_cell", `SELECT * FROM count_cell ORDER BY part, study, round, questionnaire, enumerator, site_id, day, result, review_state`},
 		{"decision", `SELECT * FROM decision ORDER BY part, decision_id`},
 		{"study", `SELECT * FROM study ORDER BY part, study`},

@@ -31,7 +31,8 @@ type projection struct {
 
 	mu     sync.RWMutex
 	cursor map[uint64]uint64
-	counts map[cell]int64 // the table count_cell, all parts together; nil until it is asked for
+	listed map[uint64]uint64 // up to which counter of a part all records of interviews are named
+	counts map[cell]int64    // the table count_cell, all parts together; nil until it is asked for
 }
 
 // openProjection opens the projections of a store. What cannot be used is made again, empty: it is derived.
@@ -72,7 +73,7 @@ func removeDatabase(path string) error {
 
 // dialProjection opens projections for reading, and for writing too unless readOnly. An empty path is one in memory.
 func dialProjection(s *Store, path string, readOnly bool) (_ *projection, err error) {
-	p := &projection{path: path, cursor: map[uint64]uint64{}}
+	p := &projection{path: path, cursor: map[uint64]uint64{}, listed: map[uint64]uint64{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.close())
@@ -119,20 +120,20 @@ func (p *projection) load(s *Store) error {
 	if string(epoch) != string(s.epoch[:]) {
 		return errUnusable
 	}
-	rows, err := p.db.Query(`SELECT part, counter FROM cursor`)
+	rows, err := p.db.Query(`SELECT part, counter, listed FROM cursor`)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var part, counter int64
-		if err := rows.Scan(&part, &counter); err != nil {
+		var part, counter, listed int64
+		if err := rows.Scan(&part, &counter, &listed); err != nil {
 			return err
 		}
-		if uint64(counter) > s.parts[uint64(part)] {
+		if uint64(counter) > s.parts[uint64(part)] || listed > counter {
 			return errUnusable
 		}
-		p.cursor[uint64(part)] = uint64(counter)
+		p.cursor[uint64(part)], p.listed[uint64(part)] = uint64(counter), uint64(listed)
 	}
 	return rows.Err()
 }
@@ -162,15 +163,17 @@ func (p *projection) prepare(epoch syncer.ID) error {
 	}{
 		{&p.begin, `BEGIN IMMEDIATE`},
 		{&p.commit, `COMMIT`},
-		{&p.saveCursor, `INSERT INTO cursor (part, counter) VALUES (?, ?) ON CONFLICT (part) DO UPDATE SET counter = excluded.counter`},
+		{&p.saveCursor, `INSERT INTO cursor (part, counter, listed) VALUES (?, ?, ?)
+			ON CONFLICT (part) DO UPDATE SET counter = excluded.counter, listed = excluded.listed`},
 		{&p.oldCell, `SELECT study, round, questionnaire, enumerator, site_id, day, result, review_state
 			FROM interview WHERE part = ? AND interview_id = ?`},
 		{&p.saveInterview, `INSERT INTO interview (part, interview_id, study, round, questionnaire, enumerator, site_id, day, result,
-			review_state, start_time_ms, conflict, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (part, interview_id) DO UPDATE SET study = excluded.study, round = excluded.round,
+			review_state, start_time_ms, conflict, records, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (interview_id, part) DO UPDATE SET study = excluded.study, round = excluded.round,
 			questionnaire = excluded.questionnaire, enumerator = excluded.enumerator, site_id = excluded.site_id,
 			day = excluded.day, result = excluded.result, review_state = excluded.review_state,
-			start_time_ms = excluded.start_time_ms, conflict = excluded.conflict, body = excluded.body`},
+			start_time_ms = excluded.start_time_ms, conflict = excluded.conflict,
+			records = coalesce(excluded.records, records), body = excluded.body`},
 		{&p.addToCell, `INSERT INTO count_cell (part, study, round, questionnaire, enumerator, site_id, day, result, review_state,
 			interviews) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET interviews = interviews + excluded.interviews`},
 		{&p.dropCell, `DELETE FROM count_cell WHERE part = ? AND study = ? AND round = ? AND questionnaire = ? AND enumerator = ?
@@ -233,6 +236,9 @@ func (p *projection) apply(changes *store.Changes) (err error) {
 	if p.w == nil {
 		return fault.New(fault.Unavailable, fault.ShuttingDown, "the store is closed")
 	}
+	if changes.Records != nil && len(changes.Records) != len(changes.Interviews) {
+		return fault.New(fault.Invalid, "", "records of %d interviews for %d projections", len(changes.Records), len(changes.Interviews))
+	}
 	if _, err := p.begin.exec(); err != nil {
 		return err
 	}
@@ -242,8 +248,12 @@ func (p *projection) apply(changes *store.Changes) (err error) {
 		}
 	}()
 	cells := map[cell]int64{}
-	for _, iv := range changes.Interviews {
-		if err := p.putInterview(iv, cells); err != nil {
+	for i, iv := range changes.Interviews {
+		var records any
+		if changes.Records != nil {
+			records = packCounters(changes.Records[i])
+		}
+		if err := p.putInterview(iv, records, cells); err != nil {
 			return err
 		}
 	}
@@ -253,18 +263,9 @@ func (p *projection) apply(changes *store.Changes) (err error) {
 	if err := p.putOthers(changes); err != nil {
 		return err
 	}
-	moved := map[uint64]uint64{}
-	p.mu.RLock()
-	for part, counter := range changes.Cursor.Parts {
-		if p.cursor[part] != counter {
-			moved[part] = counter
-		}
-	}
-	p.mu.RUnlock()
-	for part, counter := range moved {
-		if _, err := p.saveCursor.exec(int64(part), int64(counter)); err != nil {
-			return err
-		}
+	moved, listed, err := p.move(changes)
+	if err != nil {
+		return err
 	}
 	p.mu.Lock() // what is kept in memory is never read between the commit and its change
 	defer p.mu.Unlock()
@@ -272,12 +273,35 @@ func (p *projection) apply(changes *store.Changes) (err error) {
 		return err
 	}
 	maps.Copy(p.cursor, moved)
+	maps.Copy(p.listed, listed)
 	p.count(cells)
 	return nil
 }
 
+// move writes the cursors that have changed and returns them.
+func (p *projection) move(changes *store.Changes) (moved, listed map[uint64]uint64, err error) {
+	moved, listed = map[uint64]uint64{}, map[uint64]uint64{}
+	p.mu.RLock()
+	for part, counter := range changes.Cursor.Parts {
+		if p.cursor[part] == counter {
+			continue
+		}
+		moved[part], listed[part] = counter, min(p.listed[part], counter)
+		if changes.Records != nil && p.listed[part] == p.cursor[part] {
+			listed[part] = counter
+		}
+	}
+	p.mu.RUnlock()
+	for part, counter := range moved {
+		if _, err := p.saveCursor.exec(int64(part), int64(counter), int64(listed[part])); err != nil {
+			return nil, nil, err
+		}
+	}
+	return moved, listed, nil
+}
+
 // putInterview replaces one interview and notes how the counts change.
-func (p *projection) putInterview(iv *servicev1.InterviewProjection, cells map[cell]int64) error {
+func (p *projection) putInterview(iv *servicev1.InterviewProjection, records any, cells map[cell]int64) error {
 	s := iv.GetSummary()
 	if s.GetInterviewId() == "" {
 		return fault.New(fault.Invalid, "", "the projection of an interview has no interview_id")
@@ -301,7 +325,7 @@ func (p *projection) putInterview(iv *servicev1.InterviewProjection, cells map[c
 		conflict = 1
 	}
 	_, err = p.saveInterview.exec(c.part, s.GetInterviewId(), c.study, c.round, c.questionnaire, c.enumerator, c.siteID, c.day,
-		c.result, c.reviewState, s.GetStartTimeMs(), conflict, body)
+		c.result, c.reviewState, s.GetStartTimeMs(), conflict, records, body)
 	return err
 }
 

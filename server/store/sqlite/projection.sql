@@ -10,7 +10,8 @@ CREATE TABLE meta (
 -- How far the log has been read, written in the same transaction as what was derived from it.
 CREATE TABLE cursor (
   part    INTEGER PRIMARY KEY, -- the part
-  counter INTEGER NOT NULL     -- counter of the last record read
+  counter INTEGER NOT NULL,    -- counter of the last record read
+  listed  INTEGER NOT NULL     -- up to which counter all records about interviews are named in interview.records
 ) STRICT;
 
 -- Current interviews. Columns beside the body are copies for finding, counting and ordering.
@@ -27,10 +28,10 @@ CREATE TABLE interview (
   review_state  INTEGER NOT NULL, -- hearth.service.v1.ReviewState
   start_time_ms INTEGER NOT NULL, -- 0 if not known
   conflict      INTEGER NOT NULL, -- 1 if several revisions compete
+  records       BLOB,             -- counters of its records, ascending, as varints of the distances; NULL if not known
   body          BLOB    NOT NULL, -- hearth.service.v1.InterviewProjection in deterministic bytes
-  PRIMARY KEY (part, interview_id)
+  PRIMARY KEY (interview_id, part)
 ) STRICT;
-CREATE INDEX interview_by_id ON interview (interview_id);
 CREATE INDEX interview_in_order ON interview
   (start_time_ms, interview_id, part, study, enumerator, site_id, questionnaire, conflict);
 

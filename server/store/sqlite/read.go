@@ -19,10 +19,10 @@ const pageBytes = 8 << 20
 
 // queries are the statements that read the log.
 type queries struct {
-	all                                 []*sql.Stmt
-	after, revisions, subject, digestOf *sql.Stmt
-	kept, lane, runAt, quarantine       *sql.Stmt
-	devices, key, lanes, detached       *sql.Stmt
+	all                                         []*sql.Stmt
+	after, at, others, revisionsAfter, digestOf *sql.Stmt
+	kept, lane, runAt, quarantine               *sql.Stmt
+	devices, key, lanes, detached               *sql.Stmt
 }
 
 func prepareQueries(db *sql.DB) (*queries, error) {
@@ -32,8 +32,11 @@ func prepareQueries(db *sql.DB) (*queries, error) {
 		query string
 	}{
 		{&q.after, `SELECT counter, digest, body, received_ms FROM record WHERE part = ? AND counter > ? ORDER BY counter LIMIT ?`},
-		{&q.revisions, `SELECT counter, digest, body, received_ms FROM record WHERE part = ? AND subject = ? AND kind = ? ORDER BY digest`},
-		{&q.subject, `SELECT counter, digest, body, received_ms FROM record WHERE part = ? AND subject = ? AND digest = ?`},
+		{&q.at, `SELECT counter, digest, body, received_ms FROM record WHERE part = ? AND counter = ?`},
+		{&q.others, `SELECT counter, digest, body, received_ms FROM record INDEXED BY record_subject
+			WHERE part = ? AND subject = ? AND kind <> 1 AND (kind = ?3 OR ?3 = 0)`},
+		{&q.revisionsAfter, `SELECT counter, digest, body, received_ms FROM record INDEXED BY record_counter
+			WHERE part = ? AND counter > ? AND subject = ? AND kind = 1`},
 		{&q.digestOf, `SELECT digest FROM record WHERE part = ? AND id = ?`},
 		{&q.kept, `SELECT 1 FROM quarantine WHERE digest = ? AND raw IS NOT NULL`},
 		{&q.lane, `SELECT seq, chain FROM lane WHERE device = ? AND epoch = ?`},
@@ -148,33 +151,6 @@ func scanStored(rows interface{ Scan(...any) error }, part uint64) (store.Stored
 		return r, damaged("record %d of part %016x: %w", r.Counter, part, err)
 	}
 	return r, nil
-}
-
-// Revisions returns all records about a subject, ordered by digest.
-func (s *Store) Revisions(ctx context.Context, part uint64, kind servicev1.RecordKind, subject string) ([]store.Stored, error) {
-	rows, err := s.queries.revisions.QueryContext(ctx, int64(part), subject, int64(kind))
-	if err != nil {
-		return nil, wrap(err, "read the revisions of "+subject)
-	}
-	defer rows.Close()
-	var out []store.Stored
-	for rows.Next() {
-		r, err := scanStored(rows, part)
-		if err != nil {
-			return nil, wrap(err, "read the revisions of "+subject)
-		}
-		out = append(out, r)
-	}
-	return out, wrap(rows.Err(), "read the revisions of "+subject)
-}
-
-// Record returns one record about a subject by its digest.
-func (s *Store) Record(ctx context.Context, part uint64, subject string, digest syncer.Digest) (store.Stored, error) {
-	r, err := scanStored(s.queries.subject.QueryRowContext(ctx, int64(part), subject, digest[:]), part)
-	if errors.Is(err, sql.ErrNoRows) {
-		return r, fault.New(fault.NotFound, "", "no record of %s with digest %v", subject, digest)
-	}
-	return r, wrap(err, "read a record of "+subject)
 }
 
 // Lane returns how far a lane is held.

@@ -280,7 +280,7 @@ func (l *logConn) prepareAll(nowMS int64) error {
 		{&l.saveCounter, `INSERT INTO part (part, counter, sum) VALUES (?, ?, ?)
 			ON CONFLICT (part) DO UPDATE SET counter = excluded.counter, sum = excluded.sum`},
 		{&l.insertRecord, `INSERT INTO record (part, counter, id, digest, kind, subject, received_ms, sum, body)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (part, id) DO NOTHING`},
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id, part) DO NOTHING`},
 		{&l.digestOf, `SELECT digest FROM record WHERE part = ? AND id = ?`},
 		{&l.lane, `SELECT seq, chain, branches FROM lane WHERE device = ? AND epoch = ?`},
 		{&l.saveLane, `INSERT INTO lane (device, epoch, seq, chain, branches, sum) VALUES (?, ?, ?, ?, ?, ?)
