@@ -59,6 +59,26 @@ const (
 	TableIDNotUnique     Reason = "TABLE_ID_NOT_UNIQUE"
 	TableTellsNothing    Reason = "TABLE_TELLS_NOTHING"
 	ExportChanged        Reason = "EXPORT_CHANGED"
+	BlobTooLarge         Reason = "BLOB_TOO_LARGE"
+	BlobSizeMismatch     Reason = "BLOB_SIZE_MISMATCH"
+	BlobHashMismatch     Reason = "BLOB_HASH_MISMATCH"
+	BlobDamaged          Reason = "BLOB_DAMAGED"
+	BlobsNotKept         Reason = "BLOBS_NOT_KEPT"
+	BlobsFull            Reason = "BLOBS_FULL"
+	NoSuchBlob           Reason = "NO_SUCH_BLOB"
+	BadChunk             Reason = "BAD_CHUNK"
+	BadInvitation        Reason = "BAD_INVITATION"
+	CodeWrong            Reason = "CODE_WRONG"
+	CodeExpired          Reason = "CODE_EXPIRED"
+	CodeUsed             Reason = "CODE_USED"
+	TooManyTries         Reason = "TOO_MANY_TRIES"
+	DeviceNotEnrolled    Reason = "DEVICE_NOT_ENROLLED"
+	ChallengeEnded       Reason = "CHALLENGE_ENDED"
+	SessionEnded         Reason = "SESSION_ENDED"
+	OtherDevice          Reason = "OTHER_DEVICE"
+	NotForDevices        Reason = "NOT_FOR_DEVICES"
+	DeviceRevoked        Reason = "DEVICE_REVOKED"
+	NoSuchDevice         Reason = "NO_SUCH_DEVICE"
 )
 
 // Entry is what the catalogue says of a reason.
@@ -124,6 +144,26 @@ var catalogue = []Entry{
 	{TableIDNotUnique, "the id column of a table does not tell its rows apart", "name a column that tells every record from every other", false},
 	{TableTellsNothing, "no column of a table tells records apart", "add columns such as a name, a date of birth or a telephone number", false},
 	{ExportChanged, "the data changed while they were exported", "export again", false},
+	{BlobTooLarge, "an attachment is larger than is taken", "take the photo smaller or the recording in pieces, and attach it again", false},
+	{BlobSizeMismatch, "an attachment is said to have another size than headquarters knows of it", "attach the file again from its original", false},
+	{BlobHashMismatch, "the pieces of an attachment do not make the file that was announced; they were thrown away", "sync again; if it stays, attach the file again from its original", true},
+	{BlobDamaged, "a copy of an attachment no longer has its hash", "move the damaged copy away and bring the attachment again, from a backup or with import-tablet", false},
+	{BlobsNotKept, "this server keeps no attachments", "sync with headquarters; the attachments stay on the tablet until then", false},
+	{BlobsFull, "too many attachments have begun to arrive and were not finished", "sync again later; if it stays, make room in the folder blobs/partial of headquarters", true},
+	{NoSuchBlob, "there is no attachment with that hash", "look it up with `hearth interviews --json`; it may not have arrived yet", false},
+	{BadChunk, "a piece of an attachment does not fit it or changed on the way", "sync again", true},
+	{BadInvitation, "the text of an enrolment picture or a server's address cannot be read", "take the text or the picture from `hearth device enrol` again, whole", false},
+	{CodeWrong, "no tablet is expected with that code", "type the code again as `hearth device enrol` printed it", false},
+	{CodeExpired, "a code is older than it may be", "ask for a new one: `hearth device enrol`", false},
+	{CodeUsed, "a code was used by another tablet, or tried too often", "ask for a new one: `hearth device enrol`; if nobody of yours used it, revoke the tablet that did", false},
+	{TooManyTries, "too many tries from one address went wrong", "wait a minute", true},
+	{DeviceNotEnrolled, "a tablet asks for a session that headquarters does not know", "enrol it with a code: `hearth tablet enrol`, or give the server's token", false},
+	{ChallengeEnded, "a challenge is too old, was answered before, or is of another server", "sync again", true},
+	{SessionEnded, "a tablet's session has ended", "sync again: the tablet opens a new one by itself", true},
+	{OtherDevice, "a tablet acts for another than itself", "sync each tablet with its own store, or give the server's token", false},
+	{NotForDevices, "a tablet asks for what only people at headquarters may do", "give the server's token, with --token or HEARTH_TOKEN", false},
+	{DeviceRevoked, "a tablet whose rights were taken away goes on sending", "look at what it sent in quarantine; if the tablet is in good hands, enrol it again with a new code and replay", false},
+	{NoSuchDevice, "no tablet has that name or id, or several have the name", "look it up with `hearth devices --json`", false},
 }
 
 // Catalogue returns all entries, ordered by reason.
