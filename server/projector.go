@@ -21,6 +21,11 @@ const (
 	projectorPage = 500
 	// projectorPoll is how long the projector sleeps at most when nobody tells it of appends.
 	projectorPoll = 2 * time.Second
+	// projectorPause is how long there must be no appends before the projector begins, and projectorPatience for how long
+	// it waits at most: tablets that sync should not share the processor with it. Who asks for projections waits for
+	// neither.
+	projectorPause    = 100 * time.Millisecond
+	projectorPatience = 2 * time.Second
 	// maxKnown is how many interviews are remembered, so that the store need not be asked whether it knows them.
 	maxKnown = 1 << 20
 )
@@ -59,6 +64,26 @@ func (p *projector) run(ctx context.Context, log *slog.Logger) error {
 			return nil
 		case <-p.store.Notify():
 		case <-poll.C:
+		}
+		p.await(ctx)
+	}
+}
+
+// await waits until appends pause.
+func (p *projector) await(ctx context.Context) {
+	patience, pause := time.NewTimer(projectorPatience), time.NewTimer(projectorPause)
+	defer patience.Stop()
+	defer pause.Stop()
+	for {
+		select {
+		case <-p.store.Notify():
+			pause.Reset(projectorPause)
+		case <-ctx.Done():
+			return
+		case <-pause.C:
+			return
+		case <-patience.C:
+			return
 		}
 	}
 }
