@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -118,9 +117,6 @@ func compareEdges(a, b edge) int {
 	y, _ := deterministic.Marshal(b.rec)
 	return bytes.Compare(x, y)
 }
-
-// couponCode makes two writings of one code the same.
-func couponCode(s string) string { return strings.ToUpper(strings.TrimSpace(s)) }
 
 // issuers finds the nodes that each coupon code was given to, sorted.
 func (b *builder) issuers(f Facts) map[string][]int32 {

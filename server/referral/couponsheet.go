@@ -1,0 +1,113 @@
+package referral
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strconv"
+)
+
+// CouponSheet is what is printed on coupons. Texts are printed as they are; what is empty is left out.
+type CouponSheet struct {
+	// Language of the fixed words: "en", which is the default, or "zh".
+	Language string
+	// Study is the heading of each coupon.
+	Study string
+	// Text tells the holder what to do, where and when.
+	Text string
+	// Expires is the last day, yyyy-mm-dd.
+	Expires string
+	// Link is put before the code in the QR code: an address, or nothing.
+	Link string
+	// Codes are the coupons, one each.
+	Codes []string
+}
+
+// couponStyle lays ten coupons out on a page of A4.
+const couponStyle = `<style>
+@page{size:A4;margin:12mm}
+body{font-family:"Noto Sans","Noto Sans CJK SC","Source Han Sans SC","Microsoft YaHei","PingFang SC",sans-serif;font-size:9.5pt;color:#000;margin:0}
+main{display:grid;grid-template-columns:1fr 1fr}
+section{box-sizing:border-box;height:53mm;padding:4mm;border:.3mm dashed #777;display:flex;gap:4mm;break-inside:avoid;overflow:hidden}
+svg{width:32mm;height:32mm;flex:none;align-self:center}
+div{min-width:0;display:flex;flex-direction:column;gap:1.2mm}
+h2{font-size:11pt;margin:0}
+p{margin:0}
+b{font-family:"DejaVu Sans Mono","Noto Sans Mono",Consolas,monospace;font-size:17pt;letter-spacing:.06em;white-space:nowrap}
+</style>
+`
+
+// WriteCouponSheet writes coupons to be printed and cut, ten to a page, as one HTML file that needs nothing else. Every code
+// must be one that MakeCoupon makes.
+func WriteCouponSheet(w io.Writer, sheet CouponSheet) error {
+	m := &markup{w: bufio.NewWriterSize(w, 1<<16)}
+	words := wordsIn(sheet.Language)
+	m.text("<!DOCTYPE html>\n<html lang=\"", words.pick("en", "zh"), "\">\n<meta charset=\"utf-8\">\n<title>")
+	m.escaped(firstText(sheet.Study, words.pick("Coupons", "推荐券")))
+	m.text("</title>\n", couponStyle, "<main>\n")
+	for _, code := range sheet.Codes {
+		c, err := ParseCoupon(code)
+		if err != nil {
+			return err
+		}
+		if code, err = MakeCoupon(c); err != nil {
+			return err
+		}
+		q, err := encodeQR(sheet.Link + code)
+		if err != nil {
+			return err
+		}
+		m.text("<section>")
+		m.qr(q)
+		m.text("<div><h2>")
+		m.escaped(firstText(sheet.Study, words.pick("Coupon", "推荐券")))
+		m.text("</h2>")
+		if sheet.Text != "" {
+			m.text("<p>")
+			m.escaped(sheet.Text)
+			m.text("</p>")
+		}
+		m.text("<b>", code, "</b>")
+		if sheet.Expires != "" {
+			m.text("<p>", words.pick("Valid until ", "有效期至 "))
+			m.escaped(sheet.Expires)
+			m.text("</p>")
+		}
+		m.text("</div></section>\n")
+	}
+	m.text("</main>\n</html>\n")
+	if err := m.finish(); err != nil {
+		return fmt.Errorf("write the coupons: %w", err)
+	}
+	return nil
+}
+
+// WriteQR writes a text as a QR code in SVG, with the white margin that readers need.
+func WriteQR(w io.Writer, text string) error {
+	q, err := encodeQR(text)
+	if err != nil {
+		return err
+	}
+	m := &markup{w: bufio.NewWriter(w)}
+	m.qr(q)
+	m.text("\n")
+	if err := m.finish(); err != nil {
+		return fmt.Errorf("write the QR code: %w", err)
+	}
+	return nil
+}
+
+// qr draws a code and the margin of four modules.
+func (m *markup) qr(q *qrCode) {
+	const margin = 4
+	side := strconv.Itoa(q.size + 2*margin)
+	m.text(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="-4 -4 `, side, ` `, side, `" shape-rendering="crispEdges">`,
+		`<path fill="#fff" d="M-4 -4h`, side, `v`, side, `h-`, side, `z"/><path stroke="#000" d="`, q.path(), `"/></svg>`)
+}
+
+func firstText(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
