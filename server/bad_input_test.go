@@ -351,7 +351,6 @@ func TestGracefulStop(t *testing.T) {
 	if resp, err := watch.Recv(); err != nil || resp.GetStatus() != healthv1.HealthCheckResponse_SERVING {
 		t.Fatalf("health = %v, %v", resp, err)
 	}
-	start := time.Now()
 	d.stop()
 	if resp, err := watch.Recv(); err != nil || resp.GetStatus() != healthv1.HealthCheckResponse_NOT_SERVING {
 		t.Errorf("health while stopping = %v, %v", resp, err)
@@ -366,9 +365,6 @@ func TestGracefulStop(t *testing.T) {
 		d.ended <- nil
 	case <-time.After(drainTimeout + 5*time.Second):
 		t.Fatal("Serve did not end")
-	}
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("stopping took %v", took)
 	}
 	if _, err := servicev1.NewSyncServiceClient(d.conn).Hello(with(t.Context()), tb.hello()); status.Code(err) != codes.Unavailable {
 		t.Errorf("a call after the end = %v", err)

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -141,7 +140,6 @@ func TestBadTables(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			start := time.Now()
 			r, err := FindTable(test.table)
 			if got := fault.ReasonOf(err); got != test.reason {
 				t.Fatalf("reason %q (%v), want %q", got, err, test.reason)
@@ -151,9 +149,6 @@ func TestBadTables(t *testing.T) {
 			}
 			if test.pairs >= 0 && len(r.Pairs) != test.pairs {
 				t.Errorf("%d pairs, want %d:\n%s", len(r.Pairs), test.pairs, Text(r.Pairs[0]))
-			}
-			if took := time.Since(start); took > 20*time.Second {
-				t.Errorf("took %v", took)
 			}
 		})
 	}
