@@ -22,7 +22,7 @@ func (w *writer) summarise(heads []syncer.Digest, revisions int) {
 		Part: proto.Uint64(rec.GetPart()), Questionnaire: rec.Questionnaire, QuestionnaireVersion: rec.QuestionnaireVersion,
 		Enumerator: iv.Enumerator, SiteId: iv.SiteId, Kind: iv.Kind, Mode: iv.Mode, Device: rec.Device,
 		Head: bytes.Clone(heads[0][:]), Revisions: proto.Uint32(uint32(revisions)),
-		IntroducerPresent: iv.IntroducerPresent, Illustrative: iv.Illustrative,
+		IntroducerPresent: iv.IntroducerPresent, Illustrative: iv.Illustrative, Attachments: attachments(iv),
 	}
 	for _, h := range heads {
 		s.Heads = append(s.Heads, bytes.Clone(h[:]))

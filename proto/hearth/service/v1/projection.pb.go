@@ -121,8 +121,12 @@ type InterviewSummary struct {
 	SoftFlags         *uint32   `protobuf:"varint,24,opt,name=soft_flags,json=softFlags" json:"soft_flags,omitempty"`
 	HardFlags         *uint32   `protobuf:"varint,25,opt,name=hard_flags,json=hardFlags" json:"hard_flags,omitempty"`
 	Illustrative      *bool     `protobuf:"varint,26,opt,name=illustrative" json:"illustrative,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// What the revision shown lists, each content once.
+	Attachments []*BlobRef `protobuf:"bytes,27,rep,name=attachments" json:"attachments,omitempty"`
+	// How many of them have not arrived whole; counted when asked, never stored.
+	AttachmentsMissing *uint32 `protobuf:"varint,28,opt,name=attachments_missing,json=attachmentsMissing" json:"attachments_missing,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *InterviewSummary) Reset() {
@@ -335,6 +339,20 @@ func (x *InterviewSummary) GetIllustrative() bool {
 		return *x.Illustrative
 	}
 	return false
+}
+
+func (x *InterviewSummary) GetAttachments() []*BlobRef {
+	if x != nil {
+		return x.Attachments
+	}
+	return nil
+}
+
+func (x *InterviewSummary) GetAttachmentsMissing() uint32 {
+	if x != nil && x.AttachmentsMissing != nil {
+		return *x.AttachmentsMissing
+	}
+	return 0
 }
 
 // PersonRecord is one appearance of a person in one interview, with what linkage and the referral graph need of it. It
@@ -1151,7 +1169,7 @@ var File_hearth_service_v1_projection_proto protoreflect.FileDescriptor
 
 const file_hearth_service_v1_projection_proto_rawDesc = "" +
 	"\n" +
-	"\"hearth/service/v1/projection.proto\x12\x11hearth.service.v1\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a hearth/survey/v1/interview.proto\x1a\x1dhearth/survey/v1/person.proto\x1a\x1chearth/survey/v1/place.proto\x1a\x1fhearth/survey/v1/referral.proto\"\xc4\a\n" +
+	"\"hearth/service/v1/projection.proto\x12\x11hearth.service.v1\x1a\x1chearth/form/v1/options.proto\x1a\x1bhearth/service/v1/log.proto\x1a\x1dhearth/survey/v1/common.proto\x1a hearth/survey/v1/interview.proto\x1a\x1dhearth/survey/v1/person.proto\x1a\x1chearth/survey/v1/place.proto\x1a\x1fhearth/survey/v1/referral.proto\"\xb3\b\n" +
 	"\x10InterviewSummary\x12!\n" +
 	"\finterview_id\x18\x01 \x01(\tR\vinterviewId\x12#\n" +
 	"\rinterview_key\x18\x02 \x01(\tR\finterviewKey\x12\x14\n" +
@@ -1183,7 +1201,9 @@ const file_hearth_service_v1_projection_proto_rawDesc = "" +
 	"soft_flags\x18\x18 \x01(\rR\tsoftFlags\x12\x1d\n" +
 	"\n" +
 	"hard_flags\x18\x19 \x01(\rR\thardFlags\x12\"\n" +
-	"\fillustrative\x18\x1a \x01(\bR\fillustrative\"\xa3\a\n" +
+	"\fillustrative\x18\x1a \x01(\bR\fillustrative\x12<\n" +
+	"\vattachments\x18\x1b \x03(\v2\x1a.hearth.service.v1.BlobRefR\vattachments\x12/\n" +
+	"\x13attachments_missing\x18\x1c \x01(\rR\x12attachmentsMissing\"\xa3\a\n" +
 	"\fPersonRecord\x12\x1b\n" +
 	"\tperson_id\x18\x01 \x01(\tR\bpersonId\x12!\n" +
 	"\finterview_id\x18\x02 \x01(\tR\vinterviewId\x12#\n" +
@@ -1319,20 +1339,21 @@ var file_hearth_service_v1_projection_proto_goTypes = []any{
 	(v1.InterviewKind)(0),       // 9: hearth.survey.v1.InterviewKind
 	(v1.InterviewMode)(0),       // 10: hearth.survey.v1.InterviewMode
 	(v1.YesNo)(0),               // 11: hearth.survey.v1.YesNo
-	(v1.PersonRole)(0),          // 12: hearth.survey.v1.PersonRole
-	(v1.PresenceRole)(0),        // 13: hearth.survey.v1.PresenceRole
-	(*v1.Identity)(nil),         // 14: hearth.survey.v1.Identity
-	(v1.Sex)(0),                 // 15: hearth.survey.v1.Sex
-	(*v1.PartialDate)(nil),      // 16: hearth.survey.v1.PartialDate
-	(v1.EducationLevel)(0),      // 17: hearth.survey.v1.EducationLevel
-	(v1.HukouType)(0),           // 18: hearth.survey.v1.HukouType
-	(*v1.Place)(nil),            // 19: hearth.survey.v1.Place
-	(v1.ReferralMode)(0),        // 20: hearth.survey.v1.ReferralMode
-	(v1.ReferralRelation)(0),    // 21: hearth.survey.v1.ReferralRelation
-	(v1.ReferralOutcome)(0),     // 22: hearth.survey.v1.ReferralOutcome
-	(v1.RecruitmentMode)(0),     // 23: hearth.survey.v1.RecruitmentMode
-	(v11.Severity)(0),           // 24: hearth.form.v1.Severity
-	(*v11.Text)(nil),            // 25: hearth.form.v1.Text
+	(*BlobRef)(nil),             // 12: hearth.service.v1.BlobRef
+	(v1.PersonRole)(0),          // 13: hearth.survey.v1.PersonRole
+	(v1.PresenceRole)(0),        // 14: hearth.survey.v1.PresenceRole
+	(*v1.Identity)(nil),         // 15: hearth.survey.v1.Identity
+	(v1.Sex)(0),                 // 16: hearth.survey.v1.Sex
+	(*v1.PartialDate)(nil),      // 17: hearth.survey.v1.PartialDate
+	(v1.EducationLevel)(0),      // 18: hearth.survey.v1.EducationLevel
+	(v1.HukouType)(0),           // 19: hearth.survey.v1.HukouType
+	(*v1.Place)(nil),            // 20: hearth.survey.v1.Place
+	(v1.ReferralMode)(0),        // 21: hearth.survey.v1.ReferralMode
+	(v1.ReferralRelation)(0),    // 22: hearth.survey.v1.ReferralRelation
+	(v1.ReferralOutcome)(0),     // 23: hearth.survey.v1.ReferralOutcome
+	(v1.RecruitmentMode)(0),     // 24: hearth.survey.v1.RecruitmentMode
+	(v11.Severity)(0),           // 25: hearth.form.v1.Severity
+	(*v11.Text)(nil),            // 26: hearth.form.v1.Text
 }
 var file_hearth_service_v1_projection_proto_depIdxs = []int32{
 	8,  // 0: hearth.service.v1.InterviewSummary.result:type_name -> hearth.survey.v1.ResultCode
@@ -1340,32 +1361,33 @@ var file_hearth_service_v1_projection_proto_depIdxs = []int32{
 	9,  // 2: hearth.service.v1.InterviewSummary.kind:type_name -> hearth.survey.v1.InterviewKind
 	10, // 3: hearth.service.v1.InterviewSummary.mode:type_name -> hearth.survey.v1.InterviewMode
 	11, // 4: hearth.service.v1.InterviewSummary.introducer_present:type_name -> hearth.survey.v1.YesNo
-	12, // 5: hearth.service.v1.PersonRecord.role:type_name -> hearth.survey.v1.PersonRole
-	13, // 6: hearth.service.v1.PersonRecord.presence:type_name -> hearth.survey.v1.PresenceRole
-	14, // 7: hearth.service.v1.PersonRecord.identity:type_name -> hearth.survey.v1.Identity
-	15, // 8: hearth.service.v1.PersonRecord.sex:type_name -> hearth.survey.v1.Sex
-	16, // 9: hearth.service.v1.PersonRecord.birth_date:type_name -> hearth.survey.v1.PartialDate
-	17, // 10: hearth.service.v1.PersonRecord.education:type_name -> hearth.survey.v1.EducationLevel
-	18, // 11: hearth.service.v1.PersonRecord.hukou_type:type_name -> hearth.survey.v1.HukouType
-	19, // 12: hearth.service.v1.PersonRecord.hukou_place:type_name -> hearth.survey.v1.Place
-	19, // 13: hearth.service.v1.HouseholdRecord.place:type_name -> hearth.survey.v1.Place
-	20, // 14: hearth.service.v1.ReferralRecord.mode:type_name -> hearth.survey.v1.ReferralMode
-	21, // 15: hearth.service.v1.ReferralRecord.relation:type_name -> hearth.survey.v1.ReferralRelation
-	22, // 16: hearth.service.v1.ReferralRecord.outcome:type_name -> hearth.survey.v1.ReferralOutcome
-	23, // 17: hearth.service.v1.RecruitmentRecord.mode:type_name -> hearth.survey.v1.RecruitmentMode
-	24, // 18: hearth.service.v1.Flag.severity:type_name -> hearth.form.v1.Severity
-	25, // 19: hearth.service.v1.Flag.message:type_name -> hearth.form.v1.Text
-	1,  // 20: hearth.service.v1.InterviewProjection.summary:type_name -> hearth.service.v1.InterviewSummary
-	2,  // 21: hearth.service.v1.InterviewProjection.people:type_name -> hearth.service.v1.PersonRecord
-	3,  // 22: hearth.service.v1.InterviewProjection.households:type_name -> hearth.service.v1.HouseholdRecord
-	4,  // 23: hearth.service.v1.InterviewProjection.referrals:type_name -> hearth.service.v1.ReferralRecord
-	5,  // 24: hearth.service.v1.InterviewProjection.recruitment:type_name -> hearth.service.v1.RecruitmentRecord
-	6,  // 25: hearth.service.v1.InterviewProjection.flags:type_name -> hearth.service.v1.Flag
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	12, // 5: hearth.service.v1.InterviewSummary.attachments:type_name -> hearth.service.v1.BlobRef
+	13, // 6: hearth.service.v1.PersonRecord.role:type_name -> hearth.survey.v1.PersonRole
+	14, // 7: hearth.service.v1.PersonRecord.presence:type_name -> hearth.survey.v1.PresenceRole
+	15, // 8: hearth.service.v1.PersonRecord.identity:type_name -> hearth.survey.v1.Identity
+	16, // 9: hearth.service.v1.PersonRecord.sex:type_name -> hearth.survey.v1.Sex
+	17, // 10: hearth.service.v1.PersonRecord.birth_date:type_name -> hearth.survey.v1.PartialDate
+	18, // 11: hearth.service.v1.PersonRecord.education:type_name -> hearth.survey.v1.EducationLevel
+	19, // 12: hearth.service.v1.PersonRecord.hukou_type:type_name -> hearth.survey.v1.HukouType
+	20, // 13: hearth.service.v1.PersonRecord.hukou_place:type_name -> hearth.survey.v1.Place
+	20, // 14: hearth.service.v1.HouseholdRecord.place:type_name -> hearth.survey.v1.Place
+	21, // 15: hearth.service.v1.ReferralRecord.mode:type_name -> hearth.survey.v1.ReferralMode
+	22, // 16: hearth.service.v1.ReferralRecord.relation:type_name -> hearth.survey.v1.ReferralRelation
+	23, // 17: hearth.service.v1.ReferralRecord.outcome:type_name -> hearth.survey.v1.ReferralOutcome
+	24, // 18: hearth.service.v1.RecruitmentRecord.mode:type_name -> hearth.survey.v1.RecruitmentMode
+	25, // 19: hearth.service.v1.Flag.severity:type_name -> hearth.form.v1.Severity
+	26, // 20: hearth.service.v1.Flag.message:type_name -> hearth.form.v1.Text
+	1,  // 21: hearth.service.v1.InterviewProjection.summary:type_name -> hearth.service.v1.InterviewSummary
+	2,  // 22: hearth.service.v1.InterviewProjection.people:type_name -> hearth.service.v1.PersonRecord
+	3,  // 23: hearth.service.v1.InterviewProjection.households:type_name -> hearth.service.v1.HouseholdRecord
+	4,  // 24: hearth.service.v1.InterviewProjection.referrals:type_name -> hearth.service.v1.ReferralRecord
+	5,  // 25: hearth.service.v1.InterviewProjection.recruitment:type_name -> hearth.service.v1.RecruitmentRecord
+	6,  // 26: hearth.service.v1.InterviewProjection.flags:type_name -> hearth.service.v1.Flag
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_projection_proto_init() }
@@ -1373,6 +1395,7 @@ func file_hearth_service_v1_projection_proto_init() {
 	if File_hearth_service_v1_projection_proto != nil {
 		return
 	}
+	file_hearth_service_v1_log_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
