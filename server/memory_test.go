@@ -39,6 +39,7 @@ type memory struct {
 	studies    map[string]*surveyv1.Study
 
 	failAppend error
+	memoryRights
 }
 
 type memoryLane struct {
@@ -251,7 +252,11 @@ func (m *memory) ListDevices(context.Context) ([]*servicev1.DeviceStatus, error)
 	defer m.mu.Unlock()
 	var out []*servicev1.DeviceStatus
 	for id, g := range m.devices {
-		out = append(out, &servicev1.DeviceStatus{Device: id[:], Name: proto.String(g.Name), Forks: proto.Uint32(m.forks[id]), LastSeenMs: proto.Int64(g.NowMS)})
+		d := &servicev1.DeviceStatus{Device: id[:], Name: proto.String(g.Name), Forks: proto.Uint32(m.forks[id]), LastSeenMs: proto.Int64(g.NowMS)}
+		if r, ok := m.revoked[id]; ok {
+			d.RevokedMs, d.RevokedReason = proto.Int64(r.RevokedMS), proto.String(r.Reason)
+		}
+		out = append(out, d)
 	}
 	slices.SortFunc(out, func(a, b *servicev1.DeviceStatus) int { return cmp.Compare(a.GetName(), b.GetName()) })
 	return out, nil

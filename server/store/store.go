@@ -20,6 +20,8 @@ import (
 type Store interface {
 	Log
 	Devices
+	Enrolments
+	Sessions
 	Projections
 	// Check reads the whole store and reports what is wrong: digests, chains, counters, gaps, and with rebuild the
 	// projections made again from the log and compared byte for byte.

@@ -36,6 +36,7 @@ func (s *Store) Check(ctx context.Context, opts store.CheckOptions) (*store.Repo
 		{"schema of " + logFile, c.schema},
 		{"table meta", c.meta},
 		{"table device", c.devices},
+		{"rights of devices", c.rights},
 		{"table record", c.records},
 		{"table part", c.parts},
 		{"table quarantine", c.quarantine},

@@ -112,7 +112,10 @@ func (s *Store) listDevices(ctx context.Context) ([]*servicev1.DeviceStatus, err
 	if err := s.addLanes(ctx, byID); err != nil {
 		return nil, err
 	}
-	return out, s.addGaps(ctx, byID)
+	if err := s.addGaps(ctx, byID); err != nil {
+		return nil, err
+	}
+	return out, s.addRevocations(ctx, byID)
 }
 
 // addLanes adds the lanes' heads. The forks of a device are those its lanes have, or those its Hellos told if they are

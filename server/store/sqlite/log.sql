@@ -94,3 +94,36 @@ CREATE TABLE device (
   fork_open     INTEGER NOT NULL,    -- 1 if the last Hello contradicted the log
   sum           INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- One-time codes by which tablets become known.
+CREATE TABLE enrolment (
+  enrolment_id INTEGER PRIMARY KEY,     -- in the order of making
+  code         BLOB    NOT NULL UNIQUE, -- SHA-256 of the code under its tag
+  study        TEXT    NOT NULL,        -- who the tablet will be
+  name         TEXT    NOT NULL,
+  enumerator   TEXT    NOT NULL,
+  created_ms   INTEGER NOT NULL,        -- the time in which the code holds
+  expires_ms   INTEGER NOT NULL,
+  tries        INTEGER NOT NULL,        -- how often others than the tablet brought it
+  device       BLOB    NOT NULL,        -- the tablet that used it; empty: none yet
+  sum          INTEGER NOT NULL
+) STRICT;
+
+-- The rights of tablets to call for a short time.
+CREATE TABLE session (
+  session_id INTEGER PRIMARY KEY,     -- in the order of opening
+  token      BLOB    NOT NULL UNIQUE, -- SHA-256 of the token
+  device     BLOB    NOT NULL,        -- 16 bytes
+  opened_ms  INTEGER NOT NULL,        -- the time in which it holds
+  expires_ms INTEGER NOT NULL,
+  sum        INTEGER NOT NULL
+) STRICT;
+
+-- The tablets whose rights were taken away.
+CREATE TABLE revocation (
+  device     BLOB    PRIMARY KEY, -- 16 bytes
+  revoked_ms INTEGER NOT NULL,    -- when
+  reason     TEXT    NOT NULL,    -- why, in the words of who did it
+  revoked_by TEXT    NOT NULL,    -- who
+  sum        INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

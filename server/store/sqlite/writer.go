@@ -185,6 +185,7 @@ func (w *writer) attempt(group []*job) (rest []*job, err error) {
 		w.fail()
 		return good, err
 	}
+	w.store.commits.Add(1)
 	w.store.committed(t.dirty)
 	for _, j := range good {
 		j.done <- nil
@@ -245,7 +246,8 @@ type logConn struct {
 	forks, insertRun, rebranch              *stmt
 	quarantined, insertQuarantine, unharmed *stmt
 	quarantineSize, lastQuarantine, runWith *stmt
-	device, saveDevice                      *stmt
+	device, saveDevice, deviceAll           *stmt
+	rightsStmts
 }
 
 // dialLog opens the log for writing and makes or migrates it.
@@ -307,12 +309,13 @@ func (l *logConn) prepareAll(nowMS int64) error {
 		{&l.device, `SELECT public_key, first_seen_ms, fork_hellos, fork_open FROM device WHERE device = ?`},
 		{&l.saveDevice, `INSERT OR REPLACE INTO device (device, name, enumerator, public_key, first_seen_ms,
 			last_seen_ms, pending, clock_skew_ms, fork_hellos, fork_open, sum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+		{&l.deviceAll, `SELECT first_seen_ms, last_seen_ms, pending, clock_skew_ms, fork_hellos, fork_open FROM device WHERE device = ?`},
 	} {
 		if *p.to, err = l.prepare(p.query); err != nil {
 			return err
 		}
 	}
-	return nil
+	return l.prepareRights()
 }
 
 // identify gives a new log its epoch.

@@ -37,6 +37,7 @@ func Run(t *testing.T, f Factory) {
 		{"Lanes", laneTests},
 		{"Read", readTests},
 		{"Devices", deviceTests},
+		{"Rights", rightsTests},
 		{"Projections", projectionTests},
 		{"Model", modelTests},
 	} {
