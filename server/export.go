@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 
+	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"github.com/hearth-survey/hearth/server/export"
@@ -65,13 +68,8 @@ func (s *Server) exportSource(ctx context.Context, code string) (*exportSource, 
 		return nil, err
 	}
 	if study == nil {
-		if code == "" {
-			study, err = s.findStudy(ctx, code) // says which studies there are
-			if err != nil {
-				return nil, err
-			}
-		} else {
-			study = &surveyv1.Study{Study: proto.String(code)}
+		if study, err = s.studyOfInterviews(ctx, code); err != nil {
+			return nil, err
 		}
 	}
 	cursor, err := s.store.Projected(ctx)
@@ -112,6 +110,38 @@ func (s *Server) exportSource(ctx context.Context, code string) (*exportSource, 
 		}
 	}
 	return src, nil
+}
+
+// studyOfInterviews stands in for a definition that nobody has set: the study that the interviews name, or of several
+// the one of that code.
+func (s *Server) studyOfInterviews(ctx context.Context, code string) (*surveyv1.Study, error) {
+	if code == "" {
+		switch defined, err := s.store.Studies(ctx); {
+		case err != nil:
+			return nil, err
+		case len(defined) > 0:
+			return s.findStudy(ctx, code) // says which there are
+		}
+	}
+	var codes []string
+	for iv, err := range s.store.Interviews(ctx, store.Filter{Study: code}) {
+		if err != nil {
+			return nil, fmt.Errorf("look for studies among the interviews: %w", err)
+		}
+		if own := iv.GetSummary().GetStudy(); !slices.Contains(codes, own) {
+			codes = append(codes, own)
+		}
+	}
+	switch {
+	case len(codes) == 0 && code == "":
+		return nil, fault.New(fault.NotFound, fault.UnknownStudy, "this server has no definition of a study, and no interview")
+	case len(codes) == 0:
+		return nil, fault.New(fault.NotFound, fault.UnknownStudy, "there is no study %.64q and no interview of it", code)
+	case len(codes) > 1:
+		slices.Sort(codes)
+		return nil, fault.New(fault.Invalid, fault.BadRequest, "the interviews are of several studies, name one of %.200s", strings.Join(codes, ", "))
+	}
+	return &surveyv1.Study{Study: proto.String(codes[0])}, nil
 }
 
 // answers reads the revision of an interview that its summary shows.

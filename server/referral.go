@@ -32,6 +32,9 @@ func (s *Server) referralFacts(ctx context.Context, code string) (referral.Facts
 	if err != nil {
 		return referral.Facts{}, nil, err
 	}
+	if study == nil && code != "" && len(f.interviews) == 0 {
+		return referral.Facts{}, nil, fault.New(fault.NotFound, fault.UnknownStudy, "there is no study %.64q and no interview of it", code)
+	}
 	return f.graph(study), f, nil
 }
 
