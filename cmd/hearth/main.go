@@ -52,8 +52,9 @@ type cli struct {
 
 const description = `Hearth is the backend of household surveys collected offline on tablets.
 
-Start with:  hearth demo
-Exit codes:  0 done, 1 failed or found something wrong, 2 wrong use.`
+To see it work, run "hearth demo".
+
+Exit codes: 0 done, 1 failed or found something wrong, 2 wrong use.`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -263,11 +263,13 @@ func (c *quarantineCmd) Run(e *env) error {
 
 // studyCmd shows or sets the definition of the study.
 type studyCmd struct {
-	Show struct {
-		target
-		Study string `help:"Code of the study, where the server holds several."`
-	} `cmd:"" help:"Print the definition as JSON."`
-	Put studyPutCmd `cmd:"" help:"Set the definition from a JSON file (hearth.survey.v1.Study)."`
+	Show studyShowCmd `cmd:"" help:"Print the definition as JSON."`
+	Put  studyPutCmd  `cmd:"" help:"Set the definition from a JSON file (hearth.survey.v1.Study)."`
+}
+
+type studyShowCmd struct {
+	target
+	Study string `help:"Code of the study, where the server holds several."`
 }
 
 type studyPutCmd struct {
@@ -297,13 +299,13 @@ func (c *studyPutCmd) Run(e *env) error {
 }
 
 // Run prints the definition.
-func (c *studyCmd) Run(e *env) error {
-	cc, err := c.Show.dial(e.ctx)
+func (c *studyShowCmd) Run(e *env) error {
+	cc, err := c.dial(e.ctx)
 	if err != nil {
 		return err
 	}
 	defer cc.Close()
-	resp, err := servicev1.NewStudyServiceClient(cc).GetStudy(e.ctx, &servicev1.GetStudyRequest{Study: &c.Show.Study})
+	resp, err := servicev1.NewStudyServiceClient(cc).GetStudy(e.ctx, &servicev1.GetStudyRequest{Study: &c.Study})
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/hearth-survey/hearth/proto/fault"
@@ -23,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
@@ -133,7 +135,7 @@ type nodeOptions struct {
 
 func openNode(ctx context.Context, dir string, o nodeOptions) (*node, error) {
 	if o.mustExist {
-		if _, err := os.Stat(filepath.Join(dir, "log.sqlite")); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join(dir, "log.sqlite")); errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 			return nil, fault.New(fault.NotFound, fault.StoreMissing, "%s holds no server's store", dir)
 		}
 	}
@@ -204,21 +206,40 @@ func secret(path string, n int) ([]byte, error) {
 	if _, err := rand.Read(raw); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(path, []byte(hex.EncodeToString(raw)+"\n"), 0o600); err != nil {
-		return nil, err
-	}
-	return raw, nil
+	return raw, writeSecret(path, []byte(hex.EncodeToString(raw)+"\n"))
 }
 
-// explain turns an error into what happened and what to do, also where it came over the wire.
+// writeSecret makes a file that is whole and on the disk, or not there: what is signed with half a key is lost.
+func writeSecret(path string, text []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.part")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// explain turns an error into what happened and what to do, also where it came over the wire or is joined to others.
 func explain(err error) string {
-	st, ok := status.FromError(err)
-	if !ok {
+	var remote interface{ GRPCStatus() *status.Status }
+	if !errors.As(err, &remote) || fault.ReasonOf(err) != "" {
 		if reason := fault.ReasonOf(err); reason != "" {
 			return fmt.Sprintf("%v (%s)", err, reason)
 		}
+		if errors.Is(err, syscall.ENOSPC) {
+			return fmt.Sprintf("%v: %s (%s)", err, fault.DiskFull.Do(), fault.DiskFull)
+		}
 		return err.Error()
 	}
+	st := remote.GRPCStatus() // not status.FromError: of an error that wraps it makes "rpc error: code = ..." the message
 	text := st.Message()
 	for _, d := range st.Details() {
 		if info, ok := d.(*errdetails.ErrorInfo); ok {
@@ -228,8 +249,13 @@ func explain(err error) string {
 			return text + " (" + info.GetReason() + ")"
 		}
 	}
-	if strings.Contains(text, "connection refused") || strings.Contains(text, "error while dialing") {
-		return "the server cannot be reached: check its address and that it runs; nothing on the tablet is lost"
+	switch {
+	case strings.Contains(text, "missing port in address"):
+		return "the address of the server has no port: give it as host:port, such as 127.0.0.1:8686"
+	case st.Code() == codes.Unavailable:
+		return fmt.Sprintf("the server cannot be reached, or the connection broke: check its address and that it runs; nothing on the tablet is lost (%s: %s)", fault.Unreachable, text)
+	case st.Code() == codes.Canceled:
+		return "stopped before it was done; run it again"
 	}
 	return text
 }
