@@ -117,8 +117,11 @@ func (s *Sample) waysTold(f Facts, nodes []*servicev1.ReferralNode) {
 	start := map[string]int64{}
 	respondent := map[string]string{}
 	for _, iv := range f.Interviews {
-		start[iv.GetInterviewId()] = startOf(iv)
-		respondent[iv.GetInterviewId()] = iv.GetRespondentId()
+		id := iv.GetInterviewId()
+		if at, ok := start[id]; !ok || startOf(iv) < at {
+			start[id] = startOf(iv)
+		}
+		respondent[id] = firstWord(respondent[id], iv.GetRespondentId())
 	}
 	type told struct {
 		time      int64
