@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 )
 
 // cell is a value as read: a number, a text, or a missing value as ".", ".a" ... ".z".
@@ -261,11 +260,12 @@ func (f *parsed) parseSets(c *cursor) {
 		c.tag("</lbl>")
 		set := map[int32]string{}
 		for i := 0; i < n && c.err == nil; i++ {
-			s, _, ok := strings.Cut(string(text[offsets[i]:]), "\x00")
-			if !ok {
+			end := bytes.IndexByte(text[offsets[i]:], 0)
+			if end < 0 {
 				c.fail("a value label has no end")
+				break
 			}
-			set[codes[i]] = s
+			set[codes[i]] = string(text[offsets[i]:][:end])
 		}
 		if _, twice := f.sets[name]; twice {
 			c.fail("value labels %s are there twice", name)

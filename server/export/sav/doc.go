@@ -38,6 +38,10 @@
 //   - Dates must lie between 15 October 1582, after which SPSS counts, and the end of 9999. Datetimes are UTC, to
 //     the millisecond. A date may also be one of the numbers declared as missing.
 //
+// Readers differ in three places. haven takes a date with value labels or user-missing values for a plain number, so that a
+// reason for a missing date belongs into a variable of its own. PSPP before 2.0 takes the first alone of several missing
+// values of a string over 8 bytes, and warns. haven and ReadStat know no attributes and no multiple-response sets.
+//
 // # The format
 //
 // As PSPP's developers' guide describes it ("System File Format"). Integers are of 4 bytes and little-endian, floats of 8;
