@@ -26,6 +26,9 @@ type metrics struct {
 	handler      http.Handler
 }
 
+// committer is a store that counts the transactions of its log.
+type committer interface{ Commits() uint64 }
+
 func newMetrics(r *prometheus.Registry, st store.Store, now func() time.Time) (*metrics, error) {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "hearth", Name: name, Help: help})
@@ -50,6 +53,11 @@ func newMetrics(r *prometheus.Registry, st store.Store, now func() time.Time) (*
 		}),
 	}
 	all := []prometheus.Collector{m.acked, m.duplicate, m.quarantined, m.refused, m.forks, m.authFailures, m.projected, m.appendTime, m.lag, newDeviceMetrics(st, now)}
+	if c, ok := st.(committer); ok {
+		all = append(all, prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Namespace: "hearth", Name: "log_commits_total", Help: "Transactions of the log made durable; several batches share one.",
+		}, func() float64 { return float64(c.Commits()) }))
+	}
 	for _, c := range all {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)

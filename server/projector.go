@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/hearth-survey/hearth/proto/fault"
@@ -17,8 +18,10 @@ import (
 )
 
 const (
-	// projectorPage is how many records are read and applied at a time.
-	projectorPage = 500
+	// projectorPage is how many records are read at a time, and projectorBatch how many are applied at a time: the pages
+	// of an index are written once for all of them.
+	projectorPage  = 500
+	projectorBatch = 2000
 	// projectorPoll is how long the projector sleeps at most when nobody tells it of appends.
 	projectorPoll = 2 * time.Second
 	// projectorPause is how long there must be no appends before the projector begins, and projectorPatience for how long
@@ -183,34 +186,39 @@ type reader struct {
 	// seen says whether an interview may have revisions on earlier pages.
 	seen  func(ctx context.Context, part uint64, id string) (bool, error)
 	apply func(c *store.Changes, records int, oldest int64) error
+	// pending are the subjects that are not applied yet.
+	pending map[subject]struct{}
 }
 
 func (r *reader) read(ctx context.Context) error {
-	for {
-		page, cursor, more, err := r.log.After(ctx, r.cursor, projectorPage)
-		if err != nil {
-			return fmt.Errorf("read the log: %w", err)
+	for more := true; more; {
+		c := &store.Changes{Records: [][]uint64{}}
+		r.pending = map[subject]struct{}{}
+		records, oldest := 0, int64(math.MaxInt64)
+		for more && records < projectorBatch {
+			var page []store.Stored
+			var err error
+			page, r.cursor, more, err = r.log.After(ctx, r.cursor, projectorPage)
+			if err != nil {
+				return fmt.Errorf("read the log: %w", err)
+			}
+			for _, st := range page {
+				oldest = min(oldest, st.ReceivedMS)
+			}
+			records += len(page)
+			if err := r.changes(ctx, page, c); err != nil {
+				return err
+			}
 		}
-		if len(page) == 0 {
+		if records == 0 {
 			return nil
 		}
-		changes, err := r.changes(ctx, page)
-		if err != nil {
+		c.Cursor = r.cursor
+		if err := r.apply(c, records, oldest); err != nil {
 			return err
-		}
-		changes.Cursor = cursor
-		oldest := page[0].ReceivedMS
-		for _, st := range page {
-			oldest = min(oldest, st.ReceivedMS)
-		}
-		if err := r.apply(changes, len(page), oldest); err != nil {
-			return err
-		}
-		r.cursor = cursor
-		if !more {
-			return nil
 		}
 	}
+	return nil
 }
 
 // subject is what a record is about, within its part.
@@ -226,8 +234,9 @@ type found struct {
 	projection.Revision
 }
 
-// changes makes the projections of all subjects of a page, in the order in which they were met.
-func (r *reader) changes(ctx context.Context, page []store.Stored) (*store.Changes, error) {
+// changes makes the projections of all subjects of a page, in the order in which they were met. What comes again on a
+// later page is made again.
+func (r *reader) changes(ctx context.Context, page []store.Stored, c *store.Changes) error {
 	order := make([]subject, 0, len(page))
 	fresh := make(map[subject][]found, len(page))
 	for _, st := range page {
@@ -241,13 +250,13 @@ func (r *reader) changes(ctx context.Context, page []store.Stored) (*store.Chang
 		}
 		fresh[s] = append(fresh[s], found{st.Counter, projection.Revision{Digest: st.Digest, Record: rec}})
 	}
-	c := &store.Changes{Records: [][]uint64{}}
 	for _, s := range order {
 		if err := r.project(ctx, c, s, fresh[s]); err != nil {
-			return nil, err
+			return err
 		}
+		r.pending[s] = struct{}{}
 	}
-	return c, nil
+	return nil
 }
 
 func (r *reader) project(ctx context.Context, c *store.Changes, s subject, revs []found) error {
@@ -296,7 +305,8 @@ func (r *reader) revisions(ctx context.Context, s subject, fresh []found) ([]fou
 	if err != nil {
 		return nil, fmt.Errorf("look up interview %s: %w", s.id, err)
 	}
-	if !earlier && !known {
+	_, pending := r.pending[s]
+	if !earlier && !known && !pending {
 		return fresh, nil
 	}
 	all, err := r.log.Revisions(ctx, s.part, s.kind, s.id)
