@@ -447,3 +447,30 @@ func TestKilled(t *testing.T) {
 		}
 	}
 }
+
+// However much is written, the WAL stays short, and what is copied into the file is all there.
+func TestWALIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, Options{})
+	b := storetest.NewTablet(1)
+	n := 0
+	for range 70 {
+		var records []storetest.Raw
+		for range 20 {
+			n++
+			records = append(records, b.Record(t, 7, storetest.Subject(uint64(n)), func(r *servicev1.Record) { r.Payload = make([]byte, 100_000) }))
+		}
+		b.Push(t, s, records...)
+	}
+	st, err := os.Stat(filepath.Join(dir, logFile+"-wal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if most := int64(mostPages+2000) * 8192; st.Size() > most {
+		t.Errorf("the WAL has %d bytes after %d records of 100 kB, want at most %d", st.Size(), n, most)
+	}
+	if s.Commits() < 70 {
+		t.Errorf("%d commits of 70 batches", s.Commits())
+	}
+	soundExceptWarnings(t, s)
+}

@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hearth-survey/hearth/proto/fault"
@@ -54,6 +55,7 @@ type Store struct {
 	log     *sql.DB
 	queries *queries
 	notify  chan struct{}
+	commits atomic.Uint64 // of the log, since it was opened
 
 	partsMu sync.RWMutex
 	parts   map[uint64]uint64 // counters that are committed
@@ -179,6 +181,9 @@ func (s *Store) Epoch() syncer.ID { return s.epoch }
 
 // Notify returns the channel that receives after appends.
 func (s *Store) Notify() <-chan struct{} { return s.notify }
+
+// Commits is how many transactions of the log have been made durable since it was opened. Several batches share one.
+func (s *Store) Commits() uint64 { return s.commits.Load() }
 
 // committed makes new counters visible to readers.
 func (s *Store) committed(counters map[uint64]uint64) {

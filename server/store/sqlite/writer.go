@@ -31,6 +31,9 @@ type writer struct {
 	path  string
 	conn  *logConn // nil after a failure, until it is opened again
 
+	copier *copier // nil with conn
+	pages  int     // written to the WAL since it was copied
+
 	mu     sync.RWMutex // held for writing to close the queue
 	closed bool
 	queue  chan *job
@@ -44,11 +47,27 @@ func newWriter(s *Store, path string) (*writer, error) {
 		return nil, fault.New(fault.Unavailable, "", "make %s: %w", path, err)
 	}
 	var err error
-	w.conn, err = dialLog(path, s.now().UnixMilli())
-	if err != nil {
+	if err = w.dial(); err != nil {
 		return nil, err
 	}
 	return w, nil
+}
+
+// dial opens the connections.
+func (w *writer) dial() error {
+	c, err := dialLog(w.path, w.store.now().UnixMilli())
+	if err != nil {
+		return err
+	}
+	if err := c.run("PRAGMA wal_autocheckpoint = 0"); err != nil {
+		return errors.Join(err, c.close())
+	}
+	aside, err := newCopier(w.path)
+	if err != nil {
+		return errors.Join(err, c.close())
+	}
+	w.conn, w.copier, w.pages = c, aside, 0
+	return nil
 }
 
 // close ends the queue, waits until all that was taken in is answered, and closes the connection.
@@ -69,7 +88,7 @@ func (w *writer) close() error {
 	if w.conn == nil {
 		return nil
 	}
-	return w.conn.close()
+	return errors.Join(w.copier.close(), w.conn.close())
 }
 
 // do waits for a write to be durable.
@@ -190,6 +209,7 @@ func (w *writer) attempt(group []*job) (rest []*job, err error) {
 	for _, j := range good {
 		j.done <- nil
 	}
+	w.checkpoint()
 	return nil, nil
 }
 
@@ -215,8 +235,9 @@ func (w *writer) rollback() {
 func (w *writer) fail() {
 	if w.conn != nil {
 		_ = w.conn.run("ROLLBACK") // SQLite may have rolled back by itself
+		_ = w.copier.close()
 		_ = w.conn.close()
-		w.conn = nil
+		w.conn, w.copier = nil, nil
 	}
 }
 
@@ -228,11 +249,9 @@ func (w *writer) revive() error {
 	if _, err := os.Stat(w.path); err != nil {
 		return fault.New(fault.Unavailable, fault.StoreMissing, "write to %s: %w", w.path, err)
 	}
-	c, err := dialLog(w.path, w.store.now().UnixMilli())
-	if err != nil {
+	if err := w.dial(); err != nil {
 		return fmt.Errorf("open again: %w", err)
 	}
-	w.conn = c
 	return nil
 }
 
