@@ -3,7 +3,9 @@ package referral
 import (
 	"fmt"
 	"math/rand/v2"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // drawnSample is a sample of n people in ten chains, with one variable of two levels.
@@ -47,3 +49,23 @@ func BenchmarkBootstrapSuccessive500(b *testing.B) {
 	benchmarkEstimate(b, 500, Successive, Options{Population: 5000, Draws: 500})
 }
 func BenchmarkEstimateMillion(b *testing.B) { benchmarkEstimate(b, 1_000_000, RDS2, Options{}) }
+
+// reportCPU measures processor time, too, which a busy machine does not spoil.
+func reportCPU(b *testing.B, f func()) {
+	b.ReportAllocs()
+	before := cpuTime()
+	n := 0
+	for b.Loop() {
+		f()
+		n++
+	}
+	b.ReportMetric(float64((cpuTime()-before).Microseconds())/1000/float64(n), "cpu-ms/op")
+}
+
+func cpuTime() time.Duration {
+	var r syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &r) != nil {
+		return 0
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}

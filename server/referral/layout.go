@@ -27,6 +27,7 @@ type tidy struct {
 	thread, ancestor           []int32
 	defaultAncestor            []int32 // by parent
 	x                          []float64
+	order                      []int32 // parents before children
 }
 
 // layTidy computes the horizontal place of each node of a forest in units of one node's width, each tree beginning at 0,
@@ -39,6 +40,7 @@ func layTidy(parent []int32, child [][]int32) *tidy {
 		thread: make([]int32, n), ancestor: make([]int32, n), defaultAncestor: make([]int32, n), x: make([]float64, n),
 	}
 	order := topDown(parent)
+	t.order = order
 	for i := range n {
 		t.thread[i], t.ancestor[i], t.defaultAncestor[i] = none, int32(i), none
 		for k, c := range child[i] {
@@ -209,7 +211,7 @@ type shelf struct {
 func (t *tidy) pack(ratio float64) ([]shelf, []treeBox) {
 	box := make([]int32, len(t.parent))
 	var boxes []treeBox
-	for _, v := range topDown(t.parent) {
+	for _, v := range t.order {
 		if t.parent[v] == none {
 			box[v] = int32(len(boxes))
 			boxes = append(boxes, treeBox{root: v, left: t.x[v], width: t.x[v]})

@@ -39,8 +39,11 @@ const (
 
 // WriteSVG draws the forest of primary referrals as tidy trees, one level per wave, the trees side by side on shelves; all
 // other referrals are dashed. Shape and outline carry the meaning as well as colour does, so that it prints in black and
-// white. It is meant for some thousands of nodes; beyond that it works, but a reader will not.
+// white. Of more than MostDrawnNodes nodes it draws a crowd: dots without labels.
 func WriteSVG(w io.Writer, g *servicev1.ReferralGraph, opts SVGOptions) error {
+	if len(g.GetNodes()) > MostDrawnNodes {
+		return newCrowd(g, opts).write(w, cmp.Or(opts.Title, wordsIn(opts.Language).title))
+	}
 	p := newPicture(g, opts)
 	p.markup = markup{w: bufio.NewWriterSize(w, 1<<16)}
 	p.draw()
