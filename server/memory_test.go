@@ -40,6 +40,7 @@ type memory struct {
 
 	failAppend error
 	memoryRights
+	memoryReview
 }
 
 type memoryLane struct {
@@ -86,7 +87,7 @@ func (m *memory) Append(_ context.Context, b *syncer.Checked) (*store.Appended, 
 		m.held[e.Digest] = true
 		if e.Reason != "" {
 			m.quarantine = append(m.quarantine, &servicev1.QuarantineItem{
-				Id: proto.Int64(int64(len(m.quarantine) + 1)), Reason: proto.String(string(e.Reason)), Message: proto.String(e.Message),
+				Id: proto.Int64(m.keep(e.Raw)), Reason: proto.String(string(e.Reason)), Message: proto.String(e.Message),
 				Lane: b.Lane.Proto(), Seq: proto.Uint64(e.Seq), Digest: e.Digest[:],
 			})
 			result(e, servicev1.EntryOutcome_ENTRY_OUTCOME_QUARANTINED)
@@ -231,6 +232,9 @@ func (m *memory) Greet(_ context.Context, g store.Greeting) error {
 	if old, ok := m.devices[g.Device]; ok && !old.Key.Equal(g.Key) {
 		return fault.New(fault.Conflict, fault.DeviceKeyChanged, "device %v has another key", g.Device)
 	}
+	if old, ok := m.devices[g.Device]; ok && g.KeepNames {
+		g.Name, g.Enumerator = old.Name, old.Enumerator
+	}
 	m.devices[g.Device] = g
 	if g.Fork {
 		m.forks[g.Device]++
@@ -274,6 +278,7 @@ func (m *memory) Apply(_ context.Context, c *store.Changes) error {
 	for _, iv := range c.Interviews {
 		m.interviews[iv.GetSummary().GetInterviewId()] = iv
 	}
+	m.withdraw(c.Withdrawn)
 	m.decisions = append(m.decisions, c.Decisions...)
 	slices.SortFunc(m.decisions, func(a, b *servicev1.LinkDecision) int { return cmp.Compare(a.GetTimeMs(), b.GetTimeMs()) })
 	for _, s := range c.Studies {

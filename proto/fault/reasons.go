@@ -59,6 +59,12 @@ const (
 	TableIDNotUnique     Reason = "TABLE_ID_NOT_UNIQUE"
 	TableTellsNothing    Reason = "TABLE_TELLS_NOTHING"
 	ExportChanged        Reason = "EXPORT_CHANGED"
+	NotInQuarantine      Reason = "NOT_IN_QUARANTINE"
+	InterviewWithdrawn   Reason = "INTERVIEW_WITHDRAWN"
+	NotWithdrawn         Reason = "NOT_WITHDRAWN"
+	ConflictChanged      Reason = "CONFLICT_CHANGED"
+	NoConflict           Reason = "NO_CONFLICT"
+	NoSuchInterview      Reason = "NO_SUCH_INTERVIEW"
 	BlobTooLarge         Reason = "BLOB_TOO_LARGE"
 	BlobSizeMismatch     Reason = "BLOB_SIZE_MISMATCH"
 	BlobHashMismatch     Reason = "BLOB_HASH_MISMATCH"
@@ -144,6 +150,12 @@ var catalogue = []Entry{
 	{TableIDNotUnique, "the id column of a table does not tell its rows apart", "name a column that tells every record from every other", false},
 	{TableTellsNothing, "no column of a table tells records apart", "add columns such as a name, a date of birth or a telephone number", false},
 	{ExportChanged, "the data changed while they were exported", "export again", false},
+	{NotInQuarantine, "no item of the quarantine has that number", "look it up with `hearth quarantine list`; it may have been replayed", false},
+	{InterviewWithdrawn, "a revision arrives of an interview that was withdrawn", "leave it: it is in no count and no export; destroy it with `hearth review erase` where consent was withdrawn", false},
+	{NotWithdrawn, "an interview is to be erased that is not withdrawn", "withdraw it first, with `hearth review withdraw`", false},
+	{ConflictChanged, "the current revisions of an interview are not those that were looked at", "look at the conflict again with `hearth review conflicts`, then decide", false},
+	{NoConflict, "an interview has one current revision, or a choice is of no field in conflict", "look at what there is to decide with `hearth review conflicts`", false},
+	{NoSuchInterview, "no interview has that id or key", "look it up with `hearth interviews`", false},
 	{BlobTooLarge, "an attachment is larger than is taken", "take the photo smaller or the recording in pieces, and attach it again", false},
 	{BlobSizeMismatch, "an attachment is said to have another size than headquarters knows of it", "attach the file again from its original", false},
 	{BlobHashMismatch, "the pieces of an attachment do not make the file that was announced; they were thrown away", "sync again; if it stays, attach the file again from its original", true},

@@ -35,7 +35,7 @@ type Stored struct {
 	Part    uint64
 	Counter uint64
 	Digest  syncer.Digest
-	// Raw are the record's exact bytes.
+	// Raw are the record's exact bytes; of an erased record its envelope alone, which does not have the digest.
 	Raw []byte
 	// ReceivedMS is when it was stored, milliseconds since 1970.
 	ReceivedMS int64
@@ -85,8 +85,7 @@ type Log interface {
 	Record(ctx context.Context, part uint64, subject string, digest syncer.Digest) (Stored, error)
 	// Head returns the cursor after the last record.
 	Head(ctx context.Context) (syncer.Cursor, error)
-	// Quarantine lists what is kept but not used, oldest first, from after the given id.
-	Quarantine(ctx context.Context, after int64, limit int) ([]*servicev1.QuarantineItem, error)
+	Kept
 	// Notify returns a channel that receives after appends; several appends may be told once. It is always the same
 	// channel and has one reader, the projector.
 	Notify() <-chan struct{}
@@ -114,6 +113,8 @@ type Greeting struct {
 	NowMS       int64
 	// Fork is true where the lanes named contradict what the log holds.
 	Fork bool
+	// KeepNames is true where it comes from the device itself: a name and an enumerator that are known stay.
+	KeepNames bool
 }
 
 // Projections are what is derived from the log.
@@ -131,6 +132,9 @@ type Projections interface {
 	Interview(ctx context.Context, interviewID string) (*servicev1.InterviewProjection, error)
 	// Decisions returns the linkage decisions in order of time and id.
 	Decisions(ctx context.Context, study string) ([]*servicev1.LinkDecision, error)
+	// Withdrawn returns the interviews that are withdrawn, by part and id. Interviews, Interview and CountCells leave them
+	// out.
+	Withdrawn(ctx context.Context) ([]Withdrawal, error)
 	// Studies returns the current definitions by code.
 	Studies(ctx context.Context) ([]*surveyv1.Study, error)
 }
@@ -146,6 +150,9 @@ type Changes struct {
 	Records   [][]uint64
 	Decisions []*servicev1.LinkDecision
 	Studies   []*surveyv1.Study
+	// Withdrawn are interviews whose projections go, for ever: they are not among Interviews again. They are applied after
+	// Interviews.
+	Withdrawn []Withdrawal
 }
 
 // Filter narrows Interviews; empty fields mean all.
@@ -176,6 +183,10 @@ type Report struct {
 	Records     int
 	Lanes       int
 	Quarantined int
+	// Erased counts the records of which only the envelope is left; they are among Records.
+	Erased int
+	// Blobs counts the attachments whose bytes have their hash, where they were looked at too.
+	Blobs int
 	// Findings are what is wrong; empty: the store is sound.
 	Findings []Finding
 	// Rebuilt is true where projections were made again and compared.

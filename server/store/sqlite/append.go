@@ -19,6 +19,7 @@ func (s *Store) Append(ctx context.Context, batch *syncer.Checked) (*store.Appen
 	var out *store.Appended
 	j := &job{records: len(batch.Entries), bytes: batch.Bytes}
 	j.apply = func(t *tx) (err error) {
+		t.forgotten = &s.queries.forgotten
 		out, err = t.append(batch)
 		return err
 	}
@@ -41,6 +42,8 @@ type tx struct {
 	dirty    map[uint64]uint64
 	writes   int // statements that wrote, to know whether a job that failed left something behind
 	sums     summer
+	// forgotten are the records that were erased.
+	forgotten *forgotten
 	// quarantineRows counts what is in quarantine, once counted is true.
 	quarantineRows int64
 	counted        bool
@@ -131,7 +134,7 @@ func (t *tx) entry(lane syncer.LaneID, e *syncer.Entry, held bool, out *store.Ap
 	switch {
 	case e.Refused:
 		outcome = servicev1.EntryOutcome_ENTRY_OUTCOME_REFUSED
-	case held:
+	case held || t.forgotten.has(e.Digest):
 		outcome, reason, message = servicev1.EntryOutcome_ENTRY_OUTCOME_DUPLICATE, "", ""
 	case e.Reason != "" || e.Record == nil:
 		outcome, reason, message, err = t.unusable(lane, e)

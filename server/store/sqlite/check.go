@@ -37,6 +37,7 @@ func (s *Store) Check(ctx context.Context, opts store.CheckOptions) (*store.Repo
 		{"table meta", c.meta},
 		{"table device", c.devices},
 		{"rights of devices", c.rights},
+		{"table erased", c.erasures},
 		{"table record", c.records},
 		{"table part", c.parts},
 		{"table quarantine", c.quarantine},
@@ -75,10 +76,11 @@ type checker struct {
 	opts     store.CheckOptions
 	report   *store.Report
 	more     int
-	counters map[int64]int64 // records counted in each part
-	held     []uint64        // first bytes of the digests of records, then sorted
-	kept     []uint64        // the same of the quarantine
-	inLane   []bool          // of held: a lane has it
+	counters map[int64]int64                 // records counted in each part
+	held     []uint64                        // first bytes of the digests of records, then sorted
+	kept     []uint64                        // the same of the quarantine
+	inLane   []bool                          // of held: a lane has it
+	erased   map[syncer.Digest]syncer.Digest // what stands in the place of records that were erased
 	names    map[syncer.ID]string
 	keys     map[syncer.ID]ed25519.PublicKey
 }
@@ -250,7 +252,9 @@ func (c *checker) record(r *recordRow) {
 		lost("its counter is %d, the next in its part would be %d", r.counter, next)
 	}
 	c.counters[r.part] = r.counter
-	if d := syncer.DigestOf(r.body); !bytes.Equal(d[:], r.digest) {
+	if d := syncer.DigestOf(r.body); c.isStub(r.digest, d) {
+		c.report.Erased++
+	} else if !bytes.Equal(d[:], r.digest) {
 		lost("its bytes are not those its author wrote: they have digest %v, not %x", d, r.digest)
 		return
 	}

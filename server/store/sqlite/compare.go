@@ -36,6 +36,7 @@ func (s *Store) rebuildAndCompare(ctx context.Context, again rebuild) (string, e
 		{"cursor", `SELECT part, counter, listed FROM cursor ORDER BY part`},
 		{"interview", `SELECT * FROM interview ORDER BY interview_id, part`},
 		{"count_cell", `SELECT * FROM count_cell ORDER BY part, study, round, questionnaire, enumerator, site_id, day, result, review_state`},
+		{"withdrawn", `SELECT * FROM withdrawn ORDER BY interview_id, part`},
 		{"decision", `SELECT * FROM decision ORDER BY part, decision_id`},
 		{"study", `SELECT * FROM study ORDER BY part, study`},
 	} {

@@ -55,6 +55,9 @@ func dialWriter(path, synchronous string) (*conn, error) {
 	}
 	setup := `PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = ` + synchronous + `;
 		PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -16000`
+	if synchronous == "FULL" { // the log, where little is ever deleted, and that must be gone
+		setup += "; PRAGMA secure_delete = ON"
+	}
 	if err := c.run(setup); err != nil {
 		return nil, errors.Join(err, c.close())
 	}

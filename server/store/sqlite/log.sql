@@ -29,8 +29,21 @@ CREATE UNIQUE INDEX record_id ON record (id, part);
 -- Interviews (kind 1) are not in it: nearly all records are, their ids are random, and every one would touch a page of
 -- its own. Their revisions are listed in projection.sqlite.
 CREATE INDEX record_subject ON record (part, subject) WHERE kind <> 1;
-CREATE TRIGGER record_no_update BEFORE UPDATE ON record BEGIN SELECT raise(ABORT, 'records are never changed'); END;
+-- Only the body of a record that is listed as erased changes.
+CREATE TRIGGER record_no_update BEFORE UPDATE ON record
+WHEN NOT EXISTS (SELECT 1 FROM erased WHERE erased.digest = old.digest) OR old.part IS NOT new.part
+  OR old.counter IS NOT new.counter OR old.id IS NOT new.id OR old.digest IS NOT new.digest OR old.kind IS NOT new.kind
+  OR old.subject IS NOT new.subject OR old.received_ms IS NOT new.received_ms OR old.sum IS NOT new.sum
+BEGIN SELECT raise(ABORT, 'records are never changed'); END;
 CREATE TRIGGER record_no_delete BEFORE DELETE ON record BEGIN SELECT raise(ABORT, 'records are never deleted'); END;
+
+-- The records whose payload was destroyed because consent was withdrawn. They count as held.
+CREATE TABLE erased (
+  digest    BLOB    PRIMARY KEY, -- of the record as it was
+  stub      BLOB    NOT NULL,    -- digest of the envelope in its place; empty: it was in quarantine, nothing is left
+  erased_ms INTEGER NOT NULL,    -- when
+  sum       INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- The counter of the last record of each part.
 CREATE TABLE part (

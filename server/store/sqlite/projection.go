@@ -257,6 +257,11 @@ func (p *projection) apply(changes *store.Changes) (err error) {
 			return err
 		}
 	}
+	for _, w := range changes.Withdrawn {
+		if err := p.withdraw(w, cells); err != nil {
+			return err
+		}
+	}
 	if err := p.putCells(cells); err != nil {
 		return err
 	}

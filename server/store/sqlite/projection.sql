@@ -50,6 +50,15 @@ CREATE TABLE count_cell (
   PRIMARY KEY (part, study, round, questionnaire, enumerator, site_id, day, result, review_state)
 ) STRICT, WITHOUT ROWID;
 
+-- Interviews that are withdrawn; they have no row in interview and are in no count.
+CREATE TABLE withdrawn (
+  part         INTEGER NOT NULL, -- hash of study and site
+  interview_id TEXT    NOT NULL,
+  records      BLOB    NOT NULL, -- counters of its records, as in interview
+  body         BLOB    NOT NULL, -- hearth.service.v1.Tombstone in deterministic bytes
+  PRIMARY KEY (interview_id, part)
+) STRICT;
+
 -- Decisions about pairs of people and households.
 CREATE TABLE decision (
   part        INTEGER NOT NULL, -- of the study as a whole

@@ -23,6 +23,7 @@ type queries struct {
 	after, at, others, revisionsAfter, digestOf *sql.Stmt
 	kept, lane, runAt, quarantine               *sql.Stmt
 	devices, key, lanes, detached               *sql.Stmt
+	forgotten                                   forgotten
 }
 
 func prepareQueries(db *sql.DB) (*queries, error) {
@@ -59,7 +60,7 @@ func prepareQueries(db *sql.DB) (*queries, error) {
 		*p.to = s
 		q.all = append(q.all, s)
 	}
-	return q, nil
+	return q, q.forgotten.load(db)
 }
 
 func (q *queries) close() error {
@@ -218,6 +219,9 @@ func (s *Store) Missing(ctx context.Context, refs []*servicev1.RecordRef) (wante
 
 // holds says whether a record is held, and if not whether its id is held with another digest.
 func (s *Store) holds(ctx context.Context, ref *servicev1.RecordRef) (held, other bool, err error) {
+	if d, err := syncer.ParseDigest(ref.GetDigest()); err == nil && s.queries.forgotten.has(d) {
+		return true, false, nil
+	}
 	var digest []byte
 	err = s.queries.digestOf.QueryRowContext(ctx, int64(ref.GetPart()), ref.GetId()).Scan(&digest)
 	switch {

@@ -115,7 +115,8 @@ func (p *projection) recordsOf(ctx context.Context, part uint64, id string) (lis
 		return 0, nil, nil
 	}
 	var packed []byte
-	err = p.db.QueryRowContext(ctx, `SELECT records FROM interview WHERE interview_id = ? AND part = ?`, id, int64(part)).Scan(&packed)
+	err = p.db.QueryRowContext(ctx, `SELECT records FROM interview WHERE interview_id = ?1 AND part = ?2
+		UNION ALL SELECT records FROM withdrawn WHERE interview_id = ?1 AND part = ?2`, id, int64(part)).Scan(&packed)
 	if errors.Is(err, sql.ErrNoRows) {
 		return listed, nil, nil
 	}

@@ -39,6 +39,7 @@ func Run(t *testing.T, f Factory) {
 		{"Devices", deviceTests},
 		{"Rights", rightsTests},
 		{"Projections", projectionTests},
+		{"Review", reviewTests},
 		{"Model", modelTests},
 	} {
 		for name, test := range group.tests {
