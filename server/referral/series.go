@@ -1,6 +1,9 @@
 package referral
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/hearth-survey/hearth/proto/fault"
 )
 
@@ -36,8 +39,7 @@ func (s *Sample) Convergence(outcome int, m Method, o Options) (*Series, error) 
 	return s.series(outcome, m, o, all, ""), nil
 }
 
-// Bottleneck estimates a variable wave by wave in each chain of at least so many respondents, the chains in the order of
-// their roots.
+// Bottleneck estimates a variable wave by wave in each chain of at least so many respondents, the largest chain first.
 func (s *Sample) Bottleneck(outcome int, m Method, o Options, atLeast int) ([]*Series, error) {
 	if err := s.checkSeries(outcome, m); err != nil {
 		return nil, err
@@ -46,10 +48,11 @@ func (s *Sample) Bottleneck(outcome int, m Method, o Options, atLeast int) ([]*S
 	for i, r := range s.Root {
 		rows[r] = append(rows[r], int32(i))
 	}
+	slices.SortStableFunc(rows, func(a, b []int32) int { return cmp.Compare(len(b), len(a)) })
 	var out []*Series
-	for r, chain := range rows {
+	for _, chain := range rows {
 		if len(chain) > 0 && len(chain) >= atLeast {
-			out = append(out, s.series(outcome, m, o, chain, s.IDs[r]))
+			out = append(out, s.series(outcome, m, o, chain, s.IDs[s.Root[chain[0]]]))
 		}
 	}
 	return out, nil
