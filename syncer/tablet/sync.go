@@ -172,8 +172,29 @@ func (x *session) run(ctx context.Context) error {
 	if err := x.pull(ctx); err != nil {
 		return err
 	}
+	if x.report.Sent+x.report.Duplicates > 0 {
+		x.farewell(ctx)
+	}
 	_, err := x.s.db.ExecContext(ctx, "UPDATE meta SET last_sync_ms = ?", x.s.now().UnixMilli())
 	return err
+}
+
+// farewellTime is how long a tablet that is done waits to say so.
+const farewellTime = 10 * time.Second
+
+// farewell tells the server what is left now: the first Hello told it everything that was still to come, and a
+// supervisor would go on reading it as missing. All is signed for already, so it is tried once and not waited for.
+func (x *session) farewell(ctx context.Context) {
+	req, err := x.s.helloRequest(ctx)
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, farewellTime)
+	defer cancel()
+	x.report.BytesUp += int64(proto.Size(req))
+	if resp, err := x.client.Hello(ctx, req); err == nil {
+		x.report.BytesDown += int64(proto.Size(resp))
+	}
 }
 
 // hello introduces the tablet and returns how far the server has got with its lanes.
