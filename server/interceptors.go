@@ -1,9 +1,8 @@
 package server
 
 import (
+	"bytes"
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
 	"log/slog"
@@ -14,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"github.com/hearth-survey/hearth/syncer"
 	"google.golang.org/grpc"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
@@ -24,6 +24,9 @@ import (
 // requestHeader names a request in headers, both ways.
 const requestHeader = "x-request-id"
 
+// healthPrefix begins the names of the calls by which health is asked, to the last moment.
+const healthPrefix = "/grpc.health."
+
 // watchGrace is how long a stream that watches the server's health stays open when the server stops.
 const watchGrace = 200 * time.Millisecond
 
@@ -33,6 +36,8 @@ type call struct {
 	method  string
 	start   time.Time
 	device  string
+	// tablet is set where the call comes with a tablet's session.
+	tablet  *syncer.ID
 	in, out int
 }
 
@@ -62,7 +67,7 @@ func harmless(id string) bool {
 // end writes the line of the call. It names the device and never what was said.
 func (s *Server) end(ctx context.Context, c *call, err error) {
 	level := slog.LevelInfo
-	if strings.HasPrefix(c.method, "/grpc.health.") {
+	if strings.HasPrefix(c.method, healthPrefix) {
 		level = slog.LevelDebug
 	}
 	if !s.log.Enabled(ctx, level) {
@@ -75,42 +80,28 @@ func (s *Server) end(ctx context.Context, c *call, err error) {
 }
 
 // admit applies the policy: the server is not stopping, the method is listed, the token is right.
-func (s *Server) admit(ctx context.Context, method string) (rule, error) {
+func (s *Server) admit(ctx context.Context, c *call) (rule, error) {
+	method := c.method
 	r, ok := policy(method)
 	if !ok {
 		return r, fault.New(fault.Permission, fault.BadRequest, "nobody may call %s", method)
 	}
-	if r.access == anyone {
-		return r, nil
-	}
-	if s.token != nil {
-		if err := s.checkToken(ctx); err != nil {
+	if r.access != anyone && s.token != nil {
+		var err error
+		if c.tablet, err = s.identify(ctx); err != nil {
 			return r, err
 		}
 	}
-	if s.isStopping() {
+	if c.tablet != nil {
+		c.device = c.tablet.String()
+		if r.access != enrolled {
+			return r, fault.New(fault.Permission, fault.NotForDevices, "tablets may not call %s", method)
+		}
+	}
+	if s.isStopping() && !strings.HasPrefix(method, healthPrefix) {
 		return r, fault.New(fault.Unavailable, fault.ShuttingDown, "the server is stopping")
 	}
 	return r, nil
-}
-
-// checkToken compares hashes, so that neither length nor content of the token can be told from the time it takes.
-func (s *Server) checkToken(ctx context.Context) error {
-	md, _ := metadata.FromIncomingContext(ctx)
-	given := md.Get("authorization")
-	if len(given) == 0 {
-		return fault.New(fault.Unauthenticated, fault.TokenMissing, "the call has no token")
-	}
-	const scheme = "bearer "
-	if len(given) != 1 || len(given[0]) <= len(scheme) || !strings.EqualFold(given[0][:len(scheme)], scheme) {
-		return fault.New(fault.Unauthenticated, fault.TokenMissing, "the call has no bearer token")
-	}
-	sum := sha256.Sum256([]byte(given[0][len(scheme):]))
-	if subtle.ConstantTimeCompare(sum[:], s.token) != 1 {
-		s.metrics.authFailures.Inc()
-		return fault.New(fault.Unauthenticated, fault.TokenWrong, "the token is not this server's")
-	}
-	return nil
 }
 
 func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
@@ -126,14 +117,14 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 		s.end(ctx, c, err)
 	}()
 	_ = grpc.SetHeader(ctx, metadata.Pairs(requestHeader, c.request)) // fails only where no answer can be sent
-	r, err := s.admit(ctx, info.FullMethod)
+	r, err := s.admit(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	if err := c.note(req); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.longest)
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, tabletKey{}, c.tablet != nil), r.longest)
 	defer cancel()
 	return handler(ctx, req)
 }
@@ -149,7 +140,7 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 		s.end(ctx, c, err)
 	}()
 	_ = ss.SetHeader(metadata.Pairs(requestHeader, c.request))
-	r, err := s.admit(ctx, info.FullMethod)
+	r, err := s.admit(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -213,14 +204,15 @@ func (c *call) note(m any) error {
 	c.in += size
 	var device []byte
 	switch r := m.(type) {
-	case *servicev1.HelloRequest:
-		device = r.GetDevice()
 	case *servicev1.PushBatchRequest:
 		device = r.GetBatch().GetLane().GetDevice()
 	case *servicev1.PushRequest:
 		device = r.GetBatch().GetLane().GetDevice()
-	case *servicev1.PullRequest:
+	case interface{ GetDevice() []byte }: // whatever names a device
 		device = r.GetDevice()
+	}
+	if c.tablet != nil && len(device) > 0 && !bytes.Equal(device, c.tablet[:]) {
+		return fault.New(fault.Permission, fault.OtherDevice, "device %v calls for device %x", c.tablet, device[:min(len(device), 16)])
 	}
 	if len(device) == 16 {
 		c.device = hex.EncodeToString(device)

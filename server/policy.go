@@ -13,6 +13,8 @@ type access int
 const (
 	// anyone needs no token.
 	anyone access = iota + 1
+	// enrolled needs the session of a tablet, which may then act for itself alone, or the server's token.
+	enrolled
 	// holder needs the server's token.
 	holder
 )
@@ -39,7 +41,14 @@ func policy(method string) (rule, bool) {
 		servicev1.SyncService_Offer_FullMethodName,
 		servicev1.SyncService_Pull_FullMethodName,
 		servicev1.SyncService_BlobStat_FullMethodName,
-		servicev1.SyncService_PutChunk_FullMethodName,
+		servicev1.SyncService_PutChunk_FullMethodName:
+		return rule{enrolled, short}, true
+	case servicev1.DeviceService_Enrol_FullMethodName,
+		servicev1.DeviceService_BeginSession_FullMethodName,
+		servicev1.DeviceService_OpenSession_FullMethodName:
+		return rule{anyone, short}, true
+	case servicev1.DeviceService_CreateEnrolment_FullMethodName,
+		servicev1.DeviceService_RevokeDevice_FullMethodName,
 		servicev1.StudyService_GetStudy_FullMethodName,
 		servicev1.StudyService_PutStudy_FullMethodName,
 		servicev1.StudyService_ListQuestionnaires_FullMethodName,

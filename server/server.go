@@ -68,8 +68,12 @@ type Server struct {
 	author    *author
 	projector *projector
 	keys      keyCache
+	rights    rightsCache
 	payloads  *payloadReader
 	linkage   linkageCache
+
+	challenges               *challenges
+	enrolTries, sessionTries *tries
 
 	stopping chan struct{}
 	stopOnce sync.Once
@@ -123,6 +127,7 @@ func New(cfg Config) (*Server, error) {
 
 func registerServices(s *Server) {
 	servicev1.RegisterSyncServiceServer(s.grpc, &syncService{Server: s})
+	servicev1.RegisterDeviceServiceServer(s.grpc, &deviceService{Server: s})
 	servicev1.RegisterStudyServiceServer(s.grpc, &studyService{Server: s})
 	servicev1.RegisterMonitorServiceServer(s.grpc, &monitorService{Server: s})
 	servicev1.RegisterLinkageServiceServer(s.grpc, &linkageService{Server: s})

@@ -56,7 +56,7 @@ func (s *syncService) Hello(ctx context.Context, req *servicev1.HelloRequest) (*
 	now := s.nowMS()
 	g := store.Greeting{
 		Device: device, Name: req.GetDeviceName(), Enumerator: req.GetEnumerator(), Key: req.GetPublicKey(),
-		Pending: req.GetPending(), NowMS: now, Fork: fork,
+		Pending: req.GetPending(), NowMS: now, Fork: fork, KeepNames: isTablet(ctx),
 	}
 	if req.WallTimeMs != nil {
 		g.ClockSkewMS = req.GetWallTimeMs() - now
@@ -167,8 +167,18 @@ func (s *Server) take(ctx context.Context, b *servicev1.Batch) (*servicev1.Batch
 	if err != nil {
 		return nil, err
 	}
+	revoked, err := s.revokedReason(ctx, lane.Device)
+	if err != nil {
+		return nil, err
+	}
 	for i := range checked.Entries {
-		if e := &checked.Entries[i]; e.Record != nil && e.Reason == "" && !e.Refused {
+		e := &checked.Entries[i]
+		if e.Record == nil || e.Reason != "" || e.Refused {
+			continue
+		}
+		if revoked != nil {
+			e.Reason, e.Message = revoked.Reason, revoked.Message
+		} else {
 			s.dispose(e, lane)
 		}
 	}
@@ -266,8 +276,12 @@ func (s *syncService) Offer(ctx context.Context, req *servicev1.OfferRequest) (*
 
 // Pull brings the definitions of studies that came after the cursor. Interviews never travel down.
 func (s *syncService) Pull(ctx context.Context, req *servicev1.PullRequest) (*servicev1.PullResponse, error) {
-	if _, err := syncer.ParseID(req.GetDevice()); err != nil {
+	device, err := syncer.ParseID(req.GetDevice())
+	if err != nil {
 		return nil, fault.New(fault.Invalid, fault.BadRequest, "device of the Pull: %w", err)
+	}
+	if notice, err := s.noticeFor(ctx, device); err != nil || notice != nil {
+		return &servicev1.PullResponse{Cursor: req.GetCursor(), Notice: notice}, err
 	}
 	cursor, err := syncer.ParseCursor(req.GetCursor(), s.store.Epoch())
 	if err != nil {

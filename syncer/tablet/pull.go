@@ -40,6 +40,10 @@ func (x *session) pull(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if n := resp.GetNotice(); n != nil {
+			x.report.Notice = &EntryReport{Reason: fault.Reason(n.GetReason()), Message: n.GetMessage()}
+			return nil
+		}
 		if err := x.keepPage(ctx, resp); err != nil {
 			return err
 		}

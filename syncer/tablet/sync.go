@@ -45,6 +45,9 @@ type SyncOptions struct {
 	CallTimeout time.Duration
 	// Now measures how long batches take; nil: the store's clock.
 	Now func() time.Time
+	// Session opens a session as the enrolled tablet and has every call carry it; for a connection that carries no token
+	// of its own.
+	Session bool
 }
 
 // EntryReport is what headquarters said of one record that was not plainly stored.
@@ -75,6 +78,8 @@ type SyncReport struct {
 	NewEpoch bool
 	// Pending counts the records headquarters has still not signed for.
 	Pending int
+	// Notice is set where headquarters gives this tablet nothing but that notice: its rights were taken away.
+	Notice *EntryReport
 }
 
 // errFork is that a lane's other end holds another branch of it.
@@ -105,6 +110,9 @@ type session struct {
 func (s *Store) Sync(ctx context.Context, conn grpc.ClientConnInterface, opts SyncOptions) (SyncReport, error) {
 	s.syncing.Lock()
 	defer s.syncing.Unlock()
+	if opts.Session {
+		conn = s.withSession(conn)
+	}
 	x := &session{s: s, client: servicev1.NewSyncServiceClient(conn), opts: opts.withDefaults(s.now)}
 	x.batch = min(firstBatch, x.opts.MaxBatchBytes)
 	err := x.run(ctx)

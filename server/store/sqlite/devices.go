@@ -36,6 +36,9 @@ func (t *tx) greet(g store.Greeting) error {
 			return fault.New(fault.Conflict, fault.DeviceKeyChanged, "device %v (%s) is known by another key", g.Device, g.Name)
 		}
 		firstSeen, forks, open = integer(row[1]), integer(row[2]), integer(row[3])
+		if g.KeepNames {
+			g.Name, g.Enumerator = text(row[4]), text(row[5])
+		}
 	}
 	switch { // a fork that is told again and again is one
 	case g.Fork && open == 0:

@@ -325,7 +325,7 @@ func (l *logConn) prepareAll(nowMS int64) error {
 		{&l.unharmed, `DELETE FROM quarantine WHERE digest = ?`},
 		{&l.quarantineSize, `SELECT count(*) FROM quarantine`},
 		{&l.runWith, `SELECT 1 FROM lane_run WHERE device = ? AND instr(digests, ?) > 0 LIMIT 1`},
-		{&l.device, `SELECT public_key, first_seen_ms, fork_hellos, fork_open FROM device WHERE device = ?`},
+		{&l.device, `SELECT public_key, first_seen_ms, fork_hellos, fork_open, name, enumerator FROM device WHERE device = ?`},
 		{&l.saveDevice, `INSERT OR REPLACE INTO device (device, name, enumerator, public_key, first_seen_ms,
 			last_seen_ms, pending, clock_skew_ms, fork_hellos, fork_open, sum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
 		{&l.deviceAll, `SELECT first_seen_ms, last_seen_ms, pending, clock_skew_ms, fork_hellos, fork_open FROM device WHERE device = ?`},

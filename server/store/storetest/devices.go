@@ -15,6 +15,7 @@ var deviceTests = map[string]func(*testing.T, Factory){
 	"listed":      testListed,
 	"key changed": testKeyChanged,
 	"fork told":   testForkTold,
+	"names kept":  testNamesKept,
 }
 
 func testUnknownDevice(t *testing.T, f Factory) {
@@ -86,6 +87,27 @@ func testForkTold(t *testing.T, f Factory) {
 		}
 		if got, want := forks(t, s, b), []uint32{0, 1, 1, 1, 2}[i]; got != want {
 			t.Errorf("after Hello %d: %d forks, want %d", i+1, got, want)
+		}
+	}
+}
+
+// A tablet that speaks for itself cannot give itself another name.
+func testNamesKept(t *testing.T, f Factory) {
+	s := f.Open(t)
+	b := NewTablet(1)
+	for i, tt := range []struct {
+		name string
+		keep bool
+		want string
+	}{{"0042", true, "0042"}, {"tablet-03", true, "0042"}, {"tablet-03", false, "tablet-03"}} {
+		g := b.Greeting(tt.name, int64(i))
+		g.KeepNames = tt.keep
+		if err := s.Greet(t.Context(), g); err != nil {
+			t.Fatal(err)
+		}
+		list, err := s.ListDevices(t.Context())
+		if err != nil || len(list) != 1 || list[0].GetName() != tt.want || list[0].GetEnumerator() != "enum-"+tt.want {
+			t.Errorf("Hello %d: %v, %v; want %s", i, list, err, tt.want)
 		}
 	}
 }

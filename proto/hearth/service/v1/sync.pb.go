@@ -679,9 +679,11 @@ func (x *PullRequest) GetPageSize() uint32 {
 type PullResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Bytes of records written at headquarters.
-	Entries       []*Entry `protobuf:"bytes,1,rep,name=entries" json:"entries,omitempty"`
-	Cursor        *Cursor  `protobuf:"bytes,2,opt,name=cursor" json:"cursor,omitempty"`
-	More          *bool    `protobuf:"varint,3,opt,name=more" json:"more,omitempty"`
+	Entries []*Entry `protobuf:"bytes,1,rep,name=entries" json:"entries,omitempty"`
+	Cursor  *Cursor  `protobuf:"bytes,2,opt,name=cursor" json:"cursor,omitempty"`
+	More    *bool    `protobuf:"varint,3,opt,name=more" json:"more,omitempty"`
+	// Set where the tablet gets nothing else.
+	Notice        *Notice `protobuf:"bytes,4,opt,name=notice" json:"notice,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -737,6 +739,67 @@ func (x *PullResponse) GetMore() bool {
 	return false
 }
 
+func (x *PullResponse) GetNotice() *Notice {
+	if x != nil {
+		return x.Notice
+	}
+	return nil
+}
+
+// Notice is what a tablet is told instead of data.
+type Notice struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A reason of the catalogue, such as DEVICE_REVOKED, and the same in words.
+	Reason        *string `protobuf:"bytes,1,opt,name=reason" json:"reason,omitempty"`
+	Message       *string `protobuf:"bytes,2,opt,name=message" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Notice) Reset() {
+	*x = Notice{}
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Notice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Notice) ProtoMessage() {}
+
+func (x *Notice) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Notice.ProtoReflect.Descriptor instead.
+func (*Notice) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Notice) GetReason() string {
+	if x != nil && x.Reason != nil {
+		return *x.Reason
+	}
+	return ""
+}
+
+func (x *Notice) GetMessage() string {
+	if x != nil && x.Message != nil {
+		return *x.Message
+	}
+	return ""
+}
+
 // ByteRange is a stretch of an attachment: first byte and the one after the last.
 type ByteRange struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -748,7 +811,7 @@ type ByteRange struct {
 
 func (x *ByteRange) Reset() {
 	*x = ByteRange{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[12]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -760,7 +823,7 @@ func (x *ByteRange) String() string {
 func (*ByteRange) ProtoMessage() {}
 
 func (x *ByteRange) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[12]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -773,7 +836,7 @@ func (x *ByteRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ByteRange.ProtoReflect.Descriptor instead.
 func (*ByteRange) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{12}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ByteRange) GetStart() int64 {
@@ -804,7 +867,7 @@ type BlobState struct {
 
 func (x *BlobState) Reset() {
 	*x = BlobState{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[13]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -816,7 +879,7 @@ func (x *BlobState) String() string {
 func (*BlobState) ProtoMessage() {}
 
 func (x *BlobState) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[13]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -829,7 +892,7 @@ func (x *BlobState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlobState.ProtoReflect.Descriptor instead.
 func (*BlobState) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{13}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *BlobState) GetSha256() []byte {
@@ -863,7 +926,7 @@ type BlobStatRequest struct {
 
 func (x *BlobStatRequest) Reset() {
 	*x = BlobStatRequest{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[14]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -875,7 +938,7 @@ func (x *BlobStatRequest) String() string {
 func (*BlobStatRequest) ProtoMessage() {}
 
 func (x *BlobStatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[14]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -888,7 +951,7 @@ func (x *BlobStatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlobStatRequest.ProtoReflect.Descriptor instead.
 func (*BlobStatRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{14}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *BlobStatRequest) GetBlobs() []*BlobRef {
@@ -908,7 +971,7 @@ type BlobStatResponse struct {
 
 func (x *BlobStatResponse) Reset() {
 	*x = BlobStatResponse{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[15]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +983,7 @@ func (x *BlobStatResponse) String() string {
 func (*BlobStatResponse) ProtoMessage() {}
 
 func (x *BlobStatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[15]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +996,7 @@ func (x *BlobStatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlobStatResponse.ProtoReflect.Descriptor instead.
 func (*BlobStatResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{15}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *BlobStatResponse) GetBlobs() []*BlobState {
@@ -957,7 +1020,7 @@ type PutChunkRequest struct {
 
 func (x *PutChunkRequest) Reset() {
 	*x = PutChunkRequest{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[16]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -969,7 +1032,7 @@ func (x *PutChunkRequest) String() string {
 func (*PutChunkRequest) ProtoMessage() {}
 
 func (x *PutChunkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[16]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -982,7 +1045,7 @@ func (x *PutChunkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutChunkRequest.ProtoReflect.Descriptor instead.
 func (*PutChunkRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{16}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PutChunkRequest) GetBlob() *BlobRef {
@@ -1023,7 +1086,7 @@ type PutChunkResponse struct {
 
 func (x *PutChunkResponse) Reset() {
 	*x = PutChunkResponse{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[17]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1035,7 +1098,7 @@ func (x *PutChunkResponse) String() string {
 func (*PutChunkResponse) ProtoMessage() {}
 
 func (x *PutChunkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[17]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1048,7 +1111,7 @@ func (x *PutChunkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutChunkResponse.ProtoReflect.Descriptor instead.
 func (*PutChunkResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{17}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PutChunkResponse) GetBlob() *BlobState {
@@ -1069,7 +1132,7 @@ type GetBlobRequest struct {
 
 func (x *GetBlobRequest) Reset() {
 	*x = GetBlobRequest{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[18]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1081,7 +1144,7 @@ func (x *GetBlobRequest) String() string {
 func (*GetBlobRequest) ProtoMessage() {}
 
 func (x *GetBlobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[18]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,7 +1157,7 @@ func (x *GetBlobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBlobRequest.ProtoReflect.Descriptor instead.
 func (*GetBlobRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{18}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetBlobRequest) GetSha256() []byte {
@@ -1121,7 +1184,7 @@ type GetBlobResponse struct {
 
 func (x *GetBlobResponse) Reset() {
 	*x = GetBlobResponse{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[19]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1133,7 +1196,7 @@ func (x *GetBlobResponse) String() string {
 func (*GetBlobResponse) ProtoMessage() {}
 
 func (x *GetBlobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[19]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1146,7 +1209,7 @@ func (x *GetBlobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBlobResponse.ProtoReflect.Descriptor instead.
 func (*GetBlobResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{19}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetBlobResponse) GetData() []byte {
@@ -1208,11 +1271,15 @@ const file_hearth_service_v1_sync_proto_rawDesc = "" +
 	"\vPullRequest\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\fR\x06device\x121\n" +
 	"\x06cursor\x18\x02 \x01(\v2\x19.hearth.service.v1.CursorR\x06cursor\x12\x1b\n" +
-	"\tpage_size\x18\x03 \x01(\rR\bpageSize\"\x89\x01\n" +
+	"\tpage_size\x18\x03 \x01(\rR\bpageSize\"\xbc\x01\n" +
 	"\fPullResponse\x122\n" +
 	"\aentries\x18\x01 \x03(\v2\x18.hearth.service.v1.EntryR\aentries\x121\n" +
 	"\x06cursor\x18\x02 \x01(\v2\x19.hearth.service.v1.CursorR\x06cursor\x12\x12\n" +
-	"\x04more\x18\x03 \x01(\bR\x04more\"3\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\x121\n" +
+	"\x06notice\x18\x04 \x01(\v2\x19.hearth.service.v1.NoticeR\x06notice\":\n" +
+	"\x06Notice\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"3\n" +
 	"\tByteRange\x12\x14\n" +
 	"\x05start\x18\x01 \x01(\x03R\x05start\x12\x10\n" +
 	"\x03end\x18\x02 \x01(\x03R\x03end\"q\n" +
@@ -1258,7 +1325,7 @@ func file_hearth_service_v1_sync_proto_rawDescGZIP() []byte {
 	return file_hearth_service_v1_sync_proto_rawDescData
 }
 
-var file_hearth_service_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_hearth_service_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_hearth_service_v1_sync_proto_goTypes = []any{
 	(*Limits)(nil),            // 0: hearth.service.v1.Limits
 	(*HelloRequest)(nil),      // 1: hearth.service.v1.HelloRequest
@@ -1272,59 +1339,61 @@ var file_hearth_service_v1_sync_proto_goTypes = []any{
 	(*OfferResponse)(nil),     // 9: hearth.service.v1.OfferResponse
 	(*PullRequest)(nil),       // 10: hearth.service.v1.PullRequest
 	(*PullResponse)(nil),      // 11: hearth.service.v1.PullResponse
-	(*ByteRange)(nil),         // 12: hearth.service.v1.ByteRange
-	(*BlobState)(nil),         // 13: hearth.service.v1.BlobState
-	(*BlobStatRequest)(nil),   // 14: hearth.service.v1.BlobStatRequest
-	(*BlobStatResponse)(nil),  // 15: hearth.service.v1.BlobStatResponse
-	(*PutChunkRequest)(nil),   // 16: hearth.service.v1.PutChunkRequest
-	(*PutChunkResponse)(nil),  // 17: hearth.service.v1.PutChunkResponse
-	(*GetBlobRequest)(nil),    // 18: hearth.service.v1.GetBlobRequest
-	(*GetBlobResponse)(nil),   // 19: hearth.service.v1.GetBlobResponse
-	(*LaneHead)(nil),          // 20: hearth.service.v1.LaneHead
-	(*Batch)(nil),             // 21: hearth.service.v1.Batch
-	(*BatchAck)(nil),          // 22: hearth.service.v1.BatchAck
-	(*Cursor)(nil),            // 23: hearth.service.v1.Cursor
-	(*Entry)(nil),             // 24: hearth.service.v1.Entry
-	(*BlobRef)(nil),           // 25: hearth.service.v1.BlobRef
+	(*Notice)(nil),            // 12: hearth.service.v1.Notice
+	(*ByteRange)(nil),         // 13: hearth.service.v1.ByteRange
+	(*BlobState)(nil),         // 14: hearth.service.v1.BlobState
+	(*BlobStatRequest)(nil),   // 15: hearth.service.v1.BlobStatRequest
+	(*BlobStatResponse)(nil),  // 16: hearth.service.v1.BlobStatResponse
+	(*PutChunkRequest)(nil),   // 17: hearth.service.v1.PutChunkRequest
+	(*PutChunkResponse)(nil),  // 18: hearth.service.v1.PutChunkResponse
+	(*GetBlobRequest)(nil),    // 19: hearth.service.v1.GetBlobRequest
+	(*GetBlobResponse)(nil),   // 20: hearth.service.v1.GetBlobResponse
+	(*LaneHead)(nil),          // 21: hearth.service.v1.LaneHead
+	(*Batch)(nil),             // 22: hearth.service.v1.Batch
+	(*BatchAck)(nil),          // 23: hearth.service.v1.BatchAck
+	(*Cursor)(nil),            // 24: hearth.service.v1.Cursor
+	(*Entry)(nil),             // 25: hearth.service.v1.Entry
+	(*BlobRef)(nil),           // 26: hearth.service.v1.BlobRef
 }
 var file_hearth_service_v1_sync_proto_depIdxs = []int32{
-	20, // 0: hearth.service.v1.HelloRequest.lanes:type_name -> hearth.service.v1.LaneHead
-	20, // 1: hearth.service.v1.HelloResponse.lanes:type_name -> hearth.service.v1.LaneHead
+	21, // 0: hearth.service.v1.HelloRequest.lanes:type_name -> hearth.service.v1.LaneHead
+	21, // 1: hearth.service.v1.HelloResponse.lanes:type_name -> hearth.service.v1.LaneHead
 	0,  // 2: hearth.service.v1.HelloResponse.limits:type_name -> hearth.service.v1.Limits
-	21, // 3: hearth.service.v1.PushBatchRequest.batch:type_name -> hearth.service.v1.Batch
-	22, // 4: hearth.service.v1.PushBatchResponse.ack:type_name -> hearth.service.v1.BatchAck
-	21, // 5: hearth.service.v1.PushRequest.batch:type_name -> hearth.service.v1.Batch
-	22, // 6: hearth.service.v1.PushResponse.ack:type_name -> hearth.service.v1.BatchAck
+	22, // 3: hearth.service.v1.PushBatchRequest.batch:type_name -> hearth.service.v1.Batch
+	23, // 4: hearth.service.v1.PushBatchResponse.ack:type_name -> hearth.service.v1.BatchAck
+	22, // 5: hearth.service.v1.PushRequest.batch:type_name -> hearth.service.v1.Batch
+	23, // 6: hearth.service.v1.PushResponse.ack:type_name -> hearth.service.v1.BatchAck
 	7,  // 7: hearth.service.v1.OfferRequest.records:type_name -> hearth.service.v1.RecordRef
-	23, // 8: hearth.service.v1.PullRequest.cursor:type_name -> hearth.service.v1.Cursor
-	24, // 9: hearth.service.v1.PullResponse.entries:type_name -> hearth.service.v1.Entry
-	23, // 10: hearth.service.v1.PullResponse.cursor:type_name -> hearth.service.v1.Cursor
-	12, // 11: hearth.service.v1.BlobState.have:type_name -> hearth.service.v1.ByteRange
-	25, // 12: hearth.service.v1.BlobStatRequest.blobs:type_name -> hearth.service.v1.BlobRef
-	13, // 13: hearth.service.v1.BlobStatResponse.blobs:type_name -> hearth.service.v1.BlobState
-	25, // 14: hearth.service.v1.PutChunkRequest.blob:type_name -> hearth.service.v1.BlobRef
-	13, // 15: hearth.service.v1.PutChunkResponse.blob:type_name -> hearth.service.v1.BlobState
-	1,  // 16: hearth.service.v1.SyncService.Hello:input_type -> hearth.service.v1.HelloRequest
-	3,  // 17: hearth.service.v1.SyncService.PushBatch:input_type -> hearth.service.v1.PushBatchRequest
-	5,  // 18: hearth.service.v1.SyncService.Push:input_type -> hearth.service.v1.PushRequest
-	8,  // 19: hearth.service.v1.SyncService.Offer:input_type -> hearth.service.v1.OfferRequest
-	10, // 20: hearth.service.v1.SyncService.Pull:input_type -> hearth.service.v1.PullRequest
-	14, // 21: hearth.service.v1.SyncService.BlobStat:input_type -> hearth.service.v1.BlobStatRequest
-	16, // 22: hearth.service.v1.SyncService.PutChunk:input_type -> hearth.service.v1.PutChunkRequest
-	18, // 23: hearth.service.v1.SyncService.GetBlob:input_type -> hearth.service.v1.GetBlobRequest
-	2,  // 24: hearth.service.v1.SyncService.Hello:output_type -> hearth.service.v1.HelloResponse
-	4,  // 25: hearth.service.v1.SyncService.PushBatch:output_type -> hearth.service.v1.PushBatchResponse
-	6,  // 26: hearth.service.v1.SyncService.Push:output_type -> hearth.service.v1.PushResponse
-	9,  // 27: hearth.service.v1.SyncService.Offer:output_type -> hearth.service.v1.OfferResponse
-	11, // 28: hearth.service.v1.SyncService.Pull:output_type -> hearth.service.v1.PullResponse
-	15, // 29: hearth.service.v1.SyncService.BlobStat:output_type -> hearth.service.v1.BlobStatResponse
-	17, // 30: hearth.service.v1.SyncService.PutChunk:output_type -> hearth.service.v1.PutChunkResponse
-	19, // 31: hearth.service.v1.SyncService.GetBlob:output_type -> hearth.service.v1.GetBlobResponse
-	24, // [24:32] is the sub-list for method output_type
-	16, // [16:24] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	24, // 8: hearth.service.v1.PullRequest.cursor:type_name -> hearth.service.v1.Cursor
+	25, // 9: hearth.service.v1.PullResponse.entries:type_name -> hearth.service.v1.Entry
+	24, // 10: hearth.service.v1.PullResponse.cursor:type_name -> hearth.service.v1.Cursor
+	12, // 11: hearth.service.v1.PullResponse.notice:type_name -> hearth.service.v1.Notice
+	13, // 12: hearth.service.v1.BlobState.have:type_name -> hearth.service.v1.ByteRange
+	26, // 13: hearth.service.v1.BlobStatRequest.blobs:type_name -> hearth.service.v1.BlobRef
+	14, // 14: hearth.service.v1.BlobStatResponse.blobs:type_name -> hearth.service.v1.BlobState
+	26, // 15: hearth.service.v1.PutChunkRequest.blob:type_name -> hearth.service.v1.BlobRef
+	14, // 16: hearth.service.v1.PutChunkResponse.blob:type_name -> hearth.service.v1.BlobState
+	1,  // 17: hearth.service.v1.SyncService.Hello:input_type -> hearth.service.v1.HelloRequest
+	3,  // 18: hearth.service.v1.SyncService.PushBatch:input_type -> hearth.service.v1.PushBatchRequest
+	5,  // 19: hearth.service.v1.SyncService.Push:input_type -> hearth.service.v1.PushRequest
+	8,  // 20: hearth.service.v1.SyncService.Offer:input_type -> hearth.service.v1.OfferRequest
+	10, // 21: hearth.service.v1.SyncService.Pull:input_type -> hearth.service.v1.PullRequest
+	15, // 22: hearth.service.v1.SyncService.BlobStat:input_type -> hearth.service.v1.BlobStatRequest
+	17, // 23: hearth.service.v1.SyncService.PutChunk:input_type -> hearth.service.v1.PutChunkRequest
+	19, // 24: hearth.service.v1.SyncService.GetBlob:input_type -> hearth.service.v1.GetBlobRequest
+	2,  // 25: hearth.service.v1.SyncService.Hello:output_type -> hearth.service.v1.HelloResponse
+	4,  // 26: hearth.service.v1.SyncService.PushBatch:output_type -> hearth.service.v1.PushBatchResponse
+	6,  // 27: hearth.service.v1.SyncService.Push:output_type -> hearth.service.v1.PushResponse
+	9,  // 28: hearth.service.v1.SyncService.Offer:output_type -> hearth.service.v1.OfferResponse
+	11, // 29: hearth.service.v1.SyncService.Pull:output_type -> hearth.service.v1.PullResponse
+	16, // 30: hearth.service.v1.SyncService.BlobStat:output_type -> hearth.service.v1.BlobStatResponse
+	18, // 31: hearth.service.v1.SyncService.PutChunk:output_type -> hearth.service.v1.PutChunkResponse
+	20, // 32: hearth.service.v1.SyncService.GetBlob:output_type -> hearth.service.v1.GetBlobResponse
+	25, // [25:33] is the sub-list for method output_type
+	17, // [17:25] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_sync_proto_init() }
@@ -1339,7 +1408,7 @@ func file_hearth_service_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_service_v1_sync_proto_rawDesc), len(file_hearth_service_v1_sync_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,655 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/binary"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hearth-survey/hearth/proto/fault"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"github.com/hearth-survey/hearth/server/store"
+	"github.com/hearth-survey/hearth/syncer"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+)
+
+// clock is one that a test sets.
+type clock struct{ ms atomic.Int64 }
+
+func (c *clock) now() time.Time { return time.UnixMilli(c.ms.Load()) }
+
+// timed lets a desk's server go by a clock of the test's.
+func timed(d *desk) *clock {
+	c := &clock{}
+	c.ms.Store(time.Now().UnixMilli())
+	d.now = c.now
+	return c
+}
+
+// patient lets a desk's server take any number of failures from one address.
+func patient(d *desk) {
+	d.enrolTries.burst, d.sessionTries.burst = 1e9, 1e9
+}
+
+func devices(d *desk) servicev1.DeviceServiceClient { return servicev1.NewDeviceServiceClient(d.conn) }
+
+// code asks for a code as the administrator does.
+func (d *desk) code(t testing.TB, name, enumerator string) syncer.Code {
+	t.Helper()
+	resp, err := devices(d).CreateEnrolment(with(t.Context()), &servicev1.CreateEnrolmentRequest{
+		Study: proto.String("guiyang"), DeviceName: proto.String(name), Enumerator: proto.String(enumerator), ServerAddress: proto.String("10.0.0.7:8686"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, err := syncer.ParseCode(resp.GetCode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	inv, err := syncer.ParseInvitation(resp.GetQrText())
+	if err != nil || inv.Code != code || !inv.Key.Equal(d.Key()) || inv.Server != "10.0.0.7:8686" {
+		t.Fatalf("the picture says %+v, %v", inv, err)
+	}
+	return code
+}
+
+func (tb *tablet) enrolment(code syncer.Code) *servicev1.EnrolRequest {
+	return &servicev1.EnrolRequest{
+		Code: proto.String(code.String()), Device: tb.lane.Device[:], PublicKey: tb.key.Public().(ed25519.PublicKey),
+		Signature: syncer.SignEnrolment(tb.key, code, tb.lane.Device),
+	}
+}
+
+func (tb *tablet) enrol(t testing.TB, d *desk) {
+	t.Helper()
+	resp, err := devices(d).Enrol(t.Context(), tb.enrolment(d.code(t, tb.name, "E1")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.GetDeviceName() != tb.name || resp.GetEnumerator() != "E1" || resp.GetStudy() != "guiyang" || !bytes.Equal(resp.GetServerKey(), d.Key()) {
+		t.Fatalf("Enrol = %v", resp)
+	}
+}
+
+func (tb *tablet) answer(t testing.TB, d *desk) *servicev1.OpenSessionRequest {
+	t.Helper()
+	begun, err := devices(d).BeginSession(t.Context(), &servicev1.BeginSessionRequest{Device: tb.lane.Device[:]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &servicev1.OpenSessionRequest{Device: tb.lane.Device[:], Challenge: begun.GetChallenge(),
+		Signature: syncer.SignSession(tb.key, tb.lane.Device, begun.GetChallenge())}
+}
+
+// session is a context that carries the token of a new session.
+func (tb *tablet) session(t testing.TB, d *desk) context.Context {
+	t.Helper()
+	resp, err := devices(d).OpenSession(t.Context(), tb.answer(t, d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+resp.GetToken())
+}
+
+func (d *desk) revoke(t testing.TB, tb *tablet, why string) {
+	t.Helper()
+	_, err := devices(d).RevokeDevice(with(t.Context()), &servicev1.RevokeDeviceRequest{Device: tb.lane.Device[:], Reason: proto.String(why), By: proto.String("supervisor")})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Every call that is served, made by everybody: nobody, a tablet for itself, a tablet for another, a revoked one, and the desk.
+func TestWhoMayCall(t *testing.T) {
+	d := newDesk(t, newMemory())
+	patient(d)
+	own, other, lost := newTablet("own"), newTablet("other"), newTablet("lost")
+	for _, tb := range []*tablet{own, other, lost} {
+		tb.enrol(t, d)
+	}
+	d.revoke(t, lost, "left in a taxi")
+	callers := []struct {
+		name  string
+		ctx   context.Context
+		names *tablet // whom the request names
+		deny  func(access) fault.Reason
+	}{
+		{"nobody", t.Context(), own, func(a access) fault.Reason {
+			if a == anyone {
+				return ""
+			}
+			return fault.TokenMissing
+		}},
+		{"a tablet for itself", own.session(t, d), own, forDevices("")},
+		{"a tablet for another", own.session(t, d), other, forDevices(fault.OtherDevice)},
+		{"a revoked tablet for itself", lost.session(t, d), lost, forDevices("")},
+		{"a revoked tablet for another", lost.session(t, d), own, forDevices(fault.OtherDevice)},
+		{"the desk", with(t.Context()), own, func(access) fault.Reason { return "" }},
+	}
+	denials := map[fault.Reason]bool{fault.TokenMissing: true, fault.TokenWrong: true, fault.SessionEnded: true, fault.OtherDevice: true, fault.NotForDevices: true}
+	n := 0
+	for service := range d.GRPC().GetServiceInfo() {
+		desc, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service))
+		if err != nil {
+			t.Fatal(err)
+		}
+		methods := desc.(protoreflect.ServiceDescriptor).Methods()
+		for i := range methods.Len() {
+			m := methods.Get(i)
+			method := "/" + service + "/" + string(m.Name())
+			if method == servicev1.DeviceService_RevokeDevice_FullMethodName {
+				continue // would end the sessions; it has a test of its own
+			}
+			rule, ok := policy(method)
+			if !ok {
+				t.Errorf("%s has no rule", method)
+			}
+			for _, c := range callers {
+				n++
+				named := namesDevice(m.Input())
+				want := c.deny(rule.access)
+				if want == fault.OtherDevice && !named {
+					want = ""
+				}
+				if got := fault.Reason(reasonOf(call1(t, d, c.ctx, m, c.names))); want != "" && got != want || want == "" && denials[got] {
+					t.Errorf("%s by %s: reason %q, want %q", method, c.name, got, want)
+				}
+			}
+		}
+	}
+	if n < 100 {
+		t.Fatalf("only %d calls were made", n)
+	}
+}
+
+// forDevices is what a tablet with a session is told.
+func forDevices(inside fault.Reason) func(access) fault.Reason {
+	return func(a access) fault.Reason {
+		switch a {
+		case enrolled:
+			return inside
+		case holder:
+			return fault.NotForDevices
+		}
+		return ""
+	}
+}
+
+// namesDevice says whether a request of the sync names a device or a lane.
+func namesDevice(m protoreflect.MessageDescriptor) bool {
+	return m.Fields().ByName("device") != nil || m.Fields().ByName("batch") != nil
+}
+
+// call1 makes a call whose request names a tablet wherever it can, and returns its error.
+func call1(t *testing.T, d *desk, ctx context.Context, m protoreflect.MethodDescriptor, tb *tablet) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	typ, err := protoregistry.GlobalTypes.FindMessageByName(m.Input().FullName())
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := typ.New()
+	if f := m.Input().Fields().ByName("device"); f != nil && f.Kind() == protoreflect.BytesKind {
+		req.Set(f, protoreflect.ValueOfBytes(tb.lane.Device[:]))
+	}
+	if f := m.Input().Fields().ByName("batch"); f != nil {
+		req.Set(f, protoreflect.ValueOfMessage((&servicev1.Batch{Lane: tb.lane.Proto()}).ProtoReflect()))
+	}
+	stream, err := d.conn.NewStream(ctx, streamDesc(m), "/"+string(m.Parent().FullName())+"/"+string(m.Name()))
+	if err != nil {
+		return err
+	}
+	if err := stream.SendMsg(req.Interface()); err != nil && !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	if err := stream.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := protoregistry.GlobalTypes.FindMessageByName(m.Output().FullName())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Name() == "Watch" {
+		return nil // lasts until the server stops
+	}
+	for {
+		if err := stream.RecvMsg(out.New().Interface()); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+func TestEnrolment(t *testing.T) {
+	eachStore(t, func(t *testing.T, d *desk) {
+		patient(d)
+		c := timed(d)
+		start := c.ms.Load()
+		in := func(tb *tablet, change func(*servicev1.EnrolRequest)) error {
+			req := tb.enrolment(d.code(t, tb.name, "007"))
+			if change != nil {
+				change(req)
+			}
+			_, err := devices(d).Enrol(t.Context(), req)
+			return err
+		}
+		other := newTablet("thief")
+		tests := []struct {
+			name   string
+			change func(*servicev1.EnrolRequest)
+			at     time.Duration
+			code   codes.Code
+			reason fault.Reason
+		}{
+			{"right", nil, 0, codes.OK, ""},
+			{"as it is typed", func(r *servicev1.EnrolRequest) { r.Code = proto.String(" " + strings.ToLower(r.GetCode()) + "　") }, 0, codes.OK, ""},
+			{"no code", func(r *servicev1.EnrolRequest) { r.Code = nil }, 0, codes.Unauthenticated, fault.CodeWrong},
+			{"not a code", func(r *servicev1.EnrolRequest) { r.Code = proto.String("贵阳\x00'; DROP TABLE device") }, 0, codes.Unauthenticated, fault.CodeWrong},
+			{"another code", func(r *servicev1.EnrolRequest) {
+				r.Code = proto.String("22222-22222")
+				r.Signature = syncer.SignEnrolment(newTablet("another code").key, "2222222222", syncer.ID(r.GetDevice()))
+			}, 0, codes.Unauthenticated, fault.CodeWrong},
+			{"another's key", func(r *servicev1.EnrolRequest) { r.PublicKey = other.key.Public().(ed25519.PublicKey) }, 0, codes.InvalidArgument, fault.BadSignature},
+			{"no signature", func(r *servicev1.EnrolRequest) { r.Signature = nil }, 0, codes.InvalidArgument, fault.BadSignature},
+			{"no device", func(r *servicev1.EnrolRequest) { r.Device = nil }, 0, codes.InvalidArgument, fault.BadRequest},
+			{"short key", func(r *servicev1.EnrolRequest) { r.PublicKey = r.GetPublicKey()[:31] }, 0, codes.InvalidArgument, fault.BadSignature},
+			{"a second before its end", nil, 10*time.Minute - time.Second, codes.OK, ""},
+			{"at its end", nil, 10 * time.Minute, codes.Unauthenticated, fault.CodeExpired},
+			{"the clock jumped to 2100", nil, 74 * 365 * 24 * time.Hour, codes.Unauthenticated, fault.CodeExpired},
+			{"the clock was set back to 1970", nil, -time.Duration(start-1) * time.Millisecond, codes.Unauthenticated, fault.CodeExpired},
+		}
+		for _, tt := range tests {
+			t.Run(tt.name, func(t *testing.T) {
+				c.ms.Store(start)
+				err := in(newTablet(tt.name), func(r *servicev1.EnrolRequest) {
+					if tt.change != nil {
+						tt.change(r)
+					}
+					c.ms.Store(start + tt.at.Milliseconds())
+				})
+				wants(t, err, tt.code, tt.reason)
+			})
+		}
+		c.ms.Store(start)
+		tb := newTablet("twice")
+		req := tb.enrolment(d.code(t, "twice", "007"))
+		for range 2 { // the answer was lost
+			if _, err := devices(d).Enrol(t.Context(), req); err != nil {
+				t.Fatal(err)
+			}
+		}
+		code, err := syncer.ParseCode(req.GetCode())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = devices(d).Enrol(t.Context(), other.enrolment(code))
+		wants(t, err, codes.Unauthenticated, fault.CodeUsed)
+	})
+}
+
+func TestCreateEnrolmentRefuses(t *testing.T) {
+	d := newDesk(t, newMemory())
+	good := func() *servicev1.CreateEnrolmentRequest {
+		return &servicev1.CreateEnrolmentRequest{Study: proto.String("s"), DeviceName: proto.String("tablet-07"), Enumerator: proto.String("0042")}
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(*servicev1.CreateEnrolmentRequest)
+		reason fault.Reason
+	}{
+		{"good", func(*servicev1.CreateEnrolmentRequest) {}, ""},
+		{"no name", func(r *servicev1.CreateEnrolmentRequest) { r.DeviceName = nil }, fault.BadRequest},
+		{"a name of blanks", func(r *servicev1.CreateEnrolmentRequest) { r.DeviceName = proto.String("  ") }, fault.BadRequest},
+		{"a name in two lines", func(r *servicev1.CreateEnrolmentRequest) { r.DeviceName = proto.String("a\nb") }, fault.BadRequest},
+		{"NUL", func(r *servicev1.CreateEnrolmentRequest) { r.Enumerator = proto.String("a\x00") }, fault.BadRequest},
+		{"a long name", func(r *servicev1.CreateEnrolmentRequest) { r.DeviceName = proto.String(strings.Repeat("贵", 43)) }, fault.BadRequest},
+		{"no study, and none is held", func(r *servicev1.CreateEnrolmentRequest) { r.Study = nil }, fault.BadRequest},
+		{"a month", func(r *servicev1.CreateEnrolmentRequest) { r.ValidSeconds = proto.Uint32(30 * 86400) }, fault.BadRequest},
+		{"no address", func(r *servicev1.CreateEnrolmentRequest) { r.ServerAddress = proto.String("headquarters") }, fault.BadInvitation},
+	} {
+		req := good()
+		tt.change(req)
+		_, err := devices(d).CreateEnrolment(with(t.Context()), req)
+		if reasonOf(err) != string(tt.reason) || (err == nil) != (tt.reason == "") {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.reason)
+		}
+	}
+}
+
+func TestSession(t *testing.T) {
+	eachStore(t, func(t *testing.T, d *desk) {
+		patient(d)
+		c := timed(d)
+		start := c.ms.Load()
+		tb, other := newTablet("01234567"), newTablet("other")
+		tb.enrol(t, d)
+		other.enrol(t, d)
+		open := func(change func(*servicev1.OpenSessionRequest)) error {
+			req := tb.answer(t, d)
+			change(req)
+			_, err := devices(d).OpenSession(t.Context(), req)
+			return err
+		}
+		tests := []struct {
+			name   string
+			change func(*servicev1.OpenSessionRequest)
+			code   codes.Code
+			reason fault.Reason
+		}{
+			{"right", func(*servicev1.OpenSessionRequest) {}, codes.OK, ""},
+			{"signed by another", func(r *servicev1.OpenSessionRequest) {
+				r.Signature = syncer.SignSession(other.key, tb.lane.Device, r.GetChallenge())
+			}, codes.InvalidArgument, fault.BadSignature},
+			{"for another", func(r *servicev1.OpenSessionRequest) { r.Device = other.lane.Device[:] }, codes.Unauthenticated, fault.ChallengeEnded},
+			{"a challenge of one's own", func(r *servicev1.OpenSessionRequest) {
+				r.Challenge = bytes.Repeat([]byte{7}, len(r.GetChallenge()))
+				r.Signature = syncer.SignSession(tb.key, tb.lane.Device, r.GetChallenge())
+			}, codes.Unauthenticated, fault.ChallengeEnded},
+			{"a challenge with a later end", func(r *servicev1.OpenSessionRequest) {
+				binary.BigEndian.PutUint64(r.Challenge, uint64(start+3600_000))
+				r.Signature = syncer.SignSession(tb.key, tb.lane.Device, r.GetChallenge())
+			}, codes.Unauthenticated, fault.ChallengeEnded},
+			{"no challenge", func(r *servicev1.OpenSessionRequest) { r.Challenge = nil }, codes.Unauthenticated, fault.ChallengeEnded},
+			{"too late", func(*servicev1.OpenSessionRequest) { c.ms.Add(challengeTime.Milliseconds()) }, codes.Unauthenticated, fault.ChallengeEnded},
+			{"the clock was set back", func(*servicev1.OpenSessionRequest) { c.ms.Store(1) }, codes.Unauthenticated, fault.ChallengeEnded},
+			{"no device", func(r *servicev1.OpenSessionRequest) { r.Device = nil }, codes.InvalidArgument, fault.BadRequest},
+		}
+		for _, tt := range tests {
+			t.Run(tt.name, func(t *testing.T) {
+				c.ms.Store(start)
+				wants(t, open(tt.change), tt.code, tt.reason)
+			})
+		}
+		c.ms.Store(start)
+		stranger := newTablet("stranger")
+		_, err := devices(d).OpenSession(t.Context(), stranger.answer(t, d))
+		wants(t, err, codes.Unauthenticated, fault.DeviceNotEnrolled)
+
+		replayed := tb.answer(t, d)
+		if _, err := devices(d).OpenSession(t.Context(), replayed); err != nil {
+			t.Fatal(err)
+		}
+		_, err = devices(d).OpenSession(t.Context(), replayed)
+		wants(t, err, codes.Unauthenticated, fault.ChallengeEnded)
+
+		ctx := tb.session(t, d)
+		hello := func() error {
+			_, err := servicev1.NewSyncServiceClient(d.conn).Hello(ctx, tb.hello())
+			return err
+		}
+		for _, at := range []struct {
+			after time.Duration
+			code  codes.Code
+		}{{0, codes.OK}, {sessionTime - time.Millisecond, codes.OK}, {sessionTime, codes.Unauthenticated}, {74 * 365 * 24 * time.Hour, codes.Unauthenticated},
+			{-4 * time.Minute, codes.OK}, {-6 * time.Minute, codes.Unauthenticated}} {
+			c.ms.Store(start + at.after.Milliseconds())
+			if err := hello(); status.Code(err) != at.code || err != nil && reasonOf(err) != string(fault.SessionEnded) {
+				t.Errorf("after %v: %v, want %v", at.after, err, at.code)
+			}
+		}
+	})
+}
+
+// A session's tablet keeps the name it was enrolled under, and pushes as ever.
+func TestSessionSyncs(t *testing.T) {
+	eachStore(t, func(t *testing.T, d *desk) {
+		tb := newTablet("0007")
+		tb.enrol(t, d)
+		ctx := tb.session(t, d)
+		sync := servicev1.NewSyncServiceClient(d.conn)
+		hello := tb.hello()
+		hello.DeviceName = proto.String("tablet-01")
+		if _, err := sync.Hello(ctx, hello); err != nil {
+			t.Fatal(err)
+		}
+		list, err := d.store.ListDevices(t.Context())
+		if err != nil || len(list) == 0 || list[0].GetName() != "0007" {
+			t.Errorf("devices = %v, %v; want the name enrolled", list, err)
+		}
+		resp, err := sync.PushBatch(ctx, &servicev1.PushBatchRequest{Batch: tb.batch(tb.record(t, household(1), nil))})
+		if err != nil || len(resp.GetAck().GetResults()) != 0 || resp.GetAck().GetReceipt().GetSeq() != 1 {
+			t.Errorf("PushBatch = %v, %v", resp, err)
+		}
+		other := newTablet("other")
+		other.enrol(t, d)
+		_, err = sync.PushBatch(ctx, &servicev1.PushBatchRequest{Batch: other.batch(other.record(t, household(2), nil))})
+		wants(t, err, codes.PermissionDenied, fault.OtherDevice)
+		stream, err := sync.Push(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.Send(&servicev1.PushRequest{Batch: other.batch(other.record(t, household(3), nil))}); err != nil {
+			t.Fatal(err)
+		}
+		_, err = stream.Recv()
+		wants(t, err, codes.PermissionDenied, fault.OtherDevice)
+	})
+}
+
+// What a revoked tablet goes on sending is kept in quarantine and acknowledged, and it gets nothing but the notice; what
+// it sent before counts.
+func TestRevokedTablet(t *testing.T) {
+	eachStore(t, func(t *testing.T, d *desk) {
+		tb := newTablet("lost")
+		tb.enrol(t, d)
+		ctx := tb.session(t, d)
+		sync := servicev1.NewSyncServiceClient(d.conn)
+		push := func(ctx context.Context, raws ...[]byte) *servicev1.BatchAck {
+			t.Helper()
+			resp, err := sync.PushBatch(ctx, &servicev1.PushBatchRequest{Batch: tb.batch(raws...)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return resp.GetAck()
+		}
+		before := household(1)
+		held := tb.record(t, before, nil)
+		push(ctx, held)
+		d.revoke(t, tb, "在出租车上丢失")
+		_, err := sync.Hello(ctx, tb.hello())
+		wants(t, err, codes.Unauthenticated, fault.SessionEnded)
+		ctx = tb.session(t, d)
+		if _, err := sync.Hello(ctx, tb.hello()); err != nil {
+			t.Fatal(err)
+		}
+		after := household(2)
+		fresh := tb.record(t, after, nil)
+		for i, ctx := range []context.Context{ctx, with(t.Context())} { // the desk's token does not launder it
+			raw := fresh
+			if i == 1 {
+				raw = tb.record(t, household(3), nil)
+			}
+			ack := push(ctx, raw, held)
+			results := ack.GetResults()
+			if ack.GetReceipt().GetSeq() != tb.head.Seq || len(results) != 2 || results[0].GetReason() != string(fault.DeviceRevoked) ||
+				results[0].GetOutcome() != servicev1.EntryOutcome_ENTRY_OUTCOME_QUARANTINED || !strings.Contains(results[0].GetMessage(), "在出租车上丢失") ||
+				results[1].GetOutcome() != servicev1.EntryOutcome_ENTRY_OUTCOME_DUPLICATE {
+				t.Errorf("ack = %v, want the new in quarantine, the old held, all receipted", ack)
+			}
+			pulled, err := sync.Pull(ctx, &servicev1.PullRequest{Device: tb.lane.Device[:], Cursor: &servicev1.Cursor{ServerEpoch: []byte("as it was       ")}})
+			if err != nil || pulled.GetNotice().GetReason() != string(fault.DeviceRevoked) || len(pulled.GetEntries()) != 0 || string(pulled.GetCursor().GetServerEpoch()) != "as it was       " {
+				t.Errorf("Pull = %v, %v; want nothing but the notice", pulled, err)
+			}
+		}
+		if err := d.Project(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.store.Interview(t.Context(), before.GetInterviewId()); err != nil {
+			t.Errorf("what was sent before is lost: %v", err)
+		}
+		if _, err := d.store.Interview(t.Context(), after.GetInterviewId()); fault.KindOf(err) != fault.NotFound {
+			t.Errorf("what was sent after counts: %v", err)
+		}
+		list, err := servicev1.NewMonitorServiceClient(d.conn).ListDevices(with(t.Context()), &servicev1.ListDevicesRequest{})
+		if err != nil || list.GetDevices()[0].GetRevokedReason() != "在出租车上丢失" {
+			t.Errorf("devices = %v, %v", list, err)
+		}
+		tb.enrol(t, d) // found again
+		if ack := push(tb.session(t, d), tb.record(t, household(4), nil)); len(ack.GetResults()) != 0 {
+			t.Errorf("enrolled again: %v, want it plainly stored", ack)
+		}
+	})
+}
+
+func TestRevokeRefuses(t *testing.T) {
+	d := newDesk(t, newMemory())
+	tb := newTablet("t")
+	tb.enrol(t, d)
+	for _, tt := range []struct {
+		name   string
+		device []byte
+		why    string
+		reason fault.Reason
+	}{
+		{"no reason", tb.lane.Device[:], " ", fault.BadRequest},
+		{"unknown", make([]byte, 16), "lost", fault.NoSuchDevice},
+		{"no device", nil, "lost", fault.BadRequest},
+		{"headquarters itself", d.author.lane.Device[:], "lost", fault.BadRequest},
+	} {
+		_, err := devices(d).RevokeDevice(with(t.Context()), &servicev1.RevokeDeviceRequest{Device: tt.device, Reason: proto.String(tt.why)})
+		if reasonOf(err) != string(tt.reason) {
+			t.Errorf("%s: %v, want %s", tt.name, err, tt.reason)
+		}
+	}
+}
+
+// Guessing from one address ends soon, and what others do at their addresses is not touched by it.
+func TestTriesAreBounded(t *testing.T) {
+	d := newDesk(t, newMemory())
+	tb := newTablet("guesser")
+	for i := range 8 {
+		_, err := devices(d).Enrol(t.Context(), tb.enrolment("2222222222"))
+		if want := map[bool]fault.Reason{true: fault.CodeWrong, false: fault.TooManyTries}[i < 5]; reasonOf(err) != string(want) {
+			t.Errorf("guess %d: %v, want %s", i, err, want)
+		}
+	}
+	now := time.Unix(1000, 0)
+	b := &tries{burst: 3, every: time.Minute, clock: func() time.Time { return now }}
+	for i, want := range []bool{true, true, true, false} {
+		if got := b.take("a"); got != want {
+			t.Errorf("take %d = %v", i, got)
+		}
+	}
+	if !b.take("b") {
+		t.Error("another address is bounded by the first")
+	}
+	now = now.Add(time.Minute)
+	if !b.take("a") || b.take("a") {
+		t.Error("after a minute there is one more try")
+	}
+	b.succeeded("a")
+	if !b.take("a") {
+		t.Error("a try that went well was not given back")
+	}
+	for range 3 * maxAddresses {
+		b.take(strings.Repeat("x", len(b.failed)%7) + now.String())
+		now = now.Add(time.Millisecond)
+	}
+	if len(b.failed) > maxAddresses {
+		t.Errorf("%d addresses are watched", len(b.failed))
+	}
+}
+
+// Rights are remembered for seconds only, and nothing read before a purge is believed after it.
+func TestRightsCache(t *testing.T) {
+	now := time.Unix(1000, 0)
+	r := &rightsCache{clock: func() time.Time { return now }}
+	m := newMemory()
+	tb := newTablet("t")
+	m.devices[tb.lane.Device] = store.Greeting{}
+	is := func() bool {
+		t.Helper()
+		rev, err := r.revocation(t.Context(), m, tb.lane.Device)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rev != nil
+	}
+	if is() {
+		t.Error("revoked before it was")
+	}
+	if err := m.Revoke(t.Context(), store.Revocation{Device: tb.lane.Device}); err != nil {
+		t.Fatal(err)
+	}
+	if is() {
+		t.Error("the cache was not used")
+	}
+	if now = now.Add(rightsAge); !is() {
+		t.Errorf("after %v it is not asked again", rightsAge)
+	}
+	r = &rightsCache{clock: func() time.Time { return now }}
+	var once sync.Once
+	slow := &slowRevoked{memory: newMemory(), between: func() { once.Do(r.purge) }}
+	if _, err := r.revocation(t.Context(), slow, tb.lane.Device); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.revoked) != 0 {
+		t.Error("what was read before the purge is remembered")
+	}
+}
+
+type slowRevoked struct {
+	*memory
+	between func()
+}
+
+func (s *slowRevoked) Revoked(ctx context.Context, device syncer.ID) (store.Revocation, bool, error) {
+	defer s.between()
+	return s.memory.Revoked(ctx, device)
+}
+
+// No code, token, challenge or key of a device reaches the log, however the calls end.
+func TestLogHoldsNoSecrets(t *testing.T) {
+	d := newDesk(t, newMemory())
+	patient(d)
+	tb := newTablet("quiet")
+	code := d.code(t, "quiet", "E1")
+	req := tb.enrolment(code)
+	other := newTablet("loud").enrolment(code)
+	for range 2 {
+		if _, err := devices(d).Enrol(t.Context(), req); err != nil {
+			t.Fatal(err)
+		}
+		_, err := devices(d).Enrol(t.Context(), other)
+		wants(t, err, codes.Unauthenticated, fault.CodeUsed)
+	}
+	_, err := devices(d).Enrol(t.Context(), newTablet("typo").enrolment("K7M3P9XWQ0"))
+	wants(t, err, codes.Unauthenticated, fault.CodeWrong)
+	answer := tb.answer(t, d)
+	opened, err := devices(d).OpenSession(t.Context(), answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = devices(d).OpenSession(t.Context(), answer) // a replay
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+opened.GetToken())
+	_, err = servicev1.NewMonitorServiceClient(d.conn).ListDevices(ctx, &servicev1.ListDevicesRequest{})
+	wants(t, err, codes.PermissionDenied, fault.NotForDevices)
+	d.revoke(t, tb, canary)
+	_, err = servicev1.NewSyncServiceClient(d.conn).Hello(ctx, tb.hello())
+	wants(t, err, codes.Unauthenticated, fault.SessionEnded)
+	log := d.log.String()
+	if !strings.Contains(log, "DeviceService/OpenSession") || !strings.Contains(log, tb.lane.Device.String()) {
+		t.Fatal("the calls are not in the log, so this test tests nothing")
+	}
+	for what, secret := range map[string]string{"code": code.String(), "code without its dash": string(code), "first half of the code": code.String()[:5], "typo": "K7M3P",
+		"token": opened.GetToken(), "reason": canary, "server's token": testToken} {
+		if strings.Contains(log, secret) {
+			t.Errorf("the log holds the %s:\n%s", what, log)
+		}
+	}
+}
