@@ -26,13 +26,13 @@ import (
 // Every call there is has a row here; a new one fails until somebody has decided who may make it.
 func TestPolicy(t *testing.T) {
 	table := map[string]access{
-		"/hearth.service.v1.SyncService/Hello":                holder,
-		"/hearth.service.v1.SyncService/PushBatch":            holder,
-		"/hearth.service.v1.SyncService/Push":                 holder,
-		"/hearth.service.v1.SyncService/Offer":                holder,
-		"/hearth.service.v1.SyncService/Pull":                 holder,
-		"/hearth.service.v1.SyncService/BlobStat":             holder,
-		"/hearth.service.v1.SyncService/PutChunk":             holder,
+		"/hearth.service.v1.SyncService/Hello":                enrolled,
+		"/hearth.service.v1.SyncService/PushBatch":            enrolled,
+		"/hearth.service.v1.SyncService/Push":                 enrolled,
+		"/hearth.service.v1.SyncService/Offer":                enrolled,
+		"/hearth.service.v1.SyncService/Pull":                 enrolled,
+		"/hearth.service.v1.SyncService/BlobStat":             enrolled,
+		"/hearth.service.v1.SyncService/PutChunk":             enrolled,
 		"/hearth.service.v1.SyncService/GetBlob":              holder,
 		"/hearth.service.v1.DeviceService/CreateEnrolment":    holder,
 		"/hearth.service.v1.DeviceService/Enrol":              anyone,

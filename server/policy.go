@@ -69,8 +69,9 @@ func policy(method string) (rule, bool) {
 		servicev1.ReferralService_GetReferralStats_FullMethodName,
 		servicev1.ReferralService_GetReferralGraph_FullMethodName:
 		return rule{holder, long}, true
-	case servicev1.SyncService_Push_FullMethodName,
-		servicev1.SyncService_GetBlob_FullMethodName,
+	case servicev1.SyncService_Push_FullMethodName:
+		return rule{enrolled, stream}, true
+	case servicev1.SyncService_GetBlob_FullMethodName,
 		servicev1.ExportService_Export_FullMethodName:
 		return rule{holder, stream}, true
 	}
