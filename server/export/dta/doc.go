@@ -31,6 +31,8 @@
 //   - Numbers must fit their type: byte -127 to 100, int -32,767 to 32,740, long -2,147,483,647 to 2,147,483,620, double up
 //     to 8.988e307; the numbers above are the missing values. NaN and infinities are an error: say [Missing].
 //   - Dates must lie in the years 100 to 9999, which are all that Stata knows. Datetimes are UTC and cut to milliseconds.
+//   - Files of more than 32,767 variables, format 119, open in Stata/MP alone, and haven reads their long strings as empty:
+//     better split the table.
 //   - Strings have no extended missing values in Stata. A reason given for one is an error: keep it in a variable of its own.
 //
 // # The format

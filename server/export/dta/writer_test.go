@@ -417,3 +417,39 @@ func TestErrorsHoldNoAnswers(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestRowsTakeNoMemory writes to nowhere, so that only the rows could take memory.
+func TestRowsTakeNoMemory(t *testing.T) {
+	s, rows := survey()
+	s.SortedBy = nil
+	c, err := NewCounter(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 1_200 {
+		if err := c.Row(rows[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w, err := NewStreamWriter(io.Discard, s, c.Size(), Options{Spill: &ring{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 1_000 { // to let the buffers grow
+		if err := w.Row(rows[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		if err := w.Row(rows[0]); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 0 {
+		t.Errorf("a row takes %v allocations, want none", n)
+	}
+}
+
+// ring is a spill that forgets.
+type ring struct{ memory }
+
+func (*ring) Write(p []byte) (int, error) { return len(p), nil }

@@ -38,9 +38,9 @@
 //   - Dates must lie between 15 October 1582, after which SPSS counts, and the end of 9999. Datetimes are UTC, to
 //     the millisecond. A date may also be one of the numbers declared as missing.
 //
-// Readers differ in three places. haven takes a date with value labels or user-missing values for a plain number, so that a
-// reason for a missing date belongs into a variable of its own. PSPP before 2.0 takes the first alone of several missing
-// values of a string over 8 bytes, and warns. haven and ReadStat know no attributes and no multiple-response sets.
+// Readers differ in places. haven, asked for user-missing values, takes a date that has some for a plain number, so that
+// a reason for a missing date belongs into a variable of its own; nor does it know the format YMDHMS, attributes and
+// multiple-response sets. PSPP before 2.0 warns of several missing values of a string over 8 bytes, and drops them.
 //
 // # The format
 //

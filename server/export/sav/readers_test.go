@@ -355,3 +355,48 @@ func TestReadStat(t *testing.T) {
 		}
 	}
 }
+
+// TestUnfinishedFile shows files that were not closed to the readers: none takes them.
+func TestUnfinishedFile(t *testing.T) {
+	dir := t.TempDir()
+	s, rows := survey()
+	for name, o := range map[string]Options{"half.sav": {}, "half.zsav": {ZLIB: true}} {
+		file, err := os.Create(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := NewWriter(file, s, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 200 {
+			if err := w.Row(rows[2]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := file.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name+".sps"), []byte("GET FILE='"+name+"'.\nLIST.\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for pkg, args := range map[string][]string{
+			"r-cran-haven": {"Rscript", "-e", "library(haven); read_sav('" + name + "')"},
+			"pspp":         {"pspp", name + ".sps"},
+			"readstat":     {"readstat", name},
+		} {
+			t.Run(name+" "+pkg, func(t *testing.T) {
+				probe := []string{args[0], "--version"}
+				if args[0] == "Rscript" {
+					probe = []string{"Rscript", "-e", "library(haven)"}
+				}
+				need(t, pkg, probe...)
+				cmd := exec.Command(args[0], args[1:]...)
+				cmd.Dir = dir
+				if out, err := cmd.CombinedOutput(); err == nil && !strings.Contains(string(out), "Error") {
+					t.Errorf("%s takes it: %.300s", pkg, out)
+				}
+			})
+		}
+	}
+}

@@ -477,3 +477,24 @@ func TestErrorsHoldNoAnswers(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestRowsTakeNoMemory writes to nowhere, so that only the rows could take memory.
+func TestRowsTakeNoMemory(t *testing.T) {
+	s, rows := survey()
+	w, err := NewStreamWriter(io.Discard, s, 2_000, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 1_000 { // to let the buffers grow
+		if err := w.Row(rows[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		if err := w.Row(rows[0]); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 0 {
+		t.Errorf("a row takes %v allocations, want none", n)
+	}
+}
