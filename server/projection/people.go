@@ -43,10 +43,11 @@ func (w *writer) respondent() string {
 	if id := iv.GetRespondent().GetPersonId(); id != "" {
 		return id
 	}
-	h := iv.GetHousehold()
-	for i, m := range h.GetMembers() {
-		if m.LineNumber != nil && h.GetCover().RespondentLine != nil && m.GetLineNumber() == h.GetCover().GetRespondentLine() {
-			return w.memberID(m, i)
+	if cover := iv.GetHousehold().GetCover(); cover != nil && cover.RespondentLine != nil {
+		for i, m := range iv.GetHousehold().GetMembers() {
+			if m.LineNumber != nil && m.GetLineNumber() == cover.GetRespondentLine() {
+				return w.memberID(m, i)
+			}
 		}
 	}
 	if id := iv.GetMigration().GetPersonId(); id != "" && iv.GetMigration().GetSubject() <= surveyv1.MigrationSubject_MIGRATION_SUBJECT_SELF {

@@ -10,6 +10,7 @@ package projection
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -53,6 +54,25 @@ func (b Builder) Interview(revs []Revision) (*servicev1.InterviewProjection, err
 	}
 	heads := rank(revs)
 	shown := revs[slices.IndexFunc(revs, func(r Revision) bool { return r.Digest == heads[0] })]
+	p := b.project(shown, heads, len(revs))
+	if p == nil {
+		shown.Interview = nil
+		p = b.project(shown, heads, len(revs))
+	}
+	if p == nil {
+		return nil, fmt.Errorf("the projection of interview %s cannot be made", shown.Record.GetSubject())
+	}
+	return p, nil
+}
+
+// project makes the projection of the revision shown; nil where that runs into a defect of this program. One interview
+// must not stand in the way of all others: it is then made again as one that cannot be read, and flagged.
+func (b Builder) project(shown Revision, heads []syncer.Digest, revisions int) (p *servicev1.InterviewProjection) {
+	defer func() {
+		if recover() != nil {
+			p = nil
+		}
+	}()
 	zone := b.Zone
 	if zone == nil {
 		zone = DefaultZone
@@ -61,14 +81,14 @@ func (b Builder) Interview(revs []Revision) (*servicev1.InterviewProjection, err
 	if w.iv == nil {
 		w.iv, w.unreadable = &surveyv1.Interview{}, true
 	}
-	w.summarise(heads, len(revs))
+	w.summarise(heads, revisions)
 	w.listPeople()
 	w.listReferrals()
 	w.doubt(len(heads))
 	if b.Evaluate != nil && !w.unreadable {
 		w.flags = append(w.flags, b.Evaluate(w.iv)...)
 	}
-	return w.finish(), nil
+	return w.finish()
 }
 
 // readable orders revisions by digest, drops those that come twice, and parses payloads that nobody has parsed.
