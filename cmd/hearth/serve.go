@@ -43,7 +43,13 @@ func (c *serveCmd) Run(e *env) error {
 	group, ctx := errgroup.WithContext(e.ctx)
 	group.Go(func() error { return node.server.Serve(ctx, ln) })
 	if c.Metrics != "off" {
-		group.Go(func() error { return serveMetrics(ctx, c.Metrics, node.server.MetricsHandler(), log) })
+		metrics, err := listenMetrics(c.Metrics)
+		if err != nil {
+			log.Warn("there are no metrics: give another --metrics, or off", "error", err)
+		} else {
+			fmt.Fprintf(e.stdout, "metrics: http://%s/metrics\n", metrics.Addr())
+			group.Go(func() error { return serveMetrics(ctx, metrics, node.server.MetricsHandler()) })
+		}
 	}
 	err = group.Wait()
 	return errors.Join(err, node.close())
@@ -60,17 +66,21 @@ func (c *serveCmd) logger(e *env) *slog.Logger {
 	return slog.New(slog.NewTextHandler(e.stderr, opts))
 }
 
-// serveMetrics serves /metrics, on loopback only: counters tell more about a study than strangers should know.
-func serveMetrics(ctx context.Context, addr string, h http.Handler, log *slog.Logger) error {
+// listenMetrics listens on loopback only: counters tell more about a study than strangers should know.
+func listenMetrics(addr string) (net.Listener, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
-		return fmt.Errorf("listen on %s for metrics: %w", addr, err)
+		return nil, fmt.Errorf("listen on %s for metrics: %w", addr, err)
 	}
 	if tcp, ok := ln.Addr().(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
-		return errors.Join(fmt.Errorf("%w: --metrics %s is not a loopback address", errUsage, addr), ln.Close())
+		return nil, errors.Join(fmt.Errorf("--metrics %s is not a loopback address", addr), ln.Close())
 	}
+	return ln, nil
+}
+
+// serveMetrics serves /metrics until ctx ends.
+func serveMetrics(ctx context.Context, ln net.Listener, h http.Handler) error {
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
-	log.Info("metrics", "url", "http://"+ln.Addr().String()+"/metrics")
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()
 	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
