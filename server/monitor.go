@@ -103,7 +103,7 @@ func (s *monitorService) ListInterviews(ctx context.Context, req *servicev1.List
 			resp.NextPageToken = pageToken(method, req, resp.Interviews[size-1].GetInterviewId())
 			break
 		}
-		resp.Interviews = append(resp.Interviews, iv.GetSummary())
+		resp.Interviews = append(resp.Interviews, s.withMissing(iv.GetSummary()))
 	}
 	return resp, nil
 }

@@ -30,6 +30,8 @@ import (
 // Config is what a server is made of. Store, Key and Questionnaires must be given.
 type Config struct {
 	Store store.Store
+	// Blobs keeps attachments; nil: they are not kept, tablets hold on to them.
+	Blobs Blobs
 	// Key signs receipts and headquarters' own records.
 	Key ed25519.PrivateKey
 	// Token must come with every call but health checks; empty: no token is asked for, for use within one process.
@@ -64,6 +66,9 @@ type Server struct {
 	health  *health.Server
 	handler http.Handler
 	metrics *metrics
+
+	blobs       Blobs // nil: attachments are not kept
+	blobMetrics *blobMetrics
 
 	author    *author
 	projector *projector
@@ -120,6 +125,10 @@ func New(cfg Config) (*Server, error) {
 	s.grpc = s.newGRPC()
 	s.register(cfg.Reflection)
 	if s.handler, err = s.newHandler(); err != nil {
+		return nil, err
+	}
+	s.blobs = cfg.Blobs
+	if s.blobMetrics, err = newBlobMetrics(registry, s.blobs); err != nil {
 		return nil, err
 	}
 	return s, nil

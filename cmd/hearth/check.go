@@ -48,7 +48,10 @@ func checkFolder(e *env, dir string, rebuild bool) (report *store.Report, err er
 		}
 		opts.Rebuild = node.server.Rebuild
 	}
-	return node.store.Check(e.ctx, opts)
+	if report, err = node.store.Check(e.ctx, opts); err != nil {
+		return nil, err
+	}
+	return report, node.server.CheckBlobs(e.ctx, report, e.progress("check attachments"))
 }
 
 func printReport(e *env, r *store.Report) {
@@ -73,5 +76,9 @@ func printReport(e *env, r *store.Report) {
 			rebuilt = "; projections made again"
 		}
 	}
-	fmt.Fprintf(e.stdout, "%s: %d records in %d lanes, %d in quarantine%s\n", verdict, r.Records, r.Lanes, r.Quarantined, rebuilt)
+	attachments := ""
+	if r.Blobs > 0 {
+		attachments = fmt.Sprintf(", %d attachments", r.Blobs)
+	}
+	fmt.Fprintf(e.stdout, "%s: %d records in %d lanes%s, %d in quarantine%s\n", verdict, r.Records, r.Lanes, attachments, r.Quarantined, rebuilt)
 }

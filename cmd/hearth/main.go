@@ -38,6 +38,7 @@ type cli struct {
 	Study        studyCmd        `cmd:"" help:"Show or set the definition of the study: sites, enumerators, targets."`
 	Counts       countsCmd       `cmd:"" help:"Count interviews, with targets."`
 	Interviews   interviewsCmd   `cmd:"" help:"List interviews."`
+	Blob         blobCmd         `cmd:"" help:"Fetch attachments: photos, recordings, files."`
 	Devices      devicesCmd      `cmd:"" help:"List tablets: last sync, what is missing."`
 	Flags        flagsCmd        `cmd:"" help:"List answers that fail a check."`
 	Quarantine   quarantineCmd   `cmd:"" help:"List what was taken in but could not be used, and why."`

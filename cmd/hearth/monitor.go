@@ -90,6 +90,7 @@ func (c *interviewsCmd) Run(e *env) error {
 			if len(s.GetHeads()) > 1 {
 				note = fmt.Sprintf("conflict: %d current revisions", len(s.GetHeads()))
 			}
+			note = withAttachments(note, s)
 			rows = append(rows, []string{
 				s.GetInterviewKey(), lastWord(s.GetQuestionnaire()), s.GetSiteId(), s.GetEnumerator(), s.GetDay(),
 				enumWord(s.GetResult().String(), "RESULT_CODE_"), fmt.Sprint(s.GetRevisions()), fmt.Sprint(s.GetSoftFlags() + s.GetHardFlags()), note,

@@ -20,6 +20,7 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	"github.com/hearth-survey/hearth/proto/questionnaire"
 	"github.com/hearth-survey/hearth/server"
+	"github.com/hearth-survey/hearth/server/store/blobs"
 	"github.com/hearth-survey/hearth/server/store/sqlite"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -158,8 +159,12 @@ func openNode(ctx context.Context, dir string, o nodeOptions) (*node, error) {
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
+	attachments, err := blobs.Open(filepath.Join(dir, "blobs"), blobs.Options{Now: time.Now})
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
 	cfg := server.Config{
-		Store: st, Key: key, Questionnaires: set, Now: time.Now, Log: o.log, Metrics: o.metrics,
+		Store: st, Blobs: attachments, Key: key, Questionnaires: set, Now: time.Now, Log: o.log, Metrics: o.metrics,
 		Version: version(), Reflection: o.reflection,
 	}
 	if o.serving {

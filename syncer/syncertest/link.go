@@ -56,6 +56,7 @@ type Link struct {
 	calls     int
 	plan      func(call int, method string) Fault
 	cutAfter  int64 // bytes of one connection, to and from the server; 0: never
+	passed    int64 // bytes of all connections, both ways
 	open      map[*cutConn]bool
 	listening *bufconn.Listener
 }
@@ -170,8 +171,20 @@ func (l *Link) wrap(c net.Conn) net.Conn {
 	return cut
 }
 
+// Passed counts the bytes that have passed all connections, both ways, with everything the transport adds.
+func (l *Link) Passed() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.passed
+}
+
 // use takes n bytes and says how many of them still pass.
-func (c *cutConn) use(n int) int {
+func (c *cutConn) use(n int) (passed int) {
+	defer func() {
+		c.link.mu.Lock()
+		c.link.passed += int64(passed)
+		c.link.mu.Unlock()
+	}()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.left < 0 {

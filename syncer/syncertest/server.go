@@ -40,6 +40,11 @@ type Server struct {
 	calls   map[string]int
 	forks   int
 	refuse  func(*servicev1.Record) fault.Reason
+
+	blobs       map[syncer.BlobID]*modelBlob
+	refuseBlobs error
+	chunkOrder  []syncer.BlobID
+	received    int64
 }
 
 // branch is the main branch of a lane and what is kept beyond a gap.
@@ -85,7 +90,7 @@ func (s *Server) Restore(backup *Server) {
 	defer s.mu.Unlock()
 	backup.mu.Lock()
 	defer backup.mu.Unlock()
-	s.lanes, s.records, s.ids, s.damaged = backup.lanes, backup.records, backup.ids, backup.damaged
+	s.lanes, s.records, s.ids, s.damaged, s.blobs = backup.lanes, backup.records, backup.ids, backup.damaged, backup.blobs
 	sum := sha256.Sum256(s.epoch[:])
 	s.epoch = syncer.ID(sum[:16])
 }
@@ -94,7 +99,8 @@ func (s *Server) Restore(backup *Server) {
 func (s *Server) Backup() *Server {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := &Server{lanes: map[syncer.LaneID]*branch{}, records: maps.Clone(s.records), ids: maps.Clone(s.ids), damaged: maps.Clone(s.damaged)}
+	b := &Server{lanes: map[syncer.LaneID]*branch{}, records: maps.Clone(s.records), ids: maps.Clone(s.ids), damaged: maps.Clone(s.damaged),
+		blobs: copyBlobs(s.blobs)}
 	for id, l := range s.lanes {
 		c := *l
 		c.Detached, c.chains = slices.Clone(l.Detached), slices.Clone(l.chains)

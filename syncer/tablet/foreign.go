@@ -46,6 +46,9 @@ type Foreign struct {
 	salvage  foreignLane
 	drafts   []*surveyv1.Interview
 	problems []Problem
+
+	attachments bool // the file has tables for them
+	blobs       []foreignBlob
 }
 
 // Problem is something in a foreign file that could not be taken in.
@@ -169,15 +172,20 @@ func (f *Foreign) open(ctx context.Context) error {
 	if err := checkVersion(ctx, f.conn, f.path); err != nil {
 		return err
 	}
-	want, err := ownSchema(ctx)
-	if err != nil {
-		return err
-	}
 	got, err := schemaOf(ctx, f.conn)
 	if err != nil {
 		return dbFault(err, "read the schema of %s", f.path)
 	}
-	if !slices.Equal(got, want) {
+	plain, err := ownSchema(ctx, schema)
+	if err != nil {
+		return err
+	}
+	whole, err := ownSchema(ctx, schema+attachmentSchema)
+	if err != nil {
+		return err
+	}
+	f.attachments = slices.Equal(got, whole)
+	if !f.attachments && !slices.Equal(got, plain) { // one from before there were attachments
 		return fault.New(fault.Invalid, fault.NotATablet, "open %s: its tables are not those of a tablet's store", f.path)
 	}
 	var verdict string
@@ -198,7 +206,8 @@ func (f *Foreign) authorize() error {
 			return errors.New("the driver has no authorizer")
 		}
 		return c.RegisterAuthorizer(func(action sqlite.AuthorizerActionCode, table, _, _, _ string) sqlite.AuthorizerReturnCode {
-			read := table == "meta" || table == "record" || table == "lane_entry" || table == "draft"
+			read := table == "meta" || table == "record" || table == "lane_entry" || table == "draft" ||
+				table == "blob" || table == "blob_piece" || table == "blob_use"
 			if action == sqlite.AuthSelect || action == sqlite.AuthRead && read || action == sqlite.AuthFunction {
 				return sqlite.AuthorizerOK
 			}
@@ -209,7 +218,7 @@ func (f *Foreign) authorize() error {
 }
 
 // ownSchema is what sqlite_schema holds in a store that this program makes.
-func ownSchema(ctx context.Context) (_ []string, err error) {
+func ownSchema(ctx context.Context, schema string) (_ []string, err error) {
 	db, err := sql.Open("sqlite", ":memory:")
 	if err != nil {
 		return nil, dbFault(err, "make an empty store")

@@ -24,6 +24,8 @@ type ImportReport struct {
 	Forks int
 	// Drafts counts the interviews that are not complete. They stay in the file.
 	Drafts int
+	// BlobsSent counts the attachments headquarters had not held whole, BlobsHeld those it held.
+	BlobsSent, BlobsHeld int
 	// Problems are what could not be read.
 	Problems []Problem
 }
@@ -65,7 +67,7 @@ func Import(ctx context.Context, path string, conn grpc.ClientConnInterface, pro
 		}
 	}
 	report.Forks = len(forked)
-	return report, nil
+	return report, f.sendBlobs(ctx, client, &report)
 }
 
 func (r *ImportReport) tally(b *servicev1.Batch, ack *servicev1.BatchAck) {

@@ -12,7 +12,8 @@ import (
 )
 
 // Prune drops the bytes of records that headquarters has signed for and that were written more than keepDays ago, and
-// returns how many. What is needed to know them again stays. Each receipt's signature and chain hash is verified anew;
+// returns how many, and with them the bytes of attachments of which headquarters has said, after its receipts for all
+// records that list them, that it has them whole. What is needed to know them again stays. Each receipt's signature and chain hash is verified anew;
 // one that fails stops the pruning with fault.StoreDamaged before anything is dropped.
 func (s *Store) Prune(ctx context.Context, keepDays int) (int, error) {
 	var pruned int64
@@ -26,8 +27,10 @@ func (s *Store) Prune(ctx context.Context, keepDays int) (int, error) {
 		if err != nil {
 			return err
 		}
-		pruned, err = res.RowsAffected()
-		return err
+		if pruned, err = res.RowsAffected(); err != nil {
+			return err
+		}
+		return pruneBlobs(ctx, tx, before)
 	})
 	return int(pruned), dbFault(err, "prune %s", s.path)
 }

@@ -57,6 +57,11 @@ type Status struct {
 	Pruned int
 	// Pulled counts the records of headquarters held here.
 	Pulled int
+	// Blobs counts the attachments kept here, once for each content; BlobsPending those of them that headquarters has not
+	// said it has, and BlobBytesPending their bytes; BlobsPruned those whose bytes headquarters keeps; BlobsAbsent those
+	// that records list and whose bytes were never here.
+	Blobs, BlobsPending, BlobsPruned, BlobsAbsent int
+	BlobBytesPending                              int64
 	// LastReceipt and LastSync are zero where there was none.
 	LastReceipt, LastSync time.Time
 }
@@ -81,6 +86,9 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 		}
 		st.LastReceipt, st.LastSync = timeOf(receipt), timeOf(sync)
 		if st.Epoch, err = syncer.ParseID(epoch); err != nil {
+			return err
+		}
+		if err := countBlobs(ctx, tx, &st); err != nil {
 			return err
 		}
 		return s.countInterviews(ctx, tx, &st)

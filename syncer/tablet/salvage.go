@@ -77,6 +77,9 @@ func (f *Foreign) read(ctx context.Context) error {
 	}
 	f.clear(entries)
 	f.plan(entries)
+	if err := f.readBlobs(ctx); err != nil {
+		return err
+	}
 	return f.readDrafts(ctx)
 }
 

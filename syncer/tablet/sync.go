@@ -33,6 +33,8 @@ const maxForks = 4
 type SyncOptions struct {
 	// Progress, if not nil, is told how many records of the lane headquarters has signed for in this Sync, of how many.
 	Progress func(sent, total int)
+	// BlobProgress, if not nil, is told how many bytes of attachments were sent in this Sync, of how many.
+	BlobProgress func(sent, total int64)
 	// MaxBatchBytes bounds a batch; 0: 256 KB. The server's own limit holds in any case.
 	MaxBatchBytes int
 	// Compress sends batches as zstd where that is smaller.
@@ -80,6 +82,8 @@ type SyncReport struct {
 	Pending int
 	// Notice is set where headquarters gives this tablet nothing but that notice: its rights were taken away.
 	Notice *EntryReport
+	// Blobs is what became of attachments.
+	Blobs BlobReport
 }
 
 // errFork is that a lane's other end holds another branch of it.
@@ -119,6 +123,9 @@ func (s *Store) Sync(ctx context.Context, conn grpc.ClientConnInterface, opts Sy
 	// How much is left is worth knowing even if ctx has ended.
 	var countErr error
 	x.report.Pending, countErr = s.pending(context.WithoutCancel(ctx))
+	if countErr == nil {
+		x.report.Blobs.Pending, x.report.Blobs.PendingBytes, countErr = pendingBlobs(context.WithoutCancel(ctx), s.db)
+	}
 	if err == nil {
 		err = countErr
 	}
@@ -183,8 +190,10 @@ func (x *session) run(ctx context.Context) error {
 	if x.report.Sent+x.report.Duplicates > 0 {
 		x.farewell(ctx)
 	}
-	_, err := x.s.db.ExecContext(ctx, "UPDATE meta SET last_sync_ms = ?", x.s.now().UnixMilli())
-	return err
+	if _, err := x.s.db.ExecContext(ctx, "UPDATE meta SET last_sync_ms = ?", x.s.now().UnixMilli()); err != nil {
+		return err
+	}
+	return x.sendBlobs(ctx)
 }
 
 // farewellTime is how long a tablet that is done waits to say so.

@@ -195,6 +195,9 @@ func (s *Store) begin(ctx context.Context) error {
 	if _, err := s.db.ExecContext(ctx, "PRAGMA journal_mode = WAL"); err != nil {
 		return dbFault(err, "open the store %s", s.path)
 	}
+	if err := addAttachmentTables(ctx, s.db); err != nil {
+		return dbFault(err, "open the store %s", s.path)
+	}
 	var device, seed, public []byte
 	err := s.db.QueryRowContext(ctx, "SELECT device, seed, public_key, name, enumerator, study FROM meta").
 		Scan(&device, &seed, &public, &s.name, &s.enumerator, &s.study)

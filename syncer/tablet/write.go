@@ -107,6 +107,9 @@ func (s *Store) write(ctx context.Context, tx *sql.Tx, iv *surveyv1.Interview, s
 	if err := insertRecord(ctx, tx, record, raw, digest, int64(iv.GetStatus()), sum[:]); err != nil {
 		return digest, false, err
 	}
+	if err := useBlobs(ctx, tx, record, digest); err != nil {
+		return digest, false, err
+	}
 	return digest, true, s.list(ctx, tx, digest)
 }
 
