@@ -453,3 +453,50 @@ func TestRowsTakeNoMemory(t *testing.T) {
 type ring struct{ memory }
 
 func (*ring) Write(p []byte) (int, error) { return len(p), nil }
+
+// TestOrigin begins a file where another ends, with a spill that has been used before.
+func TestOrigin(t *testing.T) {
+	s, rows := survey()
+	alone := write(t, s, rows)
+	file, spill := &memory{}, &memory{}
+	for _, m := range []*memory{file, spill} {
+		if _, err := m.Write([]byte("before")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w, err := NewWriter(file, s, Options{Spill: spill})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rows {
+		if err := w.Row(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.Write([]byte("after")); err != nil {
+		t.Fatal(err)
+	}
+	if want := "before" + string(alone) + "after"; string(file.b) != want {
+		t.Error("the bytes differ")
+	}
+}
+
+func TestFullSpill(t *testing.T) {
+	s, rows := survey()
+	s.SortedBy = nil
+	for _, limit := range []int{1, 1_000, 40_000, 100_000} {
+		w, err := NewWriter(&memory{}, s, Options{Spill: &memory{limit: limit}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 10 {
+			_ = w.Row(rows[2])
+		}
+		if err := w.Close(); !errors.Is(err, errFull) {
+			t.Errorf("limit %d: got %v", limit, err)
+		}
+	}
+}

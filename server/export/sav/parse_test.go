@@ -13,16 +13,16 @@ import (
 
 // variable is a variable as the reader of the tests, written from the published format apart from the writer, finds it.
 type variable struct {
-	name, short, label       string
-	width                    int // 0 for a number
-	print                    uint32
-	missing                  []float64
-	missingCode              int
-	missingTexts             []string
-	labels                   map[string]string // by the number or the text
-	measure, columns, align  int
-	attributes               map[string][]string
-	element, segments, first int // first: its record among those of segments
+	name, short, label      string
+	width                   int // 0 for a number
+	print                   uint32
+	missing                 []float64
+	missingCode             int
+	missingTexts            []string
+	labels                  map[string]string // by the number or the text
+	measure, columns, align int
+	attributes              map[string][]string
+	element, segments       int
 }
 
 // parsed is a file.

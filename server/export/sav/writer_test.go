@@ -498,3 +498,33 @@ func TestRowsTakeNoMemory(t *testing.T) {
 		t.Errorf("a row takes %v allocations, want none", n)
 	}
 }
+
+// TestOrigin begins a file where another ends.
+func TestOrigin(t *testing.T) {
+	s, rows := survey()
+	plain, packed := write(t, s, rows)
+	for i, alone := range [][]byte{plain, packed} {
+		file := &memory{}
+		if _, err := file.Write([]byte("before")); err != nil {
+			t.Fatal(err)
+		}
+		w, err := NewWriter(file, s, Options{ZLIB: i == 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rows {
+			if err := w.Row(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := file.Write([]byte("after")); err != nil {
+			t.Fatal(err)
+		}
+		if want := "before" + string(alone) + "after"; string(file.b) != want {
+			t.Errorf("file %d: the bytes differ", i)
+		}
+	}
+}
