@@ -39,6 +39,7 @@ type cli struct {
 	Counts       countsCmd       `cmd:"" help:"Count interviews, with targets."`
 	Interviews   interviewsCmd   `cmd:"" help:"List interviews."`
 	Blob         blobCmd         `cmd:"" help:"Fetch attachments: photos, recordings, files."`
+	Device       deviceCmd       `cmd:"" help:"Enrol tablets by one-time codes, and revoke them."`
 	Devices      devicesCmd      `cmd:"" help:"List tablets: last sync, what is missing."`
 	Flags        flagsCmd        `cmd:"" help:"List answers that fail a check."`
 	Quarantine   quarantineCmd   `cmd:"" help:"List what was taken in but could not be used, and why."`

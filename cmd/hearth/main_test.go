@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -35,6 +36,7 @@ func TestScripts(t *testing.T) {
 			"serve": serveInScript,
 			"flip":  flipInScript,
 			"cut":   cutInScript,
+			"grab":  grabInScript,
 		},
 		Condition: func(cond string) (bool, error) {
 			switch cond {
@@ -99,6 +101,20 @@ func flipInScript(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	raw[i] ^= 1
 	ts.Check(os.WriteFile(path, raw, 0o600))
+}
+
+// grab VAR PATTERN sets a variable to what the group in the pattern matches of the last standard output.
+func grabInScript(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 || neg {
+		ts.Fatalf("usage: grab VAR PATTERN")
+	}
+	pattern, err := regexp.Compile(args[1])
+	ts.Check(err)
+	found := pattern.FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(found) != 2 {
+		ts.Fatalf("the output has no %s", args[1])
+	}
+	ts.Setenv(args[0], found[1])
 }
 
 // cut FILE BYTES OUT copies the first bytes of a file.

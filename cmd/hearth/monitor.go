@@ -135,7 +135,7 @@ func (c *devicesCmd) Run(e *env) error {
 		rows = append(rows, []string{d.GetName(), d.GetEnumerator(), since(d.GetLastSeenMs()), fmt.Sprint(laneSum(d)), fmt.Sprint(d.GetPending()), deviceNote(d)})
 	}
 	if len(rows) == 1 {
-		return say(e, "no tablet has synced yet")
+		return say(e, "no tablet is known yet")
 	}
 	return table(e.stdout, rows)
 }
@@ -150,6 +150,9 @@ func laneSum(d *servicev1.DeviceStatus) uint64 {
 
 func deviceNote(d *servicev1.DeviceStatus) string {
 	var notes []string
+	if d.RevokedMs != nil {
+		notes = append(notes, fmt.Sprintf("revoked on %s: %s", since(d.GetRevokedMs()), d.GetRevokedReason()))
+	}
 	if n := d.GetForks(); n > 0 {
 		notes = append(notes, fmt.Sprintf("restored from a backup or copied %d times; both branches are kept", n))
 	}

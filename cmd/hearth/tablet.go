@@ -15,6 +15,7 @@ import (
 // tabletCmd works with a tablet's offline store.
 type tabletCmd struct {
 	Create tabletCreateCmd `cmd:"" help:"Make the store of a new tablet."`
+	Enrol  tabletEnrolCmd  `cmd:"" help:"Have a tablet enrolled by the code that headquarters gave; makes its store."`
 	Load   tabletLoadCmd   `cmd:"" help:"Load interviews from JSON lines (hearth.survey.v1.Interview)."`
 	Sync   tabletSyncCmd   `cmd:"" help:"Send what headquarters has not got, and fetch what is new there."`
 	Status tabletStatusCmd `cmd:"" help:"Show what the tablet holds and what is not sent."`
@@ -112,7 +113,7 @@ func loadInterviews(e *env, st *tablet.Store, in io.Reader) error {
 type tabletSyncCmd struct {
 	tabletFile
 	Server string `help:"Address of the server, host:port." required:"" env:"HEARTH_SERVER"`
-	Token  string `help:"The server's token." env:"HEARTH_TOKEN"`
+	Token  string `help:"The server's token; without it the tablet opens a session as the device that it was enrolled as." env:"HEARTH_TOKEN"`
 }
 
 // Run syncs.
@@ -127,8 +128,11 @@ func (c *tabletSyncCmd) Run(e *env) (err error) {
 		return err
 	}
 	defer cc.Close()
-	report, err := st.Sync(e.ctx, cc, tablet.SyncOptions{Progress: e.progress("sync"), Compress: true})
+	report, err := st.Sync(e.ctx, cc, tablet.SyncOptions{Progress: e.progress("sync"), Compress: true, Session: c.Token == ""})
 	printSync(e.stdout, report)
+	if err == nil && report.Notice != nil {
+		return errFound
+	}
 	return err
 }
 
@@ -148,6 +152,9 @@ func printSync(w io.Writer, r tablet.SyncReport) {
 		fmt.Fprintf(w, "; %s", strings.Join(notes, "; "))
 	}
 	fmt.Fprintln(w)
+	if n := r.Notice; n != nil {
+		fmt.Fprintf(w, "  %s: %s: everything this tablet sends is kept at headquarters, and nothing comes from there: ask the supervisor\n", n.Reason, n.Message)
+	}
 	for _, p := range slices.Concat(r.Quarantined, r.Refused, r.Damaged) {
 		fmt.Fprintf(w, "  entry %d %s: %s: %s\n", p.Seq, p.Reason, p.Message, p.Reason.Do())
 	}

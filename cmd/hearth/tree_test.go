@@ -69,7 +69,7 @@ func floor(dir string) int {
 	switch {
 	case strings.HasPrefix(dir, "proto"), strings.HasPrefix(dir, "server/export/"): // file formats know nothing of Hearth
 		return 0
-	case dir == "syncer", dir == "server/dedup", dir == "server/referral", dir == "server/monitor", dir == "server/export", dir == "server/projection":
+	case dir == "syncer", dir == "server/dedup", dir == "server/referral", dir == "server/monitor", dir == "server/export", dir == "server/projection", dir == "server/qr":
 		return 1
 	case dir == "syncer/tablet", dir == "server/store", dir == "server/store/blobs":
 		return 2
