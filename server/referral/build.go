@@ -3,6 +3,7 @@ package referral
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -22,19 +23,35 @@ const SitePrefix = "site:"
 // none is the index of a node that is not known.
 const none int32 = -1
 
-// builder makes the graph from gathered facts. Nodes are sorted by kind and id before any choice is made.
+// nodeInfo is a node being made.
+type nodeInfo struct {
+	id, key, site, role string
+	isSite, isSeed      bool
+	interviewed         bool
+	hasKey              bool
+	size                *int32
+	merged              []string
+}
+
+// builder makes the graph from prepared facts. Nodes are in the order of kind and id before any choice is made.
 type builder struct {
-	*gathering
-	nodes      []*servicev1.ReferralNode
-	nodeOf     []int32 // by root of the union of raw persons; none if not in the graph
-	siteNode   map[string]int32
+	*Prepared
+	parents    []int32 // of the union of merged raw persons
+	group      []int32 // the raw persons of the nodes, each node's together
+	groupAt    []int32 // by node: where its raw persons begin
+	nodes      []nodeInfo
+	nodeOf     []int32 // by raw person; none if not in the graph
+	siteNode   []int32 // by site
 	known      []bool  // by node: some record describes it
 	firstHeld  []int64 // by node: its first interview, or never
-	entries    []entry
-	entryRange [][2]int32 // by node: its entries
+	told       []entry // entries of nodes that were merged
+	entryRange [][2]int32
 	edges      []edge
 	parent     []int32 // by node: primary recruiter
 	parentEdge []int32 // by node: the primary edge
+	wave, root []int32
+	recruits   []int32
+	below      []int32
 }
 
 // Build makes the graph of who referred whom. It depends on nothing but the facts, and not on their order.
@@ -45,24 +62,33 @@ type builder struct {
 // first, else the one with the smallest id. None is primary where that interview marks a seed, says that he was drawn or
 // met otherwise, or has him referred by himself. See ReferralEdge for what else keeps a referral out.
 func Build(f Facts) *servicev1.ReferralGraph {
-	b := &builder{gathering: gather(f)}
-	for _, r := range f.Recruitments {
-		if id := recruited(r, b.gathering); id != "" {
-			b.raw[b.list(id)].known = true
+	return Prepare(f).Build(f.Merged)
+}
+
+// merge joins the raw persons who are the same. An id that no fact names joins those merged with it.
+func (b *builder) merge(merged map[string]string) {
+	b.parents = make([]int32, len(b.raw), len(b.raw)+len(merged))
+	for i := range b.parents {
+		b.parents[i] = int32(i)
+	}
+	unnamed := map[string]int32{}
+	number := func(id string) int32 {
+		if i, ok := b.ids[id]; ok {
+			return i
+		}
+		i, ok := unnamed[id]
+		if !ok {
+			i = int32(len(b.parents))
+			unnamed[id] = i
+			b.parents = append(b.parents, i)
+		}
+		return i
+	}
+	for x, y := range merged {
+		if x != "" && y != "" {
+			join(b.parents, number(x), number(y))
 		}
 	}
-	ends := b.ends(f.Referrals)
-	b.makeNodes(ends)
-	b.describe()
-	b.entries = entries(f, b.gathering, b.node)
-	b.readEntries()
-	b.makeEdges(ends)
-	issued := b.issuers(f)
-	b.redeem(issued)
-	b.judge()
-	b.plant()
-	b.measure()
-	return b.graph()
 }
 
 // node is the node of a raw person, or none.
@@ -70,117 +96,119 @@ func (b *builder) node(raw int32) int32 {
 	if raw < 0 {
 		return none
 	}
-	return b.nodeOf[b.find(raw)]
+	return b.nodeOf[raw]
 }
 
-// makeNodes merges raw persons and numbers the nodes in the order of their ids.
-func (b *builder) makeNodes(ends []end) {
-	b.nodeOf = make([]int32, len(b.raw))
-	listed := make([]bool, len(b.raw))
+// makeNodes numbers the nodes in the order of their ids, each of which is that of the earliest record.
+func (b *builder) makeNodes() {
+	n := len(b.raw)
+	listed := make([]bool, len(b.parents))
+	best := slices.Repeat([]int32{none}, len(b.parents)) // by root: its earliest record
+	rootOf := make([]int32, n)
 	for i := range b.raw {
-		b.nodeOf[i] = none
+		rootOf[i] = treeOf(b.parents, int32(i))
 		if b.raw[i].listed {
-			listed[b.find(int32(i))] = true
+			listed[rootOf[i]] = true
 		}
-	}
-	best := make([]int32, len(b.raw)) // by root: its earliest record
-	for i := range best {
-		best[i] = none
-	}
-	var roots []int32
-	for i := range b.raw {
-		root := b.find(int32(i))
-		if !listed[root] || !b.raw[i].known && !b.raw[i].listed {
-			continue
-		}
-		if best[root] == none {
-			roots = append(roots, root)
-			best[root] = int32(i)
-		} else if b.earlier(int32(i), best[root]) {
-			best[root] = int32(i)
-		}
-	}
-	slices.SortFunc(roots, func(x, y int32) int { return cmp.Compare(b.raw[best[x]].id, b.raw[best[y]].id) })
-	b.nodes = make([]*servicev1.ReferralNode, len(roots), len(roots)+8)
-	b.known = make([]bool, len(roots), len(roots)+8)
-	for i, root := range roots {
-		b.nodeOf[root] = int32(i)
-		b.nodes[i] = &servicev1.ReferralNode{PersonId: &b.raw[best[root]].id, Kind: proto.String(KindPerson)}
 	}
 	for i := range b.raw {
-		n := b.node(int32(i))
-		if n == none || !b.raw[i].known && !b.raw[i].listed {
+		if r := rootOf[i]; listed[r] && b.isTold(int32(i)) && (best[r] == none || b.earlier(int32(i), best[r])) {
+			best[r] = int32(i)
+		}
+	}
+	b.nodes = make([]nodeInfo, 0, n+len(b.siteIDs))
+	nodeOfRoot := slices.Repeat([]int32{none}, len(b.parents))
+	for _, i := range b.byID {
+		if r := rootOf[i]; best[r] == i {
+			nodeOfRoot[r] = int32(len(b.nodes))
+			b.nodes = append(b.nodes, nodeInfo{id: b.raw[i].id})
+		}
+	}
+	b.known = make([]bool, len(b.nodes), len(b.nodes)+len(b.siteIDs))
+	b.nodeOf = make([]int32, n)
+	b.groupAt = make([]int32, len(b.nodes)+1)
+	for i := range b.raw {
+		b.nodeOf[i] = nodeOfRoot[rootOf[i]]
+		if b.nodeOf[i] != none {
+			b.groupAt[b.nodeOf[i]+1]++
+		}
+	}
+	for i := range b.nodes {
+		b.groupAt[i+1] += b.groupAt[i]
+	}
+	b.group = make([]int32, b.groupAt[len(b.nodes)])
+	next := slices.Clone(b.groupAt)
+	for _, i := range b.byID {
+		x := b.nodeOf[i]
+		if x == none {
 			continue
 		}
-		b.known[n] = b.known[n] || b.raw[i].known
-		if b.raw[i].id != b.nodes[n].GetPersonId() {
-			b.nodes[n].MergedIds = append(b.nodes[n].MergedIds, b.raw[i].id)
+		b.group[next[x]] = i
+		next[x]++
+		if !b.isTold(i) {
+			continue
+		}
+		b.known[x] = b.known[x] || b.raw[i].known
+		if b.raw[i].id != b.nodes[x].id {
+			b.nodes[x].merged = append(b.nodes[x].merged, b.raw[i].id)
 		}
 	}
-	for _, n := range b.nodes {
-		slices.Sort(n.MergedIds)
-	}
-	b.makeSiteNodes(ends)
+	b.makeSiteNodes()
 }
+
+// isTold says that some record or referral names the raw person, and not only a decision about who is the same.
+func (b *builder) isTold(raw int32) bool { return b.raw[raw].known || b.raw[raw].listed }
 
 // earlier orders the records of one person: by time, then by id.
 func (b *builder) earlier(x, y int32) bool {
 	p, q := &b.raw[x], &b.raw[y]
-	return cmp.Or(cmp.Compare(p.first, q.first), compareBool(!p.known, !q.known), cmp.Compare(p.id, q.id)) < 0
+	return cmp.Or(cmp.Compare(p.first, q.first), compareBool(!p.known, !q.known), strings.Compare(p.id, q.id)) < 0
 }
 
-func (b *builder) makeSiteNodes(ends []end) {
-	b.siteNode = map[string]int32{}
-	var sites []string
-	for _, e := range ends {
-		if e.site != "" {
-			sites = append(sites, e.site)
-		}
+func (b *builder) makeSiteNodes() {
+	order := make([]int32, len(b.siteIDs))
+	for i := range order {
+		order[i] = int32(i)
 	}
-	slices.Sort(sites)
-	for _, site := range slices.Compact(sites) {
+	slices.SortFunc(order, func(x, y int32) int { return strings.Compare(b.siteIDs[x], b.siteIDs[y]) })
+	b.siteNode = make([]int32, len(b.siteIDs))
+	for _, i := range order {
+		site := b.siteIDs[i]
 		id := SitePrefix + site
 		for taken := true; taken; {
 			if _, taken = b.ids[id]; taken {
 				id = SitePrefix + id
 			}
 		}
-		b.siteNode[site] = int32(len(b.nodes))
+		b.siteNode[i] = int32(len(b.nodes))
 		kind, known := b.sites[site]
-		n := &servicev1.ReferralNode{PersonId: proto.String(id), Kind: proto.String(KindSite), SiteId: proto.String(site)}
-		if kind != "" {
-			n.Role = proto.String(kind)
-		}
-		b.nodes = append(b.nodes, n)
+		b.nodes = append(b.nodes, nodeInfo{id: id, site: site, role: kind, isSite: true})
 		b.known = append(b.known, known)
 	}
 }
 
 // describe fills in what the appearances of each person say.
 func (b *builder) describe() {
-	b.firstHeld = make([]int64, len(b.nodes))
-	for i := range b.firstHeld {
-		b.firstHeld[i] = never
-	}
-	for i := range b.appearances {
-		b.appearances[i].node = b.node(b.appearances[i].raw)
-	}
-	slices.SortFunc(b.appearances, byPersonAndTime)
-	for i := 0; i < len(b.appearances); {
-		j := i + 1
-		for j < len(b.appearances) && b.appearances[j].node == b.appearances[i].node {
-			j++
+	b.firstHeld = slices.Repeat([]int64{never}, len(b.nodes))
+	var several []appearance
+	for n := range len(b.groupAt) - 1 {
+		raws := b.group[b.groupAt[n]:b.groupAt[n+1]]
+		met := b.appearances[b.appearAt[raws[0]]:b.appearAt[raws[0]+1]]
+		if len(raws) > 1 {
+			several = append(several[:0], met...)
+			for _, r := range raws[1:] {
+				several = append(several, b.appearances[b.appearAt[r]:b.appearAt[r+1]]...)
+			}
+			slices.SortFunc(several, byTime)
+			met = several
 		}
-		if b.appearances[i].node != none {
-			b.describeNode(b.appearances[i].node, b.appearances[i:j])
-		}
-		i = j
+		b.describeNode(int32(n), met)
 	}
 }
 
 // describeNode reads one person's appearances, which come sorted by time and interview.
 func (b *builder) describeNode(n int32, met []appearance) {
-	node := b.nodes[n]
+	node := &b.nodes[n]
 	role, site := "", ""
 	for i := 0; i < len(met); {
 		told, seems, key := int8(0), false, ""
@@ -192,59 +220,60 @@ func (b *builder) describeNode(n int32, met []appearance) {
 		}
 		interviewed := told == 2 || told == 0 && seems
 		for k := i; k < j; k++ {
-			if interviewed && node.Role == nil && met[k].role != "" {
-				node.Role = proto.String(met[k].role)
-			}
-			if interviewed && node.SiteId == nil && met[k].site != "" {
-				node.SiteId = proto.String(met[k].site)
+			if interviewed {
+				node.role, node.site = cmp.Or(node.role, met[k].role), cmp.Or(node.site, met[k].site)
 			}
 			role, site = cmp.Or(role, met[k].role), cmp.Or(site, met[k].site)
 		}
-		if interviewed && !node.GetInterviewed() {
-			node.Interviewed = proto.Bool(true)
-			node.InterviewKey = proto.String(key)
+		if interviewed && !node.interviewed {
+			node.interviewed, node.hasKey, node.key = true, true, key
 			b.firstHeld[n] = met[i].time
 		}
 		i = j
 	}
-	if node.Role == nil && role != "" {
-		node.Role = proto.String(role)
-	}
-	if node.SiteId == nil && site != "" {
-		node.SiteId = proto.String(site)
-	}
+	node.role, node.site = cmp.Or(node.role, role), cmp.Or(node.site, site)
 }
 
 // readEntries notes where each person's entries are, the first network size told, and a site where none is known yet.
+// Those of merged people stand behind those of all others.
 func (b *builder) readEntries() {
 	b.entryRange = make([][2]int32, len(b.nodes))
-	for i := 0; i < len(b.entries); {
-		j := i
-		n := b.entries[i].node
-		for ; j < len(b.entries) && b.entries[j].node == n; j++ {
-			e := &b.entries[j]
-			if n == none {
-				continue
+	for n := range len(b.groupAt) - 1 {
+		raws := b.group[b.groupAt[n]:b.groupAt[n+1]]
+		span := [2]int32{b.entryAt[raws[0]], b.entryAt[raws[0]+1]}
+		if len(raws) > 1 {
+			from := len(b.told)
+			for _, r := range raws {
+				b.told = append(b.told, b.Prepared.entries[b.entryAt[r]:b.entryAt[r+1]]...)
 			}
-			if node := b.nodes[n]; node.NetworkSize == nil && e.size != nil {
-				node.NetworkSize = proto.Int32(*e.size)
-			}
-			if node := b.nodes[n]; node.SiteId == nil && e.site != "" {
-				node.SiteId = proto.String(e.site)
-			}
+			slices.SortFunc(b.told[from:], byEntry)
+			all := len(b.Prepared.entries)
+			span = [2]int32{int32(all + from), int32(all + len(b.told))}
 		}
-		if n != none {
-			b.entryRange[n] = [2]int32{int32(i), int32(j)}
+		b.entryRange[n] = span
+		node := &b.nodes[n]
+		for _, e := range b.entriesOf(int32(n)) {
+			if node.size == nil && e.size != nil {
+				node.size = e.size
+			}
+			node.site = cmp.Or(node.site, e.site)
 		}
-		i = j
 	}
+}
+
+// entriesOf are a node's entries, the earliest first.
+func (b *builder) entriesOf(n int32) []entry {
+	span := b.entryRange[n]
+	if all := int32(len(b.Prepared.entries)); span[0] >= all {
+		return b.told[span[0]-all : span[1]-all]
+	}
+	return b.Prepared.entries[span[0]:span[1]]
 }
 
 // cameBy says how the person came in: whether marked as a seed, and whether only the referrals told in that very
 // interview may explain it. Own is the person's first referral told by himself, or nil.
 func (b *builder) cameBy(n int32, own *edge) (seed, closed bool, at entry) {
-	span := b.entryRange[n]
-	es := b.entries[span[0]:span[1]]
+	es := b.entriesOf(n)
 	first := -1
 	for i, e := range es {
 		if e.seed || e.mode != surveyv1.RecruitmentMode_RECRUITMENT_MODE_UNSPECIFIED {
@@ -252,7 +281,7 @@ func (b *builder) cameBy(n int32, own *edge) (seed, closed bool, at entry) {
 			break
 		}
 	}
-	if own != nil && (first < 0 || cmp.Or(cmp.Compare(own.time, es[first].time), cmp.Compare(own.interview, es[first].interview)) < 0) {
+	if own != nil && (first < 0 || cmp.Or(cmp.Compare(own.time, es[first].time), strings.Compare(own.interview, es[first].interview)) < 0) {
 		return false, false, entry{time: own.time, interview: own.interview}
 	}
 	if first < 0 {
@@ -268,28 +297,84 @@ func (b *builder) cameBy(n int32, own *edge) (seed, closed bool, at entry) {
 
 // graph puts nodes and edges together.
 func (b *builder) graph() *servicev1.ReferralGraph {
-	g := &servicev1.ReferralGraph{Nodes: b.nodes, Edges: make([]*servicev1.ReferralEdge, len(b.edges))}
-	for i := range b.edges {
-		e := &b.edges[i]
-		out := &servicev1.ReferralEdge{
-			ReferralId: proto.String(e.rec.GetReferralId()), State: e.state.Enum(), Primary: proto.Bool(e.primary),
+	g := &servicev1.ReferralGraph{Nodes: make([]*servicev1.ReferralNode, len(b.nodes)), Edges: make([]*servicev1.ReferralEdge, len(b.edges))}
+	nodes := make([]servicev1.ReferralNode, len(b.nodes))
+	for i := range b.nodes {
+		n, out := &b.nodes[i], &nodes[i]
+		g.Nodes[i] = out
+		out.PersonId = &n.id
+		out.Wave, out.Recruits, out.Descendants = &b.wave[i], &b.recruits[i], &b.below[i]
+		out.RootId = &b.nodes[b.root[i]].id
+		out.MergedIds = n.merged
+		out.Kind = proto.String(KindSite)
+		if n.role != "" {
+			out.Role = &n.role
 		}
+		if n.site != "" || n.isSite {
+			out.SiteId = &n.site
+		}
+		if n.isSite {
+			continue
+		}
+		*out.Kind = KindPerson
+		out.Seed, out.Interviewed = &n.isSeed, &n.interviewed
+		if n.hasKey {
+			out.InterviewKey = &n.key
+		}
+		if n.size != nil {
+			out.NetworkSize = proto.Int32(*n.size)
+		}
+	}
+	edges := make([]servicev1.ReferralEdge, len(b.edges))
+	words := newEnumWords()
+	for i := range b.edges {
+		e, out := &b.edges[i], &edges[i]
+		g.Edges[i] = out
+		out.ReferralId = proto.String(e.rec.GetReferralId())
+		out.State, out.Primary = &e.state, &e.primary
 		if e.from != none {
-			out.FromId = b.nodes[e.from].PersonId
+			out.FromId = &b.nodes[e.from].id
 		}
 		if e.to != none {
-			out.ToId = b.nodes[e.to].PersonId
+			out.ToId = &b.nodes[e.to].id
 		}
-		if m := lowerName(e.rec.GetMode().String(), "REFERRAL_MODE_"); m != "" {
+		if m := words.mode(e.rec.GetMode()); m != "" {
 			out.Mode = proto.String(m)
 		}
-		if r := lowerName(e.rec.GetRelation().String(), "REFERRAL_RELATION_"); r != "" {
+		if r := words.relation(e.rec.GetRelation()); r != "" {
 			out.Relation = proto.String(r)
 		}
 		if e.made != never {
-			out.MadeTimeMs = proto.Int64(e.made)
+			out.MadeTimeMs = &e.made
 		}
-		g.Edges[i] = out
 	}
 	return g
+}
+
+// enumWords remembers the words of enum values.
+type enumWords struct {
+	modes     map[surveyv1.ReferralMode]string
+	relations map[surveyv1.ReferralRelation]string
+}
+
+func newEnumWords() *enumWords {
+	return &enumWords{map[surveyv1.ReferralMode]string{}, map[surveyv1.ReferralRelation]string{}}
+}
+
+func (w *enumWords) mode(m surveyv1.ReferralMode) string {
+	s, ok := w.modes[m]
+	if !ok {
+		s = lowerName(m.String(), "REFERRAL_MODE_")
+		w.modes[m] = s
+	}
+	return s
+}
+
+func (w *enumWords) relation(r surveyv1.ReferralRelation) string {
+	s, ok := w.relations[r]
+	if !ok {
+		s = lowerName(r.String(), "REFERRAL_RELATION_")
+		w.relations[r] = s
+	}
+	return s
 }

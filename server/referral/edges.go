@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -22,26 +23,28 @@ type end struct {
 type edge struct {
 	rec       *servicev1.ReferralRecord
 	from, to  int32
+	site      int32 // that referred, none if a person did
+	code      int32 // of the coupon, none if there was none
 	own       bool
 	time      int64 // of the interview that told it
 	interview string
-	code      string
 	made      int64
 	state     servicev1.EdgeState
-	redeemed  bool // the recruit handed the coupon in
+	shared    bool // another has the same referral id
+	again     bool // the same as the one before
 	disputed  bool // the coupon was given to others than the one named
 	primary   bool
 }
 
-// ends finds who is meant: where a side is left out, it is the respondent of the interview that tells it.
-func (g *gathering) ends(referrals []*servicev1.ReferralRecord) []end {
+// findEnds finds who is meant: where a side is left out, it is the respondent of the interview that tells it.
+func (g *gathering) findEnds(referrals []*servicev1.ReferralRecord) []end {
 	out := make([]end, 0, len(referrals))
 	for _, r := range referrals {
 		if r == nil {
 			continue
 		}
 		respondent := ""
-		if iv := g.interviews[r.GetInterviewId()]; iv != nil && r.GetInterviewId() != "" {
+		if iv := g.known(r.GetInterviewId()); iv != nil && r.GetInterviewId() != "" {
 			respondent = iv.respondent
 		}
 		from, to, site := r.GetFromPersonId(), r.GetToPersonId(), r.GetFromSiteId()
@@ -74,41 +77,35 @@ func (g *gathering) ends(referrals []*servicev1.ReferralRecord) []end {
 
 // makeEdges turns told referrals into edges between nodes, in an order that depends on their content only. A referral
 // that came twice is one edge.
-func (b *builder) makeEdges(ends []end) {
-	b.edges = make([]edge, 0, len(ends))
-	for _, t := range ends {
-		e := edge{
-			rec: t.rec, from: b.node(t.from), to: b.node(t.to), own: t.own, interview: t.rec.GetInterviewId(), time: never,
-			code: couponCode(t.rec.GetCouponCode()), made: instant(t.rec.MadeTimeMs),
+func (b *builder) makeEdges() {
+	b.edges = slices.Clone(b.Prepared.edges)
+	for i := range b.edges {
+		e := &b.edges[i]
+		e.from, e.to = b.node(e.from), b.node(e.to)
+		if e.site != none {
+			e.from = b.siteNode[e.site]
 		}
-		if t.site != "" {
-			e.from = b.siteNode[t.site]
-		}
-		if iv := b.interviews[e.interview]; iv != nil && e.interview != "" {
-			e.time = iv.start
-		}
-		b.edges = append(b.edges, e)
 	}
-	slices.SortFunc(b.edges, compareEdges)
-	kept := b.edges[:0]
-	for _, e := range b.edges {
-		if n := len(kept); n > 0 && e.rec.GetReferralId() != "" {
-			last := &kept[n-1]
-			if last.rec.GetReferralId() == e.rec.GetReferralId() && last.from == e.from && last.to == e.to && last.code == e.code {
-				continue
-			}
+	twice := false
+	for _, span := range b.sameID {
+		same := b.edges[span[0]:span[1]]
+		slices.SortFunc(same, compareEdges)
+		for i := 1; i < len(same) && same[0].rec.GetReferralId() != ""; i++ {
+			last := &same[i-1]
+			same[i].again = last.from == same[i].from && last.to == same[i].to && last.code == same[i].code
+			twice = twice || same[i].again
 		}
-		kept = append(kept, e)
 	}
-	b.edges = kept
+	if twice {
+		b.edges = slices.DeleteFunc(b.edges, func(e edge) bool { return e.again })
+	}
 }
 
+// compareEdges orders edges of one referral id.
 func compareEdges(a, b edge) int {
-	if c := cmp.Compare(a.rec.GetReferralId(), b.rec.GetReferralId()); c != 0 {
-		return c
-	}
-	if c := cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to), cmp.Compare(a.code, b.code), compareBool(b.own, a.own),
-		compareBool(b.rec.GetMain(), a.rec.GetMain()), cmp.Compare(a.time, b.time), cmp.Compare(a.interview, b.interview),
+	if c := cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to),
+		strings.Compare(couponCode(a.rec.GetCouponCode()), couponCode(b.rec.GetCouponCode())), compareBool(b.own, a.own),
+		compareBool(b.rec.GetMain(), a.rec.GetMain()), cmp.Compare(a.time, b.time), strings.Compare(a.interview, b.interview),
 		cmp.Compare(a.made, b.made)); c != 0 {
 		return c
 	}
@@ -118,68 +115,78 @@ func compareEdges(a, b edge) int {
 	return bytes.Compare(x, y)
 }
 
-// issuers finds the nodes that each coupon code was given to, sorted.
-func (b *builder) issuers(f Facts) map[string][]int32 {
-	issued := map[string][]int32{}
-	add := func(code string, n int32) {
-		if code != "" && n != none {
-			issued[code] = append(issued[code], n)
+// holders are the nodes that each coupon was given to, sorted, one after the other.
+type holders struct {
+	nodes []int32
+	at    []int32 // by code: where its nodes begin; one more at the end
+}
+
+func (h *holders) of(code int32) []int32 { return h.nodes[h.at[code]:h.at[code+1]] }
+
+// issuers finds the nodes that each coupon was given to.
+func (b *builder) issuers() *holders {
+	var extra []issue // of nodes, by referrals that came in several forms
+	for i := range b.edges {
+		if e := &b.edges[i]; e.shared && !e.own && e.code != none && e.from != none && !b.nodes[e.from].isSite {
+			extra = append(extra, issue{e.code, e.from})
 		}
 	}
-	for _, r := range f.Recruitments {
-		if id := recruited(r, b.gathering); id != "" {
-			n := b.node(b.person(id))
-			for _, c := range r.GetCouponsGiven() {
-				add(couponCode(c), n)
+	extra, extraAt := grouped(extra, b.codes, func(i *issue) int32 { return i.code }, func(x, y issue) int { return cmp.Compare(x.raw, y.raw) })
+	h := &holders{nodes: make([]int32, 0, len(b.issued)+len(extra)), at: make([]int32, b.codes+1)}
+	next := 0
+	for code := range int32(b.codes) {
+		from := len(h.nodes)
+		for ; next < len(b.issued) && b.issued[next].code == code; next++ {
+			if n := b.node(b.issued[next].raw); n != none {
+				h.nodes = append(h.nodes, n)
 			}
 		}
-	}
-	for i := range b.edges {
-		if e := &b.edges[i]; !e.own && e.from != none && b.nodes[e.from].GetKind() == KindPerson {
-			add(e.code, e.from)
+		for _, x := range extra[extraAt[code]:extraAt[code+1]] {
+			h.nodes = append(h.nodes, x.raw)
 		}
+		if own := h.nodes[from:]; len(own) > 1 {
+			slices.Sort(own)
+			h.nodes = h.nodes[:from+len(slices.Compact(own))]
+		}
+		h.at[code+1] = int32(len(h.nodes))
 	}
-	for code, who := range issued {
-		slices.Sort(who)
-		issued[code] = slices.Compact(who)
-	}
-	return issued
+	return h
 }
 
 // redeem follows coupons from who hands them in to who was given them.
-func (b *builder) redeem(issued map[string][]int32) {
-	byCode := map[string][]int32{}
+func (b *builder) redeem(issued *holders) {
+	var uses []int32
 	for i := range b.edges {
 		e := &b.edges[i]
-		if e.code == "" {
+		if e.code == none {
 			continue
 		}
-		who := issued[e.code]
+		who := issued.of(e.code)
 		_, hasIt := slices.BinarySearch(who, e.from)
 		switch {
 		case e.from == none && len(who) == 1:
 			e.from = who[0]
 		case e.from == none:
 			e.disputed = len(who) > 1
-		case b.nodes[e.from].GetKind() == KindSite && len(who) == 0:
+		case b.nodes[e.from].isSite && len(who) == 0:
 		case len(who) == 0:
 			e.state = servicev1.EdgeState_EDGE_STATE_UNRESOLVED
 		case !hasIt:
 			e.disputed = true
 		}
 		if e.own && e.to != none {
-			e.redeemed = true
-			byCode[e.code] = append(byCode[e.code], int32(i))
+			uses = append(uses, int32(i))
 		}
 	}
-	for _, uses := range byCode {
-		first := slices.MinFunc(uses, func(x, y int32) int {
-			p, q := &b.edges[x], &b.edges[y]
-			return cmp.Or(cmp.Compare(p.time, q.time), cmp.Compare(p.interview, q.interview), cmp.Compare(x, y))
-		})
-		for _, u := range uses {
-			if b.edges[u].to != b.edges[first].to {
-				b.edges[u].state = servicev1.EdgeState_EDGE_STATE_REUSED
+	uses, at := grouped(uses, b.codes, func(i *int32) int32 { return b.edges[*i].code }, func(x, y int32) int {
+		p, q := &b.edges[x], &b.edges[y]
+		return cmp.Or(cmp.Compare(p.time, q.time), strings.Compare(p.interview, q.interview), cmp.Compare(x, y))
+	})
+	for c := range b.codes {
+		same := uses[at[c]:at[c+1]]
+		for i := 1; i < len(same); i++ {
+			if b.edges[same[i]].to != b.edges[same[0]].to {
+				b.edges[same[i]].state = servicev1.EdgeState_EDGE_STATE_REUSED
 			}
 		}
 	}

@@ -3,7 +3,6 @@ package referral
 import (
 	"cmp"
 	"math"
-	"slices"
 	"strings"
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
@@ -42,8 +41,9 @@ func instant(ms *int64) int64 {
 // interview is what several records together say of one interview.
 type interview struct {
 	key, site, respondent string
+	told                  string // who is said to have been its respondent by the people met
 	start                 int64
-	held                  bool
+	held, summarised      bool
 }
 
 // rawPerson is one person id as told, before merging.
@@ -52,12 +52,11 @@ type rawPerson struct {
 	first  int64 // earliest record of this id
 	known  bool  // some record describes the person
 	listed bool  // belongs to the graph
-	parent int32 // of the union of merged ids
 }
 
 // appearance is one person in one interview.
 type appearance struct {
-	raw, node  int32
+	raw        int32
 	time       int64
 	interview  string
 	told       int8 // 2 told to be interviewed, 1 told not to be, 0 not told
@@ -69,7 +68,7 @@ type appearance struct {
 
 // entry is what one interview says about how its respondent was reached.
 type entry struct {
-	node      int32
+	raw       int32
 	time      int64
 	interview string
 	seed      bool
@@ -80,7 +79,8 @@ type entry struct {
 
 // gathering indexes the facts by person and interview.
 type gathering struct {
-	interviews  map[string]*interview
+	interviewAt map[string]int32
+	interviews  []interview
 	ids         map[string]int32
 	raw         []rawPerson
 	appearances []appearance
@@ -90,66 +90,62 @@ type gathering struct {
 // gather reads the facts in a way that no order of theirs can change.
 func gather(f Facts) *gathering {
 	g := &gathering{
-		interviews: make(map[string]*interview, len(f.Interviews)),
-		ids:        make(map[string]int32, len(f.People)),
-		raw:        make([]rawPerson, 0, len(f.People)),
-		sites:      map[string]string{},
+		interviewAt: make(map[string]int32, len(f.Interviews)),
+		interviews:  make([]interview, 0, len(f.Interviews)),
+		ids:         make(map[string]int32, len(f.People)),
+		raw:         make([]rawPerson, 0, len(f.People)),
+		sites:       map[string]string{},
 	}
 	for _, s := range f.Sites {
 		kind := lowerName(s.GetKind().String(), "SITE_KIND_")
 		g.addSite(s.GetSiteId(), kind)
 	}
-	for _, s := range f.Interviews {
+	of := make([]int32, len(f.Interviews))
+	for i, s := range f.Interviews {
 		if s == nil {
 			continue
 		}
-		iv := g.interview(s.GetInterviewId())
+		of[i] = g.interview(s.GetInterviewId())
+		iv := &g.interviews[of[i]]
 		iv.key = firstWord(iv.key, s.GetInterviewKey())
 		iv.site = firstWord(iv.site, s.GetSiteId())
 		iv.respondent = firstWord(iv.respondent, s.GetRespondentId())
 		iv.start = min(iv.start, instant(s.StartTimeMs))
 		iv.held = iv.held || held(s.GetResult())
+		iv.summarised = true
 		g.addSite(s.GetSiteId(), "")
 	}
-	respondents := map[string]string{}
-	for _, p := range f.People {
+	at := make([]int32, len(f.People))
+	for i, p := range f.People {
 		if p == nil {
 			continue
 		}
-		iv := g.interview(p.GetInterviewId())
+		at[i] = g.interview(p.GetInterviewId())
+		iv := &g.interviews[at[i]]
 		iv.key = firstWord(iv.key, p.GetInterviewKey())
 		iv.start = min(iv.start, instant(p.InterviewTimeMs))
 		if p.GetPresence() == surveyv1.PresenceRole_PRESENCE_ROLE_RESPONDENT {
-			respondents[p.GetInterviewId()] = firstWord(respondents[p.GetInterviewId()], p.GetPersonId())
+			iv.told = firstWord(iv.told, p.GetPersonId())
 		}
 		g.addSite(p.GetSiteId(), "")
 	}
-	for id, person := range respondents {
-		if iv := g.interviews[id]; iv.respondent == "" {
-			iv.respondent = person
-		}
+	for i := range g.interviews {
+		iv := &g.interviews[i]
+		iv.respondent = cmp.Or(iv.respondent, iv.told)
 	}
-	g.meet(f)
-	for a, b := range f.Merged {
-		if a != "" && b != "" {
-			g.union(g.person(a), g.person(b))
-		}
-	}
+	g.meet(f, of, at)
 	return g
 }
 
-// meet notes each appearance of each person, and who belongs to the graph.
-func (g *gathering) meet(f Facts) {
+// meet notes each appearance of each person, and who belongs to the graph. Of and at are the interviews of the summaries
+// and of the people.
+func (g *gathering) meet(f Facts, of, at []int32) {
 	g.appearances = make([]appearance, 0, len(f.People)+len(f.Interviews))
-	summarised := make(map[string]bool, len(f.Interviews))
-	for _, s := range f.Interviews {
-		summarised[s.GetInterviewId()] = true
-	}
-	for _, p := range f.People {
+	for i, p := range f.People {
 		if p.GetPersonId() == "" {
 			continue
 		}
-		iv := g.interviews[p.GetInterviewId()]
+		iv := &g.interviews[at[i]]
 		a := appearance{
 			raw: g.person(p.GetPersonId()), interview: p.GetInterviewId(), key: firstWord(iv.key, p.GetInterviewKey()),
 			role: lowerName(p.GetRole().String(), "PERSON_ROLE_"), site: p.GetSiteId(), time: iv.start,
@@ -160,7 +156,7 @@ func (g *gathering) meet(f Facts) {
 		switch p.GetPresence() {
 		case surveyv1.PresenceRole_PRESENCE_ROLE_RESPONDENT, surveyv1.PresenceRole_PRESENCE_ROLE_CO_RESPONDENT:
 			a.respondent = true
-			a.seems = iv.held || !summarised[p.GetInterviewId()]
+			a.seems = iv.held || !iv.summarised
 		}
 		if p.Interviewed != nil {
 			a.told = 1
@@ -170,11 +166,11 @@ func (g *gathering) meet(f Facts) {
 		}
 		g.appear(a)
 	}
-	for _, s := range f.Interviews {
+	for i, s := range f.Interviews {
 		if s == nil {
 			continue
 		}
-		iv := g.interviews[s.GetInterviewId()]
+		iv := &g.interviews[of[i]]
 		if who := cmp.Or(s.GetRespondentId(), iv.respondent); who != "" {
 			g.appear(appearance{
 				raw: g.person(who), interview: s.GetInterviewId(), time: iv.start, key: iv.key, site: iv.site,
@@ -192,13 +188,23 @@ func (g *gathering) appear(a appearance) {
 	g.appearances = append(g.appearances, a)
 }
 
-func (g *gathering) interview(id string) *interview {
-	iv := g.interviews[id]
-	if iv == nil {
-		iv = &interview{start: never}
-		g.interviews[id] = iv
+// interview is the number of an interview.
+func (g *gathering) interview(id string) int32 {
+	if i, ok := g.interviewAt[id]; ok {
+		return i
 	}
-	return iv
+	i := int32(len(g.interviews))
+	g.interviewAt[id] = i
+	g.interviews = append(g.interviews, interview{start: never})
+	return i
+}
+
+// known is an interview that some record tells of, or nil.
+func (g *gathering) known(id string) *interview {
+	if i, ok := g.interviewAt[id]; ok {
+		return &g.interviews[i]
+	}
+	return nil
 }
 
 func (g *gathering) person(id string) int32 {
@@ -207,7 +213,7 @@ func (g *gathering) person(id string) int32 {
 	}
 	i := int32(len(g.raw))
 	g.ids[id] = i
-	g.raw = append(g.raw, rawPerson{id: id, first: never, parent: i})
+	g.raw = append(g.raw, rawPerson{id: id, first: never})
 	return i
 }
 
@@ -221,20 +227,6 @@ func (g *gathering) list(id string) int32 {
 func (g *gathering) addSite(id, kind string) {
 	if id != "" {
 		g.sites[id] = firstWord(g.sites[id], kind)
-	}
-}
-
-func (g *gathering) find(x int32) int32 {
-	for g.raw[x].parent != x {
-		g.raw[x].parent = g.raw[g.raw[x].parent].parent
-		x = g.raw[x].parent
-	}
-	return x
-}
-
-func (g *gathering) union(a, b int32) {
-	if a, b = g.find(a), g.find(b); a != b {
-		g.raw[max(a, b)].parent = min(a, b)
 	}
 }
 
@@ -265,17 +257,14 @@ func lowerName(name, prefix string) string {
 	return name
 }
 
-// byPersonAndTime orders appearances so that each person's are together, the earliest first.
-func byPersonAndTime(a, b appearance) int {
-	if a.node != b.node {
-		return cmp.Compare(a.node, b.node)
-	}
-	return cmp.Or(cmp.Compare(a.time, b.time), cmp.Compare(a.interview, b.interview), cmp.Compare(b.told, a.told),
-		cmp.Compare(a.key, b.key), cmp.Compare(a.role, b.role), cmp.Compare(a.site, b.site))
+// byTime orders the appearances of one person, the earliest first.
+func byTime(a, b appearance) int {
+	return cmp.Or(cmp.Compare(a.time, b.time), strings.Compare(a.interview, b.interview), cmp.Compare(b.told, a.told),
+		strings.Compare(a.key, b.key), strings.Compare(a.role, b.role), strings.Compare(a.site, b.site))
 }
 
-// entries reads how respondents were reached, each person's earliest first.
-func entries(f Facts, g *gathering, node func(raw int32) int32) []entry {
+// entries reads how respondents were reached.
+func entries(f Facts, g *gathering) []entry {
 	out := make([]entry, 0, len(f.Recruitments))
 	for _, r := range f.Recruitments {
 		id := recruited(r, g)
@@ -283,25 +272,24 @@ func entries(f Facts, g *gathering, node func(raw int32) int32) []entry {
 			continue
 		}
 		e := entry{
-			node: node(g.person(id)), interview: r.GetInterviewId(), mode: r.GetMode(), size: r.NetworkSize,
+			raw: g.person(id), interview: r.GetInterviewId(), mode: r.GetMode(), size: r.NetworkSize,
 			site: r.GetSiteId(), time: never, seed: r.GetSeed(),
 		}
 		if r.Seed == nil && e.mode == surveyv1.RecruitmentMode_RECRUITMENT_MODE_SEED {
 			e.seed = true
 		}
-		if iv := g.interviews[e.interview]; iv != nil {
+		if iv := g.known(e.interview); iv != nil {
 			e.time = iv.start
 		}
 		out = append(out, e)
 	}
-	slices.SortFunc(out, func(a, b entry) int {
-		if a.node != b.node {
-			return cmp.Compare(a.node, b.node)
-		}
-		return cmp.Or(cmp.Compare(a.time, b.time), cmp.Compare(a.interview, b.interview),
-			compareBool(b.seed, a.seed), cmp.Compare(b.mode, a.mode), comparePointer(a.size, b.size), cmp.Compare(a.site, b.site))
-	})
 	return out
+}
+
+// byEntry orders the entries of one person, the earliest first.
+func byEntry(a, b entry) int {
+	return cmp.Or(cmp.Compare(a.time, b.time), strings.Compare(a.interview, b.interview), compareBool(b.seed, a.seed),
+		cmp.Compare(b.mode, a.mode), comparePointer(a.size, b.size), strings.Compare(a.site, b.site))
 }
 
 // recruited is the person a recruitment is about: the one it names, else the respondent of its interview.
@@ -309,7 +297,7 @@ func recruited(r *servicev1.RecruitmentRecord, g *gathering) string {
 	if id := r.GetPersonId(); id != "" {
 		return id
 	}
-	if iv := g.interviews[r.GetInterviewId()]; iv != nil {
+	if iv := g.known(r.GetInterviewId()); iv != nil {
 		return iv.respondent
 	}
 	return ""

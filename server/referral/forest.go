@@ -3,8 +3,7 @@ package referral
 import (
 	"cmp"
 	"slices"
-
-	"google.golang.org/protobuf/proto"
+	"strings"
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 )
@@ -16,12 +15,12 @@ func comparePreference(a, b *edge) int {
 		return compareBool(b.own, a.own)
 	}
 	if a.own {
-		if c := cmp.Or(cmp.Compare(a.time, b.time), cmp.Compare(a.interview, b.interview)); c != 0 {
+		if c := cmp.Or(cmp.Compare(a.time, b.time), strings.Compare(a.interview, b.interview)); c != 0 {
 			return c
 		}
 	}
-	return cmp.Or(compareBool(b.rec.GetMain(), a.rec.GetMain()), compareBool(b.code != "", a.code != ""),
-		cmp.Compare(a.made, b.made), cmp.Compare(a.rec.GetReferralId(), b.rec.GetReferralId()))
+	return cmp.Or(compareBool(b.rec.GetMain(), a.rec.GetMain()), compareBool(b.code != none, a.code != none),
+		cmp.Compare(a.made, b.made), strings.Compare(a.rec.GetReferralId(), b.rec.GetReferralId()))
 }
 
 // plant chooses the primary edges, so that they form a forest, and marks the seeds.
@@ -32,24 +31,14 @@ func (b *builder) plant() {
 			incoming = append(incoming, int32(i))
 		}
 	}
-	slices.SortFunc(incoming, func(x, y int32) int {
-		p, q := &b.edges[x], &b.edges[y]
-		if p.to != q.to {
-			return cmp.Compare(p.to, q.to)
-		}
-		return cmp.Or(comparePreference(p, q), cmp.Compare(x, y))
+	incoming, at := grouped(incoming, len(b.nodes), func(i *int32) int32 { return b.edges[*i].to }, func(x, y int32) int {
+		return cmp.Or(comparePreference(&b.edges[x], &b.edges[y]), cmp.Compare(x, y))
 	})
 	b.parent = make([]int32, len(b.nodes))
 	b.parentEdge = make([]int32, len(b.nodes))
 	candidates := make([][]int32, len(b.nodes))
-	for lo := 0; lo < len(incoming); {
-		n := b.edges[incoming[lo]].to
-		hi := lo
-		for hi < len(incoming) && b.edges[incoming[hi]].to == n {
-			hi++
-		}
-		candidates[n] = incoming[lo:hi]
-		lo = hi
+	for n := range candidates {
+		candidates[n] = incoming[at[n]:at[n+1]]
 	}
 	for n := range b.nodes {
 		b.parent[n], b.parentEdge[n] = none, none
@@ -73,9 +62,7 @@ func (b *builder) eligible(n int32, sorted []int32) []int32 {
 		own = &b.edges[sorted[0]]
 	}
 	seed, closed, at := b.cameBy(n, own)
-	if b.nodes[n].GetKind() == KindPerson {
-		b.nodes[n].Seed = proto.Bool(seed)
-	}
+	b.nodes[n].isSeed = seed && !b.nodes[n].isSite
 	if seed {
 		return nil
 	}
@@ -158,7 +145,7 @@ func (b *builder) breakCycles(candidates [][]int32) {
 func (b *builder) compareAge(x, y int32) int {
 	p, q := &b.edges[b.parentEdge[x]], &b.edges[b.parentEdge[y]]
 	return cmp.Or(cmp.Compare(p.made, q.made), cmp.Compare(b.firstHeld[x], b.firstHeld[y]),
-		cmp.Compare(p.rec.GetReferralId(), q.rec.GetReferralId()), cmp.Compare(x, y))
+		strings.Compare(p.rec.GetReferralId(), q.rec.GetReferralId()), cmp.Compare(x, y))
 }
 
 func treeOf(trees []int32, x int32) int32 {
@@ -178,27 +165,18 @@ func join(trees []int32, a, b int32) {
 // measure follows the forest: waves and roots from above, recruits and descendants from below.
 func (b *builder) measure() {
 	order := topDown(b.parent)
-	wave := make([]int32, len(b.nodes))
-	root := make([]int32, len(b.nodes))
-	recruits := make([]int32, len(b.nodes))
-	below := make([]int32, len(b.nodes))
-	for _, n := range order {
-		root[n] = n
-		if p := b.parent[n]; p != none {
-			wave[n], root[n] = wave[p]+1, root[p]
-			recruits[p]++
+	n := len(b.nodes)
+	b.wave, b.root, b.recruits, b.below = make([]int32, n), make([]int32, n), make([]int32, n), make([]int32, n)
+	for _, x := range order {
+		b.root[x] = x
+		if p := b.parent[x]; p != none {
+			b.wave[x], b.root[x] = b.wave[p]+1, b.root[p]
+			b.recruits[p]++
 		}
 	}
 	for i := len(order) - 1; i >= 0; i-- {
 		if p := b.parent[order[i]]; p != none {
-			below[p] += below[order[i]] + 1
-		}
-	}
-	for i, n := range b.nodes {
-		n.Wave, n.Recruits, n.Descendants = &wave[i], &recruits[i], &below[i]
-		n.RootId = b.nodes[root[i]].PersonId
-		if n.Interviewed == nil && n.GetKind() == KindPerson {
-			n.Interviewed = proto.Bool(false)
+			b.below[p] += b.below[order[i]] + 1
 		}
 	}
 }

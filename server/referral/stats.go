@@ -47,15 +47,78 @@ func Stats(f Facts, g *servicev1.ReferralGraph) *servicev1.ReferralStats {
 		recruiters[to] = from
 	}
 	introduced, group := countInterviews(f.Interviews)
-	return &servicev1.ReferralStats{
-		Persons: proto.Int64(c.persons), Interviewed: proto.Int64(c.interviewed), Seeds: proto.Int64(c.seeds),
-		SterileSeeds: proto.Int64(c.sterile), OtherRoots: proto.Int64(c.otherRoots),
-		Edges: proto.Int64(int64(len(g.GetEdges()))), PrimaryEdges: proto.Int64(primary),
-		MaxWave: proto.Int64(c.maxWave), RecruitsPerWave: c.perWave, Chains: c.sortedChains(), PersonsByRecruits: c.byRecruits,
-		EdgesByState: byState, EdgesByMode: byMode, SelfReferrals: proto.Int64(self),
+	for _, chain := range c.chains {
+		c.sorted = append(c.sorted, chain)
+	}
+	s := &servicev1.ReferralStats{
+		Edges: proto.Int64(int64(len(g.GetEdges()))), PrimaryEdges: proto.Int64(primary), EdgesByState: byState, EdgesByMode: byMode, SelfReferrals: proto.Int64(self),
 		SeveralRecruiters: proto.Int64(int64(len(several))), WithIntroducerPresent: proto.Int64(introduced),
 		GroupInterviews: proto.Int64(group),
 	}
+	c.fill(s)
+	return s
+}
+
+// stats counts the graph from its numbers; the same as Stats of the whole graph.
+func (b *builder) stats(introduced, group int64) *servicev1.ReferralStats {
+	c := &counting{}
+	chains := make([]*servicev1.SeedStats, len(b.nodes))
+	for i := range b.nodes {
+		n, root := &b.nodes[i], b.root[i]
+		if chains[root] == nil {
+			r := &b.nodes[root]
+			chains[root] = &servicev1.SeedStats{PersonId: &r.id, Size: proto.Int32(0), MaxWave: proto.Int32(0), Seed: proto.Bool(r.isSeed)}
+			if r.hasKey {
+				chains[root].InterviewKey = &r.key
+			}
+			c.sorted = append(c.sorted, chains[root])
+			if !r.isSeed {
+				c.otherRoots++
+			}
+		}
+		chain := chains[root]
+		*chain.MaxWave = max(*chain.MaxWave, b.wave[i])
+		c.maxWave = max(c.maxWave, int64(b.wave[i]))
+		if n.isSite {
+			continue
+		}
+		*chain.Size++
+		c.countPerson(n.interviewed, n.isSeed, b.wave[i], b.recruits[i])
+	}
+	s := &servicev1.ReferralStats{EdgesByState: map[string]int64{}, EdgesByMode: map[string]int64{}}
+	var states [16]int64
+	modes := make(map[surveyv1.ReferralMode]int64)
+	recruiter := slices.Repeat([]int32{none}, len(b.nodes))
+	several := make([]bool, len(b.nodes))
+	var primary, count int64
+	for i := range b.edges {
+		e := &b.edges[i]
+		states[int(e.state)&15]++
+		if e.primary {
+			primary++
+			modes[e.rec.GetMode()]++
+		}
+		if e.state == servicev1.EdgeState_EDGE_STATE_SELF || e.from == none || e.to == none {
+			continue
+		}
+		if r := recruiter[e.to]; r != none && r != e.from && !several[e.to] {
+			several[e.to] = true
+			count++
+		}
+		recruiter[e.to] = e.from
+	}
+	for i, n := range states {
+		if n > 0 {
+			s.EdgesByState[StateName(servicev1.EdgeState(i))] = n
+		}
+	}
+	for m, n := range modes {
+		s.EdgesByMode[cmp.Or(lowerName(m.String(), "REFERRAL_MODE_"), Unspecified)] += n
+	}
+	s.Edges, s.PrimaryEdges, s.SelfReferrals = proto.Int64(int64(len(b.edges))), proto.Int64(primary), proto.Int64(states[servicev1.EdgeState_EDGE_STATE_SELF])
+	s.SeveralRecruiters, s.WithIntroducerPresent, s.GroupInterviews = proto.Int64(count), proto.Int64(introduced), proto.Int64(group)
+	c.fill(s)
+	return s
 }
 
 // StateName is the key of an edge's state in counts: "resolved", "cycle_broken".
@@ -69,6 +132,29 @@ type counting struct {
 	otherRoots, maxWave                  int64
 	perWave, byRecruits                  []int64
 	chains                               map[string]*servicev1.SeedStats
+	sorted                               []*servicev1.SeedStats
+}
+
+// fill puts the counts of nodes into the whole.
+func (c *counting) fill(s *servicev1.ReferralStats) {
+	s.Persons, s.Interviewed, s.Seeds = proto.Int64(c.persons), proto.Int64(c.interviewed), proto.Int64(c.seeds)
+	s.SterileSeeds, s.OtherRoots, s.MaxWave = proto.Int64(c.sterile), proto.Int64(c.otherRoots), proto.Int64(c.maxWave)
+	s.RecruitsPerWave, s.PersonsByRecruits, s.Chains = c.perWave, c.byRecruits, c.sortedChains()
+}
+
+func (c *counting) countPerson(interviewed, seed bool, wave, recruits int32) {
+	c.persons++
+	if interviewed {
+		c.interviewed++
+	}
+	if seed {
+		c.seeds++
+		if recruits == 0 {
+			c.sterile++
+		}
+	}
+	c.perWave = increment(c.perWave, int(wave))
+	c.byRecruits = increment(c.byRecruits, int(recruits))
 }
 
 func (c *counting) countNode(n *servicev1.ReferralNode) {
@@ -93,18 +179,7 @@ func (c *counting) countNode(n *servicev1.ReferralNode) {
 		return
 	}
 	*chain.Size++
-	c.persons++
-	if n.GetInterviewed() {
-		c.interviewed++
-	}
-	if n.GetSeed() {
-		c.seeds++
-		if n.GetRecruits() == 0 {
-			c.sterile++
-		}
-	}
-	c.perWave = increment(c.perWave, int(n.GetWave()))
-	c.byRecruits = increment(c.byRecruits, int(n.GetRecruits()))
+	c.countPerson(n.GetInterviewed(), n.GetSeed(), n.GetWave(), n.GetRecruits())
 }
 
 // increment adds one at i, where i is no less than zero.
@@ -120,15 +195,14 @@ func increment(s []int64, i int) []int64 {
 }
 
 func (c *counting) sortedChains() []*servicev1.SeedStats {
-	out := make([]*servicev1.SeedStats, 0, len(c.chains))
-	for _, s := range c.chains {
-		out = append(out, s)
-	}
-	slices.SortFunc(out, func(a, b *servicev1.SeedStats) int {
+	slices.SortFunc(c.sorted, func(a, b *servicev1.SeedStats) int {
 		return cmp.Or(cmp.Compare(b.GetSize(), a.GetSize()), cmp.Compare(b.GetMaxWave(), a.GetMaxWave()),
 			compareNatural(a.GetPersonId(), b.GetPersonId()))
 	})
-	return out
+	if c.sorted == nil {
+		return []*servicev1.SeedStats{}
+	}
+	return c.sorted
 }
 
 func countInterviews(all []*servicev1.InterviewSummary) (introduced, group int64) {
