@@ -23,14 +23,21 @@ const SitePrefix = "site:"
 // none is the index of a node that is not known.
 const none int32 = -1
 
+// described is what the records say of a person, whatever the referrals.
+type described struct {
+	key, site, role string
+	interviewed     bool
+	held            int64 // the first interview, or never
+	size            *int32
+	entries         []entry // the earliest first
+}
+
 // nodeInfo is a node being made.
 type nodeInfo struct {
-	id, key, site, role string
-	isSite, isSeed      bool
-	interviewed         bool
-	hasKey              bool
-	size                *int32
-	merged              []string
+	*described
+	id             string
+	isSite, isSeed bool
+	merged         []string
 }
 
 // builder makes the graph from prepared facts. Nodes are in the order of kind and id before any choice is made.
@@ -43,9 +50,6 @@ type builder struct {
 	nodeOf     []int32 // by raw person; none if not in the graph
 	siteNode   []int32 // by site
 	known      []bool  // by node: some record describes it
-	firstHeld  []int64 // by node: its first interview, or never
-	told       []entry // entries of nodes that were merged
-	entryRange [][2]int32
 	edges      []edge
 	parent     []int32 // by node: primary recruiter
 	parentEdge []int32 // by node: the primary edge
@@ -182,33 +186,37 @@ func (b *builder) makeSiteNodes() {
 		}
 		b.siteNode[i] = int32(len(b.nodes))
 		kind, known := b.sites[site]
-		b.nodes = append(b.nodes, nodeInfo{id: id, site: site, role: kind, isSite: true})
+		b.nodes = append(b.nodes, nodeInfo{described: &described{site: site, role: kind, held: never}, id: id, isSite: true})
 		b.known = append(b.known, known)
 	}
 }
 
-// describe fills in what the appearances of each person say.
+// describe finds what the records of each person say; those of merged people are read together.
 func (b *builder) describe() {
-	b.firstHeld = slices.Repeat([]int64{never}, len(b.nodes))
-	var several []appearance
 	for n := range len(b.groupAt) - 1 {
 		raws := b.group[b.groupAt[n]:b.groupAt[n+1]]
-		met := b.appearances[b.appearAt[raws[0]]:b.appearAt[raws[0]+1]]
-		if len(raws) > 1 {
-			several = append(several[:0], met...)
-			for _, r := range raws[1:] {
-				several = append(several, b.appearances[b.appearAt[r]:b.appearAt[r+1]]...)
-			}
-			slices.SortFunc(several, byTime)
-			met = several
+		if len(raws) == 1 {
+			b.nodes[n].described = &b.described[raws[0]]
+			continue
 		}
-		b.describeNode(int32(n), met)
+		var met []appearance
+		var told []entry
+		for _, r := range raws {
+			met = append(met, b.appearances[b.appearAt[r]:b.appearAt[r+1]]...)
+			told = append(told, b.entries[b.entryAt[r]:b.entryAt[r+1]]...)
+		}
+		slices.SortFunc(met, byTime)
+		slices.SortFunc(told, byEntry)
+		d := &described{}
+		d.describe(met)
+		d.read(told)
+		b.nodes[n].described = d
 	}
 }
 
-// describeNode reads one person's appearances, which come sorted by time and interview.
-func (b *builder) describeNode(n int32, met []appearance) {
-	node := &b.nodes[n]
+// describe reads one person's appearances, which come sorted by time and interview.
+func (d *described) describe(met []appearance) {
+	d.held = never
 	role, site := "", ""
 	for i := 0; i < len(met); {
 		told, seems, key := int8(0), false, ""
@@ -221,62 +229,36 @@ func (b *builder) describeNode(n int32, met []appearance) {
 		interviewed := told == 2 || told == 0 && seems
 		for k := i; k < j; k++ {
 			if interviewed {
-				node.role, node.site = cmp.Or(node.role, met[k].role), cmp.Or(node.site, met[k].site)
+				d.role, d.site = cmp.Or(d.role, met[k].role), cmp.Or(d.site, met[k].site)
 			}
 			role, site = cmp.Or(role, met[k].role), cmp.Or(site, met[k].site)
 		}
-		if interviewed && !node.interviewed {
-			node.interviewed, node.hasKey, node.key = true, true, key
-			b.firstHeld[n] = met[i].time
+		if interviewed && !d.interviewed {
+			d.interviewed, d.key, d.held = true, key, met[i].time
 		}
 		i = j
 	}
-	node.role, node.site = cmp.Or(node.role, role), cmp.Or(node.site, site)
+	d.role, d.site = cmp.Or(d.role, role), cmp.Or(d.site, site)
 }
 
-// readEntries notes where each person's entries are, the first network size told, and a site where none is known yet.
-// Those of merged people stand behind those of all others.
-func (b *builder) readEntries() {
-	b.entryRange = make([][2]int32, len(b.nodes))
-	for n := range len(b.groupAt) - 1 {
-		raws := b.group[b.groupAt[n]:b.groupAt[n+1]]
-		span := [2]int32{b.entryAt[raws[0]], b.entryAt[raws[0]+1]}
-		if len(raws) > 1 {
-			from := len(b.told)
-			for _, r := range raws {
-				b.told = append(b.told, b.Prepared.entries[b.entryAt[r]:b.entryAt[r+1]]...)
-			}
-			slices.SortFunc(b.told[from:], byEntry)
-			all := len(b.Prepared.entries)
-			span = [2]int32{int32(all + from), int32(all + len(b.told))}
+// read notes entries, the first network size told among them, and a site where none is known yet.
+func (d *described) read(told []entry) {
+	d.entries = told
+	for i := range told {
+		if e := &told[i]; d.size == nil && e.size != nil {
+			d.size = e.size
 		}
-		b.entryRange[n] = span
-		node := &b.nodes[n]
-		for _, e := range b.entriesOf(int32(n)) {
-			if node.size == nil && e.size != nil {
-				node.size = e.size
-			}
-			node.site = cmp.Or(node.site, e.site)
-		}
+		d.site = cmp.Or(d.site, told[i].site)
 	}
-}
-
-// entriesOf are a node's entries, the earliest first.
-func (b *builder) entriesOf(n int32) []entry {
-	span := b.entryRange[n]
-	if all := int32(len(b.Prepared.entries)); span[0] >= all {
-		return b.told[span[0]-all : span[1]-all]
-	}
-	return b.Prepared.entries[span[0]:span[1]]
 }
 
 // cameBy says how the person came in: whether marked as a seed, and whether only the referrals told in that very
 // interview may explain it. Own is the person's first referral told by himself, or nil.
 func (b *builder) cameBy(n int32, own *edge) (seed, closed bool, at entry) {
-	es := b.entriesOf(n)
+	es := b.nodes[n].entries
 	first := -1
-	for i, e := range es {
-		if e.seed || e.mode != surveyv1.RecruitmentMode_RECRUITMENT_MODE_UNSPECIFIED {
+	for i := range es {
+		if e := &es[i]; e.seed || e.mode != surveyv1.RecruitmentMode_RECRUITMENT_MODE_UNSPECIFIED {
 			first = i
 			break
 		}
@@ -318,7 +300,7 @@ func (b *builder) graph() *servicev1.ReferralGraph {
 		}
 		*out.Kind = KindPerson
 		out.Seed, out.Interviewed = &n.isSeed, &n.interviewed
-		if n.hasKey {
+		if n.interviewed {
 			out.InterviewKey = &n.key
 		}
 		if n.size != nil {

@@ -19,21 +19,27 @@ type end struct {
 	own      bool // told by the recruit
 }
 
-// edge is a told referral between nodes.
-type edge struct {
+// telling is a told referral, whatever the merges.
+type telling struct {
 	rec       *servicev1.ReferralRecord
-	from, to  int32
-	site      int32 // that referred, none if a person did
-	code      int32 // of the coupon, none if there was none
+	ends      [2]int32 // raw persons
+	site      int32    // that referred, none if a person did
+	code      int32    // of the coupon, none if there was none
 	own       bool
+	shared    bool  // another has the same referral id
 	time      int64 // of the interview that told it
 	interview string
 	made      int64
-	state     servicev1.EdgeState
-	shared    bool // another has the same referral id
-	again     bool // the same as the one before
-	disputed  bool // the coupon was given to others than the one named
-	primary   bool
+}
+
+// edge is a told referral between nodes.
+type edge struct {
+	*telling
+	from, to int32
+	state    servicev1.EdgeState
+	again    bool // the same as the one before
+	disputed bool // the coupon was given to others than the one named
+	primary  bool
 }
 
 // findEnds finds who is meant: where a side is left out, it is the respondent of the interview that tells it.
@@ -78,10 +84,11 @@ func (g *gathering) findEnds(referrals []*servicev1.ReferralRecord) []end {
 // makeEdges turns told referrals into edges between nodes, in an order that depends on their content only. A referral
 // that came twice is one edge.
 func (b *builder) makeEdges() {
-	b.edges = slices.Clone(b.Prepared.edges)
+	b.edges = make([]edge, len(b.tellings))
 	for i := range b.edges {
 		e := &b.edges[i]
-		e.from, e.to = b.node(e.from), b.node(e.to)
+		e.telling = &b.tellings[i]
+		e.from, e.to = b.node(e.ends[0]), b.node(e.ends[1])
 		if e.site != none {
 			e.from = b.siteNode[e.site]
 		}
@@ -218,7 +225,7 @@ func (b *builder) outOfTime(e *edge) bool {
 	if e.made == never {
 		return false
 	}
-	recruit, recruiter := b.firstHeld[e.to], b.firstHeld[e.from]
+	recruit, recruiter := b.nodes[e.to].held, b.nodes[e.from].held
 	return recruit != never && e.made > recruit || recruiter != never && recruiter > e.made
 }
 

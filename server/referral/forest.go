@@ -144,7 +144,7 @@ func (b *builder) breakCycles(candidates [][]int32) {
 // compareAge orders the primary edges of two recruits: the later made is greater, then the later interviewed recruit.
 func (b *builder) compareAge(x, y int32) int {
 	p, q := &b.edges[b.parentEdge[x]], &b.edges[b.parentEdge[y]]
-	return cmp.Or(cmp.Compare(p.made, q.made), cmp.Compare(b.firstHeld[x], b.firstHeld[y]),
+	return cmp.Or(cmp.Compare(p.made, q.made), cmp.Compare(b.nodes[x].held, b.nodes[y].held),
 		strings.Compare(p.rec.GetReferralId(), q.rec.GetReferralId()), cmp.Compare(x, y))
 }
 

@@ -18,7 +18,8 @@ type Prepared struct {
 	entries   []entry // in the order of their raw persons
 	entryAt   []int32
 	ends      []end
-	edges     []edge // their ends are raw persons; in the order of their referral ids
+	tellings  []telling   // in the order of their referral ids
+	described []described // by raw person
 	sameID    [][2]int32
 	codes     int // different coupon codes
 	issued    []issue
@@ -67,6 +68,12 @@ func (p *Prepared) sortPeople() {
 	slices.SortFunc(p.byID, func(x, y int32) int { return strings.Compare(p.raw[x].id, p.raw[y].id) })
 	p.appearances, p.appearAt = grouped(p.appearances, n, func(a *appearance) int32 { return a.raw }, byTime)
 	p.entries, p.entryAt = grouped(p.entries, n, func(e *entry) int32 { return e.raw }, byEntry)
+	p.described = make([]described, n)
+	for i := range p.described {
+		d := &p.described[i]
+		d.describe(p.appearances[p.appearAt[i]:p.appearAt[i+1]])
+		d.read(p.entries[p.entryAt[i]:p.entryAt[i+1]])
+	}
 }
 
 // grouped puts items in the order of their keys from 0 to n-1, and those of one key in their own order. It returns where
@@ -107,11 +114,11 @@ func (p *Prepared) prepareEdges() {
 		}
 		return c
 	}
-	p.edges = make([]edge, 0, len(p.ends))
+	p.tellings = make([]telling, 0, len(p.ends))
 	sites := map[string]int32{}
 	for _, t := range p.ends {
-		e := edge{
-			rec: t.rec, from: t.from, to: t.to, site: none, own: t.own, interview: t.rec.GetInterviewId(), time: never,
+		e := telling{
+			rec: t.rec, ends: [2]int32{t.from, t.to}, site: none, own: t.own, interview: t.rec.GetInterviewId(), time: never,
 			code: code(t.rec.GetCouponCode()), made: instant(t.rec.MadeTimeMs),
 		}
 		if t.site != "" {
@@ -126,19 +133,19 @@ func (p *Prepared) prepareEdges() {
 		if iv := p.known(e.interview); iv != nil && e.interview != "" {
 			e.time = iv.start
 		}
-		p.edges = append(p.edges, e)
+		p.tellings = append(p.tellings, e)
 	}
 	p.ends = nil
-	slices.SortFunc(p.edges, func(a, b edge) int { return strings.Compare(a.rec.GetReferralId(), b.rec.GetReferralId()) })
-	for i := 0; i < len(p.edges); {
+	slices.SortFunc(p.tellings, func(a, b telling) int { return strings.Compare(a.rec.GetReferralId(), b.rec.GetReferralId()) })
+	for i := 0; i < len(p.tellings); {
 		j := i + 1
-		for j < len(p.edges) && p.edges[j].rec.GetReferralId() == p.edges[i].rec.GetReferralId() {
+		for j < len(p.tellings) && p.tellings[j].rec.GetReferralId() == p.tellings[i].rec.GetReferralId() {
 			j++
 		}
 		if j-i > 1 {
 			p.sameID = append(p.sameID, [2]int32{int32(i), int32(j)})
 			for k := i; k < j; k++ {
-				p.edges[k].shared = true
+				p.tellings[k].shared = true
 			}
 		}
 		i = j
@@ -153,9 +160,9 @@ func (p *Prepared) prepareEdges() {
 			}
 		}
 	}
-	for i := range p.edges {
-		if e := &p.edges[i]; !e.shared && !e.own && e.from != none && e.code != none {
-			p.issued = append(p.issued, issue{e.code, e.from})
+	for i := range p.tellings {
+		if e := &p.tellings[i]; !e.shared && !e.own && e.ends[0] != none && e.code != none {
+			p.issued = append(p.issued, issue{e.code, e.ends[0]})
 		}
 	}
 	p.issued, _ = grouped(p.issued, p.codes, func(i *issue) int32 { return i.code }, func(a, b issue) int { return cmp.Compare(a.raw, b.raw) })
@@ -167,7 +174,6 @@ func (p *Prepared) grow(merged map[string]string) *builder {
 	b.merge(merged)
 	b.makeNodes()
 	b.describe()
-	b.readEntries()
 	b.makeEdges()
 	b.redeem(b.issuers())
 	b.judge()

@@ -68,7 +68,7 @@ func (b *builder) stats(introduced, group int64) *servicev1.ReferralStats {
 		if chains[root] == nil {
 			r := &b.nodes[root]
 			chains[root] = &servicev1.SeedStats{PersonId: &r.id, Size: proto.Int32(0), MaxWave: proto.Int32(0), Seed: proto.Bool(r.isSeed)}
-			if r.hasKey {
+			if r.interviewed {
 				chains[root].InterviewKey = &r.key
 			}
 			c.sorted = append(c.sorted, chains[root])
