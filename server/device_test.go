@@ -163,7 +163,7 @@ func TestWhoMayCall(t *testing.T) {
 				if want == fault.OtherDevice && !named {
 					want = ""
 				}
-				if got := fault.Reason(reasonOf(call1(t, d, c.ctx, m, c.names))); want != "" && got != want || want == "" && denials[got] {
+				if got := fault.Reason(reasonOf(callNaming(t, d, c.ctx, m, c.names))); want != "" && got != want || want == "" && denials[got] {
 					t.Errorf("%s by %s: reason %q, want %q", method, c.name, got, want)
 				}
 			}
@@ -192,8 +192,8 @@ func namesDevice(m protoreflect.MessageDescriptor) bool {
 	return m.Fields().ByName("device") != nil || m.Fields().ByName("batch") != nil
 }
 
-// call1 makes a call whose request names a tablet wherever it can, and returns its error.
-func call1(t *testing.T, d *desk, ctx context.Context, m protoreflect.MethodDescriptor, tb *tablet) error {
+// callNaming makes a call whose request names a tablet wherever it can, and returns its error.
+func callNaming(t *testing.T, d *desk, ctx context.Context, m protoreflect.MethodDescriptor, tb *tablet) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

@@ -116,7 +116,9 @@ func (d *deviceMetrics) Collect(ch chan<- prometheus.Metric) {
 		if age < (24 * time.Hour).Milliseconds() {
 			seen++
 		}
-		oldest = max(oldest, age)
+		if dev.GetLastSeenMs() > 0 { // enrolled, and not yet seen
+			oldest = max(oldest, age)
+		}
 		pending += dev.GetPending()
 		for _, g := range dev.GetGaps() {
 			gaps += g.GetLast() - g.GetFirst() + 1

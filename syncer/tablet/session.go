@@ -12,6 +12,9 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
+// maxChallenge bounds what the tablet signs without knowing what it is.
+const maxChallenge = 1024
+
 // sessionConn is a connection whose calls carry the token of a session that the tablet opens by itself: before the first
 // call, and again when the server says that it has ended. The tablet's clock plays no part in it. The token is kept in
 // memory only.
@@ -80,11 +83,17 @@ func (c *sessionConn) open(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		if n := len(begun.GetChallenge()); n == 0 || n > maxChallenge {
+			return "", fault.New(fault.Invalid, fault.BadRequest, "the server's challenge has %d bytes, want 1 to %d", n, maxChallenge)
+		}
 		resp, err := client.OpenSession(ctx, &servicev1.OpenSessionRequest{
 			Device: bytes.Clone(s.device[:]), Challenge: begun.GetChallenge(), Signature: syncer.SignSession(s.key, s.device, begun.GetChallenge()),
 		})
 		if !again && fault.ReasonOf(wireFault(err, "")) == fault.ChallengeEnded {
 			continue // the server was started anew in between, or its clock was set
+		}
+		if err == nil && resp.GetToken() == "" {
+			err = fault.New(fault.Invalid, fault.BadRequest, "the server opened a session without a token")
 		}
 		return resp.GetToken(), err
 	}
