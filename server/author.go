@@ -36,6 +36,8 @@ type draft struct {
 	study   string
 	author  string
 	payload proto.Message
+	// part is that of the subject; 0: of the study as a whole.
+	part uint64
 	// revises is true where earlier records about the subject are replaced.
 	revises bool
 }
@@ -43,43 +45,61 @@ type draft struct {
 // write seals and appends a record and returns when it is durable. A revision whose payload equals that of the only
 // current one is not written again.
 func (a *author) write(ctx context.Context, d draft) error {
+	_, err := a.put(ctx, d)
+	return err
+}
+
+// put is write, and returns the digest of the record; the zero one where nothing was written.
+func (a *author) put(ctx context.Context, d draft) (syncer.Digest, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := a.server
-	if err := a.enrol(ctx); err != nil {
-		return err
-	}
+	var none syncer.Digest
 	payload, err := proto.MarshalOptions{Deterministic: true}.Marshal(d.payload)
 	if err != nil {
-		return fault.New(fault.Invalid, fault.BadRequest, "write %s: %w", d.subject, err)
+		return none, fault.New(fault.Invalid, fault.BadRequest, "write %s: %w", d.subject, err)
 	}
-	part := syncer.Part(d.study, "")
+	part := d.part
+	if part == 0 {
+		part = syncer.Part(d.study, "")
+	}
 	var parents [][]byte
 	if d.revises {
 		heads, err := currentHeads(ctx, s.store, part, d.kind, d.subject)
 		if err != nil {
-			return err
+			return none, err
 		}
 		if len(heads) == 1 && bytes.Equal(heads[0].payload, payload) {
-			return nil
+			return none, nil
 		}
 		for _, h := range heads {
 			parents = append(parents, bytes.Clone(h.digest[:]))
 		}
 	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		return fmt.Errorf("make an id: %w", err)
-	}
-	raw, digest, err := syncer.Seal(&servicev1.Record{
-		Id: id[:], Kind: d.kind.Enum(), Subject: proto.String(d.subject), Parents: parents, Study: proto.String(d.study),
-		Part: proto.Uint64(part), Author: proto.String(d.author), Device: bytes.Clone(a.lane.Device[:]),
-		WallTimeMs: proto.Int64(s.nowMS()), Payload: payload,
+	return a.seal(ctx, &servicev1.Record{
+		Kind: d.kind.Enum(), Subject: proto.String(d.subject), Parents: parents, Study: proto.String(d.study),
+		Part: proto.Uint64(part), Author: proto.String(d.author), WallTimeMs: proto.Int64(s.nowMS()), Payload: payload,
 	})
-	if err != nil {
-		return err
+}
+
+// seal completes a record, with a new id unless it has one, and appends it. The caller holds the lock.
+func (a *author) seal(ctx context.Context, r *servicev1.Record) (syncer.Digest, error) {
+	if err := a.enrol(ctx); err != nil {
+		return syncer.Digest{}, err
 	}
-	return a.append(ctx, digest, raw)
+	if r.Id == nil {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return syncer.Digest{}, fmt.Errorf("make an id: %w", err)
+		}
+		r.Id = id[:]
+	}
+	r.Device = bytes.Clone(a.lane.Device[:])
+	raw, digest, err := syncer.Seal(r)
+	if err != nil {
+		return digest, err
+	}
+	return digest, a.append(ctx, digest, raw)
 }
 
 // append puts one record behind the end of headquarters' lane.

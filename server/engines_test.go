@@ -425,7 +425,7 @@ func TestRevisionsAndRebuild(t *testing.T) {
 			t.Errorf("after a revision: %v", got)
 		}
 		branch := proto.CloneOf(iv)
-		branch.Remarks = proto.String("changed on another tablet")
+		branch.Remarks, branch.Result = proto.String("changed on another tablet"), surveyv1.ResultCode_RESULT_CODE_PARTIAL.Enum()
 		other.push(t, d, other.record(t, branch, revise))
 		got := list(true)
 		if len(got) != 1 || got[0].GetRevisions() != 3 || len(got[0].GetHeads()) != 2 || got[0].GetReviewState() != servicev1.ReviewState_REVIEW_STATE_COMPLETED {

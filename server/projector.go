@@ -46,6 +46,11 @@ type projector struct {
 	// only cost a needless look into the log. Guarded by running.
 	known map[uint64]struct{}
 	seed  maphash.Seed
+	// gone are the interviews that are withdrawn; settle merges what can be merged of the conflicts found, and says whether
+	// it has written anything.
+	gone      *withdrawals
+	settle    func(context.Context, *conflicts) (bool, error)
+	conflicts conflicts // guarded by running
 }
 
 func newProjector(st store.Store, b projection.Builder, m *metrics) *projector {
@@ -113,21 +118,31 @@ func (p *projector) catchUp(ctx context.Context) error {
 		}
 	}
 	r := &reader{
-		log: p.store, cursor: p.cursor, builder: p.builder, seen: p.stored,
+		log: p.store, cursor: p.cursor, builder: p.builder, seen: p.stored, gone: p.gone,
 		apply: func(c *store.Changes, records int, oldest int64) error {
 			if err := p.store.Apply(ctx, c); err != nil {
 				return fmt.Errorf("store projections: %w", err)
 			}
 			p.cursor = c.Cursor
 			p.remember(c.Interviews)
+			p.conflicts.note(c)
 			p.metrics.projected.Add(float64(records))
 			p.metrics.lag.Set(max(0, float64(time.Now().UnixMilli()-oldest)/1000))
 			return nil
 		},
 	}
-	if err := r.read(ctx); err != nil {
-		p.begun = false // ask the store again where it stands
-		return err
+	for again := true; again; {
+		err := p.gone.load(ctx, p.store)
+		if err == nil {
+			err = r.read(ctx)
+		}
+		if err == nil {
+			again, err = p.settle(ctx, &p.conflicts)
+		}
+		if err != nil {
+			p.begun = false // ask the store again where it stands
+			return err
+		}
 	}
 	p.metrics.lag.Set(0)
 	return nil
@@ -167,7 +182,7 @@ func (p *projector) rebuild(ctx context.Context, log store.Log, apply func(*stor
 	}
 	met := map[key]bool{}
 	r := &reader{
-		log: log, cursor: syncer.Cursor{Epoch: log.Epoch(), Parts: map[uint64]uint64{}}, builder: p.builder,
+		log: log, cursor: syncer.Cursor{Epoch: log.Epoch(), Parts: map[uint64]uint64{}}, builder: p.builder, gone: &withdrawals{},
 		seen: func(_ context.Context, part uint64, id string) (bool, error) {
 			known := met[key{part, id}]
 			met[key{part, id}] = true
@@ -186,6 +201,7 @@ type reader struct {
 	// seen says whether an interview may have revisions on earlier pages.
 	seen  func(ctx context.Context, part uint64, id string) (bool, error)
 	apply func(c *store.Changes, records int, oldest int64) error
+	gone  *withdrawals
 	// pending are the subjects that are not applied yet.
 	pending map[subject]struct{}
 }
@@ -244,6 +260,7 @@ func (r *reader) changes(ctx context.Context, page []store.Stored, c *store.Chan
 		if err != nil {
 			continue // the log holds only records that were read once; `hearth check` finds what has become of this one
 		}
+		r.gone.read(rec)
 		s := subject{st.Part, rec.GetKind(), rec.GetSubject()}
 		if _, ok := fresh[s]; !ok {
 			order = append(order, s)
@@ -260,6 +277,11 @@ func (r *reader) changes(ctx context.Context, page []store.Stored, c *store.Chan
 }
 
 func (r *reader) project(ctx context.Context, c *store.Changes, s subject, revs []found) error {
+	switch stone := r.gone.of(place{s.part, s.id}); {
+	case stone == nil:
+	case s.kind == servicev1.RecordKind_RECORD_KIND_INTERVIEW, s.kind == servicev1.RecordKind_RECORD_KIND_TOMBSTONE:
+		return r.withdraw(ctx, c, place{s.part, s.id}, stone)
+	}
 	switch s.kind {
 	case servicev1.RecordKind_RECORD_KIND_INTERVIEW:
 		all, err := r.revisions(ctx, s, revs)

@@ -72,6 +72,7 @@ type Server struct {
 
 	author    *author
 	projector *projector
+	gone      withdrawals
 	keys      keyCache
 	rights    rightsCache
 	payloads  *payloadReader
@@ -120,8 +121,12 @@ func New(cfg Config) (*Server, error) {
 	if s.metrics, err = newMetrics(registry, s.store, s.now); err != nil {
 		return nil, err
 	}
+	if err = s.beginDevices(); err != nil {
+		return nil, err
+	}
 	s.author = newAuthor(s)
 	s.projector = newProjector(s.store, projection.Builder{Zone: zone, Evaluate: s.evaluate}, s.metrics)
+	s.projector.gone, s.projector.settle = &s.gone, s.settle
 	s.grpc = s.newGRPC()
 	s.register(cfg.Reflection)
 	if s.handler, err = s.newHandler(); err != nil {
@@ -141,6 +146,7 @@ func registerServices(s *Server) {
 	servicev1.RegisterMonitorServiceServer(s.grpc, &monitorService{Server: s})
 	servicev1.RegisterLinkageServiceServer(s.grpc, &linkageService{Server: s})
 	servicev1.RegisterReferralServiceServer(s.grpc, &referralService{Server: s})
+	servicev1.RegisterReviewServiceServer(s.grpc, &reviewService{Server: s})
 	servicev1.RegisterExportServiceServer(s.grpc, &exportService{Server: s})
 }
 

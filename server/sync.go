@@ -171,6 +171,9 @@ func (s *Server) take(ctx context.Context, b *servicev1.Batch) (*servicev1.Batch
 	if err != nil {
 		return nil, err
 	}
+	if err := s.gone.load(ctx, s.store); err != nil {
+		return nil, err
+	}
 	for i := range checked.Entries {
 		e := &checked.Entries[i]
 		if e.Record == nil || e.Reason != "" || e.Refused {
@@ -227,13 +230,17 @@ func (s *Server) dispose(e *syncer.Entry, lane syncer.LaneID) {
 func (s *Server) usable(r *servicev1.Record, lane syncer.LaneID) *fault.Error {
 	switch r.GetKind() {
 	case servicev1.RecordKind_RECORD_KIND_INTERVIEW:
-	case servicev1.RecordKind_RECORD_KIND_STUDY, servicev1.RecordKind_RECORD_KIND_LINK_DECISION:
+	case servicev1.RecordKind_RECORD_KIND_STUDY, servicev1.RecordKind_RECORD_KIND_LINK_DECISION,
+		servicev1.RecordKind_RECORD_KIND_TOMBSTONE, servicev1.RecordKind_RECORD_KIND_ERASURE:
 		if lane.Device == s.author.lane.Device {
 			return nil
 		}
 		return fault.New(fault.Permission, fault.UnknownKind, "records of kind %v are written at headquarters only", r.GetKind())
 	default:
 		return fault.New(fault.Invalid, fault.UnknownKind, "this server does not know records of kind %d", r.GetKind())
+	}
+	if len(s.gone.in(r.GetSubject())) > 0 {
+		return fault.New(fault.Conflict, fault.InterviewWithdrawn, "the interview was withdrawn at headquarters")
 	}
 	name := r.GetQuestionnaire()
 	q, ok := s.questionnaires.Find(name)

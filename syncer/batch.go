@@ -147,6 +147,12 @@ func (c *Checked) take(entries []*servicev1.Entry, first uint64, chain Chain, li
 	return chain, nil
 }
 
+// CheckEntry checks one record by itself, as Check does with each of a batch; its place in the lane is not looked at. It is
+// for records that arrived before and are to be decided about again.
+func CheckEntry(lane LaneID, seq uint64, d Digest, raw []byte) Entry {
+	return checkEntry(lane, seq, d, raw, DefaultLimits)
+}
+
 func checkEntry(lane LaneID, seq uint64, d Digest, raw []byte, lim Limits) Entry {
 	e := Entry{Seq: seq, Digest: d, Raw: raw}
 	switch {

@@ -66,8 +66,9 @@ func (s *Store) listing(ctx context.Context, f store.Filter) (string, []any, err
 			where, args = append(where, c.column+" = ?"), append(args, c.value)
 		}
 	}
+	index := "interview_in_order"
 	if f.ConflictsOnly {
-		where = append(where, "conflict = 1")
+		where, index = append(where, "conflict = 1"), "interview_conflict"
 	}
 	order, beyond := "", ">"
 	if f.Newest {
@@ -86,7 +87,7 @@ func (s *Store) listing(ctx context.Context, f store.Filter) (string, []any, err
 		where = append(where, "(start_time_ms, interview_id, part) "+beyond+" (?, ?, ?)")
 		args = append(args, start, f.After, part)
 	}
-	query := "SELECT body FROM interview INDEXED BY interview_in_order"
+	query := "SELECT body FROM interview INDEXED BY " + index
 	if len(where) > 0 {
 		query += " WHERE " + strings.Join(where, " AND ")
 	}

@@ -34,6 +34,7 @@ CREATE TABLE interview (
 ) STRICT;
 CREATE INDEX interview_in_order ON interview
   (start_time_ms, interview_id, part, study, enumerator, site_id, questionnaire, conflict);
+CREATE INDEX interview_conflict ON interview (start_time_ms, interview_id, part) WHERE conflict = 1;
 
 -- Numbers of current interviews, one row per combination of values that occurs.
 CREATE TABLE count_cell (

@@ -178,8 +178,10 @@ type Record struct {
 	BootId      []byte `protobuf:"bytes,14,opt,name=boot_id,json=bootId" json:"boot_id,omitempty"`
 	MonotonicMs *int64 `protobuf:"varint,15,opt,name=monotonic_ms,json=monotonicMs" json:"monotonic_ms,omitempty"`
 	// The message named by kind, in deterministic bytes.
-	Payload       []byte     `protobuf:"bytes,16,opt,name=payload" json:"payload,omitempty"`
-	Blobs         []*BlobRef `protobuf:"bytes,17,rep,name=blobs" json:"blobs,omitempty"`
+	Payload []byte     `protobuf:"bytes,16,opt,name=payload" json:"payload,omitempty"`
+	Blobs   []*BlobRef `protobuf:"bytes,17,rep,name=blobs" json:"blobs,omitempty"`
+	// Why a person at headquarters wrote this revision, in their words: the reason of a decision between revisions.
+	Reason        *string `protobuf:"bytes,18,opt,name=reason" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -331,6 +333,13 @@ func (x *Record) GetBlobs() []*BlobRef {
 		return x.Blobs
 	}
 	return nil
+}
+
+func (x *Record) GetReason() string {
+	if x != nil && x.Reason != nil {
+		return *x.Reason
+	}
+	return ""
 }
 
 // BlobRef names an attachment by its content.
@@ -1091,7 +1100,7 @@ var File_hearth_service_v1_log_proto protoreflect.FileDescriptor
 
 const file_hearth_service_v1_log_proto_rawDesc = "" +
 	"\n" +
-	"\x1bhearth/service/v1/log.proto\x12\x11hearth.service.v1\"\xa3\x04\n" +
+	"\x1bhearth/service/v1/log.proto\x12\x11hearth.service.v1\"\xbb\x04\n" +
 	"\x06Record\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x121\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1d.hearth.service.v1.RecordKindR\x04kind\x12\x18\n" +
@@ -1111,7 +1120,8 @@ const file_hearth_service_v1_log_proto_rawDesc = "" +
 	"\aboot_id\x18\x0e \x01(\fR\x06bootId\x12!\n" +
 	"\fmonotonic_ms\x18\x0f \x01(\x03R\vmonotonicMs\x12\x18\n" +
 	"\apayload\x18\x10 \x01(\fR\apayload\x120\n" +
-	"\x05blobs\x18\x11 \x03(\v2\x1a.hearth.service.v1.BlobRefR\x05blobs\"T\n" +
+	"\x05blobs\x18\x11 \x03(\v2\x1a.hearth.service.v1.BlobRefR\x05blobs\x12\x16\n" +
+	"\x06reason\x18\x12 \x01(\tR\x06reason\"T\n" +
 	"\aBlobRef\x12\x16\n" +
 	"\x06sha256\x18\x01 \x01(\fR\x06sha256\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x1d\n" +
