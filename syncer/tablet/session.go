@@ -9,7 +9,9 @@ import (
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/syncer"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 )
 
 // maxChallenge bounds what the tablet signs without knowing what it is.
@@ -84,7 +86,7 @@ func (c *sessionConn) open(ctx context.Context) (string, error) {
 			return "", err
 		}
 		if n := len(begun.GetChallenge()); n == 0 || n > maxChallenge {
-			return "", fault.New(fault.Invalid, fault.BadRequest, "the server's challenge has %d bytes, want 1 to %d", n, maxChallenge)
+			return "", status.Errorf(codes.InvalidArgument, "the server's challenge has %d bytes, want 1 to %d", n, maxChallenge)
 		}
 		resp, err := client.OpenSession(ctx, &servicev1.OpenSessionRequest{
 			Device: bytes.Clone(s.device[:]), Challenge: begun.GetChallenge(), Signature: syncer.SignSession(s.key, s.device, begun.GetChallenge()),
@@ -93,7 +95,7 @@ func (c *sessionConn) open(ctx context.Context) (string, error) {
 			continue // the server was started anew in between, or its clock was set
 		}
 		if err == nil && resp.GetToken() == "" {
-			err = fault.New(fault.Invalid, fault.BadRequest, "the server opened a session without a token")
+			err = status.Error(codes.InvalidArgument, "the server opened a session without a token")
 		}
 		return resp.GetToken(), err
 	}
