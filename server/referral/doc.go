@@ -1,13 +1,15 @@
-// Package referral draws the graph of who referred whom, for supervisors who follow the chains of a snowball sample and
-// for analysts who need seeds, waves and recruiters that can be trusted. The graph is a pure function of the facts (people
-// met, interviews held, referrals told, coupons given) and of the decisions about who is the same person: the order in
-// which tablets synced cannot change it, and taking a merge back restores it.
+// Package referral makes the graph of who referred whom, for supervisors who follow the chains of a snowball sample and
+// for analysts who need seeds, waves, recruiters and estimates that can be trusted. The graph is a pure function of the
+// facts (people met, interviews held, referrals told, coupons given) and of the decisions about who is the same person: the
+// order in which tablets synced cannot change it, and taking a merge back restores it.
 //
 // Every told referral stays an edge with a stated fate; one referral at most per person is primary, and the primary ones
-// form a forest whose depth is the wave. Tables of any origin can be read, and the graph is written as GraphML, as a table
-// of edges and as a picture.
+// form a forest whose depth is the wave. Prepare puts facts in order once, so that Build and Stats follow each merge at once.
+// Measure and Strobe tell what reports ask; a Sample lays the respondents out for the estimators, each of which says what
+// it takes for granted and how many respondents break that. Graphs are written for Gephi, graphviz, Pajek, Cytoscape,
+// networkx, igraph, RDSAT and R, and drawn; tables of any origin can be read. Coupon codes need no server to be unique.
 //
 // The package will not guess. It makes nobody a seed whom no enumerator marked as one, drops no recruiter for want of an
-// interview, and repairs no contradiction silently. It does not estimate anything about a population, does not decide who
-// is the same person, and shows no name it was not given.
+// interview, and repairs no contradiction silently. It does not decide who is the same person, estimates no population's
+// size, and shows no name it was not given.
 package referral

@@ -10,7 +10,7 @@ import (
 
 // comparePreference orders the referrals of one recruit, the most telling first: what he told himself in his earliest
 // interview, there the main one, else one with a coupon, else the one made first, else the smallest id.
-func comparePreference(a, b *edge) int {
+func comparePreference(a, b *telling) int {
 	if a.own != b.own {
 		return compareBool(b.own, a.own)
 	}
@@ -23,17 +23,38 @@ func comparePreference(a, b *edge) int {
 		cmp.Compare(a.made, b.made), strings.Compare(a.rec.GetReferralId(), b.rec.GetReferralId()))
 }
 
-// plant chooses the primary edges, so that they form a forest, and marks the seeds.
-func (b *builder) plant() {
-	incoming := make([]int32, 0, len(b.edges))
-	for i := range b.edges {
+// incoming lists the edges to each node, the most telling first, and where each node's begin.
+func (b *builder) incoming() (edges, at []int32) {
+	prefer := func(x, y int32) int {
+		return cmp.Or(comparePreference(b.edges[x].telling, b.edges[y].telling), cmp.Compare(x, y))
+	}
+	to := func(i *int32) int32 { return b.edges[*i].to }
+	known := make([]int32, 0, len(b.edges))
+	if len(b.sameID) > 0 { // edges are not in the order of what was told
+		for i := range b.edges {
+			if b.edges[i].to != none {
+				known = append(known, int32(i))
+			}
+		}
+		return grouped(known, len(b.nodes), to, prefer)
+	}
+	for _, i := range b.preferred {
 		if b.edges[i].to != none {
-			incoming = append(incoming, int32(i))
+			known = append(known, i)
 		}
 	}
-	incoming, at := grouped(incoming, len(b.nodes), func(i *int32) int32 { return b.edges[*i].to }, func(x, y int32) int {
-		return cmp.Or(comparePreference(&b.edges[x], &b.edges[y]), cmp.Compare(x, y))
-	})
+	edges, at = grouped(known, len(b.nodes), to, nil)
+	for n := range len(b.groupAt) - 1 {
+		if own := edges[at[n]:at[n+1]]; len(own) > 1 && b.groupAt[n+1]-b.groupAt[n] > 1 {
+			slices.SortFunc(own, prefer)
+		}
+	}
+	return edges, at
+}
+
+// plant chooses the primary edges, so that they form a forest, and marks the seeds.
+func (b *builder) plant() {
+	incoming, at := b.incoming()
 	b.parent = make([]int32, len(b.nodes))
 	b.parentEdge = make([]int32, len(b.nodes))
 	candidates := make([][]int32, len(b.nodes))

@@ -19,6 +19,7 @@ type Prepared struct {
 	entryAt   []int32
 	ends      []end
 	tellings  []telling   // in the order of their referral ids
+	preferred []int32     // tellings by raw recruit, the most telling first
 	described []described // by raw person
 	sameID    [][2]int32
 	codes     int // different coupon codes
@@ -77,7 +78,7 @@ func (p *Prepared) sortPeople() {
 }
 
 // grouped puts items in the order of their keys from 0 to n-1, and those of one key in their own order. It returns where
-// each key's items begin.
+// each key's items begin. Without an order they stay as they came.
 func grouped[T any](items []T, n int, key func(*T) int32, order func(a, b T) int) ([]T, []int32) {
 	start := make([]int32, n+1)
 	for i := range items {
@@ -94,7 +95,7 @@ func grouped[T any](items []T, n int, key func(*T) int32, order func(a, b T) int
 		next[k]++
 	}
 	for i := range n {
-		if own := out[start[i]:start[i+1]]; len(own) > 1 {
+		if own := out[start[i]:start[i+1]]; order != nil && len(own) > 1 {
 			slices.SortFunc(own, order)
 		}
 	}
@@ -150,6 +151,14 @@ func (p *Prepared) prepareEdges() {
 		}
 		i = j
 	}
+	for i := range p.tellings {
+		if p.tellings[i].ends[1] != none {
+			p.preferred = append(p.preferred, int32(i))
+		}
+	}
+	p.preferred, _ = grouped(p.preferred, len(p.raw), func(i *int32) int32 { return p.tellings[*i].ends[1] }, func(x, y int32) int {
+		return cmp.Or(comparePreference(&p.tellings[x], &p.tellings[y]), cmp.Compare(x, y))
+	})
 	for _, r := range p.facts.Recruitments {
 		if id := recruited(r, p.gathering); id != "" && len(r.GetCouponsGiven()) > 0 {
 			raw := p.person(id)
