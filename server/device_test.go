@@ -429,6 +429,10 @@ func TestSessionSyncs(t *testing.T) {
 		other.enrol(t, d)
 		_, err = sync.PushBatch(ctx, &servicev1.PushBatchRequest{Batch: other.batch(other.record(t, household(2), nil))})
 		wants(t, err, codes.PermissionDenied, fault.OtherDevice)
+		hello = tb.hello()
+		hello.Lanes = append(hello.Lanes, other.head.Proto(other.lane))
+		_, err = sync.Hello(ctx, hello)
+		wants(t, err, codes.PermissionDenied, fault.OtherDevice)
 		stream, err := sync.Push(ctx)
 		if err != nil {
 			t.Fatal(err)

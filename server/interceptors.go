@@ -194,6 +194,25 @@ func (w *watched) SendMsg(m any) error {
 	return w.ServerStream.SendMsg(m)
 }
 
+// forItself refuses what a tablet with a session says in the name of another device, or of its lanes.
+func (c *call) forItself(m any, device []byte) error {
+	if c.tablet == nil {
+		return nil
+	}
+	named := [][]byte{device}
+	if hello, ok := m.(*servicev1.HelloRequest); ok {
+		for _, l := range hello.GetLanes() {
+			named = append(named, l.GetLane().GetDevice())
+		}
+	}
+	for _, d := range named {
+		if len(d) > 0 && !bytes.Equal(d, c.tablet[:]) {
+			return fault.New(fault.Permission, fault.OtherDevice, "device %v calls for device %x", c.tablet, d[:min(len(d), 16)])
+		}
+	}
+	return nil
+}
+
 // note counts a message, remembers the device that it names, and refuses one over the limit.
 func (c *call) note(m any) error {
 	p, ok := m.(proto.Message)
@@ -211,8 +230,8 @@ func (c *call) note(m any) error {
 	case interface{ GetDevice() []byte }: // whatever names a device
 		device = r.GetDevice()
 	}
-	if c.tablet != nil && len(device) > 0 && !bytes.Equal(device, c.tablet[:]) {
-		return fault.New(fault.Permission, fault.OtherDevice, "device %v calls for device %x", c.tablet, device[:min(len(device), 16)])
+	if err := c.forItself(m, device); err != nil {
+		return err
 	}
 	if len(device) == 16 {
 		c.device = hex.EncodeToString(device)

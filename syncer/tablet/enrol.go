@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
@@ -99,7 +100,12 @@ func enrolNew(ctx context.Context, waiting string, conn grpc.ClientConnInterface
 		return err
 	}
 	err = s.enrol(ctx, conn, opts)
-	return errors.Join(err, s.Close())
+	refused := slices.Contains([]fault.Reason{fault.CodeWrong, fault.CodeExpired, fault.CodeUsed, fault.TooManyTries}, fault.ReasonOf(err))
+	err = errors.Join(err, s.Close())
+	if refused && !there { // nobody knows this device
+		err = errors.Join(err, removeStore(waiting))
+	}
+	return err
 }
 
 // enrol has the open store enrolled and writes down what headquarters says.
