@@ -41,6 +41,9 @@ func (c *importTabletCmd) Run(e *env) error {
 
 func printImport(e *env, r tablet.ImportReport) {
 	fmt.Fprintf(e.stdout, "%s: %d records taken in, %d held already\n", r.Name, r.Sent, r.Duplicates)
+	if r.BlobsSent+r.BlobsHeld > 0 {
+		fmt.Fprintf(e.stdout, "  %d attachments taken in, %d held already\n", r.BlobsSent, r.BlobsHeld)
+	}
 	if r.Forks > 0 {
 		fmt.Fprintln(e.stdout, "  this is a copy of a tablet that went on elsewhere; both branches are kept")
 	}

@@ -30,10 +30,12 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HEARTH_SHARED", sharedDir(t))
+			e.Values[runningServer] = new(*exec.Cmd)
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"serve": serveInScript,
+			"stop":  stopInScript,
 			"flip":  flipInScript,
 			"cut":   cutInScript,
 			"grab":  grabInScript,
@@ -78,6 +80,7 @@ func serveInScript(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(cmd.Start())
 	ts.Defer(func() { _ = cmd.Process.Signal(syscall.SIGTERM); _ = cmd.Wait() })
+	*ts.Value(runningServer).(**exec.Cmd) = cmd
 	line, err := bufio.NewReader(out).ReadString('\n')
 	ts.Check(err)
 	fields := strings.Fields(line)
@@ -85,6 +88,19 @@ func serveInScript(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Setenv("HEARTH_SERVER", fields[len(fields)-1])
 	ts.Setenv("HEARTH_TOKEN", strings.TrimSpace(string(token)))
+}
+
+// runningServer names, among the values of a script, the server that it started last.
+const runningServer = "running server"
+
+// stop ends the server that was started last and waits until it has ended.
+func stopInScript(ts *testscript.TestScript, neg bool, args []string) {
+	cmd := *ts.Value(runningServer).(**exec.Cmd)
+	if len(args) != 0 || neg || cmd == nil {
+		ts.Fatalf("usage: stop, after serve DIR")
+	}
+	ts.Check(cmd.Process.Signal(syscall.SIGTERM))
+	_ = cmd.Wait() // of a process that was told to end
 }
 
 // flip FILE TEXT changes one bit in the first place where TEXT stands in FILE.

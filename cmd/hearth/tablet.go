@@ -17,6 +17,7 @@ type tabletCmd struct {
 	Create tabletCreateCmd `cmd:"" help:"Make the store of a new tablet."`
 	Enrol  tabletEnrolCmd  `cmd:"" help:"Have a tablet enrolled by the code that headquarters gave; makes its store."`
 	Load   tabletLoadCmd   `cmd:"" help:"Load interviews from JSON lines (hearth.survey.v1.Interview)."`
+	Attach tabletAttachCmd `cmd:"" help:"Add photos, recordings or files to an interview."`
 	Sync   tabletSyncCmd   `cmd:"" help:"Send what headquarters has not got, and fetch what is new there."`
 	Status tabletStatusCmd `cmd:"" help:"Show what the tablet holds and what is not sent."`
 	Export tabletExportCmd `cmd:"" help:"Write the tablet's current interviews as JSON lines."`
@@ -128,7 +129,9 @@ func (c *tabletSyncCmd) Run(e *env) (err error) {
 		return err
 	}
 	defer cc.Close()
-	report, err := st.Sync(e.ctx, cc, tablet.SyncOptions{Progress: e.progress("sync"), Compress: true, Session: c.Token == ""})
+	report, err := st.Sync(e.ctx, cc, tablet.SyncOptions{
+		Progress: e.progress("sync"), BlobProgress: blobBar(e), Compress: true, Session: c.Token == "",
+	})
 	printSync(e.stdout, report)
 	if err == nil && report.Notice != nil {
 		return errFound
@@ -158,6 +161,7 @@ func printSync(w io.Writer, r tablet.SyncReport) {
 	for _, p := range slices.Concat(r.Quarantined, r.Refused, r.Damaged) {
 		fmt.Fprintf(w, "  entry %d %s: %s: %s\n", p.Seq, p.Reason, p.Message, p.Reason.Do())
 	}
+	printBlobs(w, r.Blobs)
 }
 
 func byteCount(n int64) string {
@@ -190,6 +194,7 @@ func (c *tabletStatusCmd) Run(e *env) (err error) {
 		return printAnyJSON(e.stdout, map[string]any{
 			"device": s.Device.String(), "name": s.Name, "enumerator": s.Enumerator, "study": s.Study, "epoch": s.Epoch.String(), "epochs": s.Epochs,
 			"records": s.Records, "interviews": s.Interviews, "drafts": s.Drafts, "conflicts": s.Conflicts, "pending": s.Pending,
+			"blobs": s.Blobs, "blobs_pending": s.BlobsPending, "blob_bytes_pending": s.BlobBytesPending, "blobs_pruned": s.BlobsPruned, "blobs_absent": s.BlobsAbsent,
 			"quarantined": s.Quarantined, "undelivered": s.Undelivered, "pruned": s.Pruned, "pulled": s.Pulled,
 		})
 	}
@@ -199,10 +204,14 @@ func (c *tabletStatusCmd) Run(e *env) (err error) {
 		{"not yet signed for by headquarters", fmt.Sprint(s.Pending)},
 		{"last sync", since(millis(s.LastSync))},
 	}
+	if s.Blobs > 0 {
+		rows = append(rows, []string{"attachments", fmt.Sprintf("%d, %d not yet at headquarters (%s)", s.Blobs, s.BlobsPending, byteCount(s.BlobBytesPending))})
+	}
 	for _, n := range []struct {
 		what  string
 		count int
-	}{{"in conflict", s.Conflicts}, {"in quarantine at headquarters", s.Quarantined}, {"could not be delivered", s.Undelivered}, {"pruned, kept by headquarters", s.Pruned}} {
+	}{{"in conflict", s.Conflicts}, {"in quarantine at headquarters", s.Quarantined}, {"could not be delivered", s.Undelivered}, {"pruned, kept by headquarters", s.Pruned},
+		{"attachments whose bytes were never here", s.BlobsAbsent}} {
 		if n.count > 0 {
 			rows = append(rows, []string{n.what, fmt.Sprint(n.count)})
 		}
