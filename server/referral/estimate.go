@@ -25,8 +25,8 @@ const (
 	Successive
 )
 
-// Methods are all of them, in order.
-var Methods = []Method{Naive, RDS1, RDS2, Successive}
+// Methods lists all of them, in order.
+func Methods() []Method { return []Method{Naive, RDS1, RDS2, Successive} }
 
 // Word is the method's short name in files: "naive", "rds_i", "rds_ii", "ss".
 func (m Method) Word() string {
@@ -149,7 +149,7 @@ func (s *Sample) Estimate(outcome int, m Method, o Options) (*Estimate, error) {
 func (s *Sample) Estimates(o Options) ([]*Estimate, error) {
 	var out []*Estimate
 	for i := range s.Outcomes {
-		for _, m := range Methods {
+		for _, m := range Methods() {
 			if m == Successive && o.Population == 0 {
 				continue
 			}

@@ -412,7 +412,7 @@ func TestOddSamples(t *testing.T) {
 		s := smallSample(answers)
 		for _, resampling := range []Resampling{ByTransitions, ByTrees} {
 			all, err := s.Estimates(Options{Population: 100, Draws: 20, Resampling: resampling})
-			if err != nil || len(all) != len(Methods) {
+			if err != nil || len(all) != len(Methods()) {
 				t.Fatalf("%s: %d estimates, %v", name, len(all), err)
 			}
 			for _, e := range all {
@@ -461,7 +461,7 @@ func TestAssumptionsAreCounted(t *testing.T) {
 	if a := e.Assumptions[0]; a.Broken != 2 || !near(a.Share, 2.0/3, 1e-12) || !a.Checked {
 		t.Errorf("got %+v", a)
 	}
-	for _, m := range Methods {
+	for _, m := range Methods() {
 		e, err := s.Estimate(0, m, Options{Population: 30})
 		if err != nil {
 			t.Fatal(err)
