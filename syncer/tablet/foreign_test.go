@@ -311,7 +311,7 @@ func checkForeign(t *testing.T, ctx context.Context, k int, file string, whole m
 func FuzzOpenForeign(f *testing.F) {
 	dir := f.TempDir()
 	ctx := context.Background()
-	s, err := tablet.Create(ctx, filepath.Join(dir, "seed.sqlite"), tablet.CreateOptions{Name: "t", Study: "s", Rand: syncertest.Random("fuzz"), Now: clock()})
+	s, err := tablet.Create(ctx, filepath.Join(dir, "seed.sqlite"), tablet.CreateOptions{Name: "t", Enumerator: "E1", Study: "s", Rand: syncertest.Random("fuzz"), Now: clock()})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // maxLine bounds what Load keeps of one line. JSON takes up to ten times what the record takes.
@@ -70,7 +72,7 @@ func (s *Store) Load(ctx context.Context, r io.Reader, progress func(lines int))
 			return report, nil
 		}
 		if readErr != nil {
-			return report, fault.New(fault.Invalid, fault.BadJSON, "read after line %d: %w", lines.n, readErr)
+			return report, fault.New(fault.Invalid, fault.BadRequest, "the file cannot be read after line %d (%w); what was read before is loaded: name a file of JSON lines", report.Lines, readErr)
 		}
 	}
 }
@@ -126,10 +128,63 @@ func (l line) interview() (*surveyv1.Interview, error) {
 	iv := &surveyv1.Interview{}
 	if err := protojson.Unmarshal(l.text, iv); err != nil {
 		// The decoder varies its blanks on purpose; people compare reports.
-		text := strings.ReplaceAll(err.Error(), "\u00a0", " ")
-		return nil, fault.New(fault.Invalid, fault.BadJSON, "%s", strings.TrimPrefix(text, "proto: "))
+		text := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: ")
+		return nil, fault.New(fault.Invalid, fault.BadJSON, "%s%s", inColumn.ReplaceAllString(text, "(column $1)"), wordsOf(text))
 	}
 	return iv, nil
+}
+
+// inColumn finds the place in a line, which the decoder calls line 1 of its text whatever line of the file it is.
+var inColumn = regexp.MustCompile(`\(line 1:(\d+)\)`)
+
+// badWord finds the field whose value is none of its words.
+var badWord = regexp.MustCompile(`invalid value for enum field (\w+): `)
+
+// mostWords bounds how many words a message lists.
+const mostWords = 30
+
+// wordsOf names the words that a field takes, where the text says that it was given another; nothing where the same
+// name stands for fields with different words.
+func wordsOf(text string) string {
+	found := badWord.FindStringSubmatch(text)
+	if found == nil {
+		return ""
+	}
+	enum := enumOf((&surveyv1.Interview{}).ProtoReflect().Descriptor(), protoreflect.Name(found[1]))
+	if enum == nil || enum.Values().Len() > mostWords {
+		return ""
+	}
+	var words []string
+	for i := range enum.Values().Len() {
+		if v := enum.Values().Get(i); v.Number() != 0 {
+			words = append(words, string(v.Name()))
+		}
+	}
+	return "; it takes " + strings.Join(words, ", ")
+}
+
+// enumOf finds the one enum that fields of a name have within a message, nil where there are several.
+func enumOf(top protoreflect.MessageDescriptor, name protoreflect.Name) protoreflect.EnumDescriptor {
+	var enum protoreflect.EnumDescriptor
+	seen := map[protoreflect.FullName]bool{top.FullName(): true}
+	for queue := []protoreflect.MessageDescriptor{top}; len(queue) > 0; queue = queue[1:] {
+		fields := queue[0].Fields()
+		for i := range fields.Len() {
+			fd := fields.Get(i)
+			if m := fd.Message(); m != nil && !seen[m.FullName()] {
+				seen[m.FullName()] = true
+				queue = append(queue, m)
+			}
+			switch {
+			case fd.Enum() == nil || fd.Name() != name && fd.JSONName() != string(name):
+			case enum != nil && enum.FullName() != fd.Enum().FullName():
+				return nil
+			default:
+				enum = fd.Enum()
+			}
+		}
+	}
+	return enum
 }
 
 // lineReader reads lines of any length. It takes a byte order mark at the beginning, \r\n, and a last line without \n.

@@ -19,6 +19,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sync"
 	"time"
 
@@ -85,10 +86,16 @@ type Store struct {
 	syncing sync.Mutex
 }
 
+// studyCode is what the code of a study looks like.
+var studyCode = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+
 // Create makes the store of a new tablet in a file that must not exist (fault.StoreExists).
 func Create(ctx context.Context, path string, opts CreateOptions) (*Store, error) {
-	if opts.Study == "" || len(opts.Study) > 64 {
-		return nil, fault.New(fault.Invalid, fault.BadRequest, "create the store %s: the code of the study has %d bytes, want 1 to 64", path, len(opts.Study))
+	if !studyCode.MatchString(opts.Study) {
+		return nil, fault.New(fault.Invalid, fault.BadRequest, "create the store %s: the code of the study, %.64q, must be 1 to 63 of a-z, 0-9 and -, and begin with a letter or digit: no definition can have another", path, opts.Study)
+	}
+	if opts.Name == "" || opts.Enumerator == "" {
+		return nil, fault.New(fault.Invalid, fault.BadRequest, "create the store %s: the tablet has no name or no enumerator, so nobody could tell at headquarters whose it is: give both", path)
 	}
 	o := Options{Now: opts.Now, Rand: opts.Rand, Fingerprint: opts.Fingerprint}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
