@@ -47,7 +47,7 @@ type cli struct {
 	Referral     referralCmd     `cmd:"" help:"Draw and measure the graph of who referred whom."`
 	Export       exportCmd       `cmd:"" help:"Make data files for analysts."`
 	Form         formCmd         `cmd:"" help:"Show the questionnaires and their codebooks."`
-	Check        checkCmd        `cmd:"" help:"Check a server's or a tablet's store."`
+	Check        checkCmd        `cmd:"" help:"Check a server's store."`
 	Simulate     simulateCmd     `cmd:"" help:"Make a study of any size with known truth."`
 	Bench        benchCmd        `cmd:"" help:"Measure this machine: ingest, counts, bytes on the wire."`
 }

@@ -46,12 +46,19 @@ func (e *env) progress(what string) func(done, total int) {
 	}
 }
 
-// table prints rows in columns that line up also where characters are two cells wide.
+// widest is how wide a column is that others follow; one key of a thousand letters must not push them out of sight.
+const widest = 60
+
+// table prints rows in columns that line up also where characters are two cells wide. Long cells are cut short; --json
+// has them whole.
 func table(w io.Writer, rows [][]string) error {
 	var widths []int
 	for _, row := range rows {
 		for i, cell := range row {
 			cell = monitor.Printable(cell)
+			if i < len(row)-1 {
+				cell = clip(cell, widest)
+			}
 			row[i] = cell
 			if i == len(widths) {
 				widths = append(widths, 0)
@@ -88,4 +95,18 @@ func millis(t time.Time) int64 {
 		return 0
 	}
 	return t.UnixMilli()
+}
+
+// clip cuts a text that is wider than some cells and says so by an ellipsis.
+func clip(s string, most int) string {
+	if monitor.TextWidth(s) <= most {
+		return s
+	}
+	n := 0
+	for i, r := range s {
+		if n += monitor.TextWidth(string(r)); n > most-1 {
+			return s[:i] + "…"
+		}
+	}
+	return s
 }
