@@ -118,7 +118,7 @@ func (c *blobCheck) held(h blobs.Held) {
 		return
 	case !listed:
 		if c.orphans++; c.orphans <= maxBlobFindings {
-			c.warn(name, fmt.Sprintf("no record lists it (%d bytes)", h.Size), "nothing is wrong if its interview is still to come; otherwise move the file elsewhere")
+			c.warn(name, fmt.Sprintf("no record lists it (%d bytes)", h.Size), "nothing is wrong if its interview is still to come, or in quarantine; otherwise move the file elsewhere")
 		}
 	case w.size != h.Size:
 		c.warn(name, fmt.Sprintf("interview %s says it has %d bytes; it has %d", w.interview, w.size, h.Size), fault.BlobSizeMismatch.Do())
