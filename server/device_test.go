@@ -19,6 +19,7 @@ import (
 	"github.com/hearth-survey/hearth/syncer"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -657,3 +658,24 @@ func TestLogHoldsNoSecrets(t *testing.T) {
 		}
 	}
 }
+
+// Whoever has a network of addresses is one caller.
+func TestAddressOf(t *testing.T) {
+	for _, tt := range []struct{ addr, want string }{
+		{"10.0.0.7:51234", "10.0.0.7"}, {"[::ffff:10.0.0.7]:51234", "10.0.0.7"},
+		{"[2001:db8:1:2:3:4:5:6]:51234", "2001:db8:1:2::/64"}, {"[fe80::1%eth0]:51234", "fe80::/64"}, {"pipe", "pipe"},
+	} {
+		ctx := peer.NewContext(t.Context(), &peer.Peer{Addr: textAddr(tt.addr)})
+		if got := addressOf(ctx); got != tt.want {
+			t.Errorf("addressOf(%s) = %s, want %s", tt.addr, got, tt.want)
+		}
+	}
+	if got := addressOf(t.Context()); got != "" {
+		t.Errorf("addressOf nobody = %q", got)
+	}
+}
+
+type textAddr string
+
+func (a textAddr) Network() string { return "tcp" }
+func (a textAddr) String() string  { return string(a) }

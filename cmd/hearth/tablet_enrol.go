@@ -11,12 +11,15 @@ import (
 type tabletEnrolCmd struct {
 	tabletFile
 	Server string `help:"Address of the server, host:port; https://host:port for TLS." env:"HEARTH_SERVER"`
-	Code   string `help:"The code that headquarters gave: K7M3P-9XWQT." xor:"code" required:""`
-	QR     string `help:"The text of the QR picture instead of --code and --server; the server must then have the key it names." name:"qr" xor:"code" required:""`
+	Code   string `help:"The code that headquarters gave: K7M3P-9XWQT." xor:"code"`
+	QR     string `help:"The text of the QR picture instead of --code and --server; the server must then have the key it names." name:"qr" xor:"code"`
 }
 
 // Run makes the store if it is not there and enrols it.
 func (c *tabletEnrolCmd) Run(e *env) error {
+	if c.Code == "" && c.QR == "" {
+		return fmt.Errorf("%w: give the code with --code, or the text of the QR picture with --qr", errUsage)
+	}
 	addr := c.Server
 	var opts tablet.EnrolOptions
 	var err error
