@@ -76,9 +76,13 @@ func printReport(e *env, r *store.Report) {
 			rebuilt = "; projections made again"
 		}
 	}
+	erased := ""
+	if r.Erased > 0 {
+		erased = fmt.Sprintf(" (%d erased)", r.Erased)
+	}
 	attachments := ""
 	if r.Blobs > 0 {
 		attachments = fmt.Sprintf(", %d attachments", r.Blobs)
 	}
-	fmt.Fprintf(e.stdout, "%s: %d records in %d lanes%s, %d in quarantine%s\n", verdict, r.Records, r.Lanes, attachments, r.Quarantined, rebuilt)
+	fmt.Fprintf(e.stdout, "%s: %d records%s in %d lanes%s, %d in quarantine%s\n", verdict, r.Records, erased, r.Lanes, attachments, r.Quarantined, rebuilt)
 }

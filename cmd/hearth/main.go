@@ -42,7 +42,8 @@ type cli struct {
 	Device       deviceCmd       `cmd:"" help:"Enrol tablets by one-time codes, and revoke them."`
 	Devices      devicesCmd      `cmd:"" help:"List tablets: last sync, what is missing."`
 	Flags        flagsCmd        `cmd:"" help:"List answers that fail a check."`
-	Quarantine   quarantineCmd   `cmd:"" help:"List what was taken in but could not be used, and why."`
+	Quarantine   quarantineCmd   `cmd:"" help:"List, show, replay and export what was taken in but could not be used."`
+	Review       reviewCmd       `cmd:"" help:"Settle interviews that two people changed; withdraw and erase interviews."`
 	Dedup        dedupCmd        `cmd:"" help:"Find people and households surveyed twice, and decide."`
 	Referral     referralCmd     `cmd:"" help:"Draw and measure the graph of who referred whom."`
 	Export       exportCmd       `cmd:"" help:"Make data files for analysts."`

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/hex"
 	"fmt"
 	"os"
 	"strings"
@@ -218,51 +217,6 @@ func (c *flagsCmd) Run(e *env) error {
 		return say(e, "no answer fails a check")
 	}
 	return table(e.stdout, rows)
-}
-
-// quarantineCmd lists what could not be used.
-type quarantineCmd struct {
-	List struct {
-		target
-		JSON bool `help:"Print JSON lines."`
-	} `cmd:"" help:"List it, with the reason and what to do."`
-}
-
-// Run prints one line per item.
-func (c *quarantineCmd) Run(e *env) error {
-	cc, err := c.List.dial(e.ctx)
-	if err != nil {
-		return err
-	}
-	defer cc.Close()
-	req := &servicev1.ListQuarantineRequest{PageSize: proto.Uint32(1000)}
-	client := servicev1.NewMonitorServiceClient(cc)
-	n := 0
-	for {
-		resp, err := client.ListQuarantine(e.ctx, req)
-		if err != nil {
-			return err
-		}
-		for _, q := range resp.GetItems() {
-			n++
-			if c.List.JSON {
-				if err := jsonLine(e, q); err != nil {
-					return err
-				}
-				continue
-			}
-			fmt.Fprintf(e.stdout, "%d  %s  %d bytes, received %s, device %s entry %d\n    %s\n    do: %s\n", q.GetId(), q.GetReason(), q.GetSize(),
-				since(q.GetReceivedMs()), hex.EncodeToString(q.GetLane().GetDevice()), q.GetSeq(), q.GetMessage(), fault.Reason(q.GetReason()).Do())
-		}
-		if resp.GetNextPageToken() == "" {
-			break
-		}
-		req.PageToken = resp.NextPageToken
-	}
-	if n == 0 && !c.List.JSON {
-		return say(e, "nothing is in quarantine")
-	}
-	return nil
 }
 
 // studyCmd shows or sets the definition of the study.
