@@ -88,7 +88,7 @@ func (d *demo) graph() error {
 
 // export makes the data files.
 func (d *demo) export() error {
-	files, err := exportTo(d.env, d.cc, &exportCmd{Format: []string{"csv", "parquet", "xlsx"}, Profile: "research", Lang: d.cmd.Lang, Out: d.path("export")})
+	files, err := exportTo(d.env, d.cc, &exportCmd{Format: []string{"csv", "parquet", "xlsx", "dta", "sav"}, Profile: "research", Lang: d.cmd.Lang, Out: d.path("export")})
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,8 @@ func (d *demo) export() error {
 		byKind[extension(f)]++
 	}
 	d.say("Exported %d files without direct identifiers to %s", len(files), d.path("export"))
-	d.tell("%d CSV, %d Parquet, %d Excel; codebook.html, manifest.json; referral/referral.svg, .graphml", byKind[".csv"], byKind[".parquet"], byKind[".xlsx"])
+	d.tell("%d CSV, %d Parquet, %d Excel, %d Stata, %d SPSS; codebook.html, manifest.json; referral/referral.svg, .graphml",
+		byKind[".csv"], byKind[".parquet"], byKind[".xlsx"], byKind[".dta"], byKind[".sav"])
 	return nil
 }
 

@@ -16,7 +16,7 @@ import (
 type exportCmd struct {
 	target
 	Study   string   `help:"Only this study."`
-	Format  []string `help:"csv, parquet, xlsx." default:"csv,parquet,xlsx"`
+	Format  []string `help:"csv, parquet, xlsx, dta (Stata), sav (SPSS)." default:"csv,parquet,xlsx,dta,sav"`
 	Profile string   `help:"research leaves out direct identifiers; identified keeps them." enum:"research,identified" default:"research"`
 	Lang    string   `help:"Language of labels: en or zh." enum:"en,zh" default:"en" env:"HEARTH_LANG"`
 	Out     string   `short:"o" help:"Folder to write to." required:"" type:"path"`
@@ -45,7 +45,7 @@ func exportTo(e *env, cc *conn, c *exportCmd) ([]string, error) {
 	for _, f := range c.Format {
 		n, ok := servicev1.ExportFormat_value["EXPORT_FORMAT_"+strings.ToUpper(f)]
 		if !ok || n == 0 {
-			return nil, fmt.Errorf("%w: --format %s: the formats are csv, parquet, xlsx", errUsage, f)
+			return nil, fmt.Errorf("%w: --format %s: the formats are csv, parquet, xlsx, dta, sav", errUsage, f)
 		}
 		req.Formats = append(req.Formats, servicev1.ExportFormat(n))
 	}

@@ -254,7 +254,7 @@ func (b *builder) field(n *node, fd protoreflect.FieldDescriptor, at place) erro
 	in := at.into(fd, q)
 	s := step{fd: fd, canonical: -1, col: len(at.table.Columns)}
 	s.question = len(at.table.Questions)
-	qu := &Question{at: s.col, Label: in.labelOf(fd, q)}
+	qu := &Question{from: s.col, at: s.col, Label: in.labelOf(fd, q)}
 	at.table.Questions = append(at.table.Questions, qu)
 	n.byField[int32(fd.Number())] = s.question
 	// The place in the list of names is kept before the names of what is inside.
@@ -264,7 +264,7 @@ func (b *builder) field(n *node, fd protoreflect.FieldDescriptor, at place) erro
 	if err != nil {
 		return err
 	}
-	qu.at = len(at.table.Columns)
+	qu.at, qu.op = len(at.table.Columns), s.op
 	cols := at.table.Columns[s.col:]
 	b.drafts[at.table][first] = draft{candidates: in.candidates(), suffixes: suffixes, give: func(name string) {
 		qu.Name, qu.Why = name, suffixed(name, whyOf)

@@ -45,7 +45,7 @@ type excelSheet struct {
 func newExcelWriter(j *job, layouts map[*Table]*layout) (*excelWriter, error) {
 	for _, t := range j.plan.Tables {
 		if n := len(layouts[t].slots); n > excelColumns {
-			return nil, fault.New(fault.TooLarge, fault.BadRequest,
+			return &excelWriter{book: excelize.NewFile()}, fault.New(fault.TooLarge, fault.BadRequest,
 				"table %s has %d columns and a sheet of Excel holds %d: leave the xlsx format out", t.Name, n, excelColumns)
 		}
 	}

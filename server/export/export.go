@@ -1,10 +1,10 @@
 // Package export writes what analysts read: one table per level (interview, household, person, school, spell, visit,
-// referral ...), as CSV, Parquet and Excel, with a codebook and a manifest. The tables are laid out from the schema of
+// referral ...), as CSV, Parquet, Excel, Stata and SPSS, with a codebook and a manifest. The tables are laid out from the schema of
 // the questionnaires alone, so that the columns and their order do not change with the data; a column with the reason
 // for missing answers follows a variable only where a reason occurs.
 //
 // The same input and options give the same bytes. Rows are streamed: Parquet keeps one group of rows in memory, Excel
-// the packed sheets. The research profile, which is the default, leaves out every question marked as a direct
+// the packed sheets, Stata the long texts. The research profile, which is the default, leaves out every question marked as a direct
 // identifier, and all bytes.
 //
 // The package reads no store, draws no graph (see package referral), removes no duplicates (it marks them) and makes no
@@ -47,7 +47,7 @@ type Options struct {
 	Formats []servicev1.ExportFormat
 	// Profile; unset means research.
 	Profile servicev1.PrivacyProfile
-	// Language of the labels in the labelled sheets of the workbook: "en", "zh" or a tag the questionnaire has wordings
+	// Language of the labels in the labelled sheets of the workbook, and the first of those in Stata and SPSS: "en", "zh" or a tag the questionnaire has wordings
 	// in. Empty means "en". The codebook has English and Chinese in any case.
 	Language string
 	// Program is the version of the program, for the manifest.
@@ -138,10 +138,11 @@ func newJob(src Source, opts Options, sink Sink, progress func(done, total int))
 func checkFormats(formats []servicev1.ExportFormat) ([]servicev1.ExportFormat, error) {
 	all := []servicev1.ExportFormat{
 		servicev1.ExportFormat_EXPORT_FORMAT_CSV, servicev1.ExportFormat_EXPORT_FORMAT_PARQUET, servicev1.ExportFormat_EXPORT_FORMAT_XLSX,
+		servicev1.ExportFormat_EXPORT_FORMAT_DTA, servicev1.ExportFormat_EXPORT_FORMAT_SAV,
 	}
 	for _, f := range formats {
 		if !slices.Contains(all, f) {
-			return nil, fault.New(fault.Invalid, fault.BadRequest, "export format %d is not known: choose csv, parquet or xlsx", f)
+			return nil, fault.New(fault.Invalid, fault.BadRequest, "export format %d is not known: choose csv, parquet, xlsx, dta or sav", f)
 		}
 	}
 	if len(formats) == 0 {
@@ -189,7 +190,7 @@ func (j *job) writeRows(ctx context.Context, layouts map[*Table]*layout, writers
 	x := newExtractor(j.plan, j.src, j.opts.Language, func(r *row) error {
 		l := layouts[r.table]
 		l.written++
-		if !l.holds(r) {
+		if !l.holds(r) || l.written > j.stats[r.table].rows {
 			return changed(r.table)
 		}
 		for _, w := range writers {
@@ -225,25 +226,23 @@ func changed(t *Table) error {
 // open makes the writers of all formats asked for. On an error it returns those that are open already.
 func (j *job) open(layouts map[*Table]*layout) ([]formatWriter, error) {
 	var writers []formatWriter
-	if j.wants(servicev1.ExportFormat_EXPORT_FORMAT_CSV) {
-		w, err := newCSVWriter(j.sink, j.plan, layouts)
+	for _, f := range []struct {
+		format servicev1.ExportFormat
+		writer func() (formatWriter, error)
+	}{
+		{servicev1.ExportFormat_EXPORT_FORMAT_CSV, func() (formatWriter, error) { return newCSVWriter(j.sink, j.plan, layouts) }},
+		{servicev1.ExportFormat_EXPORT_FORMAT_PARQUET, func() (formatWriter, error) {
+			return newParquetWriter(j.sink, j.plan, layouts, j.opts.Program)
+		}},
+		{servicev1.ExportFormat_EXPORT_FORMAT_XLSX, func() (formatWriter, error) { return newExcelWriter(j, layouts) }},
+		{servicev1.ExportFormat_EXPORT_FORMAT_DTA, func() (formatWriter, error) { return newStataWriter(j, layouts) }},
+		{servicev1.ExportFormat_EXPORT_FORMAT_SAV, func() (formatWriter, error) { return newSPSSWriter(j, layouts) }},
+	} {
+		if !j.wants(f.format) {
+			continue
+		}
+		w, err := f.writer()
 		writers = append(writers, w)
-		if err != nil {
-			return writers, err
-		}
-	}
-	if j.wants(servicev1.ExportFormat_EXPORT_FORMAT_PARQUET) {
-		w, err := newParquetWriter(j.sink, j.plan, layouts, j.opts.Program)
-		writers = append(writers, w)
-		if err != nil {
-			return writers, err
-		}
-	}
-	if j.wants(servicev1.ExportFormat_EXPORT_FORMAT_XLSX) {
-		w, err := newExcelWriter(j, layouts)
-		if w != nil {
-			writers = append(writers, w)
-		}
 		if err != nil {
 			return writers, err
 		}

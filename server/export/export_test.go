@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -208,13 +210,16 @@ func TestTimesOfNoYear(t *testing.T) {
 // TestCanary puts a mark into every direct identifier and looks for it in every byte of a research export.
 func TestCanary(t *testing.T) {
 	const canary = "CANARY赵"
-	marks := [][]byte{[]byte(canary), []byte("77.777777"), []byte("same telephone"), []byte("Q0FOQVJZ")}
+	// SPSS files hold texts in pieces of eight bytes, and those of Stata and SPSS numbers as floats.
+	float := binary.LittleEndian.AppendUint64(nil, math.Float64bits(77.777777))
+	marks := [][]byte{[]byte(canary), []byte(canary)[:8], []byte("77.777777"), float, []byte("same tel"), []byte("Q0FOQVJZ")}
 	f := &filler{all: true, canary: canary}
 	src := random(7, 6, f)
 	src.Decisions[0].Reason = proto.String("same telephone")
 	if f.placed < 50 {
 		t.Fatalf("only %d marks placed", f.placed)
 	}
+	kinds := map[string]int{}
 	found := func(profile servicev1.PrivacyProfile) int {
 		files, _ := export(t, src, Options{Profile: profile})
 		n := 0
@@ -222,6 +227,7 @@ func TestCanary(t *testing.T) {
 			for _, m := range marks {
 				if bytes.Contains(content, m) {
 					n++
+					kinds[filepath.Ext(name)]++
 					if profile == research {
 						t.Errorf("%s holds %s", name, m)
 					}
@@ -232,6 +238,11 @@ func TestCanary(t *testing.T) {
 	}
 	if found(research); found(identified) < 10 {
 		t.Error("the marks are not found where they should be: the test proves nothing")
+	}
+	for _, kind := range []string{".csv", ".dta", ".sav", ".xml"} {
+		if n := kinds[kind]; n < 5 {
+			t.Errorf("%d marks found in identified %s files: the test proves nothing of them", n, kind)
+		}
 	}
 }
 
@@ -310,6 +321,10 @@ func TestAnyInterview(t *testing.T) {
 		if withParquet {
 			formats = append(formats, asParquet)
 		}
+		labelled := rapid.IntRange(0, 2).Draw(rt, "stata and spss") == 2
+		if labelled {
+			formats = append(formats, asStata, asSPSS)
+		}
 		m, err := Write(context.Background(), src, Options{Profile: profile, Formats: formats}, sink, nil)
 		if err != nil {
 			rt.Fatal(err)
@@ -328,6 +343,14 @@ func TestAnyInterview(t *testing.T) {
 			got += int(l.Rows)
 			if n := len(records(t, sink.files["csv/"+l.Name+".csv"])); n != int(l.Rows) {
 				rt.Errorf("csv/%s: got %d rows, want %d", l.Name, n, l.Rows)
+			}
+			if labelled {
+				if n := stataRows(t, sink.files["stata/"+l.Name+".dta"]); n != l.Rows {
+					rt.Errorf("stata/%s: got %d rows, want %d", l.Name, n, l.Rows)
+				}
+				if n := spssRows(t, sink.files["spss/"+l.Name+".sav"]); n != l.Rows {
+					rt.Errorf("spss/%s: got %d rows, want %d", l.Name, n, l.Rows)
+				}
 			}
 			if !withParquet {
 				continue
@@ -487,7 +510,7 @@ func TestDirSinkGivesUp(t *testing.T) {
 
 func BenchmarkWrite(b *testing.B) {
 	src := random(1, 200, &filler{})
-	for _, f := range []servicev1.ExportFormat{asCSV, asParquet, asExcel} {
+	for _, f := range []servicev1.ExportFormat{asCSV, asParquet, asExcel, asStata, asSPSS} {
 		b.Run(FormatName(f), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

@@ -67,6 +67,8 @@ const (
 	asCSV      = servicev1.ExportFormat_EXPORT_FORMAT_CSV
 	asParquet  = servicev1.ExportFormat_EXPORT_FORMAT_PARQUET
 	asExcel    = servicev1.ExportFormat_EXPORT_FORMAT_XLSX
+	asStata    = servicev1.ExportFormat_EXPORT_FORMAT_DTA
+	asSPSS     = servicev1.ExportFormat_EXPORT_FORMAT_SAV
 )
 
 func export(t testing.TB, src Source, opts Options) (*memory, *Manifest) {

@@ -1,9 +1,11 @@
 package export
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
+	"strings"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
@@ -107,6 +109,11 @@ type tableStats struct {
 	rows    int64
 	columns []columnStats
 	why     []map[int32]int64 // by question: how often each reason, nil where none
+	// answered is by question whether a row has a reason for a missing answer, and an answer.
+	answered []bool
+	// sorted is by how many of the keys the rows are in order; last holds those of the row before.
+	sorted int
+	last   []cell
 }
 
 type columnStats struct {
@@ -115,10 +122,13 @@ type columnStats struct {
 	numbers  int64 // of those that are finite
 	min, max float64
 	sum      float64
+	bytes    int64 // of texts
+	longest  int
 }
 
 func newTableStats(t *Table) *tableStats {
 	s := &tableStats{columns: make([]columnStats, len(t.Columns)), why: make([]map[int32]int64, len(t.Questions))}
+	s.answered, s.sorted = make([]bool, len(t.Questions)), t.Keys
 	for i, c := range t.Columns {
 		if c.Kind == KindCode || c.Kind == KindYesNo {
 			s.columns[i].codes = map[int64]int64{}
@@ -128,6 +138,7 @@ func newTableStats(t *Table) *tableStats {
 }
 
 func (s *tableStats) add(r *row) {
+	s.order(r)
 	s.rows++
 	for i := range r.cells {
 		c := &r.cells[i]
@@ -145,6 +156,10 @@ func (s *tableStats) add(r *row) {
 			if !math.IsNaN(c.f) && !math.IsInf(c.f, 0) {
 				st.number(c.f)
 			}
+		case KindText, KindDate:
+			t, _ := plainText(c.s)
+			st.bytes += int64(len(t))
+			st.longest = max(st.longest, len(t))
 		}
 	}
 	for q, w := range r.why {
@@ -155,7 +170,33 @@ func (s *tableStats) add(r *row) {
 			s.why[q] = map[int32]int64{}
 		}
 		s.why[q][w]++
+		for i := r.table.Questions[q].from; i < r.table.Questions[q].at; i++ {
+			s.answered[q] = s.answered[q] || r.cells[i].set
+		}
 	}
+}
+
+// order finds how many of the keys the rows are sorted by, as Stata sorts: texts by their bytes, and the empty one first.
+func (s *tableStats) order(r *row) {
+	for i := range s.sorted {
+		c := &r.cells[i]
+		if _, replaced := plainText(c.s); replaced || (!c.set && r.table.Columns[i].Kind != KindText) {
+			s.sorted = i
+			break
+		}
+	}
+	if s.rows > 0 {
+		for i := range s.sorted {
+			order := cmp.Or(strings.Compare(s.last[i].s, r.cells[i].s), cmp.Compare(s.last[i].i, r.cells[i].i), cmp.Compare(s.last[i].f, r.cells[i].f))
+			if order > 0 {
+				s.sorted = i
+			}
+			if order != 0 {
+				break
+			}
+		}
+	}
+	s.last = append(s.last[:0], r.cells[:s.sorted]...)
 }
 
 func (st *columnStats) number(f float64) {

@@ -65,6 +65,7 @@ type Column struct {
 	Values       []ValueLabel
 
 	label map[int32]*formv1.Text
+	enum  string // name of the list that the values are of
 }
 
 // Question is what a reason for a missing answer is given for: one column, several (a date, a list of choices) or a
@@ -74,7 +75,8 @@ type Question struct {
 	Name, Why string
 	Label     *formv1.Text
 
-	at int // the reason's column stands before this column
+	from, at int // the columns from the first on, and the one before which the reason's column stands
+	op       op
 }
 
 // Table is one level: one file of each format, one row per message of that level.

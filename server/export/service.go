@@ -198,6 +198,7 @@ func (b *builder) addExtras(t *Table, md protoreflect.MessageDescriptor) {
 		c := &Column{Name: name, Kind: kind, Label: label}
 		i := b.fix(t, c)
 		b.setValues(c, values)
+		c.enum = name
 		t.extras = append(t.extras, extra{col: i, value: value})
 	}
 	switch {

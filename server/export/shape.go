@@ -33,8 +33,7 @@ func (b *builder) shape(s *step, fd protoreflect.FieldDescriptor, q *formv1.Ques
 		return []string{""}, nil
 	case fd.Enum() != nil:
 		s.op = opEnum
-		c := b.addLabelled(KindCode, fd, q, in)
-		b.setValues(c, choices(fd.Enum()))
+		b.setChoices(b.addLabelled(KindCode, fd, q, in), fd.Enum())
 		return []string{""}, nil
 	case milli(fd):
 		s.op = opMilli
@@ -82,6 +81,23 @@ func (b *builder) setValues(c *Column, values []ValueLabel) {
 	for _, v := range values {
 		c.label[v.Code] = v.Label
 	}
+}
+
+func (b *builder) setChoices(c *Column, ed protoreflect.EnumDescriptor) {
+	b.setValues(c, choices(ed))
+	c.enum = snake(string(ed.Name()))
+}
+
+// snake is the name of an enum as variables are named: EthnicGroup is ethnic_group.
+func snake(name string) string {
+	var b strings.Builder
+	for i, r := range name {
+		if r >= 'A' && r <= 'Z' && i > 0 {
+			b.WriteByte('_')
+		}
+		b.WriteRune(r)
+	}
+	return clean(b.String())
 }
 
 func yesNoLabels() []ValueLabel {
@@ -144,7 +160,7 @@ func (b *builder) shapeDate(s *step, fd protoreflect.FieldDescriptor, q *formv1.
 	b.part(KindInteger, fd, q, in, text("year", "年"))
 	b.part(KindInteger, fd, q, in, text("month", "月"))
 	b.part(KindInteger, fd, q, in, text("day", "日"))
-	b.setValues(b.part(KindCode, fd, q, in, text("calendar", "历法")), choices(s.parts[3].Enum()))
+	b.setChoices(b.part(KindCode, fd, q, in, text("calendar", "历法")), s.parts[3].Enum())
 	b.part(KindYesNo, fd, q, in, text("leap month of the lunar calendar", "农历闰月"))
 	return []string{"", "_year", "_month", "_day", "_cal", "_leap"}
 }

@@ -30,6 +30,10 @@ const (
 	ExportFormat_EXPORT_FORMAT_CSV     ExportFormat = 1
 	ExportFormat_EXPORT_FORMAT_PARQUET ExportFormat = 2
 	ExportFormat_EXPORT_FORMAT_XLSX    ExportFormat = 3
+	// Stata .dta, release 118: one file per level.
+	ExportFormat_EXPORT_FORMAT_DTA ExportFormat = 4
+	// SPSS .sav: one file per level.
+	ExportFormat_EXPORT_FORMAT_SAV ExportFormat = 5
 )
 
 // Enum value maps for ExportFormat.
@@ -39,12 +43,16 @@ var (
 		1: "EXPORT_FORMAT_CSV",
 		2: "EXPORT_FORMAT_PARQUET",
 		3: "EXPORT_FORMAT_XLSX",
+		4: "EXPORT_FORMAT_DTA",
+		5: "EXPORT_FORMAT_SAV",
 	}
 	ExportFormat_value = map[string]int32{
 		"EXPORT_FORMAT_UNSPECIFIED": 0,
 		"EXPORT_FORMAT_CSV":         1,
 		"EXPORT_FORMAT_PARQUET":     2,
 		"EXPORT_FORMAT_XLSX":        3,
+		"EXPORT_FORMAT_DTA":         4,
+		"EXPORT_FORMAT_SAV":         5,
 	}
 )
 
@@ -275,12 +283,14 @@ const file_hearth_service_v1_export_proto_rawDesc = "" +
 	"\x0eExportResponse\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\fR\acontent\x121\n" +
-	"\x06cursor\x18\x03 \x01(\v2\x19.hearth.service.v1.CursorR\x06cursor*w\n" +
+	"\x06cursor\x18\x03 \x01(\v2\x19.hearth.service.v1.CursorR\x06cursor*\xa5\x01\n" +
 	"\fExportFormat\x12\x1d\n" +
 	"\x19EXPORT_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11EXPORT_FORMAT_CSV\x10\x01\x12\x19\n" +
 	"\x15EXPORT_FORMAT_PARQUET\x10\x02\x12\x16\n" +
-	"\x12EXPORT_FORMAT_XLSX\x10\x03*o\n" +
+	"\x12EXPORT_FORMAT_XLSX\x10\x03\x12\x15\n" +
+	"\x11EXPORT_FORMAT_DTA\x10\x04\x12\x15\n" +
+	"\x11EXPORT_FORMAT_SAV\x10\x05*o\n" +
 	"\x0ePrivacyProfile\x12\x1f\n" +
 	"\x1bPRIVACY_PROFILE_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aPRIVACY_PROFILE_IDENTIFIED\x10\x01\x12\x1c\n" +
