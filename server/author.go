@@ -36,6 +36,8 @@ type draft struct {
 	study   string
 	author  string
 	payload proto.Message
+	// blobs are attachments that the record names.
+	blobs []*servicev1.BlobRef
 	// part is that of the subject; 0: of the study as a whole.
 	part uint64
 	// revises is true where earlier records about the subject are replaced.
@@ -79,6 +81,7 @@ func (a *author) put(ctx context.Context, d draft) (syncer.Digest, error) {
 	return a.seal(ctx, &servicev1.Record{
 		Kind: d.kind.Enum(), Subject: proto.String(d.subject), Parents: parents, Study: proto.String(d.study),
 		Part: proto.Uint64(part), Author: proto.String(d.author), WallTimeMs: proto.Int64(s.nowMS()), Payload: payload,
+		Blobs: d.blobs,
 	})
 }
 

@@ -28,6 +28,8 @@ type Blobs interface {
 	Put(ref *servicev1.BlobRef, offset int64, data []byte, crc32c uint32) (*servicev1.BlobState, error)
 	// Open returns the bytes of a whole attachment and how many there are; fault.NoSuchBlob if it is not here.
 	Open(sha256 []byte) (io.ReadSeekCloser, int64, error)
+	// Remove deletes an attachment and whatever has arrived of it, and reports false if nothing was here.
+	Remove(ref *servicev1.BlobRef) (bool, error)
 	// Totals counts what is kept.
 	Totals() (blobs.Totals, error)
 	// Verify hashes every attachment and names files that are none.

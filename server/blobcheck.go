@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/hearth-survey/hearth/proto/fault"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/server/store/blobs"
 	"github.com/hearth-survey/hearth/syncer"
@@ -36,7 +37,7 @@ func (s *Server) CheckBlobs(ctx context.Context, report *store.Report, progress 
 	if s.blobs == nil {
 		return nil
 	}
-	wanted, err := s.wantedBlobs(ctx)
+	wanted, err := s.wantedBlobs(ctx, func(*servicev1.Record) bool { return true })
 	if err != nil {
 		return err
 	}
@@ -63,8 +64,8 @@ func (s *Server) CheckBlobs(ctx context.Context, report *store.Report, progress 
 	return nil
 }
 
-// wantedBlobs reads through the log for what its records list.
-func (s *Server) wantedBlobs(ctx context.Context) (map[syncer.BlobID]wantedBlob, error) {
+// wantedBlobs reads through the log for what its records list, those for which only is true.
+func (s *Server) wantedBlobs(ctx context.Context, only func(*servicev1.Record) bool) (map[syncer.BlobID]wantedBlob, error) {
 	wanted := map[syncer.BlobID]wantedBlob{}
 	var cursor syncer.Cursor
 	for {
@@ -76,6 +77,9 @@ func (s *Server) wantedBlobs(ctx context.Context) (map[syncer.BlobID]wantedBlob,
 			rec, err := syncer.Open(st.Raw)
 			if err != nil {
 				continue // the check of the log names it
+			}
+			if rec.GetKind() == servicev1.RecordKind_RECORD_KIND_ERASURE || !only(rec) {
+				continue // an erasure lists what is gone
 			}
 			for _, ref := range rec.GetBlobs() {
 				id, size, err := syncer.ParseBlobRef(ref)

@@ -299,7 +299,14 @@ func (s *reviewService) EraseInterview(ctx context.Context, req *servicev1.Erase
 	}
 	var n uint32
 	for _, part := range parts {
-		if err := s.writeErasure(ctx, place{part, id}, req); err != nil {
+		refs, err := s.blobsOnlyOf(ctx, place{part, id})
+		if err != nil {
+			return nil, err
+		}
+		if err := s.writeErasure(ctx, place{part, id}, refs, req); err != nil {
+			return nil, err
+		}
+		if err := s.removeBlobs(refs); err != nil {
 			return nil, err
 		}
 		done, err := s.store.Erase(ctx, part, id)
@@ -311,8 +318,8 @@ func (s *reviewService) EraseInterview(ctx context.Context, req *servicev1.Erase
 	return &servicev1.EraseInterviewResponse{Revisions: proto.Uint32(n)}, s.Project(ctx)
 }
 
-// writeErasure records which revisions are to be destroyed, unless that is recorded already.
-func (s *Server) writeErasure(ctx context.Context, at place, req *servicev1.EraseInterviewRequest) error {
+// writeErasure records which revisions and attachments are to be destroyed, unless that is recorded already.
+func (s *Server) writeErasure(ctx context.Context, at place, refs []*servicev1.BlobRef, req *servicev1.EraseInterviewRequest) error {
 	revs, err := s.store.Revisions(ctx, at.part, servicev1.RecordKind_RECORD_KIND_INTERVIEW, at.id)
 	if err != nil {
 		return fmt.Errorf("read the revisions of interview %s: %w", at.id, err)
@@ -328,6 +335,9 @@ func (s *Server) writeErasure(ctx context.Context, at place, req *servicev1.Eras
 			for _, d := range stone.GetErased() {
 				known[string(d)] = true
 			}
+			for _, ref := range r.GetBlobs() {
+				known[string(ref.GetSha256())] = true
+			}
 		}
 	}
 	stone := &servicev1.Tombstone{
@@ -342,10 +352,11 @@ func (s *Server) writeErasure(ctx context.Context, at place, req *servicev1.Eras
 			stone.Erased = append(stone.Erased, bytes.Clone(st.Digest[:]))
 		}
 	}
-	if len(stone.GetErased()) == 0 || study == "" {
+	fresh := slices.ContainsFunc(refs, func(ref *servicev1.BlobRef) bool { return !known[string(ref.GetSha256())] })
+	if len(stone.GetErased()) == 0 && !fresh || study == "" {
 		return nil
 	}
 	return s.author.write(ctx, draft{
-		kind: servicev1.RecordKind_RECORD_KIND_ERASURE, subject: at.id, study: study, part: at.part, author: stone.GetDecidedBy(), payload: stone,
+		kind: servicev1.RecordKind_RECORD_KIND_ERASURE, subject: at.id, study: study, part: at.part, author: stone.GetDecidedBy(), payload: stone, blobs: refs,
 	})
 }
