@@ -190,7 +190,10 @@ func (j *job) writePage(w io.Writer, layouts map[*Table]*layout) error {
 	fmt.Fprintf(&b, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>Codebook 编码手册 %s</title>\n<style>%s</style></head><body>\n",
 		html.EscapeString(title), pageStyle)
 	fmt.Fprintf(&b, "<h1>Codebook <span lang=\"zh\">编码手册</span>: %s</h1>\n<p class=\"note\">%s</p>\n", html.EscapeString(title), html.EscapeString(j.src.Study.GetNote()))
-	fmt.Fprintf(&b, "<p>Privacy profile: %s. An empty value is a question not answered; a column that ends in <code>_why</code> says why, where a reason was given.</p>\n<ul>\n",
+	fmt.Fprintf(&b, "<p>Privacy profile: %s. An empty value is a question not answered; a column that ends in <code>_why</code> says why, where a reason was given. "+
+		"In Stata and SPSS files the reasons for numbers and codes stand among the values: refused <code>.r</code> (SPSS -99), don't know <code>.d</code> (-98), "+
+		"not applicable <code>.n</code> (-97), not asked <code>.s</code> (-96; -999 to -996 where a variable has values among those); "+
+		"a date is a date where the whole of it is known, and <code>_text</code> has it as answered.</p>\n<ul>\n",
 		ProfileName(j.opts.Profile))
 	for _, t := range j.plan.Tables {
 		fmt.Fprintf(&b, "<li><a href=\"#%s\"><code>%s</code></a> %s <span lang=\"zh\">%s</span>: %d</li>\n", t.Name, t.Name,

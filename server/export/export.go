@@ -10,6 +10,10 @@
 // The package reads no store, draws no graph (see package referral), removes no duplicates (it marks them) and makes no
 // judgement of what may be published: dates, places and occupations together can still identify a person.
 //
+// Stata and SPSS files have the reasons for missing answers among the values of numbers and codes (.r, .d, .n, .s; -99 to
+// -96), dates beside the text answered, and labels in English and Chinese. What their formats cannot hold, such as an
+// infinite number, is left out there and counted in the warnings of the manifest.
+//
 // CSV files hold the raw answers. A spreadsheet may take a text that starts with =, +, - or @ for a formula when it
 // opens a CSV file; the Excel workbook stores such a text as text.
 package export

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hearth-survey/hearth/proto/fault"
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
@@ -365,5 +366,25 @@ func TestReasonBesideAnswer(t *testing.T) {
 	f := readStata(t, files.files["stata/person.dta"])
 	if got := fmt.Sprint(f.cells["ethnic_group"], f.cells["ethnic_group_why"]); got != "[.r . .] [refused no_reason ]" {
 		t.Errorf("got %s", got)
+	}
+}
+
+// TestFaults says which table and variable a format refuses, and of which kind the error is.
+func TestFaults(t *testing.T) {
+	_, stata := dta.NewCounter(&dta.Schema{Variables: []dta.Variable{{Name: "sex", Kind: dta.Byte, Width: 3}}})
+	_, spss := sav.NewCounter(&sav.Schema{Variables: []sav.Variable{{Name: "sex", Kind: sav.Number, Width: 3}}})
+	for format, err := range map[string]error{"dta": stataFault("person", stata), "sav": spssFault("person", spss)} {
+		if fault.KindOf(err) != fault.Invalid {
+			t.Errorf("%s: got %v, want an invalid table", format, err)
+		}
+		for _, want := range []string{"table person", "variable sex", "leave the " + format + " format out"} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: got %q, want it to say %q", format, err, want)
+			}
+		}
+	}
+	full := writeFault("stata/person.dta", fmt.Errorf("no space"))
+	if got := stataFault("person", fmt.Errorf("writing: %w", full)); fault.ReasonOf(got) != fault.DiskFull {
+		t.Errorf("got %v, want a full disk", got)
 	}
 }

@@ -1,0 +1,253 @@
+package export
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// need finds a program that reads the files, or skips the test. With HEARTH_READERS=all it must be there.
+func need(t *testing.T, pkg string, probe ...string) {
+	t.Helper()
+	if exec.Command(probe[0], probe[1:]...).Run() == nil {
+		return
+	}
+	if os.Getenv("HEARTH_READERS") == "all" {
+		t.Fatalf("%s is not here, and HEARTH_READERS=all: apt-get install %s", pkg, pkg)
+	}
+	t.Skipf("skipped: %s is not here: apt-get install %s", pkg, pkg)
+}
+
+// outputOf gives the output of a program.
+func outputOf(t *testing.T, dir, name string, args ...string) []byte {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s\n%.2000s", name, err, stderr.String(), out)
+	}
+	return out
+}
+
+// readable exports random interviews and those of small, as every format there is to compare, into two folders.
+func readable(t *testing.T) (dir string, exports map[string]*memory, manifest *Manifest) {
+	t.Helper()
+	dir, exports = t.TempDir(), map[string]*memory{}
+	for name, src := range map[string]Source{"random": random(21, 25, &filler{}), "small": small()} {
+		files, m := export(t, src, Options{Profile: identified, Language: "zh"})
+		exports[name], manifest = files, m
+		for path, content := range files.files {
+			if kind, file, _ := strings.Cut(path, "/"); kind == "stata" || kind == "spss" {
+				if err := os.WriteFile(filepath.Join(dir, name+"-"+file), content, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	return dir, exports, manifest
+}
+
+// whyColumns names for each column of a table that of the reasons.
+func whyColumns(t *testing.T, table string) map[string]string {
+	t.Helper()
+	p, err := NewPlan(identified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]string{}
+	for _, tab := range p.Tables {
+		if tab.Name != table {
+			continue
+		}
+		for _, q := range tab.Questions {
+			for i := q.from; i < q.at && q.single(); i++ {
+				out[tab.Columns[i].Name] = q.Why
+			}
+		}
+	}
+	return out
+}
+
+// seen compares a value as another program reads it with the CSV file: t and a text, n and a number, d and a day, s and
+// milliseconds, or m and a missing value.
+func seen(got, name string, want map[string]string, why map[string]string, first float64, isDay bool) error {
+	kind, rest := got[:1], strings.ReplaceAll(got[1:], "\r\n", "\n")
+	w, ok := want[name]
+	if !ok {
+		w = want[strings.TrimSuffix(name, "_text")]
+	}
+	reasons := map[string]int{"refused": 0, "dont_know": 1, "not_applicable": 2, "not_asked": 3}
+	r, given := reasons[want[why[name]]]
+	equal := false
+	switch kind {
+	case "t":
+		equal = strings.TrimRight(rest, " ") == strings.TrimRight(w, " ")
+	case "d":
+		equal = rest == w
+	case "s":
+		at, err := time.Parse(time.RFC3339, w)
+		equal = err == nil && rest == strconv.FormatInt(at.UnixMilli(), 10)
+	case "n":
+		g, err := strconv.ParseFloat(rest, 64)
+		f, err2 := strconv.ParseFloat(w, 64)
+		equal = err == nil && (err2 == nil && f == g || w == "" && given && first != 0 && g == first+float64(r))
+	case "m":
+		f, err := strconv.ParseFloat(w, 64)
+		switch {
+		case w == "" && rest == "":
+			equal = !given || first != 0
+		case w == "":
+			equal = given && rest == string("rdns"[r])
+		case isDay: // no whole date of the solar calendar
+			_, bad := time.Parse(time.DateOnly, w)
+			equal = rest == "" && (bad != nil || want[name+"_cal"] == "2" || w < "1583")
+		default:
+			equal = rest == "" && err == nil && !finite(f)
+		}
+	}
+	if !equal {
+		return fmt.Errorf("got %q, want %q (reason %q)", got, w, want[why[name]])
+	}
+	return nil
+}
+
+const havenScript = `
+suppressMessages(library(haven))
+show <- function(x) {
+  if (is.character(x)) return(paste0("t", unclass(x), recycle0 = TRUE))
+  tag <- na_tag(as.double(unclass(x)))
+  missing <- paste0("m", ifelse(is.na(tag), "", tag), recycle0 = TRUE)
+  if (inherits(x, "Date")) v <- paste0("d", format(x), recycle0 = TRUE)
+  else if (inherits(x, "POSIXct")) v <- sprintf("s%.0f", as.numeric(x) * 1000)
+  else v <- sprintf("n%.17g", as.numeric(unclass(x)))
+  ifelse(is.na(as.numeric(unclass(x))), missing, v)
+}
+out <- list()
+for (f in Sys.glob("*.*a*")) {
+  d <- if (endsWith(f, ".dta")) read_dta(f) else read_sav(f, user_na = TRUE)
+  out[[f]] <- list(names = I(names(d)), rows = nrow(d), values = unname(lapply(d, function(x) I(show(x)))),
+    first = I(unname(vapply(d, function(x) { r <- attr(x, "na_range"); if (is.null(r)) 0 else as.numeric(r[1]) }, 0))),
+    labels = I(unname(vapply(d, function(x) { l <- attr(x, "label", exact = TRUE); if (is.null(l)) "" else l }, ""))))
+}
+cat(jsonlite::toJSON(out, auto_unbox = TRUE, digits = NA))
+`
+
+// TestHavenReads lets R read every Stata and SPSS file and compares all values with those of the CSV files.
+func TestHavenReads(t *testing.T) {
+	need(t, "r-cran-haven", "Rscript", "-e", "library(haven)")
+	need(t, "r-cran-jsonlite", "Rscript", "-e", "library(jsonlite)")
+	dir, exports, manifest := readable(t)
+	var got map[string]struct {
+		Names, Labels []string
+		Rows          int
+		Values        [][]string
+		First         []float64
+	}
+	out := outputOf(t, dir, "Rscript", "-e", havenScript)
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatalf("%v in %.300s", err, out)
+	}
+	compared, wrong := 0, 0
+	for name, files := range exports {
+		for _, l := range manifest.Levels {
+			rows, why := records(t, files.files["csv/"+l.Name+".csv"]), whyColumns(t, l.Name)
+			for _, ext := range []string{".dta", ".sav"} {
+				d, ok := got[name+"-"+l.Name+ext]
+				if !ok || d.Rows != len(rows) {
+					t.Errorf("%s %s%s: read: %v, got %d rows, want %d", name, l.Name, ext, ok, d.Rows, len(rows))
+					continue
+				}
+				for i, v := range d.Names {
+					if d.Labels[i] == "" {
+						t.Errorf("%s%s: %s has no label", l.Name, ext, v)
+					}
+					for r := range rows {
+						compared++
+						if err := seen(d.Values[i][r], v, rows[r], why, d.First[i], slices.Contains(d.Names, v+"_text")); err != nil {
+							if wrong++; wrong < 20 {
+								t.Errorf("%s %s%s row %d %s: %v", name, l.Name, ext, r, v, err)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+	if compared < 10_000 {
+		t.Errorf("only %d values compared", compared)
+	}
+}
+
+// TestPandasReads lets pandas read the Stata files.
+func TestPandasReads(t *testing.T) {
+	need(t, "python3-pandas", "/usr/bin/python3", "-c", "import pandas")
+	dir, exports, manifest := readable(t)
+	out := outputOf(t, dir, "/usr/bin/python3", "-c", `
+import glob, json, pandas
+out = {}
+for f in glob.glob("*.dta"):
+    with pandas.read_stata(f, iterator=True, convert_categoricals=False, convert_dates=False) as r:
+        out[f] = len(r.read())
+print(json.dumps(out))`)
+	var got map[string]int
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatal(err)
+	}
+	for name, files := range exports {
+		for _, l := range manifest.Levels {
+			if n, want := got[name+"-"+l.Name+".dta"], len(records(t, files.files["csv/"+l.Name+".csv"])); n != want {
+				t.Errorf("%s %s: got %d rows, want %d", name, l.Name, n, want)
+			}
+		}
+	}
+}
+
+// TestReadstata13Reads asks for the labels in both languages.
+func TestReadstata13Reads(t *testing.T) {
+	need(t, "r-cran-readstata13", "Rscript", "-e", "library(readstata13)")
+	dir, _, _ := readable(t)
+	out := string(outputOf(t, dir, "Rscript", "-e", `
+suppressMessages(library(readstata13))
+d <- read.dta13("small-person.dta", convert.factors = FALSE)
+cat(get.lang(d, print = FALSE)$languages, varlabel(d, "sex", lang = "zh"), varlabel(d, "sex", lang = "en"), sep = "|")
+`))
+	if want := "zh|en|请问他（她）的性别？|Is this person male or female?"; out != want {
+		t.Errorf("got %s, want %s", out, want)
+	}
+}
+
+// TestPSPPReads lets PSPP read every SPSS file: it must have nothing to say against any.
+func TestPSPPReads(t *testing.T) {
+	need(t, "pspp", "pspp", "--version")
+	dir, exports, manifest := readable(t)
+	var b strings.Builder
+	for name := range exports {
+		for _, l := range manifest.Levels {
+			fmt.Fprintf(&b, "GET FILE='%[1]s-%[2]s.sav'.\nSAVE TRANSLATE /OUTFILE='%[1]s-%[2]s.csv' /TYPE=CSV /REPLACE /FIELDNAMES /CELLS=VALUES.\n", name, l.Name)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "all.sps"), []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := string(outputOf(t, dir, "pspp", "-O", "format=txt", "all.sps")); strings.TrimSpace(out) != "" {
+		t.Errorf("PSPP says:\n%.2000s", out)
+	}
+	for name := range exports {
+		for _, l := range manifest.Levels {
+			if s, err := os.Stat(filepath.Join(dir, name+"-"+l.Name+".csv")); err != nil || s.Size() == 0 {
+				t.Errorf("%s %s was not read: %v", name, l.Name, err)
+			}
+		}
+	}
+}
