@@ -1,12 +1,14 @@
 package server
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
@@ -78,4 +80,43 @@ func TestErasedAttachments(t *testing.T) {
 		_, err = stream.Recv()
 		wants(t, err, codes.NotFound, fault.NoSuchBlob)
 	})
+}
+
+// cutShort is a store that ends in the middle of an erasure, once.
+type cutShort struct {
+	store.Store
+	cut bool
+}
+
+func (c *cutShort) Erase(ctx context.Context, part uint64, subject string) (store.Erased, error) {
+	if !c.cut {
+		c.cut = true
+		return store.Erased{}, fault.New(fault.Unavailable, fault.DiskFull, "the disk is full")
+	}
+	return c.Store.Erase(ctx, part, subject)
+}
+
+// An erasure that was decided and cut short is found, and calling it again finishes it.
+func TestErasureCutShort(t *testing.T) {
+	d := newDesk(t, &cutShort{Store: openSQLite(t, t.TempDir())})
+	ctx, review := with(t.Context()), servicev1.NewReviewServiceClient(d.conn)
+	tb := newTablet("cut")
+	tb.greet(t, d)
+	iv := household(1)
+	tb.push(t, d, tb.record(t, iv, nil))
+	if _, err := review.WithdrawInterview(ctx, &servicev1.WithdrawInterviewRequest{InterviewId: iv.InterviewId}); err != nil {
+		t.Fatal(err)
+	}
+	erase := &servicev1.EraseInterviewRequest{InterviewId: iv.InterviewId}
+	_, err := review.EraseInterview(ctx, erase)
+	wants(t, err, codes.Unavailable, fault.DiskFull)
+	for _, want := range []int{1, 0} {
+		report := &store.Report{}
+		if err := d.CheckErasures(t.Context(), report); err != nil || len(report.Findings) != want {
+			t.Errorf("findings = %v, %v; want %d", report.Findings, err, want)
+		}
+		if done, err := review.EraseInterview(ctx, erase); err != nil || done.GetRevisions() != 1 {
+			t.Errorf("erase again = %v, %v", done, err)
+		}
+	}
 }

@@ -51,6 +51,9 @@ func checkFolder(e *env, dir string, rebuild bool) (report *store.Report, err er
 	if report, err = node.store.Check(e.ctx, opts); err != nil {
 		return nil, err
 	}
+	if err := node.server.CheckErasures(e.ctx, report); err != nil {
+		return nil, err
+	}
 	return report, node.server.CheckBlobs(e.ctx, report, e.progress("check attachments"))
 }
 
