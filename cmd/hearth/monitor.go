@@ -153,7 +153,7 @@ func deviceNote(d *servicev1.DeviceStatus) string {
 		notes = append(notes, fmt.Sprintf("revoked on %s: %s", since(d.GetRevokedMs()), d.GetRevokedReason()))
 	}
 	if n := d.GetForks(); n > 0 {
-		notes = append(notes, fmt.Sprintf("restored from a backup or copied %d times; both branches are kept", n))
+		notes = append(notes, fmt.Sprintf("restored from a backup or copied, at least %d times; both branches are kept", n))
 	}
 	var missing uint64
 	for _, g := range d.GetGaps() {

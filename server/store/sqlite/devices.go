@@ -121,8 +121,9 @@ func (s *Store) listDevices(ctx context.Context) ([]*servicev1.DeviceStatus, err
 	return out, s.addRevocations(ctx, byID)
 }
 
-// addLanes adds the lanes' heads. The forks of a device are those its lanes have, or those its Hellos told if they are
-// more: the same fork is told by both.
+// addLanes adds the lanes' heads. The forks of a device are the lanes that have two continuations, or those its Hellos
+// told if they are more: the same fork is told by both. How many branches a lane has is not counted: pieces that came
+// without what joins them cannot be told to be of one branch or of two.
 func (s *Store) addLanes(ctx context.Context, byID map[syncer.ID]*servicev1.DeviceStatus) error {
 	rows, err := s.queries.lanes.QueryContext(ctx)
 	if err != nil {
@@ -145,7 +146,7 @@ func (s *Store) addLanes(ctx context.Context, byID map[syncer.ID]*servicev1.Devi
 			return damaged("lane %v: %w", id, err)
 		}
 		if d := byID[id.Device]; d != nil {
-			branches[id.Device] += uint32(n)
+			branches[id.Device] += uint32(min(n, 1))
 			d.Lanes = append(d.Lanes, h.Proto(id))
 			d.Forks = proto.Uint32(max(d.GetForks(), branches[id.Device]))
 		}

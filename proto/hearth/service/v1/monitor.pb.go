@@ -649,7 +649,7 @@ type DeviceStatus struct {
 	Pending *uint64 `protobuf:"varint,7,opt,name=pending" json:"pending,omitempty"`
 	// Its clock minus the server's at the last Hello, in milliseconds.
 	ClockSkewMs *int64 `protobuf:"varint,8,opt,name=clock_skew_ms,json=clockSkewMs" json:"clock_skew_ms,omitempty"`
-	// The store was restored or cloned this many times.
+	// Lanes that have two continuations: the store was restored or cloned at least this many times.
 	Forks *uint32 `protobuf:"varint,9,opt,name=forks" json:"forks,omitempty"`
 	// Runs of entries that never arrived.
 	Gaps []*SeqRange `protobuf:"bytes,10,rep,name=gaps" json:"gaps,omitempty"`
