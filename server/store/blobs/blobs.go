@@ -6,7 +6,7 @@
 // checksums, synced before it is acknowledged. A process killed at any point leaves at most a torn last piece, which is
 // cut off when the journal is read again.
 //
-// The package does not know interviews, who may read what, or a network, and it never deletes a whole attachment.
+// The package does not know interviews, who may read what, or a network, and nothing but Remove deletes a whole attachment.
 package blobs
 
 import (

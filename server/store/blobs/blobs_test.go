@@ -404,6 +404,32 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+func TestRemove(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	whole, half, other := noise(14, 500), noise(15, 500), noise(16, 500)
+	mustPut(t, s, whole, 0, 500)
+	mustPut(t, s, half, 0, 200)
+	mustPut(t, s, other, 0, 500)
+	s = open(t, dir) // which has not read the journal yet
+	if got, err := s.Totals(); err != nil || got != (Totals{Blobs: 2, Bytes: 1000, Pending: 1, PendingBytes: 200 + frameHeader}) {
+		t.Errorf("totals = %+v, %v", got, err)
+	}
+	for i, want := range []bool{true, false} {
+		for name, b := range map[string][]byte{"whole": whole, "half": half} {
+			if got, err := s.Remove(ref(b)); err != nil || got != want {
+				t.Errorf("removing the %s one, time %d: %v, %v, want %v", name, i+1, got, err, want)
+			}
+		}
+	}
+	if got, err := s.Totals(); err != nil || got != (Totals{Blobs: 1, Bytes: 500}) {
+		t.Errorf("totals = %+v, %v, want the other one", got, err)
+	}
+	holds(t, s, other)
+	mustPut(t, s, whole, 0, 500)
+	holds(t, s, whole)
+}
+
 // putForEver is the child of TestKilledAtAnyPoint: it puts one attachment after the other, and says so of each piece
 // when it was acknowledged.
 func putForEver(dir string) {

@@ -25,17 +25,11 @@ func (s *Store) Remove(ref *servicev1.BlobRef) (bool, error) {
 	s.mu.Unlock()
 	removed := false
 	for _, p := range begun {
-		p.mu.Lock()
-		if !p.gone {
-			if err = ignoreMissing(os.Remove(p.path)); err == nil {
-				removed = true
-				s.drop(p)
-			}
-		}
-		p.mu.Unlock()
+		was, err := s.removeBegun(p)
 		if err != nil {
-			return removed, diskFault(err, "remove what has arrived of an attachment")
+			return removed, err
 		}
+		removed = removed || was
 	}
 	size, here := s.stat(id)
 	if !here {
@@ -51,4 +45,21 @@ func (s *Store) Remove(ref *servicev1.BlobRef) (bool, error) {
 	}
 	s.mu.Unlock()
 	return true, diskFault(syncDir(filepath.Dir(s.path(id))), "remove an attachment")
+}
+
+// removeBegun throws away what has arrived of an attachment.
+func (s *Store) removeBegun(p *partial) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gone {
+		return false, nil
+	}
+	if err := s.load(p); err != nil { // for its length, which the totals count
+		return false, err
+	}
+	if err := ignoreMissing(os.Remove(p.path)); err != nil {
+		return false, diskFault(err, "remove what has arrived of an attachment")
+	}
+	s.drop(p)
+	return true, syncDir(filepath.Dir(p.path))
 }
