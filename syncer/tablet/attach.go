@@ -159,7 +159,7 @@ func (s *Store) Attach(ctx context.Context, interview string, opts AttachOptions
 		return true, s.SaveDraft(ctx, iv)
 	}
 	err = inTx(ctx, s.db, func(tx *sql.Tx) error {
-		_, _, err := s.write(ctx, tx, iv, onlyHeads)
+		_, _, err := s.write(ctx, tx, iv)
 		return err
 	})
 	return true, dbFault(err, "attach to interview %s", interview)

@@ -73,7 +73,7 @@ func (s *Store) DropDraft(ctx context.Context, interviewID string) error {
 
 // Complete turns a draft into a record with status completed, in the tablet's study and by its enumerator where the
 // draft does not say, and removes the draft, in one transaction. The record replaces the revisions of the interview
-// that the tablet knows. Completing the same answers again adds nothing and returns the digest of the record there is.
+// that the tablet knows. Completing the current answers again adds nothing and returns the digest of the record there is.
 func (s *Store) Complete(ctx context.Context, interviewID string) (syncer.Digest, error) {
 	var digest syncer.Digest
 	err := inTx(ctx, s.db, func(tx *sql.Tx) error {
@@ -90,7 +90,7 @@ func (s *Store) Complete(ctx context.Context, interviewID string) (syncer.Digest
 			return err
 		}
 		iv.Status = surveyv1.InterviewStatus_INTERVIEW_STATUS_COMPLETED.Enum()
-		if digest, _, err = s.write(ctx, tx, iv, onlyHeads); err != nil {
+		if digest, _, err = s.write(ctx, tx, iv); err != nil {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, "DELETE FROM draft WHERE interview_id = ?", interviewID)
@@ -101,13 +101,14 @@ func (s *Store) Complete(ctx context.Context, interviewID string) (syncer.Digest
 
 // AddInterview writes an interview as a record without a draft, as it is given, in the tablet's study and by its
 // enumerator where it does not say. It reports false where the
-// tablet holds a revision with the same answers, and then adds nothing.
+// interview's one current revision has the same answers, and then adds nothing; otherwise the record replaces all current
+// revisions.
 func (s *Store) AddInterview(ctx context.Context, iv *surveyv1.Interview) (syncer.Digest, bool, error) {
 	var digest syncer.Digest
 	var added bool
 	err := inTx(ctx, s.db, func(tx *sql.Tx) error {
 		var err error
-		digest, added, err = s.write(ctx, tx, iv, anyRevision)
+		digest, added, err = s.write(ctx, tx, iv)
 		return err
 	})
 	return digest, added, dbFault(err, "add interview %s", iv.GetInterviewId())

@@ -42,7 +42,7 @@ func (p LineProblem) String() string {
 type LoadReport struct {
 	// Lines counts the lines that were not blank.
 	Lines int
-	// Added counts the records written, Unchanged the lines whose answers the tablet held already.
+	// Added counts the records written, Unchanged the lines whose answers are the interview's current ones.
 	Added, Unchanged int
 	// Problems are the lines that were not loaded; all others were.
 	Problems []LineProblem
@@ -50,8 +50,14 @@ type LoadReport struct {
 
 // Load writes every interview of a file as a record: one hearth.survey.v1.Interview in protobuf's JSON per line. A line
 // that is cut, has an unknown field, has no proper interview_id or is too large is reported and loses nothing beside it.
-// Loading a file again adds nothing; an interview whose answers have changed gets a new revision. Progress, if not nil,
-// is told how many lines are durable. The error is of the reader or the store; what was told durable stays.
+// So is an interview of another study than the tablet's; one without a study gets the tablet's.
+//
+// Lines are taken in order. One whose answers are those of the interview's one current revision adds nothing; any other
+// becomes a revision that replaces all current ones, also one that goes back to earlier answers. So loading a file again
+// adds nothing where every interview stands in it once. Where an interview stands in it several times with different
+// answers, the last line is current afterwards, and loading the file again writes the same steps again.
+//
+// Progress, if not nil, is told how many lines are durable. The error is of the reader or the store; what was told durable stays.
 func (s *Store) Load(ctx context.Context, r io.Reader, progress func(lines int)) (LoadReport, error) {
 	var report LoadReport
 	lines := &lineReader{r: bufio.NewReaderSize(r, 64<<10)}
@@ -88,7 +94,10 @@ func (s *Store) loadLines(ctx context.Context, group []line) (LoadReport, error)
 			iv, err := l.interview()
 			var added bool
 			if err == nil {
-				_, added, err = s.write(ctx, tx, iv, anyRevision)
+				err = s.checkStudy(iv)
+			}
+			if err == nil {
+				_, added, err = s.write(ctx, tx, iv)
 			}
 			switch kind := fault.KindOf(err); {
 			case err == nil && added:
@@ -104,6 +113,14 @@ func (s *Store) loadLines(ctx context.Context, group []line) (LoadReport, error)
 		return nil
 	})
 	return report, err
+}
+
+// checkStudy fails with fault.BadInterview for an interview of another study than the tablet's.
+func (s *Store) checkStudy(iv *surveyv1.Interview) error {
+	if study := iv.GetStudy(); study != "" && study != s.study {
+		return fault.New(fault.Invalid, fault.BadInterview, "the interview is of study %.64q, this tablet is for study %q: load it into a tablet of its own study, or, if the file is wrong, correct or leave out its study", study, s.study)
+	}
+	return nil
 }
 
 // messageOf is an error's text without what the catalogue adds.

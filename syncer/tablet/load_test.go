@@ -95,8 +95,9 @@ func TestLoadAgain(t *testing.T) {
 	if added, unchanged := load(file); added != 3 || unchanged != 0 {
 		t.Errorf("first time: %d added, %d unchanged, want 3, 0", added, unchanged)
 	}
-	if added, unchanged := load(file); added != 0 || unchanged != 3 {
-		t.Errorf("second time: %d added, %d unchanged, want 0, 3", added, unchanged)
+	// A file that says two things of one interview says them again: the last line stands, as before.
+	if added, unchanged := load(file); added != 2 || unchanged != 1 {
+		t.Errorf("second time: %d added, %d unchanged, want 2, 1", added, unchanged)
 	}
 	var export bytes.Buffer
 	if err := s.Export(ctx, &export); err != nil {
@@ -108,8 +109,68 @@ func TestLoadAgain(t *testing.T) {
 	if added, _ := load(export.String()); added != 0 {
 		t.Errorf("loading the export added %d records, want 0", added)
 	}
-	if st := mustStatus(t, s); st.Records != 3 || st.Interviews != 2 || st.Conflicts != 0 {
-		t.Errorf("status = %+v, want 3 records of 2 interviews", st)
+	if st := mustStatus(t, s); st.Records != 5 || st.Interviews != 2 || st.Conflicts != 0 {
+		t.Errorf("status = %+v, want 5 records of 2 interviews", st)
+	}
+}
+
+// A correction back to an earlier answer is a correction like any other.
+func TestLoadEarlierAnswersAgain(t *testing.T) {
+	ctx := context.Background()
+	s := create(t, "tablet-01")
+	for i, step := range []struct {
+		remarks string
+		added   int
+	}{{"A", 1}, {"A", 0}, {"B", 1}, {"B", 0}, {"A", 1}, {"A", 0}, {"B", 1}} {
+		r, err := s.Load(ctx, strings.NewReader(jsonOf(t, 1, step.remarks)), nil)
+		if err != nil || r.Added != step.added || r.Unchanged != 1-step.added {
+			t.Fatalf("step %d, %s: %+v, %v; want %d added", i, step.remarks, r, err, step.added)
+		}
+		if st := mustStatus(t, s); st.Interviews != 1 || st.Conflicts != 0 {
+			t.Errorf("step %d: status = %+v, want 1 interview without conflict", i, st)
+		}
+		var export bytes.Buffer
+		if err := s.Export(ctx, &export); err != nil || !strings.Contains(export.String(), `"`+step.remarks+`"`) {
+			t.Errorf("step %d: %s is not current, %v: %s", i, step.remarks, err, &export)
+		}
+	}
+	d, added, err := s.AddInterview(ctx, syncertest.Interview("load", 1, "A"))
+	if err != nil || !added {
+		t.Errorf("AddInterview back to A = %v, %v", added, err)
+	}
+	if again, added, err := s.AddInterview(ctx, syncertest.Interview("load", 1, "A")); err != nil || added || again != d {
+		t.Errorf("AddInterview again = %v, %v, %v; want %v", again, added, err, d)
+	}
+}
+
+// Interviews of another study are named with their line; those without a study get the tablet's.
+func TestLoadOtherStudy(t *testing.T) {
+	ctx := context.Background()
+	s := create(t, "tablet-01")
+	text := func(n int, study *string) string {
+		iv := syncertest.Interview("load", n, "")
+		iv.Study = study
+		raw, err := protojson.Marshal(iv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(raw) + "\n"
+	}
+	r, err := s.Load(ctx, strings.NewReader(text(1, nil)+text(2, proto.String("lhasa-2020"))+text(3, proto.String("guiyang-2016"))+text(4, proto.String(""))), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Added != 3 || len(r.Problems) != 1 || r.Problems[0].Line != 2 || r.Problems[0].Reason != fault.BadInterview || r.Problems[0].InterviewID == "" {
+		t.Fatalf("report = %+v, want 3 added and line 2 of another study", r)
+	}
+	for _, want := range []string{"lhasa-2020", "guiyang-2016", "load it into"} {
+		if !strings.Contains(r.Problems[0].Message, want) {
+			t.Errorf("message %q does not say %s", r.Problems[0].Message, want)
+		}
+	}
+	var export bytes.Buffer
+	if err := s.Export(ctx, &export); err != nil || strings.Count(export.String(), "guiyang-2016") != 3 {
+		t.Errorf("export, %v: %s", err, &export)
 	}
 }
 

@@ -17,14 +17,6 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// sameness says which revisions make a new one with the same payload superfluous.
-type sameness int
-
-const (
-	onlyHeads   sameness = iota // the current ones
-	anyRevision                 // also those replaced since, so that loading a file twice adds nothing
-)
-
 // known is a revision of an interview that the tablet knows of, its own or pulled.
 type known struct {
 	syncer.Revision
@@ -67,9 +59,9 @@ func questionnaireOf(iv *surveyv1.Interview) string {
 	return string(field.Message().FullName())
 }
 
-// write appends a revision of an interview to the log and the lane. It reports false, with the digest of the revision
-// there is, where nothing is new.
-func (s *Store) write(ctx context.Context, tx *sql.Tx, iv *surveyv1.Interview, same sameness) (syncer.Digest, bool, error) {
+// write appends a revision of an interview, which replaces all current ones, to the log and the lane. It reports false,
+// with the digest of the revision there is, where that is the only current one and has the same payload.
+func (s *Store) write(ctx context.Context, tx *sql.Tx, iv *surveyv1.Interview) (syncer.Digest, bool, error) {
 	if err := checkInterview(iv); err != nil {
 		return syncer.Digest{}, false, err
 	}
@@ -85,8 +77,7 @@ func (s *Store) write(ctx context.Context, tx *sql.Tx, iv *surveyv1.Interview, s
 	}
 	heads := headsOf(revs)
 	for _, r := range revs {
-		current := isHead(heads, r.Digest)
-		if bytes.Equal(r.payload, sum[:]) && (same == anyRevision || current) {
+		if len(heads) == 1 && r.Digest == heads[0] && bytes.Equal(r.payload, sum[:]) {
 			return r.Digest, false, nil
 		}
 	}
@@ -285,15 +276,6 @@ func headsOf(revs []known) []syncer.Digest {
 		all[i] = r.Revision
 	}
 	return syncer.Heads(all)
-}
-
-func isHead(heads []syncer.Digest, d syncer.Digest) bool {
-	for _, h := range heads {
-		if h == d {
-			return true
-		}
-	}
-	return false
 }
 
 // joined is parents one after the other; never nil, which the database would take for NULL.
