@@ -1,12 +1,7 @@
 package referral
 
 import (
-	"bytes"
-	"fmt"
 	"io"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -132,62 +127,6 @@ func TestCodeInTwoWritings(t *testing.T) {
 	coupon(s.told("r1", "", "b", 2), strings.ToLower(strings.ReplaceAll(code, "-", " ")))
 	if got := edgeLines(Build(s.Facts)); got[0] != "r1 a>b resolved primary" {
 		t.Errorf("got %q", got)
-	}
-}
-
-// TestQRIsRead has an independent reader decode codes of every size.
-func TestQRIsRead(t *testing.T) {
-	zbar, err := exec.LookPath("zbarimg")
-	if err != nil {
-		missingReader(t, "zbar-tools")
-	}
-	rsvg, err := exec.LookPath("rsvg-convert")
-	if err != nil {
-		missingReader(t, "librsvg2-bin")
-	}
-	texts := []string{"34T3-6DPD", "HTTPS://EXAMPLE.ORG/C/34T3-6DPD", "https://example.org/c?k=34T3-6DPD", "推荐券 34T3-6DPD"}
-	for _, n := range []int{13, 25, 40, 60, 80, 105, 120, 150, 180, 213} {
-		texts = append(texts, strings.Repeat("abcdefghij", 22)[:n])
-	}
-	sizes := map[int]bool{}
-	dir := t.TempDir()
-	for i, text := range texts {
-		q, err := encodeQR(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		sizes[q.number] = true
-		var svg bytes.Buffer
-		if err := WriteQR(&svg, text); err != nil {
-			t.Fatal(err)
-		}
-		path := filepath.Join(dir, fmt.Sprint(i))
-		if err := os.WriteFile(path+".svg", svg.Bytes(), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if out, err := exec.Command(rsvg, "-w", "400", "-o", path+".png", path+".svg").CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		out, err := exec.Command(zbar, "-q", "--raw", path+".png").Output()
-		if got := strings.TrimRight(string(out), "\n"); err != nil || got != text {
-			t.Errorf("size %d: %q is read as %q, %v", q.number, text, got, err)
-		}
-	}
-	if len(sizes) != len(qrVersions) {
-		t.Errorf("tried sizes %v, want all %d", sizes, len(qrVersions))
-	}
-}
-
-// TestQRTooLong refuses what does not fit.
-func TestQRTooLong(t *testing.T) {
-	if _, err := encodeQR(strings.Repeat("a", 213)); err != nil {
-		t.Error(err)
-	}
-	if _, err := encodeQR(strings.Repeat("a", 214)); err == nil {
-		t.Error("214 bytes fit")
-	}
-	if _, err := encodeQR(""); err != nil {
-		t.Error(err)
 	}
 }
 

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
+
+	"github.com/hearth-survey/hearth/server/qr"
 )
 
 // CouponSheet is what is printed on coupons. Texts are printed as they are; what is empty is left out.
@@ -53,7 +56,7 @@ func WriteCouponSheet(w io.Writer, sheet CouponSheet) error {
 		if code, err = MakeCoupon(c); err != nil {
 			return err
 		}
-		q, err := encodeQR(sheet.Link + code)
+		q, err := qr.Encode(sheet.Link + code)
 		if err != nil {
 			return err
 		}
@@ -82,27 +85,30 @@ func WriteCouponSheet(w io.Writer, sheet CouponSheet) error {
 	return nil
 }
 
-// WriteQR writes a text as a QR code in SVG, with the white margin that readers need.
-func WriteQR(w io.Writer, text string) error {
-	q, err := encodeQR(text)
-	if err != nil {
-		return err
-	}
-	m := &markup{w: bufio.NewWriter(w)}
-	m.qr(q)
-	m.text("\n")
-	if err := m.finish(); err != nil {
-		return fmt.Errorf("write the QR code: %w", err)
-	}
-	return nil
+// qr draws a code and the margin of four modules that readers need.
+func (m *markup) qr(c *qr.Code) {
+	const margin = 4
+	side := strconv.Itoa(c.Size + 2*margin)
+	m.text(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="-4 -4 `, side, ` `, side, `" shape-rendering="crispEdges">`,
+		`<path fill="#fff" d="M-4 -4h`, side, `v`, side, `h-`, side, `z"/><path stroke="#000" d="`, qrPath(c), `"/></svg>`)
 }
 
-// qr draws a code and the margin of four modules.
-func (m *markup) qr(q *qrCode) {
-	const margin = 4
-	side := strconv.Itoa(q.size + 2*margin)
-	m.text(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="-4 -4 `, side, ` `, side, `" shape-rendering="crispEdges">`,
-		`<path fill="#fff" d="M-4 -4h`, side, `v`, side, `h-`, side, `z"/><path stroke="#000" d="`, q.path(), `"/></svg>`)
+// qrPath is the dark modules as the d of an SVG path, a row's run as one stroke of width 1.
+func qrPath(c *qr.Code) string {
+	var b strings.Builder
+	for y := range c.Size {
+		for x := 0; x < c.Size; x++ {
+			n := 0
+			for c.Dark(x+n, y) {
+				n++
+			}
+			if n > 0 {
+				b.WriteString("M" + px(float64(x)) + " " + px(float64(y)+0.5) + "h" + px(float64(n)))
+				x += n
+			}
+		}
+	}
+	return b.String()
 }
 
 func firstText(a, b string) string {
