@@ -410,7 +410,7 @@ func diskFault(err error, what string) error {
 		return nil
 	}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fault.New(fault.Unavailable, fault.DiskFull, "%s: %w", what, err)
+		return fault.New(fault.Unavailable, fault.DiskFull, "%s: the server's disk is full: %w", what, err)
 	}
 	return fault.New(fault.Internal, "", "%s: %w", what, err)
 }

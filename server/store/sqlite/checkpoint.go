@@ -2,6 +2,8 @@ package sqlite
 
 import (
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"sync"
 
 	"modernc.org/sqlite"
@@ -35,7 +37,16 @@ func newCopier(path string) (*copier, error) {
 // begin copies aside.
 func (c *copier) begin() {
 	c.busy = true
-	c.copying.Go(func() { c.ended <- passive(c.conn) })
+	c.copying.Go(func() {
+		var err error
+		defer func() {
+			if p := recover(); p != nil { // a defect must not leave the writer waiting
+				err = fmt.Errorf("copy the WAL: panic of type %T at %s", p, debug.Stack())
+			}
+			c.ended <- err
+		}()
+		err = passive(c.conn)
+	})
 }
 
 // end says whether a copy has ended since begin, and waits for that if it must.

@@ -99,15 +99,7 @@ func (s *Store) CountCells(ctx context.Context, study string) ([]*servicev1.Coun
 	if err := p.loadCounts(ctx); err != nil {
 		return nil, wrap(err, "read the counts")
 	}
-	p.mu.RLock()
-	cells := make([]cell, 0, len(p.counts))
-	for c, n := range p.counts {
-		if study == "" || c.study == study {
-			c.interviews = n
-			cells = append(cells, c)
-		}
-	}
-	p.mu.RUnlock()
+	cells := p.cellsOf(study)
 	slices.SortFunc(cells, compareCells)
 	out := make([]*servicev1.CountCell, len(cells))
 	for i, c := range cells {
@@ -118,6 +110,20 @@ func (s *Store) CountCells(ctx context.Context, study string) ([]*servicev1.Coun
 		}
 	}
 	return out, nil
+}
+
+// cellsOf returns the counts of a study, of all where it is empty, in no order.
+func (p *projection) cellsOf(study string) []cell {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	cells := make([]cell, 0, len(p.counts))
+	for c, n := range p.counts {
+		if study == "" || c.study == study {
+			c.interviews = n
+			cells = append(cells, c)
+		}
+	}
+	return cells
 }
 
 func compareCells(a, b cell) int {

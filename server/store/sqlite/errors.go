@@ -29,9 +29,9 @@ func wrap(err error, what string) error {
 	}
 	switch code(err) {
 	case sqlite3.SQLITE_FULL:
-		return fault.New(fault.Unavailable, fault.DiskFull, "%s: the disk is full: %w", what, err)
+		return fault.New(fault.Unavailable, fault.DiskFull, "%s: the server's disk is full: %w", what, err)
 	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOMEM:
-		return fault.New(fault.Unavailable, "", "%s: the disk fails, check it and its rights: %w", what, err)
+		return fault.New(fault.Unavailable, "", "%s: the server's disk fails, check it and its rights: %w", what, err)
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		return fault.New(fault.Unavailable, fault.StoreInUse, "%s: %w", what, err)
 	case sqlite3.SQLITE_CORRUPT:

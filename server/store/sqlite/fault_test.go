@@ -115,7 +115,7 @@ func TestOneBadBatchInAGroup(t *testing.T) {
 	if err := <-late.done; err == nil {
 		t.Error("the bad batch was taken")
 	}
-	if err := <-panics.done; fault.KindOf(err) != fault.Internal || !strings.Contains(err.Error(), "a defect") {
+	if err := <-panics.done; fault.KindOf(err) != fault.Internal || !strings.Contains(err.Error(), "panic of type string") {
 		t.Errorf("the batch that panics: %v", err)
 	}
 	for i, j := range jobs {

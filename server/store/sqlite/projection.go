@@ -210,7 +210,8 @@ func (s *Store) Projected(context.Context) (syncer.Cursor, error) {
 	return syncer.Cursor{Epoch: s.epoch, Parts: maps.Clone(p.cursor)}, nil
 }
 
-// Apply replaces projections and moves the cursor, in one transaction.
+// Apply replaces projections and moves the cursor, in one transaction. The log's head is read after the cursor was made
+// and After reads no further than it was then, so that a cursor ahead of it is not one of this log.
 func (s *Store) Apply(ctx context.Context, changes *store.Changes) error {
 	if s.ro {
 		return readOnly(s.dir)
@@ -242,8 +243,9 @@ func (p *projection) apply(changes *store.Changes) (err error) {
 	if _, err := p.begin.exec(); err != nil {
 		return err
 	}
+	done := false
 	defer func() {
-		if err != nil {
+		if !done { // also in a panic: the next call begins a transaction again
 			_ = p.w.run("ROLLBACK")
 		}
 	}()
@@ -277,6 +279,7 @@ func (p *projection) apply(changes *store.Changes) (err error) {
 	if _, err := p.commit.exec(); err != nil {
 		return err
 	}
+	done = true
 	maps.Copy(p.cursor, moved)
 	maps.Copy(p.listed, listed)
 	p.count(cells)
@@ -285,8 +288,20 @@ func (p *projection) apply(changes *store.Changes) (err error) {
 
 // move writes the cursors that have changed and returns them.
 func (p *projection) move(changes *store.Changes) (moved, listed map[uint64]uint64, err error) {
+	moved, listed = p.behind(changes)
+	for part, counter := range moved {
+		if _, err := p.saveCursor.exec(int64(part), int64(counter), int64(listed[part])); err != nil {
+			return nil, nil, err
+		}
+	}
+	return moved, listed, nil
+}
+
+// behind returns the cursors that changes move.
+func (p *projection) behind(changes *store.Changes) (moved, listed map[uint64]uint64) {
 	moved, listed = map[uint64]uint64{}, map[uint64]uint64{}
 	p.mu.RLock()
+	defer p.mu.RUnlock()
 	for part, counter := range changes.Cursor.Parts {
 		if p.cursor[part] == counter {
 			continue
@@ -296,13 +311,7 @@ func (p *projection) move(changes *store.Changes) (moved, listed map[uint64]uint
 			listed[part] = counter
 		}
 	}
-	p.mu.RUnlock()
-	for part, counter := range moved {
-		if _, err := p.saveCursor.exec(int64(part), int64(counter), int64(listed[part])); err != nil {
-			return nil, nil, err
-		}
-	}
-	return moved, listed, nil
+	return moved, listed
 }
 
 // putInterview replaces one interview and notes how the counts change.

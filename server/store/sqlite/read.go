@@ -32,7 +32,8 @@ func prepareQueries(db *sql.DB) (*queries, error) {
 		to    **sql.Stmt
 		query string
 	}{
-		{&q.after, `SELECT counter, digest, body, received_ms FROM record WHERE part = ? AND counter > ? ORDER BY counter LIMIT ?`},
+		{&q.after, `SELECT counter, digest, body, received_ms FROM record WHERE part = ? AND counter > ? AND counter <= ?
+			ORDER BY counter LIMIT ?`},
 		{&q.at, `SELECT counter, digest, body, received_ms FROM record WHERE part = ? AND counter = ?`},
 		{&q.others, `SELECT counter, digest, body, received_ms FROM record INDEXED BY record_subject
 			WHERE part = ? AND subject = ? AND kind <> 1 AND (kind = ?3 OR ?3 = 0)`},
@@ -78,7 +79,8 @@ func (s *Store) Head(context.Context) (syncer.Cursor, error) {
 	return syncer.Cursor{Epoch: s.epoch, Parts: maps.Clone(s.parts)}, nil
 }
 
-// After returns the records that came after a cursor.
+// After returns the records that came after a cursor, up to the head of the log as it is at the call: a commit can be
+// read before the head that is kept in memory has moved, and a cursor beyond that head is one of another log.
 func (s *Store) After(ctx context.Context, cursor syncer.Cursor, limit int) ([]store.Stored, syncer.Cursor, bool, error) {
 	if cursor.Epoch != s.epoch && (cursor.Epoch != syncer.ID{} || len(cursor.Parts) > 0) {
 		return nil, cursor, false, fault.New(fault.Stale, fault.CursorStale, "the cursor is of epoch %v, this log is of %v", cursor.Epoch, s.epoch)
@@ -87,23 +89,15 @@ func (s *Store) After(ctx context.Context, cursor syncer.Cursor, limit int) ([]s
 	if next.Parts == nil {
 		next.Parts = map[uint64]uint64{}
 	}
-	var behind []uint64
-	s.partsMu.RLock()
-	for part, counter := range s.parts {
-		if counter > cursor.Parts[part] {
-			behind = append(behind, part)
-		}
-	}
-	s.partsMu.RUnlock()
-	slices.Sort(behind)
+	behind := s.behind(cursor)
 	var out []store.Stored
 	size := 0
 	limit = atLeastOne(limit)
-	for _, part := range behind {
+	for _, part := range slices.Sorted(maps.Keys(behind)) {
 		if len(out) >= limit || size >= pageBytes {
 			return out, next, true, nil
 		}
-		more, err := s.afterIn(ctx, part, next.Parts[part], limit, &out, &size)
+		more, err := s.afterIn(ctx, part, next.Parts[part], behind[part], limit, &out, &size)
 		if err != nil {
 			return nil, cursor, false, wrap(err, "read the log")
 		}
@@ -117,9 +111,22 @@ func (s *Store) After(ctx context.Context, cursor syncer.Cursor, limit int) ([]s
 	return out, next, false, nil
 }
 
-// afterIn appends the records of one part after a counter and says whether it stopped before the last.
-func (s *Store) afterIn(ctx context.Context, part, counter uint64, limit int, out *[]store.Stored, size *int) (bool, error) {
-	rows, err := s.queries.after.QueryContext(ctx, int64(part), int64(counter), limit-len(*out)+1)
+// behind returns the heads of the parts in which a cursor is behind the log.
+func (s *Store) behind(cursor syncer.Cursor) map[uint64]uint64 {
+	heads := map[uint64]uint64{}
+	s.partsMu.RLock()
+	defer s.partsMu.RUnlock()
+	for part, counter := range s.parts {
+		if counter > cursor.Parts[part] {
+			heads[part] = counter
+		}
+	}
+	return heads
+}
+
+// afterIn appends the records of one part after a counter, up to its head, and says whether it stopped before the last.
+func (s *Store) afterIn(ctx context.Context, part, counter, head uint64, limit int, out *[]store.Stored, size *int) (bool, error) {
+	rows, err := s.queries.after.QueryContext(ctx, int64(part), int64(counter), int64(head), limit-len(*out)+1)
 	if err != nil {
 		return false, err
 	}

@@ -108,9 +108,7 @@ func stored(ctx context.Context, query *sql.Stmt, part uint64, args ...any) ([]s
 
 // recordsOf returns the counters of an interview's records, and up to which counter of the part they are all there.
 func (p *projection) recordsOf(ctx context.Context, part uint64, id string) (listed uint64, counters []uint64, err error) {
-	p.mu.RLock()
-	listed = p.listed[part] // before the row is read: that may be newer, never older
-	p.mu.RUnlock()
+	listed = p.listedIn(part) // before the row is read: that may be newer, never older
 	if listed == 0 {
 		return 0, nil, nil
 	}
@@ -127,6 +125,12 @@ func (p *projection) recordsOf(ctx context.Context, part uint64, id string) (lis
 		return 0, nil, damagedProjection(err)
 	}
 	return listed, counters, nil
+}
+
+func (p *projection) listedIn(part uint64) uint64 {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.listed[part]
 }
 
 // packCounters writes counters in ascending order.

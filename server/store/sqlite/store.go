@@ -128,23 +128,29 @@ func (s *Store) load(ctx context.Context) error {
 	if s.epoch, err = syncer.ParseID(epoch); err != nil {
 		return damaged("%s: epoch of the log: %w", logFile, err)
 	}
-	rows, err := s.log.QueryContext(ctx, `SELECT part, counter FROM part`)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var part, counter int64
-		if err := rows.Scan(&part, &counter); err != nil {
-			return err
-		}
-		s.parts[uint64(part)] = uint64(counter)
-	}
-	if err := rows.Err(); err != nil {
+	if s.parts, err = heads(ctx, s.log); err != nil {
 		return err
 	}
 	s.queries, err = prepareQueries(s.log)
 	return err
+}
+
+// heads reads the counters of all parts.
+func heads(ctx context.Context, log *sql.DB) (map[uint64]uint64, error) {
+	rows, err := log.QueryContext(ctx, `SELECT part, counter FROM part`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	parts := map[uint64]uint64{}
+	for rows.Next() {
+		var part, counter int64
+		if err := rows.Scan(&part, &counter); err != nil {
+			return nil, err
+		}
+		parts[uint64(part)] = uint64(counter)
+	}
+	return parts, rows.Err()
 }
 
 // Close waits for writes under way and closes the files. Closing again does nothing.
@@ -166,14 +172,18 @@ func (s *Store) close() error {
 		errs = append(errs, s.writer.close())
 	}
 	if s.projection != nil {
-		s.projector.Lock()
-		errs = append(errs, s.projection.close())
-		s.projector.Unlock()
+		errs = append(errs, s.closeProjection())
 	}
 	if s.lock != nil {
 		errs = append(errs, s.lock.close())
 	}
 	return wrap(errors.Join(errs...), "close "+s.dir)
+}
+
+func (s *Store) closeProjection() error {
+	s.projector.Lock()
+	defer s.projector.Unlock()
+	return s.projection.close()
 }
 
 // Epoch identifies the log.
@@ -190,14 +200,19 @@ func (s *Store) committed(counters map[uint64]uint64) {
 	if len(counters) == 0 {
 		return
 	}
-	s.partsMu.Lock()
-	for part, counter := range counters {
-		s.parts[part] = counter
-	}
-	s.partsMu.Unlock()
+	s.advance(counters)
 	select {
 	case s.notify <- struct{}{}:
 	default:
+	}
+}
+
+// advance moves the heads of parts; a head never moves back.
+func (s *Store) advance(counters map[uint64]uint64) {
+	s.partsMu.Lock()
+	defer s.partsMu.Unlock()
+	for part, counter := range counters {
+		s.parts[part] = max(s.parts[part], counter)
 	}
 }
 

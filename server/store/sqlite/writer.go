@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"sync"
 
 	"github.com/hearth-survey/hearth/proto/fault"
@@ -23,6 +24,16 @@ type job struct {
 	records int
 	bytes   int
 	done    chan error // receives once
+
+	answered bool // of the writer
+}
+
+// answer tells who waits what has become of the write; only the first answer counts.
+func (j *job) answer(err error) {
+	if !j.answered {
+		j.answered = true
+		j.done <- err
+	}
 }
 
 // writer is the one goroutine that writes the log.
@@ -72,14 +83,7 @@ func (w *writer) dial() error {
 
 // close ends the queue, waits until all that was taken in is answered, and closes the connection.
 func (w *writer) close() error {
-	w.mu.Lock()
-	already := w.closed
-	w.closed = true
-	if !already {
-		close(w.queue)
-	}
-	w.mu.Unlock()
-	if already {
+	if !w.closeQueue() {
 		return nil
 	}
 	if w.begun {
@@ -89,6 +93,18 @@ func (w *writer) close() error {
 		return nil
 	}
 	return errors.Join(w.copier.close(), w.conn.close())
+}
+
+// closeQueue says whether the queue was open.
+func (w *writer) closeQueue() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return false
+	}
+	w.closed = true
+	close(w.queue)
+	return true
 }
 
 // do waits for a write to be durable.
@@ -153,14 +169,29 @@ func (w *writer) work() {
 }
 
 // write commits a group in one transaction and answers each of its jobs. A job that fails by itself is answered and left
-// out; a failure of the transaction is the answer to all.
+// out; a failure of the transaction is the answer to all, and so is a defect: nobody waits for ever, and the next group is
+// written on a new connection.
 func (w *writer) write(group []*job) {
+	all := group
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		err := fault.New(fault.Internal, "", "write to %s: panic of type %T at %s", w.path, p, debug.Stack())
+		defer func() {
+			for _, j := range all {
+				j.answer(err)
+			}
+		}()
+		w.fail()
+	}()
 	for len(group) > 0 {
 		rest, err := w.attempt(group)
 		if err != nil {
 			err = wrap(err, "write to "+w.path)
 			for _, j := range rest {
-				j.done <- err
+				j.answer(err)
 			}
 			return
 		}
@@ -189,9 +220,9 @@ func (w *writer) attempt(group []*job) (rest []*job, err error) {
 			w.fail()
 			return append(good, group[i:]...), err
 		case t.writes == before:
-			j.done <- wrap(err, "write to "+w.path)
+			j.answer(wrap(err, "write to "+w.path))
 		default:
-			j.done <- wrap(err, "write to "+w.path)
+			j.answer(wrap(err, "write to "+w.path))
 			w.rollback()
 			return append(good, group[i+1:]...), nil
 		}
@@ -207,7 +238,7 @@ func (w *writer) attempt(group []*job) (rest []*job, err error) {
 	w.store.commits.Add(1)
 	w.store.committed(t.dirty)
 	for _, j := range good {
-		j.done <- nil
+		j.answer(nil)
 	}
 	w.checkpoint()
 	return nil, nil
@@ -218,7 +249,7 @@ func apply(j *job, t *tx) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			t.writes++
-			err = fault.New(fault.Internal, "", "write a batch: %v", p)
+			err = fault.New(fault.Internal, "", "write a batch: panic of type %T at %s", p, debug.Stack())
 		}
 	}()
 	return j.apply(t)
@@ -252,6 +283,13 @@ func (w *writer) revive() error {
 	if err := w.dial(); err != nil {
 		return fmt.Errorf("open again: %w", err)
 	}
+	// A commit that failed may be on the disk all the same: then its records are there to be read.
+	parts, err := heads(context.Background(), w.store.log)
+	if err != nil {
+		w.fail()
+		return fmt.Errorf("read the heads again: %w", err)
+	}
+	w.store.committed(parts)
 	return nil
 }
 
