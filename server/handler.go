@@ -1,9 +1,11 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -28,7 +30,7 @@ import (
 const (
 	maxMessage     = 4 << 20  // one message
 	maxReceive     = 6 << 20  // what is read of one at all: one that is a little too large is told so with a reason
-	maxSend        = 8 << 20  // one message
+	maxSend        = 64 << 20 // one message: a drawing of 100 000 people
 	maxBody        = 8 << 20  // a request of Connect or gRPC-Web: a message in JSON is larger
 	maxHeader      = 16 << 10 // all headers of a request
 	maxStreams     = 64       // calls at a time on one connection
@@ -104,8 +106,11 @@ func (s *Server) newHandler() (http.Handler, error) {
 		default:
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // not every writer can
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-			r = asConnect(r)
-			transcoder.ServeHTTP(w, r)
+			if isEmptyJSON(r) {
+				refuseEmpty(w)
+				return
+			}
+			transcoder.ServeHTTP(w, asConnect(r))
 		}
 	}), nil
 }
@@ -125,6 +130,44 @@ func (c strictJSON) Unmarshal(raw []byte, m proto.Message) error {
 func isGRPC(r *http.Request) bool {
 	ct := r.Header.Get("Content-Type")
 	return r.ProtoMajor == 2 && strings.HasPrefix(ct, "application/grpc") && !strings.HasPrefix(ct, "application/grpc-web")
+}
+
+// isEmptyJSON says whether a request of JSON holds nothing but blanks. What it reads of the body is put back.
+func isEmptyJSON(r *http.Request) bool {
+	ct, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	if r.Method != http.MethodPost || strings.TrimSpace(ct) != "application/json" || r.Header.Get("Content-Encoding") != "" {
+		return false
+	}
+	var head [64]byte
+	n, err := io.ReadFull(r.Body, head[:])
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil
+		if len(bytes.TrimSpace(head[:n])) == 0 {
+			return true
+		}
+	}
+	rest := io.Reader(r.Body)
+	if err != nil {
+		rest = failing{err}
+	}
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(head[:n]), rest), r.Body}
+	return false
+}
+
+// failing is a body that could not be read.
+type failing struct{ err error }
+
+// Read fails.
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// refuseEmpty answers as Connect does.
+func refuseEmpty(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusBadRequest)
+	_, _ = io.WriteString(w, `{"code":"invalid_argument","message":"the body of the request is empty: send a JSON object, {} if nothing is to be said"}`) // the caller has gone if this fails
 }
 
 // asConnect lets curl leave out the header by which Connect is told from other JSON: nothing else is spoken here.

@@ -15,6 +15,7 @@ import (
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/syncer"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -66,17 +67,32 @@ func harmless(id string) bool {
 
 // end writes the line of the call. It names the device and never what was said.
 func (s *Server) end(ctx context.Context, c *call, err error) {
-	level := slog.LevelInfo
-	if strings.HasPrefix(c.method, healthPrefix) {
-		level = slog.LevelDebug
-	}
+	level := c.level(err)
 	if !s.log.Enabled(ctx, level) {
 		return
 	}
-	s.log.LogAttrs(ctx, level, "call",
+	attrs := []slog.Attr{
 		slog.String("request", c.request), slog.String("method", c.method), slog.String("code", status.Code(err).String()),
 		slog.String("reason", reasonOf(err)), slog.Duration("took", time.Since(c.start)),
-		slog.Int("bytes_in", c.in), slog.Int("bytes_out", c.out), slog.String("device", c.device))
+		slog.Int("bytes_in", c.in), slog.Int("bytes_out", c.out), slog.String("device", c.device)}
+	if level >= slog.LevelWarn {
+		attrs = append(attrs, slog.String("error", status.Convert(err).Message()))
+	}
+	s.log.LogAttrs(ctx, level, "call", attrs...)
+}
+
+// level is how much a call's line matters: what the server or its disk is to blame for is seen also where only warnings
+// are. That it refuses calls while it stops is no fault.
+func (c *call) level(err error) slog.Level {
+	switch code := status.Code(err); {
+	case code == codes.Internal || code == codes.DataLoss || code == codes.Unknown:
+		return slog.LevelError
+	case code == codes.Unavailable && reasonOf(err) != string(fault.ShuttingDown):
+		return slog.LevelWarn
+	case strings.HasPrefix(c.method, healthPrefix):
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }
 
 // admit applies the policy: the server is not stopping, the method is listed, the token is right.
@@ -110,10 +126,11 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 		if p := recover(); p != nil {
 			resp, err = nil, panicked(p)
 		}
-		err = answer(ctx, s.log, c, err)
 		if m, ok := resp.(proto.Message); ok && err == nil {
 			c.out = proto.Size(m)
+			err = sendable(c.out)
 		}
+		err = answer(ctx, s.log, c, err)
 		s.end(ctx, c, err)
 	}()
 	_ = grpc.SetHeader(ctx, metadata.Pairs(requestHeader, c.request)) // fails only where no answer can be sent
@@ -189,9 +206,21 @@ func (w *watched) RecvMsg(m any) error {
 // SendMsg counts what goes out.
 func (w *watched) SendMsg(m any) error {
 	if p, ok := m.(proto.Message); ok {
-		w.call.out += proto.Size(p)
+		size := proto.Size(p)
+		if err := sendable(size); err != nil {
+			return err
+		}
+		w.call.out += size
 	}
 	return w.ServerStream.SendMsg(m)
+}
+
+// sendable refuses an answer that is over the limit of one message.
+func sendable(size int) error {
+	if size > maxSend {
+		return fault.New(fault.TooLarge, fault.BadRequest, "the answer has %d bytes, and an answer of this server at most %d: ask for less of it, as of one study, or make an export", size, maxSend)
+	}
+	return nil
 }
 
 // forItself refuses what a tablet with a session says in the name of another device, or of its lanes.

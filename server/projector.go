@@ -98,12 +98,18 @@ func (p *projector) await(ctx context.Context) {
 
 // catchUp brings the projections up to the end of the log.
 func (p *projector) catchUp(ctx context.Context) error {
+	done := false
 	select {
 	case <-p.running:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	defer func() { p.running <- struct{}{} }()
+	defer func() {
+		if !done {
+			p.begun = false // ask the store again where it stands
+		}
+		p.running <- struct{}{}
+	}()
 	if !p.begun {
 		cursor, err := p.store.Projected(ctx)
 		if err != nil {
@@ -140,11 +146,11 @@ func (p *projector) catchUp(ctx context.Context) error {
 			again, err = p.settle(ctx, &p.conflicts)
 		}
 		if err != nil {
-			p.begun = false // ask the store again where it stands
 			return err
 		}
 	}
 	p.metrics.lag.Set(0)
+	done = true
 	return nil
 }
 

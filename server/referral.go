@@ -74,7 +74,7 @@ func (s *referralService) GetReferralGraph(ctx context.Context, req *servicev1.G
 		return nil, fmt.Errorf("write the graph: %w", err)
 	}
 	if out.Len() > maxSend-1024 {
-		return nil, fault.New(fault.TooLarge, fault.BadRequest, "the graph has %d bytes, more than fits in one message: take it from an export", out.Len())
+		return nil, fault.New(fault.TooLarge, fault.BadRequest, "the graph has %d bytes, and an answer of this server at most %d: ask for the edges as csv, which is the smallest, or take the table of referrals from an export", out.Len(), maxSend)
 	}
 	return &servicev1.GetReferralGraphResponse{MediaType: proto.String(media), Content: out.Bytes()}, nil
 }

@@ -124,10 +124,8 @@ func (r *rightsCache) revocation(ctx context.Context, from store.Sessions, devic
 
 // remember returns what is known of a key, or asks. Errors are not remembered. The map is looked up under the lock.
 func remember[K comparable, T any](r *rightsCache, known func() *map[K]aged[T], key K, ask func() (T, error)) (T, error) {
-	r.mu.Lock()
-	now, purged := r.clock(), r.purged
-	v, ok := (*known())[key]
-	r.mu.Unlock()
+	now := r.clock() // before the lock, which code of others must not run under
+	v, ok, purged := look(r, known, key)
 	if ok && now.Sub(v.since) < rightsAge {
 		return v.value, nil
 	}
@@ -145,6 +143,14 @@ func remember[K comparable, T any](r *rightsCache, known func() *map[K]aged[T], 
 		(*m)[key] = aged[T]{value, now}
 	}
 	return value, nil
+}
+
+// look returns what is known of a key, and how often all was forgotten until then.
+func look[K comparable, T any](r *rightsCache, known func() *map[K]aged[T], key K) (v aged[T], ok bool, purged uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v, ok = (*known())[key]
+	return v, ok, r.purged
 }
 
 // challenges are given to whoever asks and kept by nobody: each carries its end and a code that only this process can

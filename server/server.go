@@ -182,12 +182,16 @@ type keyCache struct {
 // maxKeys bounds the cache; a full one is emptied.
 const maxKeys = 50_000
 
+func (k *keyCache) cached(id syncer.ID) (ed25519.PublicKey, bool) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	key, ok := k.keys[id]
+	return key, ok
+}
+
 // of returns the key of a device from the cache or the store.
 func (k *keyCache) of(ctx context.Context, devices store.Devices, id syncer.ID) (ed25519.PublicKey, error) {
-	k.mu.RLock()
-	key, ok := k.keys[id]
-	k.mu.RUnlock()
-	if ok {
+	if key, ok := k.cached(id); ok {
 		return key, nil
 	}
 	key, err := devices.Key(ctx, id)

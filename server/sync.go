@@ -116,12 +116,21 @@ func (s *syncService) Push(stream grpc.BidiStreamingServer[servicev1.PushRequest
 		err error
 	}
 	next := make(chan received)
+	recv := func() (r received) {
+		defer func() {
+			if p := recover(); p != nil { // on this goroutine no interceptor contains it
+				r.err = panicked(p)
+			}
+		}()
+		r.req, r.err = stream.Recv()
+		return r
+	}
 	go func() {
 		for {
-			req, err := stream.Recv()
+			r := recv()
 			select {
-			case next <- received{req, err}:
-				if err != nil {
+			case next <- r:
+				if r.err != nil {
 					return
 				}
 			case <-ctx.Done(): // ends with the stream

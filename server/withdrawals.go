@@ -56,10 +56,7 @@ func (w *withdrawals) in(id string) []uint64 {
 
 // load asks the projections, once.
 func (w *withdrawals) load(ctx context.Context, p store.Projections) error {
-	w.mu.RLock()
-	done := w.loaded
-	w.mu.RUnlock()
-	if done {
+	if w.isLoaded() {
 		return nil
 	}
 	all, err := p.Withdrawn(ctx)
@@ -69,10 +66,20 @@ func (w *withdrawals) load(ctx context.Context, p store.Projections) error {
 	for _, one := range all {
 		w.add(place{one.Part, one.InterviewID}, one.Tombstone)
 	}
-	w.mu.Lock()
-	w.loaded = true
-	w.mu.Unlock()
+	w.setLoaded()
 	return nil
+}
+
+func (w *withdrawals) isLoaded() bool {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.loaded
+}
+
+func (w *withdrawals) setLoaded() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.loaded = true
 }
 
 // withdraw adds to changes that an interview is withdrawn, with the counters of all its records.
