@@ -14,6 +14,7 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/server/referral"
+	"google.golang.org/grpc"
 )
 
 // referralCmd draws and measures the referral graph.
@@ -79,6 +80,9 @@ func printStats(w io.Writer, s *servicev1.ReferralStats) error {
 	return table(w, rows)
 }
 
+// maxGraph is the largest drawing that is taken: more than any server sends, which says so itself.
+const maxGraph = 65 << 20
+
 type referralGraphCmd struct {
 	target
 	Study  string `help:"Only this study."`
@@ -99,7 +103,8 @@ func (c *referralGraphCmd) Run(e *env) error {
 		"svg":     servicev1.GraphFormat_GRAPH_FORMAT_SVG,
 		"csv":     servicev1.GraphFormat_GRAPH_FORMAT_EDGE_CSV,
 	}[c.Format]
-	resp, err := servicev1.NewReferralServiceClient(cc).GetReferralGraph(e.ctx, &servicev1.GetReferralGraphRequest{Study: &c.Study, Format: &format, WithNames: &c.Names})
+	resp, err := servicev1.NewReferralServiceClient(cc).GetReferralGraph(e.ctx, &servicev1.GetReferralGraphRequest{Study: &c.Study, Format: &format, WithNames: &c.Names},
+		grpc.MaxCallRecvMsgSize(maxGraph))
 	if err != nil {
 		return err
 	}
