@@ -76,7 +76,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	parser, err := kong.New(&c,
 		kong.Name("hearth"), kong.Description(description), kong.Writers(stdout, stderr),
 		kong.Exit(func(n int) { exit = n; panic(exitPanic{}) }),
-		kong.Vars{"version": version()},
+		kong.Vars{"version": version(), "formats": referralFormats},
 		kong.Configuration(loadTOML),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,9 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
-	"github.com/hearth-survey/hearth/server/referral"
 	"google.golang.org/grpc"
 )
 
@@ -116,75 +113,6 @@ func (c *referralGraphCmd) Run(e *env) error {
 		return err
 	}
 	return say(e, fmt.Sprintf("wrote %s (%d bytes)", c.Out, len(resp.GetContent())))
-}
-
-// referralFileCmd draws any table.
-type referralFileCmd struct {
-	File      string `arg:"" help:"CSV file with a header." type:"existingfile"`
-	ID        string `help:"Column that names the respondent." required:""`
-	Recruiter string `help:"Column with the recruiter's id; empty for seeds." required:""`
-	Degree    string `help:"Column with the network size."`
-	SVG       string `help:"Write the picture here." type:"path"`
-	GraphML   string `help:"Write GraphML here." name:"graphml" type:"path"`
-	JSON      bool   `help:"Print JSON."`
-}
-
-// Run measures the table and writes the pictures asked for.
-func (c *referralFileCmd) Run(e *env) error {
-	f, err := os.Open(c.File)
-	if err != nil {
-		return fault.New(fault.NotFound, fault.BadTable, "%w", err)
-	}
-	facts, problems, err := referral.FromCSV(f, referral.Columns{ID: c.ID, Recruiter: c.Recruiter, Degree: c.Degree})
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	for _, p := range problems {
-		fmt.Fprintf(e.stderr, "%v\n", p)
-	}
-	g := referral.Build(facts)
-	stats := referral.Stats(facts, g)
-	if c.SVG != "" {
-		if err := writeFile(c.SVG, func(w io.Writer) error { return referral.WriteSVG(w, g, referral.SVGOptions{}) }); err != nil {
-			return err
-		}
-	}
-	if c.GraphML != "" {
-		if err := writeFile(c.GraphML, func(w io.Writer) error { return referral.WriteGraphML(w, g, nil) }); err != nil {
-			return err
-		}
-	}
-	if c.JSON {
-		return printAnyJSON(e.stdout, fileStats(stats))
-	}
-	return printStats(e.stdout, stats)
-}
-
-// fileStats is the statistics as JSON whose numbers are numbers: protobuf's JSON writes int64 as text.
-func fileStats(s *servicev1.ReferralStats) map[string]any {
-	return map[string]any{
-		"persons": s.GetPersons(), "seeds": s.GetSeeds(), "sterile_seeds": s.GetSterileSeeds(), "other_roots": s.GetOtherRoots(),
-		"edges": s.GetEdges(), "max_wave": s.GetMaxWave(), "recruits_per_wave": s.GetRecruitsPerWave(),
-		"persons_by_recruits": s.GetPersonsByRecruits(), "edges_by_state": s.GetEdgesByState(), "chains": json.RawMessage(chainsJSON(s)),
-	}
-}
-
-func chainsJSON(s *servicev1.ReferralStats) []byte {
-	type chain struct {
-		Root    string `json:"root"`
-		Seed    bool   `json:"seed"`
-		Size    int32  `json:"size"`
-		MaxWave int32  `json:"max_wave"`
-	}
-	list := make([]chain, 0, len(s.GetChains()))
-	for _, c := range s.GetChains() {
-		list = append(list, chain{cmp.Or(c.GetInterviewKey(), c.GetPersonId()), c.GetSeed(), c.GetSize(), c.GetMaxWave()})
-	}
-	raw, err := json.Marshal(list)
-	if err != nil {
-		return []byte("[]")
-	}
-	return raw
 }
 
 // writeFile writes a whole file or none.
