@@ -28,7 +28,7 @@ func dbFault(err error, format string, args ...any) error {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
 		switch e.Code() & 0xff {
 		case sqlite3.SQLITE_FULL:
-			kind, reason = fault.Unavailable, fault.DiskFull
+			return fault.New(fault.Unavailable, fault.DiskFull, "%s: the disk of this device is full: %w", what, err)
 		case sqlite3.SQLITE_CORRUPT:
 			reason = fault.StoreDamaged
 		case sqlite3.SQLITE_NOTADB:
