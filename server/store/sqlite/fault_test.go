@@ -48,7 +48,11 @@ func TestDiskFull(t *testing.T) {
 	}
 	b.Push(t, s, big())
 	kept := b.Head
-	pages, err := s.writer.conn.integer("PRAGMA page_count")
+	var pages int64
+	err := s.writer.do(t.Context(), &job{apply: func(t *tx) (err error) {
+		pages, err = t.integer("PRAGMA page_count")
+		return err
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
