@@ -19,13 +19,13 @@ demo: build ## Build and run the whole main job on the bundled study; leaves ./d
 	rm -rf demo
 	./hearth demo --dir demo
 
-test: tools lint checkproto race fuzz ## Every check, as CI runs it.
+test: tools lint checkproto unit race fuzz ## Every check, as CI runs it.
 
-unit: ## The tests alone, without the race detector.
-	go test ./...
+unit: ## The tests alone, whole.
+	go test -timeout 20m ./...
 
-race:
-	go test -race -timeout 20m ./...
+race: ## The tests in their short mode with the race detector, which still runs every kind of case; every benchmark once.
+	go test -race -short -timeout 20m ./...
 	go test -run '^$$' -bench . -benchtime 1x ./... > /dev/null
 
 fuzz: ## Fuzz every decoder for FUZZTIME.
