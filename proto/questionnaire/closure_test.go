@@ -109,7 +109,7 @@ func TestClosuresAgreeWithCEL(t *testing.T) {
 		failures += n[failed]
 	}
 	t.Logf("%d of %d conditions were seen both true and false; %d evaluations failed alike", both, len(seen), failures)
-	if both*10 < len(seen)*6 {
+	if !testing.Short() && both*10 < len(seen)*6 {
 		t.Errorf("only %d of %d conditions were seen both true and false: the random interviews are too poor", both, len(seen))
 	}
 }
