@@ -121,5 +121,3 @@ func (r *receiver) abandon() error {
 	}
 	return errors.Join(r.file.Close(), os.Remove(r.file.Name()))
 }
-
-func dirOf(path string) string { return filepath.Dir(path) }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -117,7 +118,7 @@ func (c *referralGraphCmd) Run(e *env) error {
 
 // writeFile writes a whole file or none.
 func writeFile(path string, write func(io.Writer) error) error {
-	tmp, err := os.CreateTemp(dirOf(path), ".hearth-*")
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".hearth-*")
 	if err != nil {
 		return err
 	}
