@@ -177,13 +177,20 @@ func (s *Store) refs(ctx context.Context, epoch syncer.ID, from, to uint64) ([]p
 	return all, rows.Err()
 }
 
+// relistSQL finds records that stand under a receipt without their bytes, and whose bytes are here and fit (?1), unless they
+// are behind the receipts of the lane (?2) already. It begins with what was withheld, which is little: beginning with all
+// records, or looking for each of them through all of the lane, is quadratic. The plus signs keep SQLite from the latter.
+const relistSQL = `SELECT rec.digest FROM record AS rec
+	WHERE rec.digest IN (SELECT w.digest FROM answer AS a CROSS JOIN lane_entry AS w ON w.epoch = a.epoch AND w.seq = a.seq WHERE a.outcome = 4)
+	AND rec.body IS NOT NULL AND rec.size <= ?1 AND ` + listedSQL + ` AND NOT ` + coveredSQL + `
+	AND NOT EXISTS (SELECT 1 FROM lane_entry AS e WHERE e.digest = rec.digest AND +e.epoch = ?2
+		AND +e.seq > (SELECT coalesce(max(r.seq), 0) FROM receipt AS r WHERE r.epoch = ?2))
+	ORDER BY rec.n`
+
 // relist gives records whose bytes the server could not take, and now can, a new place in the lane.
 func (s *Store) relist(ctx context.Context, epoch syncer.ID, limit int) error {
 	return inTx(ctx, s.db, func(tx *sql.Tx) error {
-		again, err := digests(ctx, tx, `SELECT digest FROM record AS rec WHERE body IS NOT NULL AND size <= ?1 AND `+listedSQL+` AND NOT `+coveredSQL+`
-			AND NOT EXISTS (SELECT 1 FROM lane_entry AS e WHERE e.digest = rec.digest AND e.epoch = ?2
-				AND e.seq > (SELECT coalesce(max(r.seq), 0) FROM receipt AS r WHERE r.epoch = ?2))
-			ORDER BY n`, limit, epoch[:])
+		again, err := digests(ctx, tx, relistSQL, limit, epoch[:])
 		if err != nil {
 			return err
 		}
