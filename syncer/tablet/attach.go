@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
-	_ "embed"
 	"errors"
 	"io"
 	"net/http"
@@ -19,29 +18,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// attachmentSchema adds the tables of attachments to a store.
-//
-//go:embed attachment.sql
-var attachmentSchema string
-
 // blobPieceBytes is how much of an attachment stands in one row.
 const blobPieceBytes = 64 << 10
-
-// addAttachmentTables gives a store that was made without them its tables of attachments.
-func addAttachmentTables(ctx context.Context, db *sql.DB) error {
-	var has bool
-	const ask = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'blob')"
-	if err := db.QueryRowContext(ctx, ask).Scan(&has); err != nil || has {
-		return err
-	}
-	return inTx(ctx, db, func(tx *sql.Tx) error {
-		if err := tx.QueryRowContext(ctx, ask).Scan(&has); err != nil || has {
-			return err
-		}
-		_, err := tx.ExecContext(ctx, attachmentSchema)
-		return err
-	})
-}
 
 // AddBlob keeps the bytes of a file for an attachment, durably, and returns the attachment with its hash, its size and
 // the media type that the bytes have. The same bytes again are kept once. It fails with fault.BlobTooLarge over

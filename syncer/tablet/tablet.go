@@ -11,7 +11,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"database/sql"
-	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -28,11 +27,6 @@ import (
 
 	_ "modernc.org/sqlite" // the driver of database/sql
 )
-
-// schema makes a store of Version.
-//
-//go:embed schema.sql
-var schema string
 
 // ApplicationID marks an SQLite file as a tablet's store: "HRTH".
 const ApplicationID = 0x48525448
@@ -202,7 +196,7 @@ func (s *Store) begin(ctx context.Context) error {
 	if _, err := s.db.ExecContext(ctx, "PRAGMA journal_mode = WAL"); err != nil {
 		return dbFault(err, "open the store %s", s.path)
 	}
-	if err := addAttachmentTables(ctx, s.db); err != nil {
+	if err := addTables(ctx, s.db); err != nil {
 		return dbFault(err, "open the store %s", s.path)
 	}
 	var device, seed, public []byte
