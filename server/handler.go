@@ -62,7 +62,7 @@ func (s *Server) newGRPC() *grpc.Server {
 
 // register puts all services on the gRPC server.
 func (s *Server) register(reflect bool) {
-	registerServices(s)
+	registerServices(s, s.grpc)
 	s.health = health.NewServer()
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	s.health.SetServingStatus("", healthv1.HealthCheckResponse_SERVING)

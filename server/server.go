@@ -139,15 +139,15 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-func registerServices(s *Server) {
-	servicev1.RegisterSyncServiceServer(s.grpc, &syncService{Server: s})
-	servicev1.RegisterDeviceServiceServer(s.grpc, &deviceService{Server: s})
-	servicev1.RegisterStudyServiceServer(s.grpc, &studyService{Server: s})
-	servicev1.RegisterMonitorServiceServer(s.grpc, &monitorService{Server: s})
-	servicev1.RegisterLinkageServiceServer(s.grpc, &linkageService{Server: s})
-	servicev1.RegisterReferralServiceServer(s.grpc, &referralService{Server: s})
-	servicev1.RegisterReviewServiceServer(s.grpc, &reviewService{Server: s})
-	servicev1.RegisterExportServiceServer(s.grpc, &exportService{Server: s})
+func registerServices(s *Server, on grpc.ServiceRegistrar) {
+	servicev1.RegisterSyncServiceServer(on, &syncService{Server: s})
+	servicev1.RegisterDeviceServiceServer(on, &deviceService{Server: s})
+	servicev1.RegisterStudyServiceServer(on, &studyService{Server: s})
+	servicev1.RegisterMonitorServiceServer(on, &monitorService{Server: s})
+	servicev1.RegisterLinkageServiceServer(on, &linkageService{Server: s})
+	servicev1.RegisterReferralServiceServer(on, &referralService{Server: s})
+	servicev1.RegisterReviewServiceServer(on, &reviewService{Server: s})
+	servicev1.RegisterExportServiceServer(on, &exportService{Server: s})
 }
 
 // GRPC is the gRPC server with all services, for use without HTTP, as over a pipe within one process.

@@ -43,6 +43,8 @@ type Options struct {
 	// Fingerprint gives the first 8 bytes of the fingerprint of a version of a questionnaire, nil for one that is not
 	// known; it may be nil itself.
 	Fingerprint func(questionnaire string, version uint32) []byte
+	// VFS is SQLite's name for where the file is, as a disk in memory of syncer/faultdisk; empty: the file system.
+	VFS string
 }
 
 // CreateOptions say who a new tablet is.
@@ -53,10 +55,11 @@ type CreateOptions struct {
 	Enumerator string
 	// Study is the code of the study it is for.
 	Study string
-	// Now, Rand and Fingerprint are as in Options.
+	// Now, Rand, Fingerprint and VFS are as in Options.
 	Now         func() time.Time
 	Rand        io.Reader
 	Fingerprint func(questionnaire string, version uint32) []byte
+	VFS         string
 }
 
 // Store is a tablet's store, open. It may be used from many goroutines.
@@ -91,7 +94,13 @@ func Create(ctx context.Context, path string, opts CreateOptions) (*Store, error
 	if opts.Name == "" || opts.Enumerator == "" {
 		return nil, fault.New(fault.Invalid, fault.BadRequest, "create the store %s: the tablet has no name or no enumerator, so nobody could tell at headquarters whose it is: give both", path)
 	}
-	o := Options{Now: opts.Now, Rand: opts.Rand, Fingerprint: opts.Fingerprint}
+	o := Options{Now: opts.Now, Rand: opts.Rand, Fingerprint: opts.Fingerprint, VFS: opts.VFS}
+	if o.VFS != "" {
+		if err := initialise(ctx, path, opts, o.random()); err != nil {
+			return nil, err
+		}
+		return Open(ctx, path, o)
+	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	switch {
 	case errors.Is(err, fs.ErrExist):
@@ -134,7 +143,7 @@ func initialise(ctx context.Context, path string, opts CreateOptions, random io.
 		}
 	}
 	public := ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey)
-	db, err := connect(path)
+	db, err := connect(path, opts.VFS)
 	if err != nil {
 		return dbFault(err, "create the store %s", path)
 	}
@@ -152,6 +161,9 @@ func initialise(ctx context.Context, path string, opts CreateOptions, random io.
 	})
 	if err = errors.Join(err, db.Close()); err != nil {
 		return dbFault(err, "create the store %s", path)
+	}
+	if opts.VFS != "" {
+		return nil
 	}
 	return syncFolder(filepath.Dir(path))
 }
@@ -171,10 +183,12 @@ func syncFolder(dir string) error {
 // Open opens a store that exists. It fails with fault.StoreMissing, fault.NotSQLite, fault.NotATablet,
 // fault.StoreTooNew or fault.StoreDamaged.
 func Open(ctx context.Context, path string, opts Options) (*Store, error) {
-	if err := lookAtFile(path); err != nil {
-		return nil, err
+	if opts.VFS == "" {
+		if err := lookAtFile(path); err != nil {
+			return nil, err
+		}
 	}
-	db, err := connect(path)
+	db, err := connect(path, opts.VFS)
 	if err != nil {
 		return nil, dbFault(err, "open the store %s", path)
 	}
@@ -275,10 +289,13 @@ func checkVersion(ctx context.Context, q querier, path string) error {
 
 // connect opens the file for writing with every commit synced. One connection: SQLite has one writer anyhow, and what
 // one caller wrote the next one reads.
-func connect(path string) (*sql.DB, error) {
+func connect(path, vfs string) (*sql.DB, error) {
+	if vfs != "" {
+		vfs = "&vfs=" + url.QueryEscape(vfs)
+	}
 	db, err := sql.Open("sqlite", fileURI(path,
 		"_pragma=busy_timeout(10000)", "_pragma=synchronous(FULL)", "_pragma=journal_mode(WAL)",
-		"_pragma=trusted_schema(0)", "_pragma=cell_size_check(1)", "_pragma=wal_autocheckpoint(1000)", "_txlock=immediate", "_dqs=0"))
+		"_pragma=trusted_schema(0)", "_pragma=cell_size_check(1)", "_pragma=wal_autocheckpoint(1000)", "_txlock=immediate", "_dqs=0")+vfs)
 	if err != nil {
 		return nil, err
 	}

@@ -138,7 +138,7 @@ func TestCheckFinds(t *testing.T) {
 
 func tamper(t *testing.T, path, change string) {
 	t.Helper()
-	c, err := dial(dsn(path, "rw"))
+	c, err := dial(dsn(osDisk{}, path, "rw"))
 	if err != nil {
 		t.Fatal(err)
 	}

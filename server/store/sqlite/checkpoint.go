@@ -26,8 +26,8 @@ type copier struct {
 	busy    bool       // of the writer
 }
 
-func newCopier(path string) (*copier, error) {
-	c, err := dialWriter(path, "FULL")
+func newCopier(d Disk, path string) (*copier, error) {
+	c, err := dialWriter(d, path, "FULL")
 	if err != nil {
 		return nil, err
 	}

@@ -19,12 +19,12 @@ type rebuild = func(ctx context.Context, log store.Log, apply func(*store.Change
 // rebuildAndCompare makes the projections again in a file of their own and returns the first difference, "" if there is
 // none.
 func (s *Store) rebuildAndCompare(ctx context.Context, again rebuild) (string, error) {
-	dir, err := os.MkdirTemp("", "hearth-check-")
+	path, remove, err := s.scratch()
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(dir)
-	p, err := dialProjection(s, filepath.Join(dir, projectionFile), false)
+	defer remove()
+	p, err := dialProjection(s, path, false)
 	if err != nil {
 		return "", err
 	}
@@ -46,6 +46,16 @@ func (s *Store) rebuildAndCompare(ctx context.Context, again rebuild) (string, e
 		}
 	}
 	return "", nil
+}
+
+// scratch is a path for projections that are made again, and what removes them.
+func (s *Store) scratch() (path string, remove func(), err error) {
+	if _, files := s.disk.(osDisk); !files {
+		path = filepath.Join(s.dir, "check-"+projectionFile)
+		return path, func() { _ = removeDatabase(s.disk, path) }, removeDatabase(s.disk, path)
+	}
+	dir, err := os.MkdirTemp("", "hearth-check-")
+	return filepath.Join(dir, projectionFile), func() { _ = os.RemoveAll(dir) }, err
 }
 
 // compareTable compares two tables row by row and returns the first difference.

@@ -14,9 +14,12 @@ import (
 )
 
 // dsn names a database file and the pragmas of every connection to it.
-func dsn(path string, mode string, pragmas ...string) string {
+func dsn(d Disk, path, mode string, pragmas ...string) string {
 	q := url.Values{"mode": {mode}, "_dqs": {"0"}}
 	q["_pragma"] = append([]string{"busy_timeout(10000)", "trusted_schema(0)", "cell_size_check(1)", "temp_store(2)"}, pragmas...)
+	if vfs := d.VFS(); vfs != "" {
+		q.Set("vfs", vfs)
+	}
 	p := filepath.ToSlash(path)
 	if !strings.HasPrefix(p, "/") && filepath.VolumeName(path) != "" {
 		p = "/" + p
@@ -48,8 +51,8 @@ func dial(name string) (*conn, error) {
 // dialWriter opens a connection that writes a file, in WAL mode. Pages hold several interviews each, and the WAL is
 // emptied every 32 MB, so that pages which are written again and again are copied once. The size of a page must be set
 // before the mode, and only tells on a file that is still empty.
-func dialWriter(path, synchronous string) (*conn, error) {
-	c, err := dial(dsn(path, "rw"))
+func dialWriter(d Disk, path, synchronous string) (*conn, error) {
+	c, err := dial(dsn(d, path, "rw"))
 	if err != nil {
 		return nil, err
 	}

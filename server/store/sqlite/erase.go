@@ -204,7 +204,7 @@ func (s *Store) scrub(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, scrubWait)
 	defer cancel()
 	path := filepath.Join(s.dir, logFile)
-	c, err := dial(dsn(path, "rw"))
+	c, err := dial(dsn(s.disk, path, "rw"))
 	if err != nil {
 		return wrap(err, "open "+path)
 	}

@@ -138,7 +138,7 @@ func TestOnlyErasureChangesRecords(t *testing.T) {
 	if _, err := s.Erase(ctx, 7, storetest.Subject(1)); err != nil {
 		t.Fatal(err)
 	}
-	c, err := dial(dsn(filepath.Join(dir, logFile), "rw"))
+	c, err := dial(dsn(osDisk{}, filepath.Join(dir, logFile), "rw"))
 	if err != nil {
 		t.Fatal(err)
 	}

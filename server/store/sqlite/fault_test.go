@@ -313,7 +313,7 @@ func TestReadOnlyWithoutProjections(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := removeDatabase(filepath.Join(dir, projectionFile)); err != nil {
+	if err := removeDatabase(osDisk{}, filepath.Join(dir, projectionFile)); err != nil {
 		t.Fatal(err)
 	}
 	s = open(t, dir, Options{ReadOnly: true})

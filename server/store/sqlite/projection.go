@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"maps"
-	"os"
 	"path/filepath"
 	"sync"
 
@@ -39,7 +38,7 @@ type projection struct {
 func openProjection(s *Store) (*projection, error) {
 	path := filepath.Join(s.dir, projectionFile)
 	if s.ro {
-		if _, err := os.Stat(path); err != nil {
+		if !s.disk.Exists(path) {
 			return dialProjection(s, "", false)
 		}
 		return dialProjection(s, path, true)
@@ -48,7 +47,7 @@ func openProjection(s *Store) (*projection, error) {
 	if err == nil || !unusable(err) {
 		return p, err
 	}
-	if err := removeDatabase(path); err != nil {
+	if err := removeDatabase(s.disk, path); err != nil {
 		return nil, err
 	}
 	return dialProjection(s, path, false)
@@ -62,9 +61,9 @@ func unusable(err error) bool {
 	return errors.Is(err, errUnusable) || c == sqlite3.SQLITE_CORRUPT || c == sqlite3.SQLITE_NOTADB || c == sqlite3.SQLITE_ERROR
 }
 
-func removeDatabase(path string) error {
+func removeDatabase(d Disk, path string) error {
 	for _, suffix := range []string{"", "-wal", "-shm"} {
-		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := d.Remove(path + suffix); err != nil {
 			return err
 		}
 	}
@@ -79,11 +78,11 @@ func dialProjection(s *Store, path string, readOnly bool) (_ *projection, err er
 			err = errors.Join(err, p.close())
 		}
 	}()
-	name := dsn(path, "ro", "query_only(1)", "cache_size(-4000)")
+	name := dsn(s.disk, path, "ro", "query_only(1)", "cache_size(-4000)")
 	if path == "" {
-		name = dsn("/"+s.epoch.String(), "memory") + "&cache=shared"
+		name = dsn(osDisk{}, "/"+s.epoch.String(), "memory") + "&cache=shared"
 	} else if !readOnly {
-		if err := touch(path); err != nil {
+		if err := s.disk.Make(path); err != nil {
 			return p, fault.New(fault.Unavailable, "", "make %s: %w", path, err)
 		}
 	}
@@ -91,7 +90,7 @@ func dialProjection(s *Store, path string, readOnly bool) (_ *projection, err er
 		if path == "" {
 			p.w, err = dial(name)
 		} else {
-			p.w, err = dialWriter(path, "NORMAL")
+			p.w, err = dialWriter(s.disk, path, "NORMAL")
 		}
 		if err != nil {
 			return p, err

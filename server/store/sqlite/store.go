@@ -14,7 +14,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"errors"
-	"io/fs"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -41,11 +41,17 @@ type Options struct {
 	MustExist bool
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
+	// Rand gives a new log its epoch; nil: crypto/rand.
+	Rand io.Reader
+	// Disk is where the files are; nil: the file system.
+	Disk Disk
 }
 
 // Store is a store.Store in SQLite files.
 type Store struct {
 	dir   string
+	disk  Disk
+	rand  io.Reader
 	now   func() time.Time
 	epoch syncer.ID
 	lock  *conn
@@ -71,9 +77,15 @@ var _ store.Store = (*Store)(nil)
 // serves the folder, with fault.StoreTooNew for files of a newer program, and with fault.StoreDamaged or fault.NotSQLite
 // where log.sqlite cannot be read at all. Projections that are damaged, of another log or ahead of it are thrown away.
 func Open(ctx context.Context, dir string, opts Options) (*Store, error) {
-	s := &Store{dir: dir, now: opts.Now, ro: opts.ReadOnly, notify: make(chan struct{}, 1), parts: map[uint64]uint64{}}
+	s := &Store{dir: dir, disk: opts.Disk, rand: opts.Rand, now: opts.Now, ro: opts.ReadOnly, notify: make(chan struct{}, 1), parts: map[uint64]uint64{}}
 	if s.now == nil {
 		s.now = time.Now
+	}
+	if s.disk == nil {
+		s.disk = osDisk{}
+	}
+	if s.rand == nil {
+		s.rand = rand.Reader
 	}
 	if err := s.open(ctx, opts); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -83,16 +95,16 @@ func Open(ctx context.Context, dir string, opts Options) (*Store, error) {
 
 func (s *Store) open(ctx context.Context, opts Options) error {
 	path := filepath.Join(s.dir, logFile)
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && (opts.MustExist || opts.ReadOnly) {
+	if (opts.MustExist || opts.ReadOnly) && !s.disk.Exists(path) {
 		return fault.New(fault.NotFound, fault.StoreMissing, "%s holds no store", s.dir)
 	}
-	if !opts.ReadOnly {
+	if _, files := s.disk.(osDisk); files && !opts.ReadOnly {
 		if err := makeFolder(s.dir); err != nil {
 			return fault.New(fault.Unavailable, "", "make the data folder %s: %w", s.dir, err)
 		}
 	}
 	var err error
-	if s.lock, err = acquire(s.dir, opts.ReadOnly); err != nil {
+	if s.lock, err = acquire(s.disk, s.dir, opts.ReadOnly); err != nil {
 		return err
 	}
 	if !opts.ReadOnly {
@@ -100,7 +112,7 @@ func (s *Store) open(ctx context.Context, opts Options) error {
 			return wrap(err, "open "+path)
 		}
 	}
-	if s.log, err = readers(path, opts.ReadOnly); err != nil {
+	if s.log, err = readers(s.disk, path, opts.ReadOnly); err != nil {
 		return wrap(err, "open "+path)
 	}
 	if err := s.load(ctx); err != nil {
@@ -232,16 +244,16 @@ func makeFolder(dir string) error {
 
 // acquire takes the lock of a folder: alone to serve it, shared to read it. It is a lock of SQLite's on an empty file,
 // which all systems release when a process dies.
-func acquire(dir string, shared bool) (*conn, error) {
+func acquire(d Disk, dir string, shared bool) (*conn, error) {
 	path := filepath.Join(dir, lockFile)
 	mode, take := "rwc", "BEGIN EXCLUSIVE"
 	if shared {
 		take = "BEGIN; SELECT * FROM sqlite_schema"
-		if _, err := os.Stat(path); err == nil {
+		if d.Exists(path) {
 			mode = "ro"
 		}
 	}
-	c, err := dial(dsn(path, mode))
+	c, err := dial(dsn(d, path, mode))
 	if err != nil {
 		return nil, wrap(err, "open "+path)
 	}
@@ -256,9 +268,9 @@ func acquire(dir string, shared bool) (*conn, error) {
 }
 
 // readers opens the connections that read the log.
-func readers(path string, readOnly bool) (*sql.DB, error) {
-	name := dsn(path, "ro", "query_only(1)", "cache_size(-4000)")
-	if _, err := os.Stat(path + "-wal"); readOnly && errors.Is(err, fs.ErrNotExist) && !writable(filepath.Dir(path)) {
+func readers(d Disk, path string, readOnly bool) (*sql.DB, error) {
+	name := dsn(d, path, "ro", "query_only(1)", "cache_size(-4000)")
+	if readOnly && !d.Exists(path+"-wal") && !writable(filepath.Dir(path)) {
 		name += "&immutable=1" // without a place for its shared memory a WAL database opens only so
 	}
 	db, err := sql.Open("sqlite", name)
@@ -281,17 +293,8 @@ func writable(dir string) bool {
 }
 
 // newEpoch makes the identity of a new log.
-func newEpoch() (syncer.ID, error) {
+func newEpoch(random io.Reader) (syncer.ID, error) {
 	var id syncer.ID
-	_, err := rand.Read(id[:])
+	_, err := io.ReadFull(random, id[:])
 	return id, err
-}
-
-// touch makes an empty file that only its owner reads, if there is none.
-func touch(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
-	}
-	return f.Close()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime/debug"
 	"sync"
 
@@ -54,7 +53,7 @@ type writer struct {
 
 func newWriter(s *Store, path string) (*writer, error) {
 	w := &writer{store: s, path: path, queue: make(chan *job, 256), ended: make(chan struct{})}
-	if err := touch(path); err != nil {
+	if err := s.disk.Make(path); err != nil {
 		return nil, fault.New(fault.Unavailable, "", "make %s: %w", path, err)
 	}
 	var err error
@@ -66,14 +65,14 @@ func newWriter(s *Store, path string) (*writer, error) {
 
 // dial opens the connections.
 func (w *writer) dial() error {
-	c, err := dialLog(w.path, w.store.now().UnixMilli())
+	c, err := dialLog(w.store, w.path)
 	if err != nil {
 		return err
 	}
 	if err := c.run("PRAGMA wal_autocheckpoint = 0"); err != nil {
 		return errors.Join(err, c.close())
 	}
-	aside, err := newCopier(w.path)
+	aside, err := newCopier(w.store.disk, w.path)
 	if err != nil {
 		return errors.Join(err, c.close())
 	}
@@ -277,8 +276,8 @@ func (w *writer) revive() error {
 	if w.conn != nil {
 		return nil
 	}
-	if _, err := os.Stat(w.path); err != nil {
-		return fault.New(fault.Unavailable, fault.StoreMissing, "write to %s: %w", w.path, err)
+	if !w.store.disk.Exists(w.path) {
+		return fault.New(fault.Unavailable, fault.StoreMissing, "write to %s: the file is gone", w.path)
 	}
 	if err := w.dial(); err != nil {
 		return fmt.Errorf("open again: %w", err)
@@ -308,23 +307,23 @@ type logConn struct {
 }
 
 // dialLog opens the log for writing and makes or migrates it.
-func dialLog(path string, nowMS int64) (*logConn, error) {
-	c, err := dialWriter(path, "FULL")
+func dialLog(st *Store, path string) (*logConn, error) {
+	c, err := dialWriter(st.disk, path, "FULL")
 	if err != nil {
 		return nil, err
 	}
 	l := &logConn{conn: c}
-	if err := l.prepareAll(nowMS); err != nil {
+	if err := l.prepareAll(st); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
 	return l, nil
 }
 
-func (l *logConn) prepareAll(nowMS int64) error {
+func (l *logConn) prepareAll(st *Store) error {
 	if err := migrate(l.conn, logMigrations(), logFile); err != nil {
 		return err
 	}
-	if err := l.identify(nowMS); err != nil {
+	if err := l.identify(st); err != nil {
 		return err
 	}
 	var err error
@@ -376,11 +375,11 @@ func (l *logConn) prepareAll(nowMS int64) error {
 }
 
 // identify gives a new log its epoch.
-func (l *logConn) identify(nowMS int64) error {
+func (l *logConn) identify(st *Store) error {
 	if known, err := l.integer(`SELECT count(*) FROM meta`); err != nil || known > 0 {
 		return err
 	}
-	epoch, err := newEpoch()
+	epoch, err := newEpoch(st.rand)
 	if err != nil {
 		return err
 	}
@@ -388,6 +387,7 @@ func (l *logConn) identify(nowMS int64) error {
 	if err != nil {
 		return err
 	}
+	nowMS := st.now().UnixMilli()
 	_, err = s.exec(epoch[:], nowMS, metaSum(epoch[:], nowMS))
 	return err
 }
