@@ -129,7 +129,11 @@ func (c strictJSON) Unmarshal(raw []byte, m proto.Message) error {
 // isGRPC says whether a request speaks gRPC itself, not gRPC-Web.
 func isGRPC(r *http.Request) bool {
 	ct := r.Header.Get("Content-Type")
-	return r.ProtoMajor == 2 && strings.HasPrefix(ct, "application/grpc") && !strings.HasPrefix(ct, "application/grpc-web")
+	return r.ProtoMajor == 2 && isGRPCType(ct)
+}
+
+func isGRPCType(contentType string) bool {
+	return strings.HasPrefix(contentType, "application/grpc") && !strings.HasPrefix(contentType, "application/grpc-web")
 }
 
 // isEmptyJSON says whether a request of JSON holds nothing but blanks. What it reads of the body is put back.
@@ -217,26 +221,31 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		IdleTimeout:       idleTimeout,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	failed := make(chan error, 1)
-	go func() { failed <- web.Serve(netutil.LimitListener(l, maxConnections)) }()
+	l = netutil.LimitListener(l, maxConnections)
+	p := newPort(l.Addr())
+	failed := make(chan error, 3)
+	go func() { failed <- p.serve(l) }()
+	go func() { failed <- web.Serve(p.web) }()
+	go func() { failed <- s.grpc.Serve(p.native) }()
+	var err error
 	select {
-	case err := <-failed:
-		return fmt.Errorf("listen on %v: %w", l.Addr(), err)
+	case err = <-failed:
+		err = fmt.Errorf("listen on %v: %w", l.Addr(), err)
 	case <-ctx.Done():
 	}
 	s.stop()
+	_ = l.Close() // the next connection finds nobody
+	p.close()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
-	if err := web.Shutdown(drain); err != nil {
+	ended := web.Shutdown(drain) == nil
+	if !ended {
+		err = errors.Join(err, web.Close())
+	}
+	if s.stopGRPC(drain, ended) {
 		s.log.Warn("calls were cut at the end", "after", drainTimeout)
-		if err := web.Close(); err != nil {
-			return fmt.Errorf("close the port: %w", err)
-		}
 	}
-	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("listen on %v: %w", l.Addr(), err)
-	}
-	return nil
+	return err
 }
 
 // stop tells everybody that the server ends: health checks, streams, new calls.
