@@ -5,9 +5,12 @@ SHELL := /bin/bash -euo pipefail
 
 BUF := $(CURDIR)/bin/node_modules/.bin/buf
 BUF_VERSION := 1.75.0
-FUZZTIME ?= 10s
+FUZZTIME ?= 3s
+# Programs of others that read what Hearth writes, as Debian packages.
+READERS := r-cran-haven r-cran-jsonlite r-cran-readstata13 readstat pspp python3-pandas python3-networkx python3-igraph \
+  graphviz zbar-tools librsvg2-bin
 
-.PHONY: help build demo test unit race fuzz bench lint proto checkproto tools clean
+.PHONY: help build demo test unit race fuzz bench lint proto checkproto tools readers clean
 
 help: ## Show this list.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,7 +22,7 @@ demo: build ## Build and run the whole main job on the bundled study; leaves ./d
 	rm -rf demo
 	./hearth demo --dir demo
 
-test: tools lint checkproto unit race fuzz ## Every check, as CI runs it.
+test: tools readers lint checkproto unit race fuzz ## Every check, as CI runs it.
 
 unit: ## The tests alone, whole.
 	go test -timeout 20m ./...
@@ -61,6 +64,15 @@ tools: ## Install what the checks need beside Go: buf from npm; curl is taken fr
 	  mkdir -p bin && npm install --silent --no-fund --no-audit --no-save --prefix bin @bufbuild/buf@$(BUF_VERSION); \
 	fi
 	@[ -x $(BUF) ] || { echo "buf was not installed into bin/" >&2; exit 1; }
+
+readers: ## Install the programs that read exports and graphs back: Debian packages, as root; without them their tests are skipped.
+	@missing=; for p in $(READERS); do \
+	  [ "$$(dpkg-query -W -f='$${Status}' $$p 2>/dev/null)" = "install ok installed" ] || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    export DEBIAN_FRONTEND=noninteractive; apt-get update -qq; apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	  elif [ "$${HEARTH_READERS:-}" = all ]; then echo "missing: apt-get install$$missing" >&2; exit 1; \
+	  else echo "tests of what these read are skipped: apt-get install$$missing" >&2; fi; fi
 
 clean:
 	rm -rf hearth bin demo

@@ -243,9 +243,7 @@ func TestCodebook(t *testing.T) {
 // TestPandas lets another program read the CSV files and the workbook.
 func TestPandas(t *testing.T) {
 	const python = "/usr/bin/python3"
-	if exec.Command(python, "-c", "import pandas").Run() != nil {
-		t.Skip("skipped: python3-pandas is not here")
-	}
+	need(t, "python3-pandas", python, "-c", "import pandas")
 	files, _ := export(t, random(5, 20, &filler{}), Options{Profile: identified, Formats: []servicev1.ExportFormat{asCSV}})
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "p.csv"), files.files["csv/interview.csv"], 0o600); err != nil {

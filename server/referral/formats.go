@@ -166,7 +166,8 @@ func (m *markup) list(n int, item func(i int)) {
 	m.text("\n]")
 }
 
-// WriteNodeLink writes the whole graph as node-link JSON, for networkx and D3.
+// WriteNodeLink writes the whole graph as node-link JSON, for D3 and networkx. Its edges are in "links", as D3 has them;
+// networkx since 3.6 wants to be told: node_link_graph(data, edges="links").
 func WriteNodeLink(w io.Writer, g *servicev1.ReferralGraph, names map[string]string) error {
 	f := flatten(g, names)
 	return file(w, "node-link JSON", func(m *markup) {

@@ -119,6 +119,12 @@ for a, b, d in g.edges(data=True):
     print("edge|%s|%s|%s|%s" % (a, b, d["state"], yes(d["primary"])))
 `
 
+// nodeLink reads node-link JSON, whose list of edges networkx calls "links" to 3.5 and "edges" since.
+const nodeLink = `
+import inspect
+since = "edges" in inspect.signature(nx.node_link_graph).parameters
+g = nx.node_link_graph(json.load(open(sys.argv[1], encoding="utf-8")), **({"edges": "links"} if since else {}))`
+
 // TestNetworkxReads reads every format that networkx knows.
 func TestNetworkxReads(t *testing.T) {
 	python := pythonWith(t, "networkx")
@@ -130,7 +136,7 @@ func TestNetworkxReads(t *testing.T) {
 	}{
 		{"GraphML", "graphml", `g = nx.read_graphml(sys.argv[1], force_multigraph=True)`, func(w io.Writer) error { return WriteGraphML(w, g, names) }},
 		{"GEXF", "gexf", `g = nx.read_gexf(sys.argv[1])`, func(w io.Writer) error { return WriteGEXF(w, g, names) }},
-		{"node-link", "json", `g = nx.node_link_graph(json.load(open(sys.argv[1], encoding="utf-8")))`, func(w io.Writer) error { return WriteNodeLink(w, g, names) }},
+		{"node-link", "json", nodeLink, func(w io.Writer) error { return WriteNodeLink(w, g, names) }},
 		{"Cytoscape", "cyjs", `g = nx.cytoscape_graph(json.load(open(sys.argv[1], encoding="utf-8")))`, func(w io.Writer) error { return WriteCytoscape(w, g, names) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -201,10 +201,7 @@ func TestForeignGraph(t *testing.T) {
 
 // TestNetworkxReadsGraphML reads the file back with networkx where it is installed.
 func TestNetworkxReadsGraphML(t *testing.T) {
-	python, err := exec.LookPath("python3")
-	if err != nil || exec.Command(python, "-c", "import networkx").Run() != nil {
-		t.Skip("skipped: python3-networkx is not installed")
-	}
+	python := pythonWith(t, "networkx")
 	f, names := nastyStudy()
 	g := Build(f)
 	path := filepath.Join(t.TempDir(), "g.graphml")
