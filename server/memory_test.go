@@ -41,6 +41,7 @@ type memory struct {
 	failAppend error
 	memoryRights
 	memoryReview
+	memoryHubs
 }
 
 type memoryLane struct {
@@ -100,6 +101,7 @@ func (m *memory) Append(_ context.Context, b *syncer.Checked) (*store.Appended, 
 		out.New++
 	}
 	l := m.lane(b.Lane)
+	m.keepBytes(b)
 	for _, r := range b.Runs {
 		before := l.Head.Seq
 		a, err := l.Admit(r, func(seq uint64) (syncer.Chain, error) { return l.chains[seq], nil })
@@ -107,6 +109,7 @@ func (m *memory) Append(_ context.Context, b *syncer.Checked) (*store.Appended, 
 			return nil, err
 		}
 		out.Fork = out.Fork || a.Verdict == syncer.Fork
+		m.keepRun(b.Lane, r, a.Verdict, before)
 		for seq := max(before+1, r.First); seq <= min(r.Last(), l.Head.Seq); seq++ {
 			l.chains[seq] = r.ChainAt(b.Lane, seq)
 		}

@@ -22,6 +22,7 @@ type Store interface {
 	Devices
 	Enrolments
 	Sessions
+	Hubs
 	Projections
 	// Check reads the whole store and reports what is wrong: digests, chains, counters, gaps, and with rebuild the
 	// projections made again from the log and compared byte for byte.

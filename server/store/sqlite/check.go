@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	"github.com/hearth-survey/hearth/server/store"
@@ -37,6 +38,7 @@ func (s *Store) Check(ctx context.Context, opts store.CheckOptions) (*store.Repo
 		{"table meta", c.meta},
 		{"table device", c.devices},
 		{"rights of devices", c.rights},
+		{"table shelf", c.shelf},
 		{"table erased", c.erasures},
 		{"table record", c.records},
 		{"table part", c.parts},
@@ -140,11 +142,16 @@ func (c *checker) schema() error {
 			return err
 		}
 	}
-	want, err := c.describe(fresh)
+	got, err := c.describe(c.db)
 	if err != nil {
 		return err
 	}
-	got, err := c.describe(c.db)
+	if slices.ContainsFunc(got, func(line string) bool { return strings.HasPrefix(line, "index\x00record_digest\x00") }) { // a hub's
+		if _, err := fresh.ExecContext(c.ctx, hubSQL); err != nil {
+			return err
+		}
+	}
+	want, err := c.describe(fresh)
 	if err != nil {
 		return err
 	}

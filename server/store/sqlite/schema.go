@@ -15,11 +15,17 @@ var logSQL string
 //go:embed projection.sql
 var projectionSQL string
 
+//go:embed shelf.sql
+var shelfSQL string
+
+//go:embed hub.sql
+var hubSQL string
+
 // A step changes a schema from one version to the next. Steps are only ever added; the version of a file is the number
 // of steps it has gone through, kept in user_version.
 type step = string
 
-func logMigrations() []step { return []step{logSQL} }
+func logMigrations() []step { return []step{logSQL, shelfSQL} }
 
 // Projections are not migrated: a file of another version is made again.
 func projectionMigrations() []step { return []step{projectionSQL} }

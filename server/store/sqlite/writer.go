@@ -304,6 +304,7 @@ type logConn struct {
 	quarantineSize, lastQuarantine, runWith *stmt
 	device, saveDevice, deviceAll           *stmt
 	rightsStmts
+	putItem, dropItem *stmt
 }
 
 // dialLog opens the log for writing and makes or migrates it.
@@ -370,6 +371,9 @@ func (l *logConn) prepareAll(st *Store) error {
 		if *p.to, err = l.prepare(p.query); err != nil {
 			return err
 		}
+	}
+	if err := l.prepareShelf(); err != nil {
+		return err
 	}
 	return l.prepareRights()
 }

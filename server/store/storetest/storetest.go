@@ -38,6 +38,7 @@ func Run(t *testing.T, f Factory) {
 		{"Read", readTests},
 		{"Devices", deviceTests},
 		{"Rights", rightsTests},
+		{"Hubs", hubTests},
 		{"Projections", projectionTests},
 		{"Review", reviewTests},
 		{"Model", modelTests},

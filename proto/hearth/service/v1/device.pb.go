@@ -31,6 +31,8 @@ type CreateEnrolmentRequest struct {
 	ValidSeconds *uint32 `protobuf:"varint,4,opt,name=valid_seconds,json=validSeconds" json:"valid_seconds,omitempty"`
 	// Address at which the tablet will reach the server, for the QR picture.
 	ServerAddress *string `protobuf:"bytes,5,opt,name=server_address,json=serverAddress" json:"server_address,omitempty"`
+	// The code is for a hub, which has no enumerator.
+	Hub           *bool `protobuf:"varint,6,opt,name=hub" json:"hub,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -98,6 +100,13 @@ func (x *CreateEnrolmentRequest) GetServerAddress() string {
 		return *x.ServerAddress
 	}
 	return ""
+}
+
+func (x *CreateEnrolmentRequest) GetHub() bool {
+	if x != nil && x.Hub != nil {
+		return *x.Hub
+	}
+	return false
 }
 
 // CreateEnrolmentResponse holds the code; the server keeps its hash only.
@@ -170,7 +179,9 @@ type EnrolRequest struct {
 	Device    []byte                 `protobuf:"bytes,2,opt,name=device" json:"device,omitempty"`
 	PublicKey []byte                 `protobuf:"bytes,3,opt,name=public_key,json=publicKey" json:"public_key,omitempty"`
 	// Ed25519 over (tag, code, device, public key).
-	Signature     []byte `protobuf:"bytes,4,opt,name=signature" json:"signature,omitempty"`
+	Signature []byte `protobuf:"bytes,4,opt,name=signature" json:"signature,omitempty"`
+	// A hub asks, not a tablet; the code must have been made for one.
+	Hub           *bool `protobuf:"varint,5,opt,name=hub" json:"hub,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -233,14 +244,23 @@ func (x *EnrolRequest) GetSignature() []byte {
 	return nil
 }
 
+func (x *EnrolRequest) GetHub() bool {
+	if x != nil && x.Hub != nil {
+		return *x.Hub
+	}
+	return false
+}
+
 // EnrolResponse says who the tablet is and whom it talks to.
 type EnrolResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ServerKey     []byte                 `protobuf:"bytes,1,opt,name=server_key,json=serverKey" json:"server_key,omitempty"`
-	ServerEpoch   []byte                 `protobuf:"bytes,2,opt,name=server_epoch,json=serverEpoch" json:"server_epoch,omitempty"`
-	Study         *string                `protobuf:"bytes,3,opt,name=study" json:"study,omitempty"`
-	DeviceName    *string                `protobuf:"bytes,4,opt,name=device_name,json=deviceName" json:"device_name,omitempty"`
-	Enumerator    *string                `protobuf:"bytes,5,opt,name=enumerator" json:"enumerator,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	ServerKey   []byte                 `protobuf:"bytes,1,opt,name=server_key,json=serverKey" json:"server_key,omitempty"`
+	ServerEpoch []byte                 `protobuf:"bytes,2,opt,name=server_epoch,json=serverEpoch" json:"server_epoch,omitempty"`
+	Study       *string                `protobuf:"bytes,3,opt,name=study" json:"study,omitempty"`
+	DeviceName  *string                `protobuf:"bytes,4,opt,name=device_name,json=deviceName" json:"device_name,omitempty"`
+	Enumerator  *string                `protobuf:"bytes,5,opt,name=enumerator" json:"enumerator,omitempty"`
+	// For a hub: what it shows to tablets.
+	Hub           *HubCertificate `protobuf:"bytes,6,opt,name=hub" json:"hub,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -308,6 +328,13 @@ func (x *EnrolResponse) GetEnumerator() string {
 		return *x.Enumerator
 	}
 	return ""
+}
+
+func (x *EnrolResponse) GetHub() *HubCertificate {
+	if x != nil {
+		return x.Hub
+	}
+	return nil
 }
 
 // BeginSessionRequest names the tablet.
@@ -625,7 +652,7 @@ var File_hearth_service_v1_device_proto protoreflect.FileDescriptor
 
 const file_hearth_service_v1_device_proto_rawDesc = "" +
 	"\n" +
-	"\x1ehearth/service/v1/device.proto\x12\x11hearth.service.v1\"\xbb\x01\n" +
+	"\x1ehearth/service/v1/device.proto\x12\x11hearth.service.v1\x1a\x1bhearth/service/v1/log.proto\"\xcd\x01\n" +
 	"\x16CreateEnrolmentRequest\x12\x14\n" +
 	"\x05study\x18\x01 \x01(\tR\x05study\x12\x1f\n" +
 	"\vdevice_name\x18\x02 \x01(\tR\n" +
@@ -634,18 +661,20 @@ const file_hearth_service_v1_device_proto_rawDesc = "" +
 	"enumerator\x18\x03 \x01(\tR\n" +
 	"enumerator\x12#\n" +
 	"\rvalid_seconds\x18\x04 \x01(\rR\fvalidSeconds\x12%\n" +
-	"\x0eserver_address\x18\x05 \x01(\tR\rserverAddress\"e\n" +
+	"\x0eserver_address\x18\x05 \x01(\tR\rserverAddress\x12\x10\n" +
+	"\x03hub\x18\x06 \x01(\bR\x03hub\"e\n" +
 	"\x17CreateEnrolmentResponse\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x17\n" +
 	"\aqr_text\x18\x02 \x01(\tR\x06qrText\x12\x1d\n" +
 	"\n" +
-	"expires_ms\x18\x03 \x01(\x03R\texpiresMs\"w\n" +
+	"expires_ms\x18\x03 \x01(\x03R\texpiresMs\"\x89\x01\n" +
 	"\fEnrolRequest\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\fR\x06device\x12\x1d\n" +
 	"\n" +
 	"public_key\x18\x03 \x01(\fR\tpublicKey\x12\x1c\n" +
-	"\tsignature\x18\x04 \x01(\fR\tsignature\"\xa8\x01\n" +
+	"\tsignature\x18\x04 \x01(\fR\tsignature\x12\x10\n" +
+	"\x03hub\x18\x05 \x01(\bR\x03hub\"\xdd\x01\n" +
 	"\rEnrolResponse\x12\x1d\n" +
 	"\n" +
 	"server_key\x18\x01 \x01(\fR\tserverKey\x12!\n" +
@@ -655,7 +684,8 @@ const file_hearth_service_v1_device_proto_rawDesc = "" +
 	"deviceName\x12\x1e\n" +
 	"\n" +
 	"enumerator\x18\x05 \x01(\tR\n" +
-	"enumerator\"-\n" +
+	"enumerator\x123\n" +
+	"\x03hub\x18\x06 \x01(\v2!.hearth.service.v1.HubCertificateR\x03hub\"-\n" +
 	"\x13BeginSessionRequest\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\fR\x06device\"S\n" +
 	"\x14BeginSessionResponse\x12\x1c\n" +
@@ -706,23 +736,25 @@ var file_hearth_service_v1_device_proto_goTypes = []any{
 	(*OpenSessionResponse)(nil),     // 7: hearth.service.v1.OpenSessionResponse
 	(*RevokeDeviceRequest)(nil),     // 8: hearth.service.v1.RevokeDeviceRequest
 	(*RevokeDeviceResponse)(nil),    // 9: hearth.service.v1.RevokeDeviceResponse
+	(*HubCertificate)(nil),          // 10: hearth.service.v1.HubCertificate
 }
 var file_hearth_service_v1_device_proto_depIdxs = []int32{
-	0, // 0: hearth.service.v1.DeviceService.CreateEnrolment:input_type -> hearth.service.v1.CreateEnrolmentRequest
-	2, // 1: hearth.service.v1.DeviceService.Enrol:input_type -> hearth.service.v1.EnrolRequest
-	4, // 2: hearth.service.v1.DeviceService.BeginSession:input_type -> hearth.service.v1.BeginSessionRequest
-	6, // 3: hearth.service.v1.DeviceService.OpenSession:input_type -> hearth.service.v1.OpenSessionRequest
-	8, // 4: hearth.service.v1.DeviceService.RevokeDevice:input_type -> hearth.service.v1.RevokeDeviceRequest
-	1, // 5: hearth.service.v1.DeviceService.CreateEnrolment:output_type -> hearth.service.v1.CreateEnrolmentResponse
-	3, // 6: hearth.service.v1.DeviceService.Enrol:output_type -> hearth.service.v1.EnrolResponse
-	5, // 7: hearth.service.v1.DeviceService.BeginSession:output_type -> hearth.service.v1.BeginSessionResponse
-	7, // 8: hearth.service.v1.DeviceService.OpenSession:output_type -> hearth.service.v1.OpenSessionResponse
-	9, // 9: hearth.service.v1.DeviceService.RevokeDevice:output_type -> hearth.service.v1.RevokeDeviceResponse
-	5, // [5:10] is the sub-list for method output_type
-	0, // [0:5] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	10, // 0: hearth.service.v1.EnrolResponse.hub:type_name -> hearth.service.v1.HubCertificate
+	0,  // 1: hearth.service.v1.DeviceService.CreateEnrolment:input_type -> hearth.service.v1.CreateEnrolmentRequest
+	2,  // 2: hearth.service.v1.DeviceService.Enrol:input_type -> hearth.service.v1.EnrolRequest
+	4,  // 3: hearth.service.v1.DeviceService.BeginSession:input_type -> hearth.service.v1.BeginSessionRequest
+	6,  // 4: hearth.service.v1.DeviceService.OpenSession:input_type -> hearth.service.v1.OpenSessionRequest
+	8,  // 5: hearth.service.v1.DeviceService.RevokeDevice:input_type -> hearth.service.v1.RevokeDeviceRequest
+	1,  // 6: hearth.service.v1.DeviceService.CreateEnrolment:output_type -> hearth.service.v1.CreateEnrolmentResponse
+	3,  // 7: hearth.service.v1.DeviceService.Enrol:output_type -> hearth.service.v1.EnrolResponse
+	5,  // 8: hearth.service.v1.DeviceService.BeginSession:output_type -> hearth.service.v1.BeginSessionResponse
+	7,  // 9: hearth.service.v1.DeviceService.OpenSession:output_type -> hearth.service.v1.OpenSessionResponse
+	9,  // 10: hearth.service.v1.DeviceService.RevokeDevice:output_type -> hearth.service.v1.RevokeDeviceResponse
+	6,  // [6:11] is the sub-list for method output_type
+	1,  // [1:6] is the sub-list for method input_type
+	1,  // [1:1] is the sub-list for extension type_name
+	1,  // [1:1] is the sub-list for extension extendee
+	0,  // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_device_proto_init() }
@@ -730,6 +762,7 @@ func file_hearth_service_v1_device_proto_init() {
 	if File_hearth_service_v1_device_proto != nil {
 		return
 	}
+	file_hearth_service_v1_log_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

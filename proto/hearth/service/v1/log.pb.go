@@ -918,6 +918,218 @@ func (x *Receipt) GetSignature() []byte {
 	return nil
 }
 
+// Custody is a hub's promise to forward everything of a lane up to seq to headquarters. It lets nobody prune.
+type Custody struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Lane   *LaneId                `protobuf:"bytes,1,opt,name=lane" json:"lane,omitempty"`
+	Seq    *uint64                `protobuf:"varint,2,opt,name=seq" json:"seq,omitempty"`
+	Chain  []byte                 `protobuf:"bytes,3,opt,name=chain" json:"chain,omitempty"`
+	TimeMs *int64                 `protobuf:"varint,4,opt,name=time_ms,json=timeMs" json:"time_ms,omitempty"`
+	// Ed25519 public key of the hub.
+	Keeper []byte `protobuf:"bytes,5,opt,name=keeper" json:"keeper,omitempty"`
+	// Ed25519 over (tag, device, epoch, seq, chain, time_ms).
+	Signature     []byte `protobuf:"bytes,6,opt,name=signature" json:"signature,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Custody) Reset() {
+	*x = Custody{}
+	mi := &file_hearth_service_v1_log_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Custody) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Custody) ProtoMessage() {}
+
+func (x *Custody) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_log_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Custody.ProtoReflect.Descriptor instead.
+func (*Custody) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_log_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Custody) GetLane() *LaneId {
+	if x != nil {
+		return x.Lane
+	}
+	return nil
+}
+
+func (x *Custody) GetSeq() uint64 {
+	if x != nil && x.Seq != nil {
+		return *x.Seq
+	}
+	return 0
+}
+
+func (x *Custody) GetChain() []byte {
+	if x != nil {
+		return x.Chain
+	}
+	return nil
+}
+
+func (x *Custody) GetTimeMs() int64 {
+	if x != nil && x.TimeMs != nil {
+		return *x.TimeMs
+	}
+	return 0
+}
+
+func (x *Custody) GetKeeper() []byte {
+	if x != nil {
+		return x.Keeper
+	}
+	return nil
+}
+
+func (x *Custody) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+// HubCertificate is headquarters' word that a hub is one of its own.
+type HubCertificate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The hub's id: 16 bytes of a hash of its key.
+	Device []byte  `protobuf:"bytes,1,opt,name=device" json:"device,omitempty"`
+	Name   *string `protobuf:"bytes,2,opt,name=name" json:"name,omitempty"`
+	// Ed25519 public key of the hub.
+	PublicKey []byte `protobuf:"bytes,3,opt,name=public_key,json=publicKey" json:"public_key,omitempty"`
+	// Ed25519 of headquarters over (tag, device, public key, name).
+	Signature     []byte `protobuf:"bytes,4,opt,name=signature" json:"signature,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HubCertificate) Reset() {
+	*x = HubCertificate{}
+	mi := &file_hearth_service_v1_log_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HubCertificate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HubCertificate) ProtoMessage() {}
+
+func (x *HubCertificate) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_log_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HubCertificate.ProtoReflect.Descriptor instead.
+func (*HubCertificate) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_log_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *HubCertificate) GetDevice() []byte {
+	if x != nil {
+		return x.Device
+	}
+	return nil
+}
+
+func (x *HubCertificate) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *HubCertificate) GetPublicKey() []byte {
+	if x != nil {
+		return x.PublicKey
+	}
+	return nil
+}
+
+func (x *HubCertificate) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+// LaneResults is what headquarters has said of entries of a lane that were not plainly stored, as a hub hands it down.
+type LaneResults struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lane          *LaneId                `protobuf:"bytes,1,opt,name=lane" json:"lane,omitempty"`
+	Results       []*EntryResult         `protobuf:"bytes,2,rep,name=results" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LaneResults) Reset() {
+	*x = LaneResults{}
+	mi := &file_hearth_service_v1_log_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LaneResults) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LaneResults) ProtoMessage() {}
+
+func (x *LaneResults) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_log_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LaneResults.ProtoReflect.Descriptor instead.
+func (*LaneResults) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_log_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *LaneResults) GetLane() *LaneId {
+	if x != nil {
+		return x.Lane
+	}
+	return nil
+}
+
+func (x *LaneResults) GetResults() []*EntryResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
 // BatchAck is the answer to a batch; it is sent after everything in it is durable.
 type BatchAck struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -926,14 +1138,16 @@ type BatchAck struct {
 	// Entries that stand before something already stored and have not arrived.
 	Gaps []*SeqRange `protobuf:"bytes,3,rep,name=gaps" json:"gaps,omitempty"`
 	// The lane contradicts what is stored: the store was restored or cloned. Both branches are kept; open a new epoch.
-	Fork          *bool `protobuf:"varint,4,opt,name=fork" json:"fork,omitempty"`
+	Fork *bool `protobuf:"varint,4,opt,name=fork" json:"fork,omitempty"`
+	// A hub's promise to forward; receipt is then the last that headquarters gave the hub, or absent.
+	Custody       *Custody `protobuf:"bytes,5,opt,name=custody" json:"custody,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BatchAck) Reset() {
 	*x = BatchAck{}
-	mi := &file_hearth_service_v1_log_proto_msgTypes[10]
+	mi := &file_hearth_service_v1_log_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -945,7 +1159,7 @@ func (x *BatchAck) String() string {
 func (*BatchAck) ProtoMessage() {}
 
 func (x *BatchAck) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_log_proto_msgTypes[10]
+	mi := &file_hearth_service_v1_log_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -958,7 +1172,7 @@ func (x *BatchAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchAck.ProtoReflect.Descriptor instead.
 func (*BatchAck) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_log_proto_rawDescGZIP(), []int{10}
+	return file_hearth_service_v1_log_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *BatchAck) GetResults() []*EntryResult {
@@ -989,6 +1203,13 @@ func (x *BatchAck) GetFork() bool {
 	return false
 }
 
+func (x *BatchAck) GetCustody() *Custody {
+	if x != nil {
+		return x.Custody
+	}
+	return nil
+}
+
 // PartCounter is the position in one part of the log.
 type PartCounter struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1000,7 +1221,7 @@ type PartCounter struct {
 
 func (x *PartCounter) Reset() {
 	*x = PartCounter{}
-	mi := &file_hearth_service_v1_log_proto_msgTypes[11]
+	mi := &file_hearth_service_v1_log_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1012,7 +1233,7 @@ func (x *PartCounter) String() string {
 func (*PartCounter) ProtoMessage() {}
 
 func (x *PartCounter) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_log_proto_msgTypes[11]
+	mi := &file_hearth_service_v1_log_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1025,7 +1246,7 @@ func (x *PartCounter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartCounter.ProtoReflect.Descriptor instead.
 func (*PartCounter) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_log_proto_rawDescGZIP(), []int{11}
+	return file_hearth_service_v1_log_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PartCounter) GetPart() uint64 {
@@ -1054,7 +1275,7 @@ type Cursor struct {
 
 func (x *Cursor) Reset() {
 	*x = Cursor{}
-	mi := &file_hearth_service_v1_log_proto_msgTypes[12]
+	mi := &file_hearth_service_v1_log_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1066,7 +1287,7 @@ func (x *Cursor) String() string {
 func (*Cursor) ProtoMessage() {}
 
 func (x *Cursor) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_log_proto_msgTypes[12]
+	mi := &file_hearth_service_v1_log_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1079,7 +1300,7 @@ func (x *Cursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cursor.ProtoReflect.Descriptor instead.
 func (*Cursor) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_log_proto_rawDescGZIP(), []int{12}
+	return file_hearth_service_v1_log_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Cursor) GetServerEpoch() []byte {
@@ -1161,12 +1382,29 @@ const file_hearth_service_v1_log_proto_rawDesc = "" +
 	"\x05chain\x18\x03 \x01(\fR\x05chain\x12\x17\n" +
 	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\x12\x16\n" +
 	"\x06keeper\x18\x05 \x01(\fR\x06keeper\x12\x1c\n" +
-	"\tsignature\x18\x06 \x01(\fR\tsignature\"\xbf\x01\n" +
+	"\tsignature\x18\x06 \x01(\fR\tsignature\"\xaf\x01\n" +
+	"\aCustody\x12-\n" +
+	"\x04lane\x18\x01 \x01(\v2\x19.hearth.service.v1.LaneIdR\x04lane\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x14\n" +
+	"\x05chain\x18\x03 \x01(\fR\x05chain\x12\x17\n" +
+	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\x12\x16\n" +
+	"\x06keeper\x18\x05 \x01(\fR\x06keeper\x12\x1c\n" +
+	"\tsignature\x18\x06 \x01(\fR\tsignature\"y\n" +
+	"\x0eHubCertificate\x12\x16\n" +
+	"\x06device\x18\x01 \x01(\fR\x06device\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"public_key\x18\x03 \x01(\fR\tpublicKey\x12\x1c\n" +
+	"\tsignature\x18\x04 \x01(\fR\tsignature\"v\n" +
+	"\vLaneResults\x12-\n" +
+	"\x04lane\x18\x01 \x01(\v2\x19.hearth.service.v1.LaneIdR\x04lane\x128\n" +
+	"\aresults\x18\x02 \x03(\v2\x1e.hearth.service.v1.EntryResultR\aresults\"\xf5\x01\n" +
 	"\bBatchAck\x128\n" +
 	"\aresults\x18\x01 \x03(\v2\x1e.hearth.service.v1.EntryResultR\aresults\x124\n" +
 	"\areceipt\x18\x02 \x01(\v2\x1a.hearth.service.v1.ReceiptR\areceipt\x12/\n" +
 	"\x04gaps\x18\x03 \x03(\v2\x1b.hearth.service.v1.SeqRangeR\x04gaps\x12\x12\n" +
-	"\x04fork\x18\x04 \x01(\bR\x04fork\";\n" +
+	"\x04fork\x18\x04 \x01(\bR\x04fork\x124\n" +
+	"\acustody\x18\x05 \x01(\v2\x1a.hearth.service.v1.CustodyR\acustody\";\n" +
 	"\vPartCounter\x12\x12\n" +
 	"\x04part\x18\x01 \x01(\x06R\x04part\x12\x18\n" +
 	"\acounter\x18\x02 \x01(\x04R\acounter\"a\n" +
@@ -1201,23 +1439,26 @@ func file_hearth_service_v1_log_proto_rawDescGZIP() []byte {
 }
 
 var file_hearth_service_v1_log_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_hearth_service_v1_log_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_hearth_service_v1_log_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_hearth_service_v1_log_proto_goTypes = []any{
-	(RecordKind)(0),     // 0: hearth.service.v1.RecordKind
-	(EntryOutcome)(0),   // 1: hearth.service.v1.EntryOutcome
-	(*Record)(nil),      // 2: hearth.service.v1.Record
-	(*BlobRef)(nil),     // 3: hearth.service.v1.BlobRef
-	(*LaneId)(nil),      // 4: hearth.service.v1.LaneId
-	(*LaneHead)(nil),    // 5: hearth.service.v1.LaneHead
-	(*Entry)(nil),       // 6: hearth.service.v1.Entry
-	(*EntryList)(nil),   // 7: hearth.service.v1.EntryList
-	(*Batch)(nil),       // 8: hearth.service.v1.Batch
-	(*EntryResult)(nil), // 9: hearth.service.v1.EntryResult
-	(*SeqRange)(nil),    // 10: hearth.service.v1.SeqRange
-	(*Receipt)(nil),     // 11: hearth.service.v1.Receipt
-	(*BatchAck)(nil),    // 12: hearth.service.v1.BatchAck
-	(*PartCounter)(nil), // 13: hearth.service.v1.PartCounter
-	(*Cursor)(nil),      // 14: hearth.service.v1.Cursor
+	(RecordKind)(0),        // 0: hearth.service.v1.RecordKind
+	(EntryOutcome)(0),      // 1: hearth.service.v1.EntryOutcome
+	(*Record)(nil),         // 2: hearth.service.v1.Record
+	(*BlobRef)(nil),        // 3: hearth.service.v1.BlobRef
+	(*LaneId)(nil),         // 4: hearth.service.v1.LaneId
+	(*LaneHead)(nil),       // 5: hearth.service.v1.LaneHead
+	(*Entry)(nil),          // 6: hearth.service.v1.Entry
+	(*EntryList)(nil),      // 7: hearth.service.v1.EntryList
+	(*Batch)(nil),          // 8: hearth.service.v1.Batch
+	(*EntryResult)(nil),    // 9: hearth.service.v1.EntryResult
+	(*SeqRange)(nil),       // 10: hearth.service.v1.SeqRange
+	(*Receipt)(nil),        // 11: hearth.service.v1.Receipt
+	(*Custody)(nil),        // 12: hearth.service.v1.Custody
+	(*HubCertificate)(nil), // 13: hearth.service.v1.HubCertificate
+	(*LaneResults)(nil),    // 14: hearth.service.v1.LaneResults
+	(*BatchAck)(nil),       // 15: hearth.service.v1.BatchAck
+	(*PartCounter)(nil),    // 16: hearth.service.v1.PartCounter
+	(*Cursor)(nil),         // 17: hearth.service.v1.Cursor
 }
 var file_hearth_service_v1_log_proto_depIdxs = []int32{
 	0,  // 0: hearth.service.v1.Record.kind:type_name -> hearth.service.v1.RecordKind
@@ -1228,15 +1469,19 @@ var file_hearth_service_v1_log_proto_depIdxs = []int32{
 	6,  // 5: hearth.service.v1.Batch.entries:type_name -> hearth.service.v1.Entry
 	1,  // 6: hearth.service.v1.EntryResult.outcome:type_name -> hearth.service.v1.EntryOutcome
 	4,  // 7: hearth.service.v1.Receipt.lane:type_name -> hearth.service.v1.LaneId
-	9,  // 8: hearth.service.v1.BatchAck.results:type_name -> hearth.service.v1.EntryResult
-	11, // 9: hearth.service.v1.BatchAck.receipt:type_name -> hearth.service.v1.Receipt
-	10, // 10: hearth.service.v1.BatchAck.gaps:type_name -> hearth.service.v1.SeqRange
-	13, // 11: hearth.service.v1.Cursor.parts:type_name -> hearth.service.v1.PartCounter
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	4,  // 8: hearth.service.v1.Custody.lane:type_name -> hearth.service.v1.LaneId
+	4,  // 9: hearth.service.v1.LaneResults.lane:type_name -> hearth.service.v1.LaneId
+	9,  // 10: hearth.service.v1.LaneResults.results:type_name -> hearth.service.v1.EntryResult
+	9,  // 11: hearth.service.v1.BatchAck.results:type_name -> hearth.service.v1.EntryResult
+	11, // 12: hearth.service.v1.BatchAck.receipt:type_name -> hearth.service.v1.Receipt
+	10, // 13: hearth.service.v1.BatchAck.gaps:type_name -> hearth.service.v1.SeqRange
+	12, // 14: hearth.service.v1.BatchAck.custody:type_name -> hearth.service.v1.Custody
+	16, // 15: hearth.service.v1.Cursor.parts:type_name -> hearth.service.v1.PartCounter
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_log_proto_init() }
@@ -1250,7 +1495,7 @@ func file_hearth_service_v1_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_service_v1_log_proto_rawDesc), len(file_hearth_service_v1_log_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   13,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

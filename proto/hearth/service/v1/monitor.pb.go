@@ -656,6 +656,8 @@ type DeviceStatus struct {
 	// Set where the tablet's rights were taken away.
 	RevokedMs     *int64  `protobuf:"varint,11,opt,name=revoked_ms,json=revokedMs" json:"revoked_ms,omitempty"`
 	RevokedReason *string `protobuf:"bytes,12,opt,name=revoked_reason,json=revokedReason" json:"revoked_reason,omitempty"`
+	// Set for hubs: what the hub said of itself when it last called.
+	Hub           *HubStatus `protobuf:"bytes,13,opt,name=hub" json:"hub,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -772,6 +774,13 @@ func (x *DeviceStatus) GetRevokedReason() string {
 		return *x.RevokedReason
 	}
 	return ""
+}
+
+func (x *DeviceStatus) GetHub() *HubStatus {
+	if x != nil {
+		return x.Hub
+	}
+	return nil
 }
 
 // ListQuarantineRequest asks for all.
@@ -1339,7 +1348,7 @@ var File_hearth_service_v1_monitor_proto protoreflect.FileDescriptor
 
 const file_hearth_service_v1_monitor_proto_rawDesc = "" +
 	"\n" +
-	"\x1fhearth/service/v1/monitor.proto\x12\x11hearth.service.v1\x1a\x1bhearth/service/v1/log.proto\x1a\"hearth/service/v1/projection.proto\"\x83\x02\n" +
+	"\x1fhearth/service/v1/monitor.proto\x12\x11hearth.service.v1\x1a\x1bhearth/service/v1/hub.proto\x1a\x1bhearth/service/v1/log.proto\x1a\"hearth/service/v1/projection.proto\"\x83\x02\n" +
 	"\tCountCell\x12\x14\n" +
 	"\x05study\x18\x01 \x01(\tR\x05study\x12\x14\n" +
 	"\x05round\x18\x02 \x01(\rR\x05round\x12$\n" +
@@ -1390,7 +1399,7 @@ const file_hearth_service_v1_monitor_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x14\n" +
 	"\x12ListDevicesRequest\"P\n" +
 	"\x13ListDevicesResponse\x129\n" +
-	"\adevices\x18\x01 \x03(\v2\x1f.hearth.service.v1.DeviceStatusR\adevices\"\x9e\x03\n" +
+	"\adevices\x18\x01 \x03(\v2\x1f.hearth.service.v1.DeviceStatusR\adevices\"\xce\x03\n" +
 	"\fDeviceStatus\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\fR\x06device\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1e\n" +
@@ -1408,7 +1417,8 @@ const file_hearth_service_v1_monitor_proto_rawDesc = "" +
 	" \x03(\v2\x1b.hearth.service.v1.SeqRangeR\x04gaps\x12\x1d\n" +
 	"\n" +
 	"revoked_ms\x18\v \x01(\x03R\trevokedMs\x12%\n" +
-	"\x0erevoked_reason\x18\f \x01(\tR\rrevokedReason\"S\n" +
+	"\x0erevoked_reason\x18\f \x01(\tR\rrevokedReason\x12.\n" +
+	"\x03hub\x18\r \x01(\v2\x1c.hearth.service.v1.HubStatusR\x03hub\"S\n" +
 	"\x15ListQuarantineRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\rR\bpageSize\x12\x1d\n" +
 	"\n" +
@@ -1506,9 +1516,10 @@ var file_hearth_service_v1_monitor_proto_goTypes = []any{
 	(*InterviewSummary)(nil),         // 19: hearth.service.v1.InterviewSummary
 	(*LaneHead)(nil),                 // 20: hearth.service.v1.LaneHead
 	(*SeqRange)(nil),                 // 21: hearth.service.v1.SeqRange
-	(*LaneId)(nil),                   // 22: hearth.service.v1.LaneId
-	(*Flag)(nil),                     // 23: hearth.service.v1.Flag
-	(*Record)(nil),                   // 24: hearth.service.v1.Record
+	(*HubStatus)(nil),                // 22: hearth.service.v1.HubStatus
+	(*LaneId)(nil),                   // 23: hearth.service.v1.LaneId
+	(*Flag)(nil),                     // 24: hearth.service.v1.Flag
+	(*Record)(nil),                   // 25: hearth.service.v1.Record
 }
 var file_hearth_service_v1_monitor_proto_depIdxs = []int32{
 	0,  // 0: hearth.service.v1.CountInterviewsRequest.by:type_name -> hearth.service.v1.Dimension
@@ -1518,31 +1529,32 @@ var file_hearth_service_v1_monitor_proto_depIdxs = []int32{
 	9,  // 4: hearth.service.v1.ListDevicesResponse.devices:type_name -> hearth.service.v1.DeviceStatus
 	20, // 5: hearth.service.v1.DeviceStatus.lanes:type_name -> hearth.service.v1.LaneHead
 	21, // 6: hearth.service.v1.DeviceStatus.gaps:type_name -> hearth.service.v1.SeqRange
-	12, // 7: hearth.service.v1.ListQuarantineResponse.items:type_name -> hearth.service.v1.QuarantineItem
-	22, // 8: hearth.service.v1.QuarantineItem.lane:type_name -> hearth.service.v1.LaneId
-	23, // 9: hearth.service.v1.ListFlagsResponse.flags:type_name -> hearth.service.v1.Flag
-	12, // 10: hearth.service.v1.ShowQuarantineResponse.item:type_name -> hearth.service.v1.QuarantineItem
-	24, // 11: hearth.service.v1.ShowQuarantineResponse.envelope:type_name -> hearth.service.v1.Record
-	12, // 12: hearth.service.v1.ReplayQuarantineResponse.remaining:type_name -> hearth.service.v1.QuarantineItem
-	2,  // 13: hearth.service.v1.MonitorService.CountInterviews:input_type -> hearth.service.v1.CountInterviewsRequest
-	5,  // 14: hearth.service.v1.MonitorService.ListInterviews:input_type -> hearth.service.v1.ListInterviewsRequest
-	7,  // 15: hearth.service.v1.MonitorService.ListDevices:input_type -> hearth.service.v1.ListDevicesRequest
-	10, // 16: hearth.service.v1.MonitorService.ListQuarantine:input_type -> hearth.service.v1.ListQuarantineRequest
-	15, // 17: hearth.service.v1.MonitorService.ShowQuarantine:input_type -> hearth.service.v1.ShowQuarantineRequest
-	17, // 18: hearth.service.v1.MonitorService.ReplayQuarantine:input_type -> hearth.service.v1.ReplayQuarantineRequest
-	13, // 19: hearth.service.v1.MonitorService.ListFlags:input_type -> hearth.service.v1.ListFlagsRequest
-	3,  // 20: hearth.service.v1.MonitorService.CountInterviews:output_type -> hearth.service.v1.CountInterviewsResponse
-	6,  // 21: hearth.service.v1.MonitorService.ListInterviews:output_type -> hearth.service.v1.ListInterviewsResponse
-	8,  // 22: hearth.service.v1.MonitorService.ListDevices:output_type -> hearth.service.v1.ListDevicesResponse
-	11, // 23: hearth.service.v1.MonitorService.ListQuarantine:output_type -> hearth.service.v1.ListQuarantineResponse
-	16, // 24: hearth.service.v1.MonitorService.ShowQuarantine:output_type -> hearth.service.v1.ShowQuarantineResponse
-	18, // 25: hearth.service.v1.MonitorService.ReplayQuarantine:output_type -> hearth.service.v1.ReplayQuarantineResponse
-	14, // 26: hearth.service.v1.MonitorService.ListFlags:output_type -> hearth.service.v1.ListFlagsResponse
-	20, // [20:27] is the sub-list for method output_type
-	13, // [13:20] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	22, // 7: hearth.service.v1.DeviceStatus.hub:type_name -> hearth.service.v1.HubStatus
+	12, // 8: hearth.service.v1.ListQuarantineResponse.items:type_name -> hearth.service.v1.QuarantineItem
+	23, // 9: hearth.service.v1.QuarantineItem.lane:type_name -> hearth.service.v1.LaneId
+	24, // 10: hearth.service.v1.ListFlagsResponse.flags:type_name -> hearth.service.v1.Flag
+	12, // 11: hearth.service.v1.ShowQuarantineResponse.item:type_name -> hearth.service.v1.QuarantineItem
+	25, // 12: hearth.service.v1.ShowQuarantineResponse.envelope:type_name -> hearth.service.v1.Record
+	12, // 13: hearth.service.v1.ReplayQuarantineResponse.remaining:type_name -> hearth.service.v1.QuarantineItem
+	2,  // 14: hearth.service.v1.MonitorService.CountInterviews:input_type -> hearth.service.v1.CountInterviewsRequest
+	5,  // 15: hearth.service.v1.MonitorService.ListInterviews:input_type -> hearth.service.v1.ListInterviewsRequest
+	7,  // 16: hearth.service.v1.MonitorService.ListDevices:input_type -> hearth.service.v1.ListDevicesRequest
+	10, // 17: hearth.service.v1.MonitorService.ListQuarantine:input_type -> hearth.service.v1.ListQuarantineRequest
+	15, // 18: hearth.service.v1.MonitorService.ShowQuarantine:input_type -> hearth.service.v1.ShowQuarantineRequest
+	17, // 19: hearth.service.v1.MonitorService.ReplayQuarantine:input_type -> hearth.service.v1.ReplayQuarantineRequest
+	13, // 20: hearth.service.v1.MonitorService.ListFlags:input_type -> hearth.service.v1.ListFlagsRequest
+	3,  // 21: hearth.service.v1.MonitorService.CountInterviews:output_type -> hearth.service.v1.CountInterviewsResponse
+	6,  // 22: hearth.service.v1.MonitorService.ListInterviews:output_type -> hearth.service.v1.ListInterviewsResponse
+	8,  // 23: hearth.service.v1.MonitorService.ListDevices:output_type -> hearth.service.v1.ListDevicesResponse
+	11, // 24: hearth.service.v1.MonitorService.ListQuarantine:output_type -> hearth.service.v1.ListQuarantineResponse
+	16, // 25: hearth.service.v1.MonitorService.ShowQuarantine:output_type -> hearth.service.v1.ShowQuarantineResponse
+	18, // 26: hearth.service.v1.MonitorService.ReplayQuarantine:output_type -> hearth.service.v1.ReplayQuarantineResponse
+	14, // 27: hearth.service.v1.MonitorService.ListFlags:output_type -> hearth.service.v1.ListFlagsResponse
+	21, // [21:28] is the sub-list for method output_type
+	14, // [14:21] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_monitor_proto_init() }
@@ -1550,6 +1562,7 @@ func file_hearth_service_v1_monitor_proto_init() {
 	if File_hearth_service_v1_monitor_proto != nil {
 		return
 	}
+	file_hearth_service_v1_hub_proto_init()
 	file_hearth_service_v1_log_proto_init()
 	file_hearth_service_v1_projection_proto_init()
 	type x struct{}

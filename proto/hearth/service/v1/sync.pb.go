@@ -95,7 +95,9 @@ type HelloRequest struct {
 	Lanes      []*LaneHead `protobuf:"bytes,6,rep,name=lanes" json:"lanes,omitempty"`
 	WallTimeMs *int64      `protobuf:"varint,7,opt,name=wall_time_ms,json=wallTimeMs" json:"wall_time_ms,omitempty"`
 	// What the tablet holds and has not got a receipt for.
-	Pending       *uint64 `protobuf:"varint,8,opt,name=pending" json:"pending,omitempty"`
+	Pending *uint64 `protobuf:"varint,8,opt,name=pending" json:"pending,omitempty"`
+	// To a hub, if asked: headquarters' receipts over what need not be sent to it.
+	Receipts      []*Receipt `protobuf:"bytes,17,rep,name=receipts" json:"receipts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -186,17 +188,30 @@ func (x *HelloRequest) GetPending() uint64 {
 	return 0
 }
 
+func (x *HelloRequest) GetReceipts() []*Receipt {
+	if x != nil {
+		return x.Receipts
+	}
+	return nil
+}
+
 // HelloResponse says how far the server has got.
 type HelloResponse struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Protocol    *uint32                `protobuf:"varint,1,opt,name=protocol" json:"protocol,omitempty"`
 	ServerEpoch []byte                 `protobuf:"bytes,2,opt,name=server_epoch,json=serverEpoch" json:"server_epoch,omitempty"`
-	// Ed25519 public key that signs receipts.
+	// Ed25519 public key of headquarters, which signs receipts.
 	ServerKey  []byte `protobuf:"bytes,3,opt,name=server_key,json=serverKey" json:"server_key,omitempty"`
 	WallTimeMs *int64 `protobuf:"varint,4,opt,name=wall_time_ms,json=wallTimeMs" json:"wall_time_ms,omitempty"`
 	// What the server holds of the lanes named in the request.
-	Lanes         []*LaneHead `protobuf:"bytes,5,rep,name=lanes" json:"lanes,omitempty"`
-	Limits        *Limits     `protobuf:"bytes,6,opt,name=limits" json:"limits,omitempty"`
+	Lanes  []*LaneHead `protobuf:"bytes,5,rep,name=lanes" json:"lanes,omitempty"`
+	Limits *Limits     `protobuf:"bytes,6,opt,name=limits" json:"limits,omitempty"`
+	// Set by a hub: headquarters' word that it is one of its own. Lanes are then what the hub has in custody.
+	Hub *HubCertificate `protobuf:"bytes,17,opt,name=hub" json:"hub,omitempty"`
+	// By a hub: the last receipts that headquarters gave it over the lanes named.
+	Receipts []*Receipt `protobuf:"bytes,18,rep,name=receipts" json:"receipts,omitempty"`
+	// By a hub: what headquarters has said of single entries of these lanes.
+	Results       []*LaneResults `protobuf:"bytes,19,rep,name=results" json:"results,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -269,6 +284,27 @@ func (x *HelloResponse) GetLanes() []*LaneHead {
 func (x *HelloResponse) GetLimits() *Limits {
 	if x != nil {
 		return x.Limits
+	}
+	return nil
+}
+
+func (x *HelloResponse) GetHub() *HubCertificate {
+	if x != nil {
+		return x.Hub
+	}
+	return nil
+}
+
+func (x *HelloResponse) GetReceipts() []*Receipt {
+	if x != nil {
+		return x.Receipts
+	}
+	return nil
+}
+
+func (x *HelloResponse) GetResults() []*LaneResults {
+	if x != nil {
+		return x.Results
 	}
 	return nil
 }
@@ -860,7 +896,11 @@ type BlobState struct {
 	// All bytes are here and have that hash.
 	Complete *bool `protobuf:"varint,2,opt,name=complete" json:"complete,omitempty"`
 	// What is here of one that is not complete.
-	Have          []*ByteRange `protobuf:"bytes,3,rep,name=have" json:"have,omitempty"`
+	Have []*ByteRange `protobuf:"bytes,3,rep,name=have" json:"have,omitempty"`
+	// At headquarters, of one that is complete: Ed25519 over (tag, sha256, size, server_epoch); a hub hands it down.
+	Signature []byte `protobuf:"bytes,4,opt,name=signature" json:"signature,omitempty"`
+	// The epoch of headquarters' log at that time.
+	ServerEpoch   []byte `protobuf:"bytes,5,opt,name=server_epoch,json=serverEpoch" json:"server_epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -912,6 +952,20 @@ func (x *BlobState) GetComplete() bool {
 func (x *BlobState) GetHave() []*ByteRange {
 	if x != nil {
 		return x.Have
+	}
+	return nil
+}
+
+func (x *BlobState) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+func (x *BlobState) GetServerEpoch() []byte {
+	if x != nil {
+		return x.ServerEpoch
 	}
 	return nil
 }
@@ -1227,7 +1281,7 @@ const file_hearth_service_v1_sync_proto_rawDesc = "" +
 	"\x06Limits\x12*\n" +
 	"\x11max_batch_records\x18\x01 \x01(\rR\x0fmaxBatchRecords\x12&\n" +
 	"\x0fmax_batch_bytes\x18\x02 \x01(\x04R\rmaxBatchBytes\x12(\n" +
-	"\x10max_record_bytes\x18\x03 \x01(\x04R\x0emaxRecordBytes\"\x91\x02\n" +
+	"\x10max_record_bytes\x18\x03 \x01(\x04R\x0emaxRecordBytes\"\xc9\x02\n" +
 	"\fHelloRequest\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\fR\x06device\x12\x1f\n" +
@@ -1241,7 +1295,8 @@ const file_hearth_service_v1_sync_proto_rawDesc = "" +
 	"\x05lanes\x18\x06 \x03(\v2\x1b.hearth.service.v1.LaneHeadR\x05lanes\x12 \n" +
 	"\fwall_time_ms\x18\a \x01(\x03R\n" +
 	"wallTimeMs\x12\x18\n" +
-	"\apending\x18\b \x01(\x04R\apending\"\xf5\x01\n" +
+	"\apending\x18\b \x01(\x04R\apending\x126\n" +
+	"\breceipts\x18\x11 \x03(\v2\x1a.hearth.service.v1.ReceiptR\breceipts\"\x9c\x03\n" +
 	"\rHelloResponse\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12!\n" +
 	"\fserver_epoch\x18\x02 \x01(\fR\vserverEpoch\x12\x1d\n" +
@@ -1250,7 +1305,10 @@ const file_hearth_service_v1_sync_proto_rawDesc = "" +
 	"\fwall_time_ms\x18\x04 \x01(\x03R\n" +
 	"wallTimeMs\x121\n" +
 	"\x05lanes\x18\x05 \x03(\v2\x1b.hearth.service.v1.LaneHeadR\x05lanes\x121\n" +
-	"\x06limits\x18\x06 \x01(\v2\x19.hearth.service.v1.LimitsR\x06limits\"B\n" +
+	"\x06limits\x18\x06 \x01(\v2\x19.hearth.service.v1.LimitsR\x06limits\x123\n" +
+	"\x03hub\x18\x11 \x01(\v2!.hearth.service.v1.HubCertificateR\x03hub\x126\n" +
+	"\breceipts\x18\x12 \x03(\v2\x1a.hearth.service.v1.ReceiptR\breceipts\x128\n" +
+	"\aresults\x18\x13 \x03(\v2\x1e.hearth.service.v1.LaneResultsR\aresults\"B\n" +
 	"\x10PushBatchRequest\x12.\n" +
 	"\x05batch\x18\x01 \x01(\v2\x18.hearth.service.v1.BatchR\x05batch\"B\n" +
 	"\x11PushBatchResponse\x12-\n" +
@@ -1282,11 +1340,13 @@ const file_hearth_service_v1_sync_proto_rawDesc = "" +
 	"\amessage\x18\x02 \x01(\tR\amessage\"3\n" +
 	"\tByteRange\x12\x14\n" +
 	"\x05start\x18\x01 \x01(\x03R\x05start\x12\x10\n" +
-	"\x03end\x18\x02 \x01(\x03R\x03end\"q\n" +
+	"\x03end\x18\x02 \x01(\x03R\x03end\"\xb2\x01\n" +
 	"\tBlobState\x12\x16\n" +
 	"\x06sha256\x18\x01 \x01(\fR\x06sha256\x12\x1a\n" +
 	"\bcomplete\x18\x02 \x01(\bR\bcomplete\x120\n" +
-	"\x04have\x18\x03 \x03(\v2\x1c.hearth.service.v1.ByteRangeR\x04have\"C\n" +
+	"\x04have\x18\x03 \x03(\v2\x1c.hearth.service.v1.ByteRangeR\x04have\x12\x1c\n" +
+	"\tsignature\x18\x04 \x01(\fR\tsignature\x12!\n" +
+	"\fserver_epoch\x18\x05 \x01(\fR\vserverEpoch\"C\n" +
 	"\x0fBlobStatRequest\x120\n" +
 	"\x05blobs\x18\x01 \x03(\v2\x1a.hearth.service.v1.BlobRefR\x05blobs\"F\n" +
 	"\x10BlobStatResponse\x122\n" +
@@ -1349,51 +1409,58 @@ var file_hearth_service_v1_sync_proto_goTypes = []any{
 	(*GetBlobRequest)(nil),    // 19: hearth.service.v1.GetBlobRequest
 	(*GetBlobResponse)(nil),   // 20: hearth.service.v1.GetBlobResponse
 	(*LaneHead)(nil),          // 21: hearth.service.v1.LaneHead
-	(*Batch)(nil),             // 22: hearth.service.v1.Batch
-	(*BatchAck)(nil),          // 23: hearth.service.v1.BatchAck
-	(*Cursor)(nil),            // 24: hearth.service.v1.Cursor
-	(*Entry)(nil),             // 25: hearth.service.v1.Entry
-	(*BlobRef)(nil),           // 26: hearth.service.v1.BlobRef
+	(*Receipt)(nil),           // 22: hearth.service.v1.Receipt
+	(*HubCertificate)(nil),    // 23: hearth.service.v1.HubCertificate
+	(*LaneResults)(nil),       // 24: hearth.service.v1.LaneResults
+	(*Batch)(nil),             // 25: hearth.service.v1.Batch
+	(*BatchAck)(nil),          // 26: hearth.service.v1.BatchAck
+	(*Cursor)(nil),            // 27: hearth.service.v1.Cursor
+	(*Entry)(nil),             // 28: hearth.service.v1.Entry
+	(*BlobRef)(nil),           // 29: hearth.service.v1.BlobRef
 }
 var file_hearth_service_v1_sync_proto_depIdxs = []int32{
 	21, // 0: hearth.service.v1.HelloRequest.lanes:type_name -> hearth.service.v1.LaneHead
-	21, // 1: hearth.service.v1.HelloResponse.lanes:type_name -> hearth.service.v1.LaneHead
-	0,  // 2: hearth.service.v1.HelloResponse.limits:type_name -> hearth.service.v1.Limits
-	22, // 3: hearth.service.v1.PushBatchRequest.batch:type_name -> hearth.service.v1.Batch
-	23, // 4: hearth.service.v1.PushBatchResponse.ack:type_name -> hearth.service.v1.BatchAck
-	22, // 5: hearth.service.v1.PushRequest.batch:type_name -> hearth.service.v1.Batch
-	23, // 6: hearth.service.v1.PushResponse.ack:type_name -> hearth.service.v1.BatchAck
-	7,  // 7: hearth.service.v1.OfferRequest.records:type_name -> hearth.service.v1.RecordRef
-	24, // 8: hearth.service.v1.PullRequest.cursor:type_name -> hearth.service.v1.Cursor
-	25, // 9: hearth.service.v1.PullResponse.entries:type_name -> hearth.service.v1.Entry
-	24, // 10: hearth.service.v1.PullResponse.cursor:type_name -> hearth.service.v1.Cursor
-	12, // 11: hearth.service.v1.PullResponse.notice:type_name -> hearth.service.v1.Notice
-	13, // 12: hearth.service.v1.BlobState.have:type_name -> hearth.service.v1.ByteRange
-	26, // 13: hearth.service.v1.BlobStatRequest.blobs:type_name -> hearth.service.v1.BlobRef
-	14, // 14: hearth.service.v1.BlobStatResponse.blobs:type_name -> hearth.service.v1.BlobState
-	26, // 15: hearth.service.v1.PutChunkRequest.blob:type_name -> hearth.service.v1.BlobRef
-	14, // 16: hearth.service.v1.PutChunkResponse.blob:type_name -> hearth.service.v1.BlobState
-	1,  // 17: hearth.service.v1.SyncService.Hello:input_type -> hearth.service.v1.HelloRequest
-	3,  // 18: hearth.service.v1.SyncService.PushBatch:input_type -> hearth.service.v1.PushBatchRequest
-	5,  // 19: hearth.service.v1.SyncService.Push:input_type -> hearth.service.v1.PushRequest
-	8,  // 20: hearth.service.v1.SyncService.Offer:input_type -> hearth.service.v1.OfferRequest
-	10, // 21: hearth.service.v1.SyncService.Pull:input_type -> hearth.service.v1.PullRequest
-	15, // 22: hearth.service.v1.SyncService.BlobStat:input_type -> hearth.service.v1.BlobStatRequest
-	17, // 23: hearth.service.v1.SyncService.PutChunk:input_type -> hearth.service.v1.PutChunkRequest
-	19, // 24: hearth.service.v1.SyncService.GetBlob:input_type -> hearth.service.v1.GetBlobRequest
-	2,  // 25: hearth.service.v1.SyncService.Hello:output_type -> hearth.service.v1.HelloResponse
-	4,  // 26: hearth.service.v1.SyncService.PushBatch:output_type -> hearth.service.v1.PushBatchResponse
-	6,  // 27: hearth.service.v1.SyncService.Push:output_type -> hearth.service.v1.PushResponse
-	9,  // 28: hearth.service.v1.SyncService.Offer:output_type -> hearth.service.v1.OfferResponse
-	11, // 29: hearth.service.v1.SyncService.Pull:output_type -> hearth.service.v1.PullResponse
-	16, // 30: hearth.service.v1.SyncService.BlobStat:output_type -> hearth.service.v1.BlobStatResponse
-	18, // 31: hearth.service.v1.SyncService.PutChunk:output_type -> hearth.service.v1.PutChunkResponse
-	20, // 32: hearth.service.v1.SyncService.GetBlob:output_type -> hearth.service.v1.GetBlobResponse
-	25, // [25:33] is the sub-list for method output_type
-	17, // [17:25] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	22, // 1: hearth.service.v1.HelloRequest.receipts:type_name -> hearth.service.v1.Receipt
+	21, // 2: hearth.service.v1.HelloResponse.lanes:type_name -> hearth.service.v1.LaneHead
+	0,  // 3: hearth.service.v1.HelloResponse.limits:type_name -> hearth.service.v1.Limits
+	23, // 4: hearth.service.v1.HelloResponse.hub:type_name -> hearth.service.v1.HubCertificate
+	22, // 5: hearth.service.v1.HelloResponse.receipts:type_name -> hearth.service.v1.Receipt
+	24, // 6: hearth.service.v1.HelloResponse.results:type_name -> hearth.service.v1.LaneResults
+	25, // 7: hearth.service.v1.PushBatchRequest.batch:type_name -> hearth.service.v1.Batch
+	26, // 8: hearth.service.v1.PushBatchResponse.ack:type_name -> hearth.service.v1.BatchAck
+	25, // 9: hearth.service.v1.PushRequest.batch:type_name -> hearth.service.v1.Batch
+	26, // 10: hearth.service.v1.PushResponse.ack:type_name -> hearth.service.v1.BatchAck
+	7,  // 11: hearth.service.v1.OfferRequest.records:type_name -> hearth.service.v1.RecordRef
+	27, // 12: hearth.service.v1.PullRequest.cursor:type_name -> hearth.service.v1.Cursor
+	28, // 13: hearth.service.v1.PullResponse.entries:type_name -> hearth.service.v1.Entry
+	27, // 14: hearth.service.v1.PullResponse.cursor:type_name -> hearth.service.v1.Cursor
+	12, // 15: hearth.service.v1.PullResponse.notice:type_name -> hearth.service.v1.Notice
+	13, // 16: hearth.service.v1.BlobState.have:type_name -> hearth.service.v1.ByteRange
+	29, // 17: hearth.service.v1.BlobStatRequest.blobs:type_name -> hearth.service.v1.BlobRef
+	14, // 18: hearth.service.v1.BlobStatResponse.blobs:type_name -> hearth.service.v1.BlobState
+	29, // 19: hearth.service.v1.PutChunkRequest.blob:type_name -> hearth.service.v1.BlobRef
+	14, // 20: hearth.service.v1.PutChunkResponse.blob:type_name -> hearth.service.v1.BlobState
+	1,  // 21: hearth.service.v1.SyncService.Hello:input_type -> hearth.service.v1.HelloRequest
+	3,  // 22: hearth.service.v1.SyncService.PushBatch:input_type -> hearth.service.v1.PushBatchRequest
+	5,  // 23: hearth.service.v1.SyncService.Push:input_type -> hearth.service.v1.PushRequest
+	8,  // 24: hearth.service.v1.SyncService.Offer:input_type -> hearth.service.v1.OfferRequest
+	10, // 25: hearth.service.v1.SyncService.Pull:input_type -> hearth.service.v1.PullRequest
+	15, // 26: hearth.service.v1.SyncService.BlobStat:input_type -> hearth.service.v1.BlobStatRequest
+	17, // 27: hearth.service.v1.SyncService.PutChunk:input_type -> hearth.service.v1.PutChunkRequest
+	19, // 28: hearth.service.v1.SyncService.GetBlob:input_type -> hearth.service.v1.GetBlobRequest
+	2,  // 29: hearth.service.v1.SyncService.Hello:output_type -> hearth.service.v1.HelloResponse
+	4,  // 30: hearth.service.v1.SyncService.PushBatch:output_type -> hearth.service.v1.PushBatchResponse
+	6,  // 31: hearth.service.v1.SyncService.Push:output_type -> hearth.service.v1.PushResponse
+	9,  // 32: hearth.service.v1.SyncService.Offer:output_type -> hearth.service.v1.OfferResponse
+	11, // 33: hearth.service.v1.SyncService.Pull:output_type -> hearth.service.v1.PullResponse
+	16, // 34: hearth.service.v1.SyncService.BlobStat:output_type -> hearth.service.v1.BlobStatResponse
+	18, // 35: hearth.service.v1.SyncService.PutChunk:output_type -> hearth.service.v1.PutChunkResponse
+	20, // 36: hearth.service.v1.SyncService.GetBlob:output_type -> hearth.service.v1.GetBlobResponse
+	29, // [29:37] is the sub-list for method output_type
+	21, // [21:29] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_sync_proto_init() }
