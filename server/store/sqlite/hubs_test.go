@@ -1,8 +1,10 @@
 package sqlite
 
 import (
+	"crypto/rand"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/hearth-survey/hearth/server/store"
 )
@@ -11,10 +13,10 @@ import (
 func TestOpensAnOlderFolder(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, logFile)
-	if err := touch(path); err != nil {
+	if err := (osDisk{}).Make(path); err != nil {
 		t.Fatal(err)
 	}
-	c, err := dialWriter(path, "FULL")
+	c, err := dialWriter(osDisk{}, path, "FULL")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +24,7 @@ func TestOpensAnOlderFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := &logConn{conn: c}
-	if err := l.identify(1); err != nil {
+	if err := l.identify(&Store{now: time.Now, rand: rand.Reader}); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.close(); err != nil {
