@@ -152,12 +152,16 @@ func (x *session) take(ctx context.Context, run *outgoing, ack *servicev1.BatchA
 				return err
 			}
 		}
-		if ack.GetReceipt() == nil {
-			return nil // nothing of the lane is held without a gap
-		}
-		lane, h, err := syncer.VerifyReceipt(ack.GetReceipt(), x.server)
-		if err != nil {
+		if x.hub != nil {
+			h, own, err := x.takeCustody(ctx, tx, run, ack)
+			if head = h; !own {
+				fork = true
+			}
 			return err
+		}
+		receipt, lane, h, err := x.proof(ack)
+		if err != nil || receipt == nil {
+			return err // without a receipt nothing of the lane is held without a gap
 		}
 		if lane != run.lane {
 			return fault.New(fault.Invalid, fault.BadSignature, "the server gave a receipt for lane %v, asked about %v", lane, run.lane)
@@ -165,7 +169,7 @@ func (x *session) take(ctx context.Context, run *outgoing, ack *servicev1.BatchA
 		if h.Seq == 0 {
 			return nil
 		}
-		own, err := x.s.keepReceipt(ctx, tx, ack.GetReceipt(), h, lane.Epoch)
+		own, err := x.s.keepReceipt(ctx, tx, receipt, h, lane.Epoch)
 		if head = h; !own {
 			fork = true
 		}

@@ -111,11 +111,11 @@ func rank(mediaType string) int {
 	return 1
 }
 
-// dueBlobs lists the attachments of records that headquarters has signed for: photos first, of each kind the smallest
-// first.
-func (s *Store) dueBlobs(ctx context.Context) ([]*blob, error) {
+// dueBlobs lists the attachments of records that headquarters has signed for, or that the hub spoken to has in custody:
+// photos first, of each kind the smallest first.
+func (s *Store) dueBlobs(ctx context.Context, hub []byte) ([]*blob, error) {
 	rows, err := s.db.QueryContext(ctx, `SELECT b.sha256, b.size, b.media_type FROM blob AS b WHERE `+pendingBlobSQL+`
-		AND EXISTS (SELECT 1 FROM blob_use AS u JOIN record AS rec ON rec.digest = u.digest WHERE u.sha256 = b.sha256 AND `+coveredSQL+`)`)
+		AND EXISTS (SELECT 1 FROM blob_use AS u JOIN record AS rec ON rec.digest = u.digest WHERE u.sha256 = b.sha256 AND (`+coveredSQL+` OR `+custodySQL+`))`, hub)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func (s *Store) dueBlobs(ctx context.Context) ([]*blob, error) {
 // sendBlobs brings attachments there, after the answers. It asks first what is there, so that nothing is sent twice. A
 // server that keeps none, and an attachment that cannot be taken, are reported and hold nothing up.
 func (x *session) sendBlobs(ctx context.Context) error {
-	due, err := x.s.dueBlobs(ctx)
+	due, err := x.s.dueBlobs(ctx, x.hubKey())
 	if err != nil || len(due) == 0 {
 		return err
 	}
@@ -207,7 +207,12 @@ func (x *session) statBlobs(ctx context.Context, group []*blob) ([]*blob, error)
 			left = append(left, b)
 			continue
 		}
-		if err := x.s.keepWord(ctx, b.id); err != nil {
+		if x.hub != nil {
+			err = x.hubWord(ctx, b, resp.GetBlobs()[i])
+		} else {
+			err = x.s.keepWord(ctx, b.id)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -256,6 +261,9 @@ func (p *blobSender) send(ctx context.Context, b *blob) error {
 		whole, err := p.piece(ctx, b)
 		if whole {
 			p.report.Blobs.Sent++
+			if p.hub != nil {
+				return nil // in its custody; headquarters has not got it yet
+			}
 			return p.s.keepWord(ctx, b.id)
 		}
 		if err == nil {

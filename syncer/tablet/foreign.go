@@ -180,11 +180,15 @@ func (f *Foreign) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	whole, err := ownSchema(ctx, schema+attachmentSchema)
-	if err != nil {
-		return err
+	whole := schema
+	for _, a := range additions() {
+		whole += a.sql
+		own, err := ownSchema(ctx, whole)
+		if err != nil {
+			return err
+		}
+		f.attachments = f.attachments || slices.Equal(got, own)
 	}
-	f.attachments = slices.Equal(got, whole)
 	if !f.attachments && !slices.Equal(got, plain) { // one from before there were attachments
 		return fault.New(fault.Invalid, fault.NotATablet, "open %s: its tables are not those of a tablet's store", f.path)
 	}

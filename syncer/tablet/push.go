@@ -21,6 +21,9 @@ const (
 
 // push sends the lanes the server does not hold as far as it should.
 func (x *session) push(ctx context.Context, held map[syncer.ID]syncer.Head) error {
+	if err := x.takeHanded(ctx); err != nil {
+		return err
+	}
 	epochs, err := x.s.epochs(ctx)
 	if err != nil {
 		return err
@@ -97,11 +100,20 @@ func (s *Store) chainAt(ctx context.Context, epoch syncer.ID, seq uint64) (synce
 // the server wants is listed once more.
 func (x *session) verifyHeld(ctx context.Context, epoch syncer.ID, h syncer.Head) error {
 	signed, err := x.s.receipted(ctx, epoch)
-	if err != nil || h.Seq <= signed {
+	if err != nil {
 		return err
 	}
-	for from := signed; from < h.Seq; from += offerSize {
-		named, err := x.s.refs(ctx, epoch, from, min(from+offerSize, h.Seq))
+	promised, err := x.inCustody(ctx, epoch)
+	if err != nil {
+		return err
+	}
+	return x.offerBetween(ctx, epoch, max(signed, promised), h.Seq)
+}
+
+// offerBetween asks about the entries behind one place up to another.
+func (x *session) offerBetween(ctx context.Context, epoch syncer.ID, from, to uint64) error {
+	for ; from < to; from += offerSize {
+		named, err := x.s.refs(ctx, epoch, from, min(from+offerSize, to))
 		if err != nil {
 			return err
 		}
@@ -225,8 +237,8 @@ func (x *session) pushLane(ctx context.Context, epoch syncer.ID, h syncer.Head, 
 			return err
 		}
 		if next > end {
-			if end <= signed || end == 0 {
-				return nil
+			if end <= signed || end == 0 || x.hub != nil {
+				return nil // a hub has it in custody, headquarters' receipt comes at another time
 			}
 			next = end // all is there, but its receipt was lost: sending the last entry again brings one
 		}

@@ -16,6 +16,11 @@ var schema string
 //go:embed attachment.sql
 var attachmentSchema string
 
+// custodySchema adds the table of what hubs have promised.
+//
+//go:embed custody.sql
+var custodySchema string
+
 // addition is a group of tables that came after schema.sql: a store that was made without them gets them when it is opened.
 type addition struct {
 	// table is one of them; where it is, all are.
@@ -28,6 +33,7 @@ type addition struct {
 func additions() []addition {
 	return []addition{
 		{"blob", attachmentSchema},
+		{"custody", custodySchema},
 	}
 }
 

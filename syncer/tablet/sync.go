@@ -84,6 +84,11 @@ type SyncReport struct {
 	Notice *EntryReport
 	// Blobs is what became of attachments.
 	Blobs BlobReport
+	// Hub names the hub that was spoken to; empty: it was headquarters. What was sent to a hub is in its custody and stays
+	// pending here until headquarters has signed for it.
+	Hub string
+	// HandedDown counts the receipts of headquarters that the hub brought.
+	HandedDown int
 }
 
 // errFork is that a lane's other end holds another branch of it.
@@ -97,6 +102,7 @@ type session struct {
 	report SyncReport
 
 	server   ed25519.PublicKey
+	hub      *hub // nil: the server is headquarters
 	limits   syncer.Limits
 	batch    int // bytes of records to send next
 	failures int // in a row
@@ -220,8 +226,19 @@ func (x *session) hello(ctx context.Context) (map[syncer.ID]syncer.Head, error) 
 	if err != nil {
 		return nil, err
 	}
+	held, err := x.sayHello(ctx, req)
+	if err != nil || x.hub == nil {
+		return held, err
+	}
+	if req.Receipts, err = x.s.receiptsBeyond(ctx, req.GetLanes(), held); err != nil || len(req.GetReceipts()) == 0 {
+		return held, err
+	}
+	return x.sayHello(ctx, req)
+}
+
+func (x *session) sayHello(ctx context.Context, req *servicev1.HelloRequest) (map[syncer.ID]syncer.Head, error) {
 	var resp *servicev1.HelloResponse
-	err = x.call(ctx, "say hello", proto.Size(req), func(ctx context.Context) (err error) {
+	err := x.call(ctx, "say hello", proto.Size(req), func(ctx context.Context) (err error) {
 		x.report.BytesUp += int64(proto.Size(req))
 		resp, err = x.client.Hello(ctx, req)
 		return err
@@ -234,6 +251,9 @@ func (x *session) hello(ctx context.Context) (map[syncer.ID]syncer.Head, error) 
 		return nil, fault.New(fault.Invalid, fault.ProtocolTooOld, "the server speaks protocol %d, this tablet %d", resp.GetProtocol(), syncer.Protocol)
 	}
 	if err := x.pin(ctx, resp); err != nil {
+		return nil, err
+	}
+	if err := x.meetHub(resp); err != nil {
 		return nil, err
 	}
 	x.limits = limitsOf(resp.GetLimits())
@@ -279,8 +299,15 @@ func (x *session) pin(ctx context.Context, resp *servicev1.HelloResponse) error 
 		if known != nil && !bytes.Equal(known, key) {
 			return fault.New(fault.Conflict, fault.ServerChanged, "the server has the key %x, this tablet knows one with %x; no record was sent", key[:4], known[:4])
 		}
+		epoch := "?" // a hub may know an older one
+		if resp.GetHub() != nil {
+			if _, err := syncer.VerifyHubCertificate(resp.GetHub(), key); err != nil {
+				return err
+			}
+			epoch = "coalesce(server_epoch, ?)"
+		}
 		x.server = key
-		_, err := tx.ExecContext(ctx, "UPDATE meta SET server_key = ?, server_epoch = ?", key, epochOrNull(resp.GetServerEpoch()))
+		_, err := tx.ExecContext(ctx, "UPDATE meta SET server_key = ?, server_epoch = "+epoch, key, epochOrNull(resp.GetServerEpoch()))
 		return err
 	})
 }
