@@ -17,7 +17,7 @@ type node struct {
 	natural func(*frame) (uint64, bool)
 	double  func(*frame) (float64, bool)
 	text    func(*frame) string
-	message func(*frame) protoreflect.Message
+	message func(*frame) view
 	rows    *rows
 	// desc is the type of message.
 	desc protoreflect.MessageDescriptor
@@ -27,7 +27,7 @@ type node struct {
 
 // rows is a repeated field, and the filters applied to it.
 type rows struct {
-	list    func(*frame) protoreflect.List
+	list    func(*frame) sequence
 	field   protoreflect.FieldDescriptor
 	filters []filter
 }
@@ -110,9 +110,9 @@ func (t *translator) ident(name string) *node {
 	}
 	switch {
 	case name == "this":
-		return &node{desc: t.this, message: func(f *frame) protoreflect.Message { return f.this }}
+		return &node{desc: t.this, message: func(f *frame) view { return f.this }}
 	case name == "root" && t.root != nil:
-		return &node{desc: t.root, message: func(f *frame) protoreflect.Message { return f.root }}
+		return &node{desc: t.root, message: func(f *frame) view { return f.root }}
 	}
 	return nil
 }
@@ -121,50 +121,49 @@ func (t *translator) ident(name string) *node {
 func variableNode(fd protoreflect.FieldDescriptor, slot int) *node {
 	switch fd.Kind() {
 	case protoreflect.BoolKind:
-		return &node{truth: func(f *frame) truth { return truthOf(f.vars[slot].Bool()) }}
+		return &node{truth: func(f *frame) truth { return truthOf(f.vars[slot].bool()) }}
 	case protoreflect.StringKind:
-		return &node{text: func(f *frame) string { return f.vars[slot].String() }}
+		return &node{text: func(f *frame) string { return f.vars[slot].string() }}
 	case protoreflect.MessageKind, protoreflect.GroupKind:
 		if groupOf(fd) == nil { // well-known messages have meanings of their own in CEL
 			return nil
 		}
-		return &node{desc: fd.Message(), message: func(f *frame) protoreflect.Message { return f.vars[slot].Message() }}
+		return &node{desc: fd.Message(), message: func(f *frame) view { return f.vars[slot].view }}
 	}
 	switch numberOf(fd) {
 	case enumNumber:
-		return &node{integer: func(f *frame) (int64, bool) { return int64(f.vars[slot].Enum()), true }}
+		return &node{integer: func(f *frame) (int64, bool) { return f.vars[slot].whole(true), true }}
 	case intNumber:
-		return &node{integer: func(f *frame) (int64, bool) { return f.vars[slot].Int(), true }}
+		return &node{integer: func(f *frame) (int64, bool) { return f.vars[slot].whole(false), true }}
 	case uintNumber:
-		return &node{natural: func(f *frame) (uint64, bool) { return f.vars[slot].Uint(), true }}
+		return &node{natural: func(f *frame) (uint64, bool) { return f.vars[slot].unsigned(), true }}
 	case floatNumber:
-		return &node{double: func(f *frame) (float64, bool) { return f.vars[slot].Float(), true }}
+		return &node{double: func(f *frame) (float64, bool) { return f.vars[slot].floating(), true }}
 	}
 	return nil
 }
 
 // fieldNode is a single field of a message.
-func fieldNode(fd protoreflect.FieldDescriptor, of func(*frame) protoreflect.Message) *node {
+func fieldNode(fd protoreflect.FieldDescriptor, of func(*frame) view) *node {
+	a := newAccess(fd)
 	switch fd.Kind() {
 	case protoreflect.BoolKind:
-		return &node{truth: func(f *frame) truth { return truthOf(of(f).Get(fd).Bool()) }}
+		return &node{truth: func(f *frame) truth { return truthOf(a.bool(of(f))) }}
 	case protoreflect.StringKind:
-		return &node{text: func(f *frame) string { return of(f).Get(fd).String() }}
+		return &node{text: func(f *frame) string { return a.string(of(f)) }}
 	case protoreflect.MessageKind, protoreflect.GroupKind:
 		if groupOf(fd) == nil {
 			return nil
 		}
-		return &node{desc: fd.Message(), message: func(f *frame) protoreflect.Message { return of(f).Get(fd).Message() }}
+		return &node{desc: fd.Message(), message: func(f *frame) view { return a.below(of(f)) }}
 	}
 	switch numberOf(fd) {
-	case enumNumber:
-		return &node{integer: func(f *frame) (int64, bool) { return int64(of(f).Get(fd).Enum()), true }}
-	case intNumber:
-		return &node{integer: func(f *frame) (int64, bool) { return of(f).Get(fd).Int(), true }}
+	case enumNumber, intNumber:
+		return &node{integer: func(f *frame) (int64, bool) { return a.whole(of(f)), true }}
 	case uintNumber:
-		return &node{natural: func(f *frame) (uint64, bool) { return of(f).Get(fd).Uint(), true }}
+		return &node{natural: func(f *frame) (uint64, bool) { return a.unsigned(of(f)), true }}
 	case floatNumber:
-		return &node{double: func(f *frame) (float64, bool) { return of(f).Get(fd).Float(), true }}
+		return &node{double: func(f *frame) (float64, bool) { return a.floating(of(f)), true }}
 	}
 	return nil
 }
@@ -206,12 +205,12 @@ func (t *translator) selection(s celast.SelectExpr) *node {
 	if fd == nil || fd.IsMap() {
 		return nil
 	}
-	get := of.message
+	get, a := of.message, newAccess(fd)
 	if s.IsTestOnly() {
-		return &node{truth: func(f *frame) truth { return truthOf(get(f).Has(fd)) }}
+		return &node{truth: func(f *frame) truth { return truthOf(a.has(get(f))) }}
 	}
 	if fd.IsList() {
-		return &node{rows: &rows{field: fd, list: func(f *frame) protoreflect.List { return get(f).Get(fd).List() }}}
+		return &node{rows: &rows{field: fd, list: func(f *frame) sequence { return a.list(get(f)) }}}
 	}
 	return fieldNode(fd, get)
 }
@@ -300,8 +299,8 @@ func junction(args []*node, decisive, rest truth) *node {
 func size(a *node) *node {
 	switch {
 	case a.rows != nil && len(a.rows.filters) == 0:
-		list := a.rows.list
-		return &node{integer: func(f *frame) (int64, bool) { return int64(list(f).Len()), true }}
+		of := a.rows.list
+		return &node{integer: func(f *frame) (int64, bool) { l := of(f); return int64(l.len()), true }}
 	case a.rows != nil:
 		return &node{integer: a.rows.count}
 	case a.text != nil:
@@ -314,13 +313,13 @@ func size(a *node) *node {
 // count is how many rows pass the filters. False: a filter failed, or the rows are too many.
 func (r *rows) count(f *frame) (int64, bool) {
 	list := r.list(f)
-	n, kept := list.Len(), int64(0)
+	n, kept := list.len(), int64(0)
 	if f.steps -= n; f.steps < 0 {
 		return 0, false
 	}
 rows:
 	for i := range n {
-		v := list.Get(i)
+		v := list.get(i)
 		for _, x := range r.filters {
 			f.vars[x.slot] = v
 			switch x.keep(f) {

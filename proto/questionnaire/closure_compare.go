@@ -142,14 +142,14 @@ func (t *translator) comprehension(c celast.ComprehensionExpr) *node {
 func quantified(r *rows, slot int, p func(*frame) truth, decisive, rest truth) *node {
 	return &node{truth: func(f *frame) truth {
 		list := r.list(f)
-		n := list.Len()
+		n := list.len()
 		if f.steps -= n; f.steps < 0 {
 			return failed
 		}
 		outcome := rest
 	rows:
 		for i := range n {
-			v := list.Get(i)
+			v := list.get(i)
 			for _, x := range r.filters {
 				f.vars[x.slot] = v
 				switch x.keep(f) {

@@ -78,8 +78,12 @@ func TestClosuresAgreeWithCEL(t *testing.T) {
 				root = msg
 			}
 			for _, x := range all[m] {
-				f.this, f.root = msg, root
+				f.this, f.root = viewOf(msg, m.typ), view{m: root}
 				got, want := x.fast.eval(f), (&predicate{program: x.program}).eval(f)
+				f.this = view{m: msg}
+				if slow := x.fast.eval(f); slow != got {
+					t.Fatalf("%s: %q is %d on fields by place and %d by reflection, for this:\n%s", x.of, x.fast.source, got, slow, prototext.Format(msg.Interface()))
+				}
 				if got != want {
 					t.Fatalf("%s: %q is %d as a closure and %d as a program of CEL, for this:\n%s", x.of, x.fast.source, got, want, prototext.Format(msg.Interface()))
 				}
@@ -182,7 +186,8 @@ func TestTranslatorForms(t *testing.T) {
 		f := &filler{t: t, share: rapid.IntRange(1, 9).Draw(t, "share"), left: 1000}
 		m := (&surveyv1.Household{}).ProtoReflect()
 		f.fill(m, 0)
-		fr := &frame{this: m, root: m, steps: stepsPerInterview}
+		x := viewOf(m, generated(m.Descriptor()))
+		fr := &frame{this: x, root: x, steps: stepsPerInterview}
 		for i, p := range pairs {
 			got, want := p.fast.eval(fr), p.slow.eval(fr)
 			if got != want {

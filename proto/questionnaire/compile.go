@@ -1,6 +1,7 @@
 package questionnaire
 
 import (
+	"reflect"
 	"regexp"
 
 	"google.golang.org/protobuf/proto"
@@ -17,7 +18,9 @@ type module struct {
 	questions []*question
 	byNumber  map[protoreflect.FieldNumber]*question
 	// missing is the map of missing reasons by field number, nil where the message has none.
-	missing protoreflect.FieldDescriptor
+	missing *access
+	// typ is the type of the generated Go, nil where there is none.
+	typ reflect.Type
 	// conditions is how many different conditions the questions have for being asked.
 	conditions int
 	// top: the message is the root of a questionnaire's expressions.
@@ -27,6 +30,7 @@ type module struct {
 // question is a compiled field.
 type question struct {
 	field   protoreflect.FieldDescriptor
+	access  *access
 	name    string
 	options *formv1.Question
 	// rule is what the names of the question's rules begin with: "hearth.survey.v1.HouseholdMember.age/".
@@ -40,9 +44,6 @@ type question struct {
 	since    uint32
 	until    uint32
 	accepted [5]bool // by number of the reason
-
-	// looked: evaluation looks at the value itself, not only at whether there is one.
-	looked bool
 
 	relevant  *predicate
 	condition int // which of its message's conditions relevant is
@@ -165,7 +166,7 @@ func (c *compiler) compileModule(d protoreflect.MessageDescriptor) (*module, err
 	c.open[d.FullName()] = true
 	defer delete(c.open, d.FullName())
 
-	m := &module{desc: d, options: moduleOptions(d), byNumber: map[protoreflect.FieldNumber]*question{}, top: c.isTop(d)}
+	m := &module{desc: d, options: moduleOptions(d), byNumber: map[protoreflect.FieldNumber]*question{}, top: c.isTop(d), typ: generated(d)}
 	if m.options.GetTitle().GetEn() == "" {
 		return nil, badSchema(d, "has no title: set option (hearth.form.v1.module).title")
 	}
@@ -179,7 +180,7 @@ func (c *compiler) compileModule(d protoreflect.MessageDescriptor) (*module, err
 			if f.Name() != "missing" || f.MapKey().Kind() != protoreflect.Uint32Kind || f.MapValue().Enum() == nil {
 				return nil, badField(f, "is a map: only map<uint32, Missing> missing may be one")
 			}
-			m.missing = f
+			m.missing = newAccess(f)
 			continue
 		}
 		q, err := c.compileQuestion(f)
@@ -231,7 +232,7 @@ func (c *compiler) compileQuestion(f protoreflect.FieldDescriptor) (*question, e
 		return nil, badField(f, "has no label: set option (hearth.form.v1.question).label")
 	}
 	q := &question{
-		field: f, name: string(f.Name()), options: o, rule: string(f.FullName()) + "/", list: f.IsList(),
+		field: f, access: newAccess(f), name: string(f.Name()), options: o, rule: string(f.FullName()) + "/", list: f.IsList(),
 		required: o.GetRequired() && o.GetCalculate() == "", since: o.GetSince(), until: o.GetUntil(),
 	}
 	if q.until != 0 && q.until < q.since {
@@ -253,7 +254,6 @@ func (c *compiler) compileQuestion(f protoreflect.FieldDescriptor) (*question, e
 	if q.limits, q.itemRules, err = compileLimits(f); err != nil {
 		return nil, err
 	}
-	q.looked = q.enum != nil || groupOf(f) != nil || len(q.limits) > 0 || len(q.itemRules) > 0
 	if q.relevant, err = c.cel.condition(f, "relevant", o.GetRelevant()); err != nil {
 		return nil, err
 	}

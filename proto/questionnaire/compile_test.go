@@ -122,8 +122,8 @@ func evaluateJSON(t *testing.T, s *Set, version uint32, text string) []string {
 	if err := protojson.Unmarshal([]byte(text), m); err != nil {
 		t.Fatal(err)
 	}
-	e := &evaluation{frame: frame{root: m, steps: stepsPerInterview}, completed: true, answers: version, version: 1}
-	e.walk(s.interview, m, true)
+	e := &evaluation{frame: frame{root: view{m: m}, steps: stepsPerInterview}, completed: true, answers: version, version: 1}
+	e.walk(s.interview, view{m: m}, true)
 	var got []string
 	for _, f := range e.flags {
 		got = append(got, f.GetPath()+" "+strings.TrimPrefix(f.GetRule(), "test.v1."))

@@ -28,14 +28,14 @@ func (s *Set) Evaluate(iv *surveyv1.Interview) []*servicev1.Flag {
 	if iv == nil {
 		return nil
 	}
-	m := iv.ProtoReflect()
+	x := viewOf(iv.ProtoReflect(), s.interview.typ)
 	e := &evaluation{
-		frame:     frame{root: m, steps: stepsPerInterview},
+		frame:     frame{root: x, steps: stepsPerInterview},
 		completed: iv.GetStatus() == surveyv1.InterviewStatus_INTERVIEW_STATUS_COMPLETED,
 		answers:   iv.GetQuestionnaireVersion(),
 		version:   s.interview.options.GetVersion(),
 	}
-	e.walk(s.interview, m, true)
+	e.walk(s.interview, x, true)
 	return e.flags
 }
 
@@ -61,31 +61,30 @@ type place struct {
 }
 
 // walk goes through the questions of one message in order. Where asked is false nothing below is required.
-func (e *evaluation) walk(m *module, msg protoreflect.Message, asked bool) {
-	e.frame.this = msg
+func (e *evaluation) walk(m *module, x view, asked bool) {
+	e.frame.this = x
 	base := len(e.memo)
 	e.base = base
 	for range m.conditions {
 		e.memo = append(e.memo, unknown)
 	}
 	defer func() { e.memo = e.memo[:base] }()
-	var reasons protoreflect.Map
-	if m.missing != nil && msg.Has(m.missing) {
-		reasons = msg.Get(m.missing).Map()
+	var reasons map[uint32]formv1.Missing
+	if m.missing != nil {
+		reasons = m.missing.reasons(x)
 	}
 	for _, q := range m.questions {
-		v, ok := q.answer(msg)
-		if !ok {
+		if !q.answer(x) {
 			if q.required && e.completed && asked {
 				e.unanswered(q, reasons)
 			}
 			continue
 		}
 		e.path = append(e.path, place{q.name, -1})
-		relevant := e.answered(q, v)
+		relevant := e.answered(q, x)
 		if q.module != nil {
-			e.below(q, v, asked && relevant)
-			e.frame.this, e.base = msg, base
+			e.below(q, x, asked && relevant)
+			e.frame.this, e.base = x, base
 		}
 		e.path = e.path[:len(e.path)-1]
 		if e.full {
@@ -93,28 +92,22 @@ func (e *evaluation) walk(m *module, msg protoreflect.Message, asked bool) {
 		}
 	}
 	if reasons != nil {
-		e.reasons(m, msg, reasons)
+		e.reasons(m, x, reasons)
 	}
 }
 
-// answer is the value of a question in a message, where it has one; without the value where nothing looks at it.
-func (q *question) answer(msg protoreflect.Message) (v protoreflect.Value, ok bool) {
-	if !msg.Has(q.field) {
-		return v, false
-	}
-	if q.looked {
-		v = msg.Get(q.field)
-	}
-	return v, q.enum == nil || q.list || v.Enum() != 0
+// answer tells whether a question has an answer in a message.
+func (q *question) answer(x view) bool {
+	return q.access.has(x) && (q.enum == nil || q.list || q.access.whole(x) != 0)
 }
 
 // below walks through the module or the roster that is the answer to a question.
-func (e *evaluation) below(q *question, v protoreflect.Value, asked bool) {
+func (e *evaluation) below(q *question, x view, asked bool) {
 	if q.list {
-		list, last := v.List(), len(e.path)-1
-		for i := range list.Len() {
+		rows, last := q.access.list(x), len(e.path)-1
+		for i := range rows.len() {
 			e.path[last].index = i
-			e.walk(q.module, list.Get(i).Message(), asked)
+			e.walk(q.module, rows.get(i).view, asked)
 			if e.full {
 				return
 			}
@@ -122,22 +115,26 @@ func (e *evaluation) below(q *question, v protoreflect.Value, asked bool) {
 		e.path[last].index = -1
 		return
 	}
+	x = q.access.below(x)
 	if !q.module.top {
-		e.walk(q.module, v.Message(), asked)
+		e.walk(q.module, x, asked)
 		return
 	}
 	root, version := e.frame.root, e.version
-	e.frame.root, e.version = v.Message(), e.answers
+	e.frame.root, e.version = x, e.answers
 	if e.version == 0 {
 		e.version = q.module.options.GetVersion()
 	}
-	e.walk(q.module, v.Message(), asked)
+	e.walk(q.module, x, asked)
 	e.frame.root, e.version = root, version
 }
 
 // unanswered flags a question that is required and has no answer.
-func (e *evaluation) unanswered(q *question, reasons protoreflect.Map) {
-	if !q.in(e.version) || reasons != nil && reasons.Has(reasonKey(q.field.Number())) {
+func (e *evaluation) unanswered(q *question, reasons map[uint32]formv1.Missing) {
+	if !q.in(e.version) {
+		return
+	}
+	if _, given := reasons[uint32(q.field.Number())]; given {
 		return
 	}
 	relevant := e.relevant(q)
@@ -166,19 +163,22 @@ func (e *evaluation) relevant(q *question) truth {
 }
 
 // answered evaluates what is said of a question that has an answer, and tells whether it was to be asked.
-func (e *evaluation) answered(q *question, v protoreflect.Value) bool {
+func (e *evaluation) answered(q *question, x view) bool {
 	relevant := e.relevant(q)
 	broken := relevant == failed
 	if relevant == no {
 		e.flag(q.rule+ruleNotRelevant, formv1.Severity_SEVERITY_SOFT, textNotRelevant)
 	}
-	for i := range q.limits {
-		if l := &q.limits[i]; !l.holds(v) {
-			e.flag(l.rule, formv1.Severity_SEVERITY_HARD, l.text)
+	if len(q.limits) > 0 {
+		v := q.access.value(x)
+		for i := range q.limits {
+			if l := &q.limits[i]; !l.holds(v) {
+				e.flag(l.rule, formv1.Severity_SEVERITY_HARD, l.text)
+			}
 		}
 	}
 	if q.enum != nil || len(q.itemRules) > 0 {
-		e.values(q, v)
+		e.values(q, x)
 	}
 	for i := range q.checks {
 		c := &q.checks[i]
@@ -196,22 +196,27 @@ func (e *evaluation) answered(q *question, v protoreflect.Value) bool {
 }
 
 // values looks at each value of an answer by itself.
-func (e *evaluation) values(q *question, v protoreflect.Value) {
+func (e *evaluation) values(q *question, x view) {
 	if !q.list {
-		if q.enum != nil && !q.enum.knows(v.Enum()) {
+		if q.enum != nil && !q.enum.knows(protoreflect.EnumNumber(q.access.whole(x))) {
 			e.flag(q.rule+ruleUnknownValue, formv1.Severity_SEVERITY_SOFT, textUnknownValue)
 		}
 		return
 	}
-	list, last := v.List(), len(e.path)-1
-	for i := range list.Len() {
-		item := list.Get(i)
+	all, last := q.access.list(x), len(e.path)-1
+	var values protoreflect.List
+	if len(q.itemRules) > 0 {
+		values = q.access.value(x).List()
+	}
+	for i := range all.len() {
 		e.path[last].index = i
-		if q.enum != nil && !q.enum.knows(item.Enum()) {
-			e.flag(q.rule+ruleUnknownValue, formv1.Severity_SEVERITY_SOFT, textUnknownValue)
+		if q.enum != nil {
+			if one := all.get(i); !q.enum.knows(protoreflect.EnumNumber(one.whole(true))) {
+				e.flag(q.rule+ruleUnknownValue, formv1.Severity_SEVERITY_SOFT, textUnknownValue)
+			}
 		}
 		for j := range q.itemRules {
-			if l := &q.itemRules[j]; !l.holds(item) {
+			if l := &q.itemRules[j]; !l.holds(values.Get(i)) {
 				e.flag(l.rule, formv1.Severity_SEVERITY_HARD, l.text)
 			}
 		}
@@ -223,33 +228,33 @@ func (e *evaluation) values(q *question, v protoreflect.Value) {
 }
 
 // reasons looks at the reasons for missing answers of one message, by number.
-func (e *evaluation) reasons(m *module, msg protoreflect.Message, reasons protoreflect.Map) {
+func (e *evaluation) reasons(m *module, x view, reasons map[uint32]formv1.Missing) {
 	numbers := make([]uint32, 0, 16)
-	reasons.Range(func(k protoreflect.MapKey, _ protoreflect.Value) bool {
-		numbers = append(numbers, uint32(k.Uint()))
-		return true
-	})
+	for n := range reasons {
+		numbers = append(numbers, n)
+	}
 	slices.Sort(numbers)
+	rule := string(m.missing.field.FullName()) + "/"
 	for _, n := range numbers {
 		if e.full {
 			return
 		}
-		why := reasons.Get(protoreflect.ValueOfUint32(n).MapKey()).Enum()
+		why := protoreflect.EnumNumber(reasons[n])
 		var q *question
 		if n <= maxFieldNumber {
 			q = m.byNumber[protoreflect.FieldNumber(n)]
 		}
 		e.path = append(e.path, place{"missing", int(n)})
 		if q == nil {
-			e.flag(string(m.missing.FullName())+"/"+ruleMissingQuestion, formv1.Severity_SEVERITY_SOFT, textMissingQuestion)
+			e.flag(rule+ruleMissingQuestion, formv1.Severity_SEVERITY_SOFT, textMissingQuestion)
 		}
 		if why < 0 || int(why) >= len(formv1.Missing_name) {
-			e.flag(string(m.missing.FullName())+"/"+ruleUnknownValue, formv1.Severity_SEVERITY_SOFT, textUnknownValue)
+			e.flag(rule+ruleUnknownValue, formv1.Severity_SEVERITY_SOFT, textUnknownValue)
 		}
 		e.path = e.path[:len(e.path)-1]
 		if q != nil {
 			e.path = append(e.path, place{q.name, -1})
-			e.reason(q, msg, why)
+			e.reason(q, x, why)
 			e.path = e.path[:len(e.path)-1]
 		}
 	}
@@ -258,8 +263,8 @@ func (e *evaluation) reasons(m *module, msg protoreflect.Message, reasons protor
 const maxFieldNumber = 1<<29 - 1
 
 // reason looks at the reason for which one question has no answer.
-func (e *evaluation) reason(q *question, msg protoreflect.Message, why protoreflect.EnumNumber) {
-	if _, ok := q.answer(msg); ok {
+func (e *evaluation) reason(q *question, x view, why protoreflect.EnumNumber) {
+	if q.answer(x) {
 		e.flag(q.rule+ruleAnsweredMissing, formv1.Severity_SEVERITY_SOFT, textAnsweredMissing)
 	}
 	switch {
@@ -270,10 +275,6 @@ func (e *evaluation) reason(q *question, msg protoreflect.Message, why protorefl
 	default:
 		e.flag(q.rule+ruleMissingReason, formv1.Severity_SEVERITY_SOFT, textMissingReason)
 	}
-}
-
-func reasonKey(n protoreflect.FieldNumber) protoreflect.MapKey {
-	return protoreflect.ValueOfUint32(uint32(n)).MapKey()
 }
 
 func (e *evaluation) failed(q *question) {

@@ -37,9 +37,9 @@ const (
 
 // frame is what an expression reads. It is the activation of CEL's own programs too.
 type frame struct {
-	this, root protoreflect.Message
+	this, root view
 	// vars are the variables of the comprehensions around a node, by depth.
-	vars [maxDepth]protoreflect.Value
+	vars [maxDepth]element
 	// steps is how many more rows expressions may look at.
 	steps int
 }
@@ -50,9 +50,9 @@ const maxDepth = 6
 func (f *frame) ResolveName(name string) (any, bool) {
 	switch name {
 	case "this":
-		return f.this.Interface(), true
+		return f.this.message().Interface(), true
 	case "root":
-		return f.root.Interface(), true
+		return f.root.message().Interface(), true
 	}
 	return nil, false
 }
@@ -60,7 +60,7 @@ func (f *frame) ResolveName(name string) (any, bool) {
 // Parent is nil: there is no scope around a questionnaire.
 func (f *frame) Parent() cel.Activation { return nil }
 
-// predicate is a compiled condition. Most are closures over the messages' own reflection; what those cannot express runs
+// predicate is a compiled condition. Most are closures over the messages' fields; what those cannot express runs
 // as a program of cel-go, with the same result.
 type predicate struct {
 	source  string

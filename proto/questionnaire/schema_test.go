@@ -117,9 +117,9 @@ func TestModulesSayWhyAnAnswerIsMissing(t *testing.T) {
 		switch {
 		case m.missing == nil && !withoutReasons[m.desc.Name()]:
 			t.Errorf("%s has no map of missing reasons", m.desc.FullName())
-		case m.missing != nil && (m.missing.Number() != 100 || m.missing.MapKey().Kind() != protoreflect.Uint32Kind ||
-			m.missing.MapValue().Enum().FullName() != "hearth.form.v1.Missing"):
-			t.Errorf("%s is not map<uint32, Missing> missing = 100", m.missing.FullName())
+		case m.missing != nil && (m.missing.field.Number() != 100 || m.missing.field.MapKey().Kind() != protoreflect.Uint32Kind ||
+			m.missing.field.MapValue().Enum().FullName() != "hearth.form.v1.Missing"):
+			t.Errorf("%s is not map<uint32, Missing> missing = 100", m.missing.field.FullName())
 		}
 	}
 }
