@@ -15,8 +15,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// blobPiece is how much of an attachment goes into one message to those who read it.
-const blobPiece = 256 << 10
+// blobPiece is how much of an attachment goes into one message to those who read it. A message of it fits the 32 KB buffers
+// that gRPC keeps: with the next larger ones, of 1 MB, everyone who reads slowly would hold two megabytes.
+const blobPiece = 32<<10 - 64
 
 // Blobs keeps attachments by their content. Package server/store/blobs does it in files.
 type Blobs interface {

@@ -14,6 +14,7 @@ import (
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/failpoint"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -122,10 +123,12 @@ func (s *deviceService) enrol(ctx context.Context, req *servicev1.EnrolRequest) 
 	if err := syncer.VerifyEnrolment(req.GetPublicKey(), code, device, req.GetSignature()); err != nil {
 		return nil, err
 	}
+	failpoint.Hit("enrol.before-store")
 	e, err := s.store.Enrol(ctx, code.Hash(), device, req.GetPublicKey(), s.nowMS())
 	if err != nil {
 		return nil, err
 	}
+	failpoint.Hit("enrol.after-store")
 	s.rights.purge() // a revocation has ended
 	epoch := s.store.Epoch()
 	return &servicev1.EnrolResponse{

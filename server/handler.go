@@ -34,7 +34,7 @@ const (
 	maxBody        = 8 << 20  // a request of Connect or gRPC-Web: a message in JSON is larger
 	maxHeader      = 16 << 10 // all headers of a request
 	maxStreams     = 64       // calls at a time on one connection
-	maxConnections = 4096
+	maxConnections = 16384
 	headerTimeout  = 20 * time.Second
 	bodyTimeout    = 2 * time.Minute
 	idleTimeout    = 5 * time.Minute
@@ -53,7 +53,7 @@ func (s *Server) newGRPC() *grpc.Server {
 			MaxConnectionIdle: idleTimeout, MaxConnectionAge: 30 * time.Minute, MaxConnectionAgeGrace: 5 * time.Minute,
 			Time: 2 * time.Minute, Timeout: headerTimeout,
 		}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Minute}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 15 * time.Second}),
 		grpc.WaitForHandlers(true),
 		grpc.UnaryInterceptor(s.unary),
 		grpc.StreamInterceptor(s.stream),

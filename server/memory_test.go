@@ -278,6 +278,9 @@ func (m *memory) Projected(context.Context) (syncer.Cursor, error) {
 func (m *memory) Apply(_ context.Context, c *store.Changes) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if c.From != nil && !c.From.SameParts(m.projected.Parts) {
+		return fault.New(fault.Conflict, "", "somebody else has made projections meanwhile")
+	}
 	for _, iv := range c.Interviews {
 		m.interviews[iv.GetSummary().GetInterviewId()] = iv
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/hearth-survey/hearth/server/projection"
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/failpoint"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -96,8 +97,21 @@ func (p *projector) await(ctx context.Context) {
 	}
 }
 
+// projectorTries is how often the projector begins anew where another one has been at work on the same store.
+const projectorTries = 5
+
 // catchUp brings the projections up to the end of the log.
 func (p *projector) catchUp(ctx context.Context) error {
+	for tries := 1; ; tries++ {
+		if err := p.follow(ctx); fault.KindOf(err) != fault.Conflict || tries == projectorTries {
+			return err
+		}
+	}
+}
+
+// follow is catchUp, and fails with fault.Conflict where another projector has moved the store's cursor. What it remembers
+// is of no use then.
+func (p *projector) follow(ctx context.Context) error {
 	done := false
 	select {
 	case <-p.running:
@@ -110,11 +124,11 @@ func (p *projector) catchUp(ctx context.Context) error {
 		}
 		p.running <- struct{}{}
 	}()
-	if !p.begun {
-		cursor, err := p.store.Projected(ctx)
-		if err != nil {
-			return fmt.Errorf("find how far the projections are: %w", err)
-		}
+	cursor, err := p.store.Projected(ctx)
+	if err != nil {
+		return fmt.Errorf("find how far the projections are: %w", err)
+	}
+	if !p.begun || !cursor.SameParts(p.cursor.Parts) {
 		if cursor.Epoch != p.store.Epoch() {
 			cursor = syncer.Cursor{}
 		}
@@ -126,9 +140,11 @@ func (p *projector) catchUp(ctx context.Context) error {
 	r := &reader{
 		log: p.store, cursor: p.cursor, builder: p.builder, seen: p.stored, gone: p.gone,
 		apply: func(c *store.Changes, records int, oldest int64) error {
+			failpoint.Hit("projector.before-apply")
 			if err := p.store.Apply(ctx, c); err != nil {
 				return fmt.Errorf("store projections: %w", err)
 			}
+			failpoint.Hit("projector.after-apply")
 			p.cursor = c.Cursor
 			p.remember(c.Interviews)
 			p.conflicts.note(c)
@@ -214,7 +230,8 @@ type reader struct {
 
 func (r *reader) read(ctx context.Context) error {
 	for more := true; more; {
-		c := &store.Changes{Records: [][]uint64{}}
+		from := r.cursor
+		c := &store.Changes{From: &from, Records: [][]uint64{}}
 		r.pending = map[subject]struct{}{}
 		records, oldest := 0, int64(math.MaxInt64)
 		for more && records < projectorBatch {

@@ -14,6 +14,7 @@ import (
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/failpoint"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 )
@@ -61,9 +62,11 @@ func (s *syncService) Hello(ctx context.Context, req *servicev1.HelloRequest) (*
 	if req.WallTimeMs != nil {
 		g.ClockSkewMS = req.GetWallTimeMs() - now
 	}
+	failpoint.Hit("hello.before-greet")
 	if err := s.store.Greet(ctx, g); err != nil {
 		return nil, err
 	}
+	failpoint.Hit("hello.after-greet")
 	epoch := s.store.Epoch()
 	lim := syncer.DefaultLimits
 	return &servicev1.HelloResponse{
@@ -105,6 +108,7 @@ func (s *syncService) PushBatch(ctx context.Context, req *servicev1.PushBatchReq
 	if err != nil {
 		return nil, err
 	}
+	failpoint.Hit("push.before-answer")
 	return &servicev1.PushBatchResponse{Ack: ack}, nil
 }
 
@@ -195,10 +199,12 @@ func (s *Server) take(ctx context.Context, b *servicev1.Batch) (*servicev1.Batch
 		}
 	}
 	start := time.Now()
+	failpoint.Hit("push.before-append")
 	done, err := s.store.Append(ctx, checked)
 	if err != nil {
 		return nil, err
 	}
+	failpoint.Hit("push.after-append")
 	s.metrics.appendTime.Observe(time.Since(start).Seconds())
 	s.count(done)
 	ack := &servicev1.BatchAck{Results: done.Results, Gaps: done.Gaps}
@@ -283,6 +289,7 @@ func (s *syncService) Offer(ctx context.Context, req *servicev1.OfferRequest) (*
 			return nil, fault.New(fault.Invalid, fault.BadRequest, "record %d of the offer has an id of %d bytes and a digest of %d, want 16 and 32", i, len(r.GetId()), len(r.GetDigest()))
 		}
 	}
+	failpoint.Hit("offer.before-answer")
 	wanted, conflicting, err := s.store.Missing(ctx, req.GetRecords())
 	if err != nil {
 		return nil, err
@@ -323,6 +330,7 @@ func (s *syncService) Pull(ctx context.Context, req *servicev1.PullRequest) (*se
 		cursor.Parts[st.Part] = st.Counter
 	}
 	resp.Cursor = cursor.Proto()
+	failpoint.Hit("pull.before-answer")
 	return resp, nil
 }
 

@@ -44,3 +44,18 @@ func ParseCursor(m *servicev1.Cursor, epoch ID) (Cursor, error) {
 	}
 	return c, nil
 }
+
+// SameParts says whether the cursor stands at these counters. A part that is not named stands at 0.
+func (c Cursor) SameParts(parts map[uint64]uint64) bool {
+	for part, n := range c.Parts {
+		if parts[part] != n {
+			return false
+		}
+	}
+	for part, n := range parts {
+		if c.Parts[part] != n {
+			return false
+		}
+	}
+	return true
+}

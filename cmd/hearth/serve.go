@@ -42,6 +42,7 @@ func (c *serveCmd) Run(e *env) error {
 	fmt.Fprintf(e.stdout, "hearth serves %s on %s\ntoken: in %s\n", c.Data, ln.Addr(), filepath.Join(c.Data, "token"))
 	group, ctx := errgroup.WithContext(e.ctx)
 	group.Go(func() error { return node.server.Serve(ctx, ln) })
+	group.Go(func() error { return node.server.Run(ctx) })
 	if c.Metrics != "off" {
 		metrics, err := listenMetrics(c.Metrics)
 		if err != nil {

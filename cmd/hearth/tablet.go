@@ -22,6 +22,7 @@ type tabletCmd struct {
 	Status tabletStatusCmd `cmd:"" help:"Show what the tablet holds and what is not sent."`
 	Export tabletExportCmd `cmd:"" help:"Write the tablet's current interviews as JSON lines."`
 	Backup tabletBackupCmd `cmd:"" help:"Copy the store whole into another file."`
+	Prune  tabletPruneCmd  `cmd:"" help:"Drop the bytes of old interviews that headquarters has signed for."`
 }
 
 // tabletFile names the store.
@@ -256,4 +257,26 @@ func (c *tabletBackupCmd) Run(e *env) (err error) {
 		return err
 	}
 	return say(e, "copied to "+c.Out)
+}
+
+type tabletPruneCmd struct {
+	tabletFile
+	KeepDays int `help:"Keep what was written in the last so many days." default:"30"`
+}
+
+// Run prunes. Each receipt is verified anew before anything is dropped.
+func (c *tabletPruneCmd) Run(e *env) (err error) {
+	if c.KeepDays < 0 {
+		return fmt.Errorf("%w: --keep-days %d is less than 0", errUsage, c.KeepDays)
+	}
+	st, err := c.open(e)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	n, err := st.Prune(e.ctx, c.KeepDays)
+	if err != nil {
+		return err
+	}
+	return say(e, fmt.Sprintf("dropped the bytes of %d records that headquarters has signed for; what is needed to know them again stays", n))
 }

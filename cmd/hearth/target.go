@@ -22,12 +22,15 @@ import (
 	"github.com/hearth-survey/hearth/server"
 	"github.com/hearth-survey/hearth/server/store/blobs"
 	"github.com/hearth-survey/hearth/server/store/sqlite"
+	"github.com/hearth-survey/hearth/syncer/durable"
+	"github.com/hearth-survey/hearth/syncer/failpoint"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 )
@@ -58,6 +61,10 @@ func (t target) dial(ctx context.Context) (*conn, error) {
 	return nil, fmt.Errorf("%w: name the study with --data DIR (a folder whose server is not running) or --server ADDR", errUsage)
 }
 
+// keepaliveTime is after how long without a word a call under way asks whether the server is there, and how long it waits
+// for an answer: a telephone that has changed its network would wait for minutes else.
+const keepaliveTime = 20 * time.Second
+
 // dialServer connects to a running server. The token travels with every call.
 func dialServer(addr, token string) (*conn, error) {
 	creds := insecure.NewCredentials()
@@ -68,6 +75,7 @@ func dialServer(addr, token string) (*conn, error) {
 	opts := []grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(32 << 20)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTime}),
 	}
 	if token != "" {
 		opts = append(opts, grpc.WithPerRPCCredentials(bearer(token)))
@@ -229,7 +237,12 @@ func writeSecret(path string, text []byte) (err error) {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return os.Rename(f.Name(), path)
+	failpoint.Hit("secret.before-rename")
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	failpoint.Hit("secret.after-rename")
+	return durable.SyncFolder(filepath.Dir(path)) // with a lost key the trust of every tablet would be lost
 }
 
 // explain turns an error into what happened and what to do, also where it came over the wire or is joined to others.

@@ -142,6 +142,9 @@ type Projections interface {
 
 // Changes are new projections of some subjects.
 type Changes struct {
+	// From is how far the projections must be for the changes to be applied; nil: wherever they are. Somebody else may have
+	// made projections meanwhile, of more of the log.
+	From *syncer.Cursor
 	// Cursor is how far the log has been read.
 	Cursor     syncer.Cursor
 	Interviews []*servicev1.InterviewProjection

@@ -7,6 +7,7 @@
 package faultdisk
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -320,6 +321,23 @@ func (d *Disk) write(f *file, off int64, data []byte) Fault {
 	return None
 }
 
+// Rewrite writes the bytes of a file anew and syncs them, if it is there.
+func (d *Disk) Rewrite(path string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	name := d.name(path)
+	f := d.files[name]
+	switch {
+	case d.dead:
+		return fmt.Errorf("rewrite %s: the disk has no power", path)
+	case f == nil:
+		return nil
+	case d.write(f, 0, bytes.Clone(f.live.b)) != None || d.sync(name, f) != None:
+		return fmt.Errorf("rewrite %s: the disk fails", path)
+	}
+	return nil
+}
+
 // sync makes what was written durable.
 func (d *Disk) sync(name string, f *file) Fault {
 	switch fault := d.step(true); {
@@ -336,7 +354,19 @@ func (d *Disk) sync(name string, f *file) Fault {
 	for _, o := range f.pending {
 		f.durable.apply(o)
 	}
+	if !f.named && (strings.HasSuffix(name, "-wal") || strings.HasSuffix(name, "-journal")) {
+		d.syncFolder(name[:strings.LastIndexByte(name, '/')+1])
+	}
 	f.pending, f.named = nil, true
 	delete(d.ghosts, name)
 	return None
+}
+
+// syncFolder makes all names in a folder durable, also that some are gone. SQLite does so at the first sync of a log or
+// journal that it has made.
+func (d *Disk) syncFolder(folder string) {
+	for name, f := range d.files {
+		f.named = f.named || strings.HasPrefix(name, folder)
+	}
+	maps.DeleteFunc(d.ghosts, func(name string, _ []byte) bool { return strings.HasPrefix(name, folder) })
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/failpoint"
 )
 
 // outgoing is a run of the lane that is about to be sent.
@@ -139,6 +140,7 @@ func (x *session) take(ctx context.Context, run *outgoing, ack *servicev1.BatchA
 			results[r.GetSeq()] = r
 		}
 	}
+	failpoint.Hit("tablet.before-ack")
 	var head syncer.Head
 	fork := ack.GetFork()
 	err := inTx(ctx, x.s.db, func(tx *sql.Tx) error {
@@ -178,6 +180,7 @@ func (x *session) take(ctx context.Context, run *outgoing, ack *servicev1.BatchA
 	if err != nil {
 		return head, err
 	}
+	failpoint.Hit("tablet.after-ack")
 	if err := x.tally(ctx, run, results); err != nil {
 		return head, err
 	}

@@ -15,6 +15,7 @@ import (
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/failpoint"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -30,6 +31,7 @@ func (s *Store) AddBlob(ctx context.Context, r io.Reader) (*surveyv1.Attachment,
 		a, err = s.addBlob(ctx, tx, r)
 		return err
 	})
+	failpoint.Hit("tablet.after-blob")
 	if errors.Is(err, errKnownBlob) {
 		err = nil
 	}
@@ -140,6 +142,7 @@ func (s *Store) Attach(ctx context.Context, interview string, opts AttachOptions
 		_, _, err := s.write(ctx, tx, iv)
 		return err
 	})
+	failpoint.Hit("tablet.after-attach")
 	return true, dbFault(err, "attach to interview %s", interview)
 }
 

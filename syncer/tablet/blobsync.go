@@ -11,6 +11,7 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/failpoint"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -221,6 +222,8 @@ func (x *session) statBlobs(ctx context.Context, group []*blob) ([]*blob, error)
 
 // keepWord notes that headquarters has an attachment whole, for every record that lists it and has its receipt.
 func (s *Store) keepWord(ctx context.Context, id syncer.BlobID) error {
+	failpoint.Hit("tablet.before-word")
+	defer failpoint.Hit("tablet.after-word")
 	_, err := s.db.ExecContext(ctx, `INSERT INTO blob_kept (digest, sha256, server_epoch, time_ms)
 		SELECT u.digest, u.sha256, m.server_epoch, ? FROM blob_use AS u JOIN record AS rec ON rec.digest = u.digest, meta AS m
 		WHERE u.sha256 = ? AND m.server_epoch IS NOT NULL AND `+coveredSQL+` ON CONFLICT DO NOTHING`, s.now().UnixMilli(), id[:])
@@ -321,7 +324,9 @@ func (p *blobSender) piece(ctx context.Context, b *blob) (whole bool, err error)
 	err = p.attempt(ctx, "send an attachment", proto.Size(req), func(ctx context.Context) (err error) {
 		p.report.BytesUp += int64(proto.Size(req))
 		p.report.Blobs.Bytes += int64(len(data))
+		failpoint.Hit("tablet.before-piece")
 		resp, err = p.client.PutChunk(ctx, req)
+		failpoint.Hit("tablet.after-piece")
 		return err
 	})
 	if err != nil {

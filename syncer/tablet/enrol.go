@@ -14,6 +14,7 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/failpoint"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 )
@@ -42,6 +43,9 @@ func Enrol(ctx context.Context, path string, conn grpc.ClientConnInterface, opts
 		return nil, err
 	}
 	if there {
+		if err := dropSecondName(path, path+"."+enrolling); err != nil {
+			return nil, err
+		}
 		s, err := Open(ctx, path, opts.Options)
 		if err != nil {
 			return nil, err
@@ -55,6 +59,7 @@ func Enrol(ctx context.Context, path string, conn grpc.ClientConnInterface, opts
 	if err := enrolNew(ctx, waiting, conn, opts); err != nil {
 		return nil, err
 	}
+	failpoint.Hit("tablet.before-link")
 	if err := os.Link(waiting, path); err != nil { // unlike a rename it replaces nothing
 		if !errors.Is(err, fs.ErrExist) {
 			err = os.Rename(waiting, path) // a file system without links
@@ -62,13 +67,31 @@ func Enrol(ctx context.Context, path string, conn grpc.ClientConnInterface, opts
 		if err != nil {
 			return nil, fault.New(fault.Exists, fault.StoreExists, "name the store %s: %w", path, err)
 		}
-	} else if err := os.Remove(waiting); err != nil {
+	} else if err := removeLinked(waiting); err != nil {
 		return nil, fault.New(fault.Internal, "", "name the store %s: %w", path, err)
 	}
+	failpoint.Hit("tablet.after-unlink")
 	if err := syncFolder(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
 	return Open(ctx, path, opts.Options)
+}
+
+// dropSecondName removes the name that a store had while it waited, where a process that was killed has left it.
+func dropSecondName(path, waiting string) error {
+	a, err := os.Stat(path)
+	if err != nil {
+		return fault.New(fault.Invalid, fault.StoreMissing, "look for the store %s: %w", path, err)
+	}
+	if b, err := os.Stat(waiting); err == nil && os.SameFile(a, b) {
+		return removeLinked(waiting)
+	}
+	return nil
+}
+
+func removeLinked(path string) error {
+	failpoint.Hit("tablet.after-link")
+	return os.Remove(path)
 }
 
 func exists(path string) (bool, error) {
@@ -110,6 +133,7 @@ func enrolNew(ctx context.Context, waiting string, conn grpc.ClientConnInterface
 
 // enrol has the open store enrolled and writes down what headquarters says.
 func (s *Store) enrol(ctx context.Context, conn grpc.ClientConnInterface, opts EnrolOptions) error {
+	failpoint.Hit("tablet.before-enrol")
 	resp, err := servicev1.NewDeviceServiceClient(conn).Enrol(ctx, &servicev1.EnrolRequest{
 		Code: proto.String(string(opts.Code)), Device: bytes.Clone(s.device[:]), PublicKey: bytes.Clone(s.key.Public().(ed25519.PublicKey)),
 		Signature: syncer.SignEnrolment(s.key, opts.Code, s.device),
@@ -117,6 +141,7 @@ func (s *Store) enrol(ctx context.Context, conn grpc.ClientConnInterface, opts E
 	if err != nil {
 		return wireFault(err, "enrol the tablet")
 	}
+	failpoint.Hit("tablet.after-enrol")
 	key := ed25519.PublicKey(resp.GetServerKey())
 	switch {
 	case len(key) != ed25519.PublicKeySize:

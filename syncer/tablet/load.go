@@ -13,6 +13,7 @@ import (
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"github.com/hearth-survey/hearth/syncer/failpoint"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
@@ -112,6 +113,7 @@ func (s *Store) loadLines(ctx context.Context, group []line) (LoadReport, error)
 		}
 		return nil
 	})
+	failpoint.Hit("tablet.after-load")
 	return report, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/failpoint"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -30,8 +31,10 @@ func (s *Store) Prune(ctx context.Context, keepDays int) (int, error) {
 		if pruned, err = res.RowsAffected(); err != nil {
 			return err
 		}
+		failpoint.Hit("tablet.in-prune")
 		return pruneBlobs(ctx, tx, before)
 	})
+	failpoint.Hit("tablet.after-prune")
 	return int(pruned), dbFault(err, "prune %s", s.path)
 }
 

@@ -9,6 +9,7 @@ import (
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/failpoint"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -74,6 +75,7 @@ func (x *session) keepPage(ctx context.Context, resp *servicev1.PullResponse) er
 	if err != nil {
 		return fault.New(fault.Invalid, fault.CursorStale, "the server's cursor: %w", err)
 	}
+	failpoint.Hit("tablet.before-page")
 	added := 0
 	err = inTx(ctx, x.s.db, func(tx *sql.Tx) error {
 		for i, e := range resp.GetEntries() {
@@ -90,6 +92,7 @@ func (x *session) keepPage(ctx context.Context, resp *servicev1.PullResponse) er
 		_, err := tx.ExecContext(ctx, "UPDATE meta SET cursor = ?", cursor)
 		return err
 	})
+	failpoint.Hit("tablet.after-page")
 	if err == nil {
 		x.report.Pulled += added
 	}

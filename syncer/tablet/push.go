@@ -9,6 +9,7 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/failpoint"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -152,6 +153,7 @@ func (s *Store) listWanted(ctx context.Context, epoch syncer.ID, named []place, 
 			if err := s.withhold(ctx, tx, epoch, p.seq, fault.RecordDamaged, "headquarters holds this place without the record's bytes"); err != nil {
 				return err
 			}
+			failpoint.Hit("tablet.in-wanted")
 			if err := s.list(ctx, tx, syncer.Digest(p.ref.GetDigest())); err != nil {
 				return err
 			}
@@ -214,6 +216,7 @@ func (s *Store) relist(ctx context.Context, epoch syncer.ID, limit int) error {
 			if syncer.DigestOf(body) != d {
 				continue
 			}
+			failpoint.Hit("tablet.in-relist")
 			if err := s.list(ctx, tx, d); err != nil {
 				return err
 			}
@@ -288,7 +291,9 @@ func (x *session) send(ctx context.Context, r *outgoing) (*servicev1.BatchAck, e
 	began := x.opts.Now()
 	err := x.attempt(ctx, "send records", size, func(ctx context.Context) (err error) {
 		x.report.BytesUp += int64(size)
+		failpoint.Hit("tablet.before-send")
 		resp, err = x.client.PushBatch(ctx, req)
+		failpoint.Hit("tablet.after-send")
 		return err
 	})
 	switch {

@@ -8,6 +8,7 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/failpoint"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -71,6 +72,7 @@ func (c *sessionConn) current(ctx context.Context, ended string) (string, error)
 		if err != nil {
 			return "", err
 		}
+		failpoint.Hit("tablet.after-session")
 		c.token = token
 	}
 	return c.token, nil

@@ -13,6 +13,7 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/failpoint"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 )
@@ -178,6 +179,7 @@ func (x *session) run(ctx context.Context) error {
 				return fault.New(fault.Conflict, fault.LaneFork, "headquarters contradicted %d new lanes one after the other", maxForks)
 			}
 			if err = x.s.newEpoch(ctx); err == nil {
+				failpoint.Hit("tablet.after-new-epoch")
 				x.report.NewEpoch = true
 				continue
 			}
@@ -212,6 +214,7 @@ func (x *session) farewell(ctx context.Context) {
 	if err != nil {
 		return
 	}
+	failpoint.Hit("tablet.before-farewell")
 	ctx, cancel := context.WithTimeout(ctx, farewellTime)
 	defer cancel()
 	x.report.BytesUp += int64(proto.Size(req))
@@ -256,6 +259,7 @@ func (x *session) sayHello(ctx context.Context, req *servicev1.HelloRequest) (ma
 	if err := x.meetHub(resp); err != nil {
 		return nil, err
 	}
+	failpoint.Hit("tablet.after-hello")
 	x.limits = limitsOf(resp.GetLimits())
 	held := make(map[syncer.ID]syncer.Head)
 	for _, m := range resp.GetLanes() {
@@ -388,6 +392,7 @@ func (s *Store) newEpoch(ctx context.Context) error {
 			return err
 		}
 		for _, d := range left {
+			failpoint.Hit("tablet.in-new-epoch")
 			if err := s.list(ctx, tx, d); err != nil {
 				return fmt.Errorf("open a new lane: %w", err)
 			}

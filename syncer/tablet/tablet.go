@@ -24,6 +24,7 @@ import (
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/failpoint"
 
 	_ "modernc.org/sqlite" // the driver of database/sql
 )
@@ -45,6 +46,9 @@ type Options struct {
 	Fingerprint func(questionnaire string, version uint32) []byte
 	// VFS is SQLite's name for where the file is, as a disk in memory of syncer/faultdisk; empty: the file system.
 	VFS string
+	// Rewrite writes the bytes of a file on the disk of VFS anew, as they can be read, and syncs them; nil: nothing is
+	// rewritten there.
+	Rewrite func(path string) error
 }
 
 // CreateOptions say who a new tablet is.
@@ -111,9 +115,11 @@ func Create(ctx context.Context, path string, opts CreateOptions) (*Store, error
 	if err := f.Close(); err != nil {
 		return nil, fault.New(fault.Internal, "", "create the store %s: %w", path, err)
 	}
+	failpoint.Hit("tablet.after-create-file")
 	if err := initialise(ctx, path, opts, o.random()); err != nil {
 		return nil, errors.Join(err, removeStore(path))
 	}
+	failpoint.Hit("tablet.after-create")
 	return Open(ctx, path, o)
 }
 
@@ -187,6 +193,9 @@ func Open(ctx context.Context, path string, opts Options) (*Store, error) {
 		if err := lookAtFile(path); err != nil {
 			return nil, err
 		}
+	}
+	if err := rewriteLog(ctx, path, opts); err != nil {
+		return nil, dbFault(err, "open the store %s", path)
 	}
 	db, err := connect(path, opts.VFS)
 	if err != nil {
@@ -325,7 +334,10 @@ func inTx(ctx context.Context, db *sql.DB, do func(*sql.Tx) error) error {
 	if err := do(tx); err != nil {
 		return errors.Join(err, ignoreDone(tx.Rollback()))
 	}
-	return tx.Commit()
+	failpoint.Hit("tablet.before-commit")
+	err = tx.Commit()
+	failpoint.Hit("tablet.after-commit")
+	return err
 }
 
 func ignoreDone(err error) error {

@@ -14,6 +14,7 @@ import (
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/failpoint"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -95,6 +96,7 @@ func (s *Store) write(ctx context.Context, tx *sql.Tx, iv *surveyv1.Interview) (
 	if err != nil {
 		return syncer.Digest{}, false, asInterview(err)
 	}
+	failpoint.Hit("tablet.before-record")
 	if err := insertRecord(ctx, tx, record, raw, digest, int64(iv.GetStatus()), sum[:]); err != nil {
 		return digest, false, err
 	}
@@ -189,6 +191,7 @@ func (s *Store) list(ctx context.Context, tx *sql.Tx, d syncer.Digest) error {
 		return err
 	}
 	lane := syncer.LaneID{Device: s.device, Epoch: epoch}
+	failpoint.Hit("tablet.before-list")
 	head, err := laneHead(ctx, tx, epoch)
 	if err != nil {
 		return err

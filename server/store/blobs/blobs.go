@@ -55,6 +55,8 @@ type Store struct {
 	partials map[key]*partial
 	totals   Totals
 	counted  bool
+	// folders are those whose names are known to be on the disk.
+	folders map[string]bool
 }
 
 // key names an unfinished attachment: a wrong size claimed by somebody does not get in the way of the right one.
@@ -83,9 +85,15 @@ func Open(dir string, opts Options) (*Store, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	s := &Store{dir: dir, opts: opts, partials: map[key]*partial{}}
+	s := &Store{dir: dir, opts: opts, partials: map[key]*partial{}, folders: map[string]bool{}}
 	if err := os.MkdirAll(filepath.Join(dir, partialDir), 0o700); err != nil {
 		return nil, diskFault(err, "make the folder of attachments")
+	}
+	// A process that was killed may have left names that are not on the disk.
+	for _, folder := range []string{filepath.Dir(filepath.Clean(dir)), dir, filepath.Join(dir, partialDir)} {
+		if err := syncDir(folder); err != nil {
+			return nil, err
+		}
 	}
 	entries, err := os.ReadDir(filepath.Join(dir, partialDir))
 	if err != nil {
@@ -111,13 +119,18 @@ func (s *Store) adopt(e fs.DirEntry) error {
 		return diskFault(err, "look at an unfinished attachment")
 	}
 	_, whole := s.stat(k.id)
+	if ok && whole { // killed when it had its name, which may not be on the disk
+		if err := syncDir(filepath.Dir(s.path(k.id))); err != nil {
+			return err
+		}
+	}
 	if strings.HasSuffix(e.Name(), ".tmp") || ok && (whole || s.opts.Now().Sub(info.ModTime()) > abandoned) {
 		return diskFault(ignoreMissing(os.Remove(path)), "remove what is left of an attachment")
 	}
 	if !ok || !info.Mode().IsRegular() {
 		return nil // not ours; Verify names it
 	}
-	s.partials[k] = &partial{path: path, key: k}
+	s.partials[k] = &partial{path: path, key: k, named: true}
 	s.totals.Pending++
 	s.totals.PendingBytes += info.Size()
 	return nil
@@ -139,12 +152,12 @@ func (s *Store) Stat(ref *servicev1.BlobRef) (*servicev1.BlobState, error) {
 	if err != nil {
 		return nil, err
 	}
-	if whole, err := s.whole(id, size); whole || err != nil {
-		return state(id, whole, nil), err
-	}
 	s.mu.Lock()
 	p := s.partials[key{id, size}]
 	s.mu.Unlock()
+	if whole, err := s.whole(id, size); whole && p == nil || err != nil {
+		return state(id, whole, nil), err
+	}
 	if p == nil {
 		return state(id, false, nil), nil
 	}
@@ -179,12 +192,9 @@ func (s *Store) Put(ref *servicev1.BlobRef, offset int64, data []byte, crc uint3
 		return nil, err
 	}
 	for {
-		if whole, err := s.whole(id, size); whole || err != nil {
+		p, whole, err := s.partial(key{id, size})
+		if whole || err != nil {
 			return state(id, whole, nil), err
-		}
-		p, err := s.partial(key{id, size})
-		if err != nil {
-			return nil, err
 		}
 		st, again, err := s.put(p, offset, data)
 		if !again {
@@ -218,20 +228,25 @@ func (s *Store) put(p *partial, offset int64, data []byte) (_ *servicev1.BlobSta
 	return state(p.key.id, true, nil), false, nil
 }
 
-// partial returns an unfinished attachment, a new one if it is the first to be heard of it.
-func (s *Store) partial(k key) (*partial, error) {
+// partial returns an unfinished attachment, a new one if it is the first to be heard of it, or says that it is whole. One
+// whose file has its name and that could not be brought to its end is unfinished: its name may not be on the disk.
+func (s *Store) partial(k key) (p *partial, whole bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p := s.partials[k]; p != nil {
-		return p, nil
+	whole, err = s.whole(k.id, k.size)
+	if err != nil {
+		return nil, whole, err
+	}
+	if p := s.partials[k]; p != nil || whole {
+		return p, whole && p == nil, nil
 	}
 	if len(s.partials) >= s.opts.MaxPending || s.totals.PendingBytes+k.size > s.opts.MaxPendingBytes {
-		return nil, fault.New(fault.Unavailable, fault.BlobsFull, "%d attachments have begun to arrive and were not finished", len(s.partials))
+		return nil, false, fault.New(fault.Unavailable, fault.BlobsFull, "%d attachments have begun to arrive and were not finished", len(s.partials))
 	}
-	p := &partial{path: filepath.Join(s.dir, partialDir, k.String()), key: k}
+	p = &partial{path: filepath.Join(s.dir, partialDir, k.String()), key: k}
 	s.partials[k] = p
 	s.totals.Pending++
-	return p, nil
+	return p, false, nil
 }
 
 // drop forgets an unfinished attachment, whose journal had so many bytes. p.mu is held.

@@ -580,3 +580,53 @@ func FuzzJournal(f *testing.F) {
 		}
 	})
 }
+
+// An attachment that has its name, of which the name may not be on the disk because the folder could not be synced, is not
+// said to be whole before it has been.
+func TestNamedIsNotWholeBeforeItsEnd(t *testing.T) {
+	s := open(t, t.TempDir())
+	b := noise(9, 3000)
+	mustPut(t, s, b, 0, 1000)
+	id := syncer.BlobID(ref(b).GetSha256())
+	if err := os.MkdirAll(filepath.Dir(s.path(id)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.path(id), b, 0o600); err != nil { // as after a rename
+		t.Fatal(err)
+	}
+	if st, err := s.Stat(ref(b)); err != nil || st.GetComplete() {
+		t.Errorf("Stat = %v, %v; want it unfinished", st, err)
+	}
+	if st := mustPut(t, s, b, 1000, 2000); st.GetComplete() {
+		t.Errorf("Put of a piece = %v, want it unfinished", st)
+	}
+	if st := mustPut(t, s, b, 2000, 3000); !st.GetComplete() {
+		t.Errorf("Put of the last piece = %v, want it whole", st)
+	}
+	holds(t, s, b)
+	if st, err := s.Stat(ref(b)); err != nil || !st.GetComplete() {
+		t.Errorf("Stat = %v, %v; want it whole", st, err)
+	}
+}
+
+// What a process that was killed has left named is taken over with its journal removed.
+func TestNamedWhenKilled(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	b := noise(10, 3000)
+	mustPut(t, s, b, 0, 2999)
+	id := syncer.BlobID(ref(b).GetSha256())
+	if err := os.MkdirAll(filepath.Dir(s.path(id)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.path(id), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir)
+	if st, err := s.Stat(ref(b)); err != nil || !st.GetComplete() {
+		t.Errorf("Stat = %v, %v; want it whole", st, err)
+	}
+	if left, err := os.ReadDir(filepath.Join(dir, partialDir)); err != nil || len(left) > 0 {
+		t.Errorf("%d journals are left, %v", len(left), err)
+	}
+}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/failpoint"
 )
 
 // A journal is a run of frames: offset (8), length (4), CRC-32C of the bytes (4), CRC-32C of these 16 (4), all big
@@ -43,6 +44,7 @@ type partial struct {
 	frames []frame
 	length int64 // of the journal, as far as it is whole
 	torn   bool  // bytes may stand behind length
+	named  bool  // the journal's name is on the disk
 }
 
 // frame is a piece and where its bytes stand in the journal.
@@ -154,8 +156,6 @@ func (s *Store) append(p *partial, offset int64, data []byte) (err error) {
 // write puts bytes at the end of the journal, durably. If it fails the end of the journal is not moved, and what was
 // written of them is overwritten the next time.
 func (s *Store) write(p *partial, buf []byte) (err error) {
-	_, serr := os.Lstat(p.path)
-	fresh := errors.Is(serr, fs.ErrNotExist)
 	f, err := os.OpenFile(p.path, os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return diskFault(err, "open an unfinished attachment")
@@ -168,16 +168,22 @@ func (s *Store) write(p *partial, buf []byte) (err error) {
 		}
 	}
 	p.torn = true
+	failpoint.Hit("blob.before-write")
 	if _, err := f.WriteAt(buf, p.length); err != nil {
 		return diskFault(err, "write a piece of an attachment")
 	}
+	failpoint.Hit("blob.after-write")
 	if err := f.Sync(); err != nil {
 		return diskFault(err, "sync a piece of an attachment")
 	}
-	p.torn = false
-	if fresh {
-		return syncDir(filepath.Dir(p.path))
+	failpoint.Hit("blob.after-sync")
+	if !p.named {
+		if err := syncDir(filepath.Dir(p.path)); err != nil {
+			return err
+		}
+		p.named = true
 	}
+	p.torn = false
 	return nil
 }
 
@@ -196,9 +202,11 @@ func (s *Store) finish(p *partial) error {
 	if err := s.place(tmp, s.path(p.key.id)); err != nil {
 		return err
 	}
+	failpoint.Hit("blob.after-place")
 	if err := ignoreMissing(os.Remove(p.path)); err != nil { // removed at the next opening else
 		p.torn = true
 	}
+	failpoint.Hit("blob.after-finish")
 	s.drop(p)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -212,19 +220,40 @@ func (s *Store) finish(p *partial) error {
 // place moves a file that is synced to its name and makes the name durable.
 func (s *Store) place(from, to string) error {
 	folder := filepath.Dir(to)
-	err := os.Mkdir(folder, 0o700)
-	if err == nil {
-		err = syncDir(s.dir)
-	} else if errors.Is(err, fs.ErrExist) {
-		err = nil
+	if err := s.makeFolder(folder); err != nil {
+		return err
 	}
-	if err != nil {
-		return diskFault(err, "make a folder of attachments")
-	}
+	failpoint.Hit("blob.before-rename")
 	if err := os.Rename(from, to); err != nil {
 		return diskFault(err, "move an attachment to its place")
 	}
+	failpoint.Hit("blob.after-rename")
+	if err := failpoint.Fail("blob.sync-folder"); err != nil {
+		return diskFault(err, "sync a folder of attachments")
+	}
 	return syncDir(folder)
+}
+
+// makeFolder makes a folder of whole attachments and has its name on the disk. One that is there may have been made by a
+// process that was killed before its name was.
+func (s *Store) makeFolder(folder string) error {
+	s.mu.Lock()
+	known := s.folders[folder]
+	s.mu.Unlock()
+	if known {
+		return nil
+	}
+	if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return diskFault(err, "make a folder of attachments")
+	}
+	failpoint.Hit("blob.after-mkdir")
+	if err := syncDir(s.dir); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.folders[folder] = true
+	return nil
 }
 
 // assemble writes the pieces in order to a file, synced, and returns the hash of the whole.

@@ -21,7 +21,7 @@ const maxFindings = 1000
 
 // Check reads the whole store and reports what is wrong. What it cannot read is a finding, not an error.
 func (s *Store) Check(ctx context.Context, opts store.CheckOptions) (*store.Report, error) {
-	db, err := readers(s.disk, filepath.Join(s.dir, logFile), s.ro) // connections of its own, that have nothing in their caches
+	db, _, err := readers(s.disk, filepath.Join(s.dir, logFile), s.ro) // connections of its own, that have nothing in their caches
 	if err != nil {
 		return nil, wrap(err, "check "+s.dir)
 	}

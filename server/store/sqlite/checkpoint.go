@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"sync"
 
+	"github.com/hearth-survey/hearth/syncer/failpoint"
 	"modernc.org/sqlite"
 )
 
@@ -45,7 +46,9 @@ func (c *copier) begin() {
 			}
 			c.ended <- err
 		}()
+		failpoint.Hit("log.before-copy")
 		err = passive(c.conn)
+		failpoint.Hit("log.after-copy")
 	})
 }
 

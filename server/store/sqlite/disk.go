@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+
+	"github.com/hearth-survey/hearth/syncer/durable"
 )
 
 // Disk is where a store's files are. There is the file system, and for tests the disk in memory of syncer/faultdisk.
@@ -16,6 +18,8 @@ type Disk interface {
 	Make(path string) error
 	// Remove removes a file, if there is one.
 	Remove(path string) error
+	// Rewrite writes the bytes of a file anew, as they can be read, and syncs them, if there is one.
+	Rewrite(path string) error
 }
 
 // osDisk is the file system.
@@ -42,3 +46,5 @@ func (osDisk) Remove(path string) error {
 	}
 	return nil
 }
+
+func (osDisk) Rewrite(path string) error { return durable.Rewrite(path) }

@@ -12,6 +12,7 @@ import (
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/failpoint"
 	"google.golang.org/protobuf/proto"
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -239,6 +240,10 @@ func (p *projection) apply(changes *store.Changes) (err error) {
 	if changes.Records != nil && len(changes.Records) != len(changes.Interviews) {
 		return fault.New(fault.Invalid, "", "records of %d interviews for %d projections", len(changes.Records), len(changes.Interviews))
 	}
+	if !p.at(changes.From) {
+		return fault.New(fault.Conflict, "", "somebody else has made projections meanwhile")
+	}
+	failpoint.Hit("projection.before-begin")
 	if _, err := p.begin.exec(); err != nil {
 		return err
 	}
@@ -275,14 +280,23 @@ func (p *projection) apply(changes *store.Changes) (err error) {
 	}
 	p.mu.Lock() // what is kept in memory is never read between the commit and its change
 	defer p.mu.Unlock()
+	failpoint.Hit("projection.before-commit")
 	if _, err := p.commit.exec(); err != nil {
 		return err
 	}
 	done = true
+	failpoint.Hit("projection.after-commit")
 	maps.Copy(p.cursor, moved)
 	maps.Copy(p.listed, listed)
 	p.count(cells)
 	return nil
+}
+
+// at says whether the projections are as far as a cursor; nil: anywhere.
+func (p *projection) at(from *syncer.Cursor) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return from == nil || from.SameParts(p.cursor)
 }
 
 // move writes the cursors that have changed and returns them.

@@ -59,6 +59,7 @@ type Store struct {
 
 	writer  *writer // nil if read-only
 	log     *sql.DB
+	gate    *gate // of the connections of log
 	queries *queries
 	notify  chan struct{}
 	commits atomic.Uint64 // of the log, since it was opened
@@ -112,7 +113,7 @@ func (s *Store) open(ctx context.Context, opts Options) error {
 			return wrap(err, "open "+path)
 		}
 	}
-	if s.log, err = readers(s.disk, path, opts.ReadOnly); err != nil {
+	if s.log, s.gate, err = readers(s.disk, path, opts.ReadOnly); err != nil {
 		return wrap(err, "open "+path)
 	}
 	if err := s.load(ctx); err != nil {
@@ -268,18 +269,19 @@ func acquire(d Disk, dir string, shared bool) (*conn, error) {
 }
 
 // readers opens the connections that read the log.
-func readers(d Disk, path string, readOnly bool) (*sql.DB, error) {
+func readers(d Disk, path string, readOnly bool) (*sql.DB, *gate, error) {
 	name := dsn(d, path, "ro", "query_only(1)", "cache_size(-4000)")
 	if readOnly && !d.Exists(path+"-wal") && !writable(filepath.Dir(path)) {
 		name += "&immutable=1" // without a place for its shared memory a WAL database opens only so
 	}
-	db, err := sql.Open("sqlite", name)
+	g, err := newGate(name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	db.SetMaxOpenConns(4)
-	db.SetMaxIdleConns(4)
-	return db, nil
+	db := sql.OpenDB(g)
+	db.SetMaxOpenConns(readConns)
+	db.SetMaxIdleConns(readConns)
+	return db, g, nil
 }
 
 // writable says whether a file can be made in a folder.

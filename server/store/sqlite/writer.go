@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/hearth-survey/hearth/proto/fault"
+	"github.com/hearth-survey/hearth/syncer/failpoint"
 )
 
 // Bounds of one group: more would make the first of it wait too long.
@@ -42,6 +43,7 @@ type writer struct {
 	conn  *logConn // nil after a failure, until it is opened again
 
 	copier *copier // nil with conn
+	anchor *conn   // not nil with conn; after a failure it stays until the log is opened again
 	pages  int     // written to the WAL since it was copied
 
 	mu     sync.RWMutex // held for writing to close the queue
@@ -56,29 +58,40 @@ func newWriter(s *Store, path string) (*writer, error) {
 	if err := s.disk.Make(path); err != nil {
 		return nil, fault.New(fault.Unavailable, "", "make %s: %w", path, err)
 	}
-	var err error
-	if err = w.dial(); err != nil {
+	if err := w.dial(); err != nil {
 		return nil, err
 	}
 	return w, nil
 }
 
-// dial opens the connections.
+// dial opens the connections. Nobody else has the log open.
 func (w *writer) dial() error {
+	failpoint.Hit("log.before-rewrite")
+	if err := w.store.disk.Rewrite(w.path + "-wal"); err != nil {
+		return fault.New(fault.Unavailable, "", "write the end of the log anew, as it can be read: the server's disk fails, check it: %w", err)
+	}
+	failpoint.Hit("log.after-rewrite")
 	c, err := dialLog(w.store, w.path)
 	if err != nil {
 		return err
 	}
 	if err := c.run("PRAGMA wal_autocheckpoint = 0"); err != nil {
-		return errors.Join(err, c.close())
+		return closing(err, c.conn)
 	}
 	aside, err := newCopier(w.store.disk, w.path)
 	if err != nil {
-		return errors.Join(err, c.close())
+		return closing(err, c.conn)
 	}
-	w.conn, w.copier, w.pages = c, aside, 0
+	anchor, err := anchored(w.store.disk, w.path)
+	if err != nil {
+		return closing(errors.Join(err, aside.close()), c.conn)
+	}
+	w.conn, w.copier, w.anchor, w.pages = c, aside, anchor, 0
 	return nil
 }
+
+// closing closes a connection after an error.
+func closing(err error, c *conn) error { return errors.Join(err, c.close()) }
 
 // close ends the queue, waits until all that was taken in is answered, and closes the connection.
 func (w *writer) close() error {
@@ -88,10 +101,14 @@ func (w *writer) close() error {
 	if w.begun {
 		<-w.ended
 	}
-	if w.conn == nil {
-		return nil
+	var errs []error
+	if w.anchor != nil {
+		errs = append(errs, w.anchor.close())
 	}
-	return errors.Join(w.copier.close(), w.conn.close())
+	if w.conn != nil {
+		errs = append(errs, w.copier.close(), w.conn.close())
+	}
+	return errors.Join(errs...)
 }
 
 // closeQueue says whether the queue was open.
@@ -203,6 +220,7 @@ func (w *writer) attempt(group []*job) (rest []*job, err error) {
 	if err := w.revive(); err != nil {
 		return group, err
 	}
+	failpoint.Hit("log.before-begin")
 	t := &tx{logConn: w.conn, nowMS: w.store.now().UnixMilli(), counters: map[uint64]uint64{}}
 	if _, err := w.conn.begin.exec(); err != nil {
 		w.fail()
@@ -226,19 +244,24 @@ func (w *writer) attempt(group []*job) (rest []*job, err error) {
 			return append(good, group[i+1:]...), nil
 		}
 	}
+	failpoint.Hit("log.after-apply")
 	err = t.saveCounters()
 	if err == nil {
+		failpoint.Hit("log.before-commit")
 		_, err = w.conn.commit.exec()
 	}
 	if err != nil {
 		w.fail()
 		return good, err
 	}
+	failpoint.Hit("log.after-commit")
 	w.store.commits.Add(1)
 	w.store.committed(t.dirty)
+	failpoint.Hit("log.before-answer")
 	for _, j := range good {
 		j.answer(nil)
 	}
+	failpoint.Hit("log.after-answer")
 	w.checkpoint()
 	return nil, nil
 }
@@ -260,8 +283,8 @@ func (w *writer) rollback() {
 	}
 }
 
-// fail gives up the connection after a failure of the disk: what SQLite and the system think they have written is not
-// to be relied upon, a new connection reads it again.
+// fail gives up the connections after a failure of the disk: what SQLite and the system think they have written is not
+// to be relied upon. The anchor stays, so that the WAL does.
 func (w *writer) fail() {
 	if w.conn != nil {
 		_ = w.conn.run("ROLLBACK") // SQLite may have rolled back by itself
@@ -271,7 +294,8 @@ func (w *writer) fail() {
 	}
 }
 
-// revive opens the connection again after a failure.
+// revive opens the log again after a failure, as if the process had been started anew. Until that has succeeded nothing
+// is acknowledged.
 func (w *writer) revive() error {
 	if w.conn != nil {
 		return nil
@@ -279,8 +303,15 @@ func (w *writer) revive() error {
 	if !w.store.disk.Exists(w.path) {
 		return fault.New(fault.Unavailable, fault.StoreMissing, "write to %s: the file is gone", w.path)
 	}
-	if err := w.dial(); err != nil {
-		return fmt.Errorf("open again: %w", err)
+	err := w.store.gate.alone(w.store.log, func() error {
+		if w.anchor != nil {
+			_ = w.anchor.close() // it has written nothing
+			w.anchor = nil
+		}
+		return w.dial()
+	})
+	if err != nil {
+		return fmt.Errorf("open again after a failure of the disk, before which nothing is taken in: %w", err)
 	}
 	// A commit that failed may be on the disk all the same: then its records are there to be read.
 	parts, err := heads(context.Background(), w.store.log)

@@ -17,6 +17,7 @@ import (
 
 var projectionTests = map[string]func(*testing.T, Factory){
 	"cursor":        testProjectedCursor,
+	"two":           testTwoProjectors,
 	"replaced":      testReplaced,
 	"counts":        testCounts,
 	"filters":       testFilters,
@@ -287,5 +288,32 @@ func testUnset(t *testing.T, f Factory) {
 		SiteId: proto.String(""), Day: proto.String(""), Result: proto.Int32(0), ReviewState: proto.Int32(0), Interviews: proto.Int64(1)}}
 	if diff := cmp.Diff(cell, list, protocmp.Transform(), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("counts (-want +got):\n%s", diff)
+	}
+}
+
+// Of two that make projections from the same place one is applied; the other must read again.
+func testTwoProjectors(t *testing.T, f Factory) {
+	s := f.Open(t)
+	b := NewTablet(1)
+	b.Push(t, s, b.Records(t, 7, 3)...)
+	at := func(n uint64) syncer.Cursor { return syncer.Cursor{Epoch: s.Epoch(), Parts: map[uint64]uint64{7: n}} }
+	start := syncer.Cursor{Epoch: s.Epoch()}
+	first := at(3)
+	if err := s.Apply(t.Context(), &store.Changes{From: &start, Cursor: first, Interviews: []*servicev1.InterviewProjection{interview("a", 2, nil)}}); err != nil {
+		t.Fatal(err)
+	}
+	late := &store.Changes{From: &start, Cursor: at(2), Interviews: []*servicev1.InterviewProjection{interview("a", 1, nil)}}
+	if err := s.Apply(t.Context(), late); fault.KindOf(err) != fault.Conflict {
+		t.Errorf("Apply from where the projections are not = %v, want %v", err, fault.Conflict)
+	}
+	got, err := s.Projected(t.Context())
+	if err != nil || !got.SameParts(first.Parts) {
+		t.Errorf("Projected = %v, %v; want %v", got, err, first)
+	}
+	if iv, err := s.Interview(t.Context(), "a"); err != nil || iv.GetSummary().GetStartTimeMs() != 2 {
+		t.Errorf("Interview = %v, %v; want that of the first", iv, err)
+	}
+	if err := s.Apply(t.Context(), &store.Changes{From: &first, Cursor: first}); err != nil {
+		t.Errorf("Apply from where they are: %v", err)
 	}
 }
