@@ -39,6 +39,11 @@ const (
 	RecordKind_RECORD_KIND_TOMBSTONE RecordKind = 4
 	// The answers of an interview are destroyed: hearth.service.v1.Tombstone. Subject: its interview_id.
 	RecordKind_RECORD_KIND_ERASURE RecordKind = 5
+	// An order to an enumerator to conduct interviews, and what became of it: hearth.service.v1.Assignment. Subject: its
+	// assignment_id.
+	RecordKind_RECORD_KIND_ASSIGNMENT RecordKind = 6
+	// What a supervisor or headquarters says of an interview: hearth.service.v1.Review. Subject: its interview_id.
+	RecordKind_RECORD_KIND_REVIEW RecordKind = 7
 )
 
 // Enum value maps for RecordKind.
@@ -50,6 +55,8 @@ var (
 		3: "RECORD_KIND_LINK_DECISION",
 		4: "RECORD_KIND_TOMBSTONE",
 		5: "RECORD_KIND_ERASURE",
+		6: "RECORD_KIND_ASSIGNMENT",
+		7: "RECORD_KIND_REVIEW",
 	}
 	RecordKind_value = map[string]int32{
 		"RECORD_KIND_UNSPECIFIED":   0,
@@ -58,6 +65,8 @@ var (
 		"RECORD_KIND_LINK_DECISION": 3,
 		"RECORD_KIND_TOMBSTONE":     4,
 		"RECORD_KIND_ERASURE":       5,
+		"RECORD_KIND_ASSIGNMENT":    6,
+		"RECORD_KIND_REVIEW":        7,
 	}
 )
 
@@ -181,7 +190,9 @@ type Record struct {
 	Payload []byte     `protobuf:"bytes,16,opt,name=payload" json:"payload,omitempty"`
 	Blobs   []*BlobRef `protobuf:"bytes,17,rep,name=blobs" json:"blobs,omitempty"`
 	// Why a person at headquarters wrote this revision, in their words: the reason of a decision between revisions.
-	Reason        *string `protobuf:"bytes,18,opt,name=reason" json:"reason,omitempty"`
+	Reason *string `protobuf:"bytes,18,opt,name=reason" json:"reason,omitempty"`
+	// Digests of the reviews that the author knew and that this revision answers; interviews only.
+	Reviews       [][]byte `protobuf:"bytes,19,rep,name=reviews" json:"reviews,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -340,6 +351,13 @@ func (x *Record) GetReason() string {
 		return *x.Reason
 	}
 	return ""
+}
+
+func (x *Record) GetReviews() [][]byte {
+	if x != nil {
+		return x.Reviews
+	}
+	return nil
 }
 
 // BlobRef names an attachment by its content.
@@ -1321,7 +1339,7 @@ var File_hearth_service_v1_log_proto protoreflect.FileDescriptor
 
 const file_hearth_service_v1_log_proto_rawDesc = "" +
 	"\n" +
-	"\x1bhearth/service/v1/log.proto\x12\x11hearth.service.v1\"\xbb\x04\n" +
+	"\x1bhearth/service/v1/log.proto\x12\x11hearth.service.v1\"\xd5\x04\n" +
 	"\x06Record\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x121\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1d.hearth.service.v1.RecordKindR\x04kind\x12\x18\n" +
@@ -1342,7 +1360,8 @@ const file_hearth_service_v1_log_proto_rawDesc = "" +
 	"\fmonotonic_ms\x18\x0f \x01(\x03R\vmonotonicMs\x12\x18\n" +
 	"\apayload\x18\x10 \x01(\fR\apayload\x120\n" +
 	"\x05blobs\x18\x11 \x03(\v2\x1a.hearth.service.v1.BlobRefR\x05blobs\x12\x16\n" +
-	"\x06reason\x18\x12 \x01(\tR\x06reason\"T\n" +
+	"\x06reason\x18\x12 \x01(\tR\x06reason\x12\x18\n" +
+	"\areviews\x18\x13 \x03(\fR\areviews\"T\n" +
 	"\aBlobRef\x12\x16\n" +
 	"\x06sha256\x18\x01 \x01(\fR\x06sha256\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x1d\n" +
@@ -1410,7 +1429,7 @@ const file_hearth_service_v1_log_proto_rawDesc = "" +
 	"\acounter\x18\x02 \x01(\x04R\acounter\"a\n" +
 	"\x06Cursor\x12!\n" +
 	"\fserver_epoch\x18\x01 \x01(\fR\vserverEpoch\x124\n" +
-	"\x05parts\x18\x02 \x03(\v2\x1e.hearth.service.v1.PartCounterR\x05parts*\xae\x01\n" +
+	"\x05parts\x18\x02 \x03(\v2\x1e.hearth.service.v1.PartCounterR\x05parts*\xe8\x01\n" +
 	"\n" +
 	"RecordKind\x12\x1b\n" +
 	"\x17RECORD_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
@@ -1418,7 +1437,9 @@ const file_hearth_service_v1_log_proto_rawDesc = "" +
 	"\x11RECORD_KIND_STUDY\x10\x02\x12\x1d\n" +
 	"\x19RECORD_KIND_LINK_DECISION\x10\x03\x12\x19\n" +
 	"\x15RECORD_KIND_TOMBSTONE\x10\x04\x12\x17\n" +
-	"\x13RECORD_KIND_ERASURE\x10\x05*\x9e\x01\n" +
+	"\x13RECORD_KIND_ERASURE\x10\x05\x12\x1a\n" +
+	"\x16RECORD_KIND_ASSIGNMENT\x10\x06\x12\x16\n" +
+	"\x12RECORD_KIND_REVIEW\x10\a\"\x04\b\b\x10\b*\x9e\x01\n" +
 	"\fEntryOutcome\x12\x1d\n" +
 	"\x19ENTRY_OUTCOME_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14ENTRY_OUTCOME_STORED\x10\x01\x12\x1b\n" +

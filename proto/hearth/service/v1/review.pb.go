@@ -21,6 +21,111 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ReviewDecision is what a review decides.
+type ReviewDecision int32
+
+const (
+	ReviewDecision_REVIEW_DECISION_UNSPECIFIED ReviewDecision = 0
+	// Nothing: it is said only.
+	ReviewDecision_REVIEW_DECISION_COMMENT ReviewDecision = 1
+	// The interview is to be done again or corrected: it is open again on its tablet.
+	ReviewDecision_REVIEW_DECISION_REJECT  ReviewDecision = 2
+	ReviewDecision_REVIEW_DECISION_APPROVE ReviewDecision = 3
+)
+
+// Enum value maps for ReviewDecision.
+var (
+	ReviewDecision_name = map[int32]string{
+		0: "REVIEW_DECISION_UNSPECIFIED",
+		1: "REVIEW_DECISION_COMMENT",
+		2: "REVIEW_DECISION_REJECT",
+		3: "REVIEW_DECISION_APPROVE",
+	}
+	ReviewDecision_value = map[string]int32{
+		"REVIEW_DECISION_UNSPECIFIED": 0,
+		"REVIEW_DECISION_COMMENT":     1,
+		"REVIEW_DECISION_REJECT":      2,
+		"REVIEW_DECISION_APPROVE":     3,
+	}
+)
+
+func (x ReviewDecision) Enum() *ReviewDecision {
+	p := new(ReviewDecision)
+	*p = x
+	return p
+}
+
+func (x ReviewDecision) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReviewDecision) Descriptor() protoreflect.EnumDescriptor {
+	return file_hearth_service_v1_review_proto_enumTypes[0].Descriptor()
+}
+
+func (ReviewDecision) Type() protoreflect.EnumType {
+	return &file_hearth_service_v1_review_proto_enumTypes[0]
+}
+
+func (x ReviewDecision) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReviewDecision.Descriptor instead.
+func (ReviewDecision) EnumDescriptor() ([]byte, []int) {
+	return file_hearth_service_v1_review_proto_rawDescGZIP(), []int{0}
+}
+
+// ReviewLevel is for whom a review is given.
+type ReviewLevel int32
+
+const (
+	ReviewLevel_REVIEW_LEVEL_UNSPECIFIED  ReviewLevel = 0
+	ReviewLevel_REVIEW_LEVEL_SUPERVISOR   ReviewLevel = 1
+	ReviewLevel_REVIEW_LEVEL_HEADQUARTERS ReviewLevel = 2
+)
+
+// Enum value maps for ReviewLevel.
+var (
+	ReviewLevel_name = map[int32]string{
+		0: "REVIEW_LEVEL_UNSPECIFIED",
+		1: "REVIEW_LEVEL_SUPERVISOR",
+		2: "REVIEW_LEVEL_HEADQUARTERS",
+	}
+	ReviewLevel_value = map[string]int32{
+		"REVIEW_LEVEL_UNSPECIFIED":  0,
+		"REVIEW_LEVEL_SUPERVISOR":   1,
+		"REVIEW_LEVEL_HEADQUARTERS": 2,
+	}
+)
+
+func (x ReviewLevel) Enum() *ReviewLevel {
+	p := new(ReviewLevel)
+	*p = x
+	return p
+}
+
+func (x ReviewLevel) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReviewLevel) Descriptor() protoreflect.EnumDescriptor {
+	return file_hearth_service_v1_review_proto_enumTypes[1].Descriptor()
+}
+
+func (ReviewLevel) Type() protoreflect.EnumType {
+	return &file_hearth_service_v1_review_proto_enumTypes[1]
+}
+
+func (x ReviewLevel) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReviewLevel.Descriptor instead.
+func (ReviewLevel) EnumDescriptor() ([]byte, []int) {
+	return file_hearth_service_v1_review_proto_rawDescGZIP(), []int{1}
+}
+
 // FieldConflict is one field that two revisions changed differently.
 type FieldConflict struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -813,6 +918,460 @@ func (x *Tombstone) GetErased() [][]byte {
 	return nil
 }
 
+// ReviewComment is said of one question, or of the whole interview.
+type ReviewComment struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where, as a field path: "household.members[2].age". Empty: the whole interview.
+	Path *string `protobuf:"bytes,1,opt,name=path" json:"path,omitempty"`
+	Text *string `protobuf:"bytes,2,opt,name=text" json:"text,omitempty"`
+	// The question in the words of the questionnaire, in English and Chinese, for whoever reads the comment.
+	QuestionEn    *string `protobuf:"bytes,3,opt,name=question_en,json=questionEn" json:"question_en,omitempty"`
+	QuestionZh    *string `protobuf:"bytes,4,opt,name=question_zh,json=questionZh" json:"question_zh,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReviewComment) Reset() {
+	*x = ReviewComment{}
+	mi := &file_hearth_service_v1_review_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReviewComment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReviewComment) ProtoMessage() {}
+
+func (x *ReviewComment) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_review_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReviewComment.ProtoReflect.Descriptor instead.
+func (*ReviewComment) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_review_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ReviewComment) GetPath() string {
+	if x != nil && x.Path != nil {
+		return *x.Path
+	}
+	return ""
+}
+
+func (x *ReviewComment) GetText() string {
+	if x != nil && x.Text != nil {
+		return *x.Text
+	}
+	return ""
+}
+
+func (x *ReviewComment) GetQuestionEn() string {
+	if x != nil && x.QuestionEn != nil {
+		return *x.QuestionEn
+	}
+	return ""
+}
+
+func (x *ReviewComment) GetQuestionZh() string {
+	if x != nil && x.QuestionZh != nil {
+		return *x.QuestionZh
+	}
+	return ""
+}
+
+// Review is the payload of RECORD_KIND_REVIEW.
+type Review struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID version 4.
+	ReviewId     *string `protobuf:"bytes,1,opt,name=review_id,json=reviewId" json:"review_id,omitempty"`
+	InterviewId  *string `protobuf:"bytes,2,opt,name=interview_id,json=interviewId" json:"interview_id,omitempty"`
+	InterviewKey *string `protobuf:"bytes,3,opt,name=interview_key,json=interviewKey" json:"interview_key,omitempty"`
+	Study        *string `protobuf:"bytes,4,opt,name=study" json:"study,omitempty"`
+	// Whose interview it is.
+	Enumerator *string          `protobuf:"bytes,5,opt,name=enumerator" json:"enumerator,omitempty"`
+	Decision   *ReviewDecision  `protobuf:"varint,6,opt,name=decision,enum=hearth.service.v1.ReviewDecision" json:"decision,omitempty"`
+	Level      *ReviewLevel     `protobuf:"varint,7,opt,name=level,enum=hearth.service.v1.ReviewLevel" json:"level,omitempty"`
+	Comments   []*ReviewComment `protobuf:"bytes,8,rep,name=comments" json:"comments,omitempty"`
+	// Digest of the revision that was looked at.
+	Revision      []byte  `protobuf:"bytes,9,opt,name=revision" json:"revision,omitempty"`
+	DecidedBy     *string `protobuf:"bytes,10,opt,name=decided_by,json=decidedBy" json:"decided_by,omitempty"`
+	TimeMs        *int64  `protobuf:"varint,11,opt,name=time_ms,json=timeMs" json:"time_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Review) Reset() {
+	*x = Review{}
+	mi := &file_hearth_service_v1_review_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Review) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Review) ProtoMessage() {}
+
+func (x *Review) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_review_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Review.ProtoReflect.Descriptor instead.
+func (*Review) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_review_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Review) GetReviewId() string {
+	if x != nil && x.ReviewId != nil {
+		return *x.ReviewId
+	}
+	return ""
+}
+
+func (x *Review) GetInterviewId() string {
+	if x != nil && x.InterviewId != nil {
+		return *x.InterviewId
+	}
+	return ""
+}
+
+func (x *Review) GetInterviewKey() string {
+	if x != nil && x.InterviewKey != nil {
+		return *x.InterviewKey
+	}
+	return ""
+}
+
+func (x *Review) GetStudy() string {
+	if x != nil && x.Study != nil {
+		return *x.Study
+	}
+	return ""
+}
+
+func (x *Review) GetEnumerator() string {
+	if x != nil && x.Enumerator != nil {
+		return *x.Enumerator
+	}
+	return ""
+}
+
+func (x *Review) GetDecision() ReviewDecision {
+	if x != nil && x.Decision != nil {
+		return *x.Decision
+	}
+	return ReviewDecision_REVIEW_DECISION_UNSPECIFIED
+}
+
+func (x *Review) GetLevel() ReviewLevel {
+	if x != nil && x.Level != nil {
+		return *x.Level
+	}
+	return ReviewLevel_REVIEW_LEVEL_UNSPECIFIED
+}
+
+func (x *Review) GetComments() []*ReviewComment {
+	if x != nil {
+		return x.Comments
+	}
+	return nil
+}
+
+func (x *Review) GetRevision() []byte {
+	if x != nil {
+		return x.Revision
+	}
+	return nil
+}
+
+func (x *Review) GetDecidedBy() string {
+	if x != nil && x.DecidedBy != nil {
+		return *x.DecidedBy
+	}
+	return ""
+}
+
+func (x *Review) GetTimeMs() int64 {
+	if x != nil && x.TimeMs != nil {
+		return *x.TimeMs
+	}
+	return 0
+}
+
+// CreateReviewRequest says what is thought of an interview.
+type CreateReviewRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id or key of the interview.
+	InterviewId *string          `protobuf:"bytes,1,opt,name=interview_id,json=interviewId" json:"interview_id,omitempty"`
+	Decision    *ReviewDecision  `protobuf:"varint,2,opt,name=decision,enum=hearth.service.v1.ReviewDecision" json:"decision,omitempty"`
+	Level       *ReviewLevel     `protobuf:"varint,3,opt,name=level,enum=hearth.service.v1.ReviewLevel" json:"level,omitempty"`
+	Comments    []*ReviewComment `protobuf:"bytes,4,rep,name=comments" json:"comments,omitempty"`
+	// Digest of the revision that was looked at; another that is current by then fails with CONFLICT_CHANGED. Empty: the one shown now.
+	Revision      []byte  `protobuf:"bytes,5,opt,name=revision" json:"revision,omitempty"`
+	DecidedBy     *string `protobuf:"bytes,6,opt,name=decided_by,json=decidedBy" json:"decided_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateReviewRequest) Reset() {
+	*x = CreateReviewRequest{}
+	mi := &file_hearth_service_v1_review_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateReviewRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateReviewRequest) ProtoMessage() {}
+
+func (x *CreateReviewRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_review_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateReviewRequest.ProtoReflect.Descriptor instead.
+func (*CreateReviewRequest) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_review_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *CreateReviewRequest) GetInterviewId() string {
+	if x != nil && x.InterviewId != nil {
+		return *x.InterviewId
+	}
+	return ""
+}
+
+func (x *CreateReviewRequest) GetDecision() ReviewDecision {
+	if x != nil && x.Decision != nil {
+		return *x.Decision
+	}
+	return ReviewDecision_REVIEW_DECISION_UNSPECIFIED
+}
+
+func (x *CreateReviewRequest) GetLevel() ReviewLevel {
+	if x != nil && x.Level != nil {
+		return *x.Level
+	}
+	return ReviewLevel_REVIEW_LEVEL_UNSPECIFIED
+}
+
+func (x *CreateReviewRequest) GetComments() []*ReviewComment {
+	if x != nil {
+		return x.Comments
+	}
+	return nil
+}
+
+func (x *CreateReviewRequest) GetRevision() []byte {
+	if x != nil {
+		return x.Revision
+	}
+	return nil
+}
+
+func (x *CreateReviewRequest) GetDecidedBy() string {
+	if x != nil && x.DecidedBy != nil {
+		return *x.DecidedBy
+	}
+	return ""
+}
+
+// CreateReviewResponse holds the review as it was written.
+type CreateReviewResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Review        *Review                `protobuf:"bytes,1,opt,name=review" json:"review,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateReviewResponse) Reset() {
+	*x = CreateReviewResponse{}
+	mi := &file_hearth_service_v1_review_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateReviewResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateReviewResponse) ProtoMessage() {}
+
+func (x *CreateReviewResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_review_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateReviewResponse.ProtoReflect.Descriptor instead.
+func (*CreateReviewResponse) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_review_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *CreateReviewResponse) GetReview() *Review {
+	if x != nil {
+		return x.Review
+	}
+	return nil
+}
+
+// ListReviewsRequest filters; empty means all.
+type ListReviewsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id or key of the interview.
+	InterviewId   *string `protobuf:"bytes,1,opt,name=interview_id,json=interviewId" json:"interview_id,omitempty"`
+	Study         *string `protobuf:"bytes,2,opt,name=study" json:"study,omitempty"`
+	PageSize      *uint32 `protobuf:"varint,3,opt,name=page_size,json=pageSize" json:"page_size,omitempty"`
+	PageToken     *string `protobuf:"bytes,4,opt,name=page_token,json=pageToken" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListReviewsRequest) Reset() {
+	*x = ListReviewsRequest{}
+	mi := &file_hearth_service_v1_review_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListReviewsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListReviewsRequest) ProtoMessage() {}
+
+func (x *ListReviewsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_review_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListReviewsRequest.ProtoReflect.Descriptor instead.
+func (*ListReviewsRequest) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_review_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ListReviewsRequest) GetInterviewId() string {
+	if x != nil && x.InterviewId != nil {
+		return *x.InterviewId
+	}
+	return ""
+}
+
+func (x *ListReviewsRequest) GetStudy() string {
+	if x != nil && x.Study != nil {
+		return *x.Study
+	}
+	return ""
+}
+
+func (x *ListReviewsRequest) GetPageSize() uint32 {
+	if x != nil && x.PageSize != nil {
+		return *x.PageSize
+	}
+	return 0
+}
+
+func (x *ListReviewsRequest) GetPageToken() string {
+	if x != nil && x.PageToken != nil {
+		return *x.PageToken
+	}
+	return ""
+}
+
+// ListReviewsResponse is one page.
+type ListReviewsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reviews       []*Review              `protobuf:"bytes,1,rep,name=reviews" json:"reviews,omitempty"`
+	NextPageToken *string                `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListReviewsResponse) Reset() {
+	*x = ListReviewsResponse{}
+	mi := &file_hearth_service_v1_review_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListReviewsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListReviewsResponse) ProtoMessage() {}
+
+func (x *ListReviewsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_review_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListReviewsResponse.ProtoReflect.Descriptor instead.
+func (*ListReviewsResponse) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_review_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ListReviewsResponse) GetReviews() []*Review {
+	if x != nil {
+		return x.Reviews
+	}
+	return nil
+}
+
+func (x *ListReviewsResponse) GetNextPageToken() string {
+	if x != nil && x.NextPageToken != nil {
+		return *x.NextPageToken
+	}
+	return ""
+}
+
 var File_hearth_service_v1_review_proto protoreflect.FileDescriptor
 
 const file_hearth_service_v1_review_proto_rawDesc = "" +
@@ -875,8 +1434,61 @@ const file_hearth_service_v1_review_proto_rawDesc = "" +
 	"decided_by\x18\x02 \x01(\tR\tdecidedBy\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x17\n" +
 	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\x12\x16\n" +
-	"\x06erased\x18\x05 \x03(\fR\x06erased2\xb4\x03\n" +
-	"\rReviewService\x12b\n" +
+	"\x06erased\x18\x05 \x03(\fR\x06erased\"y\n" +
+	"\rReviewComment\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12\x1f\n" +
+	"\vquestion_en\x18\x03 \x01(\tR\n" +
+	"questionEn\x12\x1f\n" +
+	"\vquestion_zh\x18\x04 \x01(\tR\n" +
+	"questionZh\"\xaa\x03\n" +
+	"\x06Review\x12\x1b\n" +
+	"\treview_id\x18\x01 \x01(\tR\breviewId\x12!\n" +
+	"\finterview_id\x18\x02 \x01(\tR\vinterviewId\x12#\n" +
+	"\rinterview_key\x18\x03 \x01(\tR\finterviewKey\x12\x14\n" +
+	"\x05study\x18\x04 \x01(\tR\x05study\x12\x1e\n" +
+	"\n" +
+	"enumerator\x18\x05 \x01(\tR\n" +
+	"enumerator\x12=\n" +
+	"\bdecision\x18\x06 \x01(\x0e2!.hearth.service.v1.ReviewDecisionR\bdecision\x124\n" +
+	"\x05level\x18\a \x01(\x0e2\x1e.hearth.service.v1.ReviewLevelR\x05level\x12<\n" +
+	"\bcomments\x18\b \x03(\v2 .hearth.service.v1.ReviewCommentR\bcomments\x12\x1a\n" +
+	"\brevision\x18\t \x01(\fR\brevision\x12\x1d\n" +
+	"\n" +
+	"decided_by\x18\n" +
+	" \x01(\tR\tdecidedBy\x12\x17\n" +
+	"\atime_ms\x18\v \x01(\x03R\x06timeMs\"\xa6\x02\n" +
+	"\x13CreateReviewRequest\x12!\n" +
+	"\finterview_id\x18\x01 \x01(\tR\vinterviewId\x12=\n" +
+	"\bdecision\x18\x02 \x01(\x0e2!.hearth.service.v1.ReviewDecisionR\bdecision\x124\n" +
+	"\x05level\x18\x03 \x01(\x0e2\x1e.hearth.service.v1.ReviewLevelR\x05level\x12<\n" +
+	"\bcomments\x18\x04 \x03(\v2 .hearth.service.v1.ReviewCommentR\bcomments\x12\x1a\n" +
+	"\brevision\x18\x05 \x01(\fR\brevision\x12\x1d\n" +
+	"\n" +
+	"decided_by\x18\x06 \x01(\tR\tdecidedBy\"I\n" +
+	"\x14CreateReviewResponse\x121\n" +
+	"\x06review\x18\x01 \x01(\v2\x19.hearth.service.v1.ReviewR\x06review\"\x89\x01\n" +
+	"\x12ListReviewsRequest\x12!\n" +
+	"\finterview_id\x18\x01 \x01(\tR\vinterviewId\x12\x14\n" +
+	"\x05study\x18\x02 \x01(\tR\x05study\x12\x1b\n" +
+	"\tpage_size\x18\x03 \x01(\rR\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\"r\n" +
+	"\x13ListReviewsResponse\x123\n" +
+	"\areviews\x18\x01 \x03(\v2\x19.hearth.service.v1.ReviewR\areviews\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\x87\x01\n" +
+	"\x0eReviewDecision\x12\x1f\n" +
+	"\x1bREVIEW_DECISION_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17REVIEW_DECISION_COMMENT\x10\x01\x12\x1a\n" +
+	"\x16REVIEW_DECISION_REJECT\x10\x02\x12\x1b\n" +
+	"\x17REVIEW_DECISION_APPROVE\x10\x03*g\n" +
+	"\vReviewLevel\x12\x1c\n" +
+	"\x18REVIEW_LEVEL_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17REVIEW_LEVEL_SUPERVISOR\x10\x01\x12\x1d\n" +
+	"\x19REVIEW_LEVEL_HEADQUARTERS\x10\x022\xf3\x04\n" +
+	"\rReviewService\x12_\n" +
+	"\fCreateReview\x12&.hearth.service.v1.CreateReviewRequest\x1a'.hearth.service.v1.CreateReviewResponse\x12\\\n" +
+	"\vListReviews\x12%.hearth.service.v1.ListReviewsRequest\x1a&.hearth.service.v1.ListReviewsResponse\x12b\n" +
 	"\rListConflicts\x12'.hearth.service.v1.ListConflictsRequest\x1a(.hearth.service.v1.ListConflictsResponse\x12h\n" +
 	"\x0fResolveConflict\x12).hearth.service.v1.ResolveConflictRequest\x1a*.hearth.service.v1.ResolveConflictResponse\x12n\n" +
 	"\x11WithdrawInterview\x12+.hearth.service.v1.WithdrawInterviewRequest\x1a,.hearth.service.v1.WithdrawInterviewResponse\x12e\n" +
@@ -894,40 +1506,61 @@ func file_hearth_service_v1_review_proto_rawDescGZIP() []byte {
 	return file_hearth_service_v1_review_proto_rawDescData
 }
 
-var file_hearth_service_v1_review_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_hearth_service_v1_review_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_hearth_service_v1_review_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_hearth_service_v1_review_proto_goTypes = []any{
-	(*FieldConflict)(nil),             // 0: hearth.service.v1.FieldConflict
-	(*FieldValue)(nil),                // 1: hearth.service.v1.FieldValue
-	(*InterviewConflict)(nil),         // 2: hearth.service.v1.InterviewConflict
-	(*ListConflictsRequest)(nil),      // 3: hearth.service.v1.ListConflictsRequest
-	(*ListConflictsResponse)(nil),     // 4: hearth.service.v1.ListConflictsResponse
-	(*FieldChoice)(nil),               // 5: hearth.service.v1.FieldChoice
-	(*ResolveConflictRequest)(nil),    // 6: hearth.service.v1.ResolveConflictRequest
-	(*ResolveConflictResponse)(nil),   // 7: hearth.service.v1.ResolveConflictResponse
-	(*WithdrawInterviewRequest)(nil),  // 8: hearth.service.v1.WithdrawInterviewRequest
-	(*WithdrawInterviewResponse)(nil), // 9: hearth.service.v1.WithdrawInterviewResponse
-	(*EraseInterviewRequest)(nil),     // 10: hearth.service.v1.EraseInterviewRequest
-	(*EraseInterviewResponse)(nil),    // 11: hearth.service.v1.EraseInterviewResponse
-	(*Tombstone)(nil),                 // 12: hearth.service.v1.Tombstone
+	(ReviewDecision)(0),               // 0: hearth.service.v1.ReviewDecision
+	(ReviewLevel)(0),                  // 1: hearth.service.v1.ReviewLevel
+	(*FieldConflict)(nil),             // 2: hearth.service.v1.FieldConflict
+	(*FieldValue)(nil),                // 3: hearth.service.v1.FieldValue
+	(*InterviewConflict)(nil),         // 4: hearth.service.v1.InterviewConflict
+	(*ListConflictsRequest)(nil),      // 5: hearth.service.v1.ListConflictsRequest
+	(*ListConflictsResponse)(nil),     // 6: hearth.service.v1.ListConflictsResponse
+	(*FieldChoice)(nil),               // 7: hearth.service.v1.FieldChoice
+	(*ResolveConflictRequest)(nil),    // 8: hearth.service.v1.ResolveConflictRequest
+	(*ResolveConflictResponse)(nil),   // 9: hearth.service.v1.ResolveConflictResponse
+	(*WithdrawInterviewRequest)(nil),  // 10: hearth.service.v1.WithdrawInterviewRequest
+	(*WithdrawInterviewResponse)(nil), // 11: hearth.service.v1.WithdrawInterviewResponse
+	(*EraseInterviewRequest)(nil),     // 12: hearth.service.v1.EraseInterviewRequest
+	(*EraseInterviewResponse)(nil),    // 13: hearth.service.v1.EraseInterviewResponse
+	(*Tombstone)(nil),                 // 14: hearth.service.v1.Tombstone
+	(*ReviewComment)(nil),             // 15: hearth.service.v1.ReviewComment
+	(*Review)(nil),                    // 16: hearth.service.v1.Review
+	(*CreateReviewRequest)(nil),       // 17: hearth.service.v1.CreateReviewRequest
+	(*CreateReviewResponse)(nil),      // 18: hearth.service.v1.CreateReviewResponse
+	(*ListReviewsRequest)(nil),        // 19: hearth.service.v1.ListReviewsRequest
+	(*ListReviewsResponse)(nil),       // 20: hearth.service.v1.ListReviewsResponse
 }
 var file_hearth_service_v1_review_proto_depIdxs = []int32{
-	1,  // 0: hearth.service.v1.FieldConflict.values:type_name -> hearth.service.v1.FieldValue
-	0,  // 1: hearth.service.v1.InterviewConflict.fields:type_name -> hearth.service.v1.FieldConflict
-	2,  // 2: hearth.service.v1.ListConflictsResponse.conflicts:type_name -> hearth.service.v1.InterviewConflict
-	5,  // 3: hearth.service.v1.ResolveConflictRequest.choices:type_name -> hearth.service.v1.FieldChoice
-	3,  // 4: hearth.service.v1.ReviewService.ListConflicts:input_type -> hearth.service.v1.ListConflictsRequest
-	6,  // 5: hearth.service.v1.ReviewService.ResolveConflict:input_type -> hearth.service.v1.ResolveConflictRequest
-	8,  // 6: hearth.service.v1.ReviewService.WithdrawInterview:input_type -> hearth.service.v1.WithdrawInterviewRequest
-	10, // 7: hearth.service.v1.ReviewService.EraseInterview:input_type -> hearth.service.v1.EraseInterviewRequest
-	4,  // 8: hearth.service.v1.ReviewService.ListConflicts:output_type -> hearth.service.v1.ListConflictsResponse
-	7,  // 9: hearth.service.v1.ReviewService.ResolveConflict:output_type -> hearth.service.v1.ResolveConflictResponse
-	9,  // 10: hearth.service.v1.ReviewService.WithdrawInterview:output_type -> hearth.service.v1.WithdrawInterviewResponse
-	11, // 11: hearth.service.v1.ReviewService.EraseInterview:output_type -> hearth.service.v1.EraseInterviewResponse
-	8,  // [8:12] is the sub-list for method output_type
-	4,  // [4:8] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	3,  // 0: hearth.service.v1.FieldConflict.values:type_name -> hearth.service.v1.FieldValue
+	2,  // 1: hearth.service.v1.InterviewConflict.fields:type_name -> hearth.service.v1.FieldConflict
+	4,  // 2: hearth.service.v1.ListConflictsResponse.conflicts:type_name -> hearth.service.v1.InterviewConflict
+	7,  // 3: hearth.service.v1.ResolveConflictRequest.choices:type_name -> hearth.service.v1.FieldChoice
+	0,  // 4: hearth.service.v1.Review.decision:type_name -> hearth.service.v1.ReviewDecision
+	1,  // 5: hearth.service.v1.Review.level:type_name -> hearth.service.v1.ReviewLevel
+	15, // 6: hearth.service.v1.Review.comments:type_name -> hearth.service.v1.ReviewComment
+	0,  // 7: hearth.service.v1.CreateReviewRequest.decision:type_name -> hearth.service.v1.ReviewDecision
+	1,  // 8: hearth.service.v1.CreateReviewRequest.level:type_name -> hearth.service.v1.ReviewLevel
+	15, // 9: hearth.service.v1.CreateReviewRequest.comments:type_name -> hearth.service.v1.ReviewComment
+	16, // 10: hearth.service.v1.CreateReviewResponse.review:type_name -> hearth.service.v1.Review
+	16, // 11: hearth.service.v1.ListReviewsResponse.reviews:type_name -> hearth.service.v1.Review
+	17, // 12: hearth.service.v1.ReviewService.CreateReview:input_type -> hearth.service.v1.CreateReviewRequest
+	19, // 13: hearth.service.v1.ReviewService.ListReviews:input_type -> hearth.service.v1.ListReviewsRequest
+	5,  // 14: hearth.service.v1.ReviewService.ListConflicts:input_type -> hearth.service.v1.ListConflictsRequest
+	8,  // 15: hearth.service.v1.ReviewService.ResolveConflict:input_type -> hearth.service.v1.ResolveConflictRequest
+	10, // 16: hearth.service.v1.ReviewService.WithdrawInterview:input_type -> hearth.service.v1.WithdrawInterviewRequest
+	12, // 17: hearth.service.v1.ReviewService.EraseInterview:input_type -> hearth.service.v1.EraseInterviewRequest
+	18, // 18: hearth.service.v1.ReviewService.CreateReview:output_type -> hearth.service.v1.CreateReviewResponse
+	20, // 19: hearth.service.v1.ReviewService.ListReviews:output_type -> hearth.service.v1.ListReviewsResponse
+	6,  // 20: hearth.service.v1.ReviewService.ListConflicts:output_type -> hearth.service.v1.ListConflictsResponse
+	9,  // 21: hearth.service.v1.ReviewService.ResolveConflict:output_type -> hearth.service.v1.ResolveConflictResponse
+	11, // 22: hearth.service.v1.ReviewService.WithdrawInterview:output_type -> hearth.service.v1.WithdrawInterviewResponse
+	13, // 23: hearth.service.v1.ReviewService.EraseInterview:output_type -> hearth.service.v1.EraseInterviewResponse
+	18, // [18:24] is the sub-list for method output_type
+	12, // [12:18] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_review_proto_init() }
@@ -940,13 +1573,14 @@ func file_hearth_service_v1_review_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_service_v1_review_proto_rawDesc), len(file_hearth_service_v1_review_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   13,
+			NumEnums:      2,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_hearth_service_v1_review_proto_goTypes,
 		DependencyIndexes: file_hearth_service_v1_review_proto_depIdxs,
+		EnumInfos:         file_hearth_service_v1_review_proto_enumTypes,
 		MessageInfos:      file_hearth_service_v1_review_proto_msgTypes,
 	}.Build()
 	File_hearth_service_v1_review_proto = out.File

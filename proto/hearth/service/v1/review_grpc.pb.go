@@ -19,6 +19,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
+	ReviewService_CreateReview_FullMethodName      = "/hearth.service.v1.ReviewService/CreateReview"
+	ReviewService_ListReviews_FullMethodName       = "/hearth.service.v1.ReviewService/ListReviews"
 	ReviewService_ListConflicts_FullMethodName     = "/hearth.service.v1.ReviewService/ListConflicts"
 	ReviewService_ResolveConflict_FullMethodName   = "/hearth.service.v1.ReviewService/ResolveConflict"
 	ReviewService_WithdrawInterview_FullMethodName = "/hearth.service.v1.ReviewService/WithdrawInterview"
@@ -29,8 +31,13 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ReviewService settles interviews that two people changed without knowing of each other, and withdraws interviews.
+// ReviewService says what supervisors and headquarters think of interviews, settles those that two people changed without
+// knowing of each other, and withdraws interviews.
 type ReviewServiceClient interface {
+	// CreateReview comments on an interview, rejects or approves it. The enumerator's tablet gets to know at its next sync.
+	CreateReview(ctx context.Context, in *CreateReviewRequest, opts ...grpc.CallOption) (*CreateReviewResponse, error)
+	// ListReviews lists what was said, the newest first.
+	ListReviews(ctx context.Context, in *ListReviewsRequest, opts ...grpc.CallOption) (*ListReviewsResponse, error)
 	// ListConflicts lists the interviews with several current revisions.
 	ListConflicts(ctx context.Context, in *ListConflictsRequest, opts ...grpc.CallOption) (*ListConflictsResponse, error)
 	// ResolveConflict records a person's choice as a new revision that replaces all current ones. Every value stays in the log.
@@ -47,6 +54,26 @@ type reviewServiceClient struct {
 
 func NewReviewServiceClient(cc grpc.ClientConnInterface) ReviewServiceClient {
 	return &reviewServiceClient{cc}
+}
+
+func (c *reviewServiceClient) CreateReview(ctx context.Context, in *CreateReviewRequest, opts ...grpc.CallOption) (*CreateReviewResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateReviewResponse)
+	err := c.cc.Invoke(ctx, ReviewService_CreateReview_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *reviewServiceClient) ListReviews(ctx context.Context, in *ListReviewsRequest, opts ...grpc.CallOption) (*ListReviewsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListReviewsResponse)
+	err := c.cc.Invoke(ctx, ReviewService_ListReviews_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func (c *reviewServiceClient) ListConflicts(ctx context.Context, in *ListConflictsRequest, opts ...grpc.CallOption) (*ListConflictsResponse, error) {
@@ -93,8 +120,13 @@ func (c *reviewServiceClient) EraseInterview(ctx context.Context, in *EraseInter
 // All implementations must embed UnimplementedReviewServiceServer
 // for forward compatibility.
 //
-// ReviewService settles interviews that two people changed without knowing of each other, and withdraws interviews.
+// ReviewService says what supervisors and headquarters think of interviews, settles those that two people changed without
+// knowing of each other, and withdraws interviews.
 type ReviewServiceServer interface {
+	// CreateReview comments on an interview, rejects or approves it. The enumerator's tablet gets to know at its next sync.
+	CreateReview(context.Context, *CreateReviewRequest) (*CreateReviewResponse, error)
+	// ListReviews lists what was said, the newest first.
+	ListReviews(context.Context, *ListReviewsRequest) (*ListReviewsResponse, error)
 	// ListConflicts lists the interviews with several current revisions.
 	ListConflicts(context.Context, *ListConflictsRequest) (*ListConflictsResponse, error)
 	// ResolveConflict records a person's choice as a new revision that replaces all current ones. Every value stays in the log.
@@ -113,6 +145,12 @@ type ReviewServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedReviewServiceServer struct{}
 
+func (UnimplementedReviewServiceServer) CreateReview(context.Context, *CreateReviewRequest) (*CreateReviewResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateReview not implemented")
+}
+func (UnimplementedReviewServiceServer) ListReviews(context.Context, *ListReviewsRequest) (*ListReviewsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListReviews not implemented")
+}
 func (UnimplementedReviewServiceServer) ListConflicts(context.Context, *ListConflictsRequest) (*ListConflictsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListConflicts not implemented")
 }
@@ -144,6 +182,42 @@ func RegisterReviewServiceServer(s grpc.ServiceRegistrar, srv ReviewServiceServe
 		t.testEmbeddedByValue()
 	}
 	s.RegisterService(&ReviewService_ServiceDesc, srv)
+}
+
+func _ReviewService_CreateReview_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateReviewRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReviewServiceServer).CreateReview(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReviewService_CreateReview_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReviewServiceServer).CreateReview(ctx, req.(*CreateReviewRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReviewService_ListReviews_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListReviewsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReviewServiceServer).ListReviews(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReviewService_ListReviews_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReviewServiceServer).ListReviews(ctx, req.(*ListReviewsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
 }
 
 func _ReviewService_ListConflicts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
@@ -225,6 +299,14 @@ var ReviewService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "hearth.service.v1.ReviewService",
 	HandlerType: (*ReviewServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "CreateReview",
+			Handler:    _ReviewService_CreateReview_Handler,
+		},
+		{
+			MethodName: "ListReviews",
+			Handler:    _ReviewService_ListReviews_Handler,
+		},
 		{
 			MethodName: "ListConflicts",
 			Handler:    _ReviewService_ListConflicts_Handler,

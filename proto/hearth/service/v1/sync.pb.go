@@ -96,6 +96,10 @@ type HelloRequest struct {
 	WallTimeMs *int64      `protobuf:"varint,7,opt,name=wall_time_ms,json=wallTimeMs" json:"wall_time_ms,omitempty"`
 	// What the tablet holds and has not got a receipt for.
 	Pending *uint64 `protobuf:"varint,8,opt,name=pending" json:"pending,omitempty"`
+	// The sum of all buckets that the tablet holds; see down.proto. Unset: it knows no buckets.
+	DownSum *uint64 `protobuf:"fixed64,13,opt,name=down_sum,json=downSum" json:"down_sum,omitempty"`
+	// Code of the study that the tablet is for.
+	Study *string `protobuf:"bytes,14,opt,name=study" json:"study,omitempty"`
 	// To a hub, if asked: headquarters' receipts over what need not be sent to it.
 	Receipts      []*Receipt `protobuf:"bytes,17,rep,name=receipts" json:"receipts,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -188,6 +192,20 @@ func (x *HelloRequest) GetPending() uint64 {
 	return 0
 }
 
+func (x *HelloRequest) GetDownSum() uint64 {
+	if x != nil && x.DownSum != nil {
+		return *x.DownSum
+	}
+	return 0
+}
+
+func (x *HelloRequest) GetStudy() string {
+	if x != nil && x.Study != nil {
+		return *x.Study
+	}
+	return ""
+}
+
 func (x *HelloRequest) GetReceipts() []*Receipt {
 	if x != nil {
 		return x.Receipts
@@ -206,6 +224,13 @@ type HelloResponse struct {
 	// What the server holds of the lanes named in the request.
 	Lanes  []*LaneHead `protobuf:"bytes,5,rep,name=lanes" json:"lanes,omitempty"`
 	Limits *Limits     `protobuf:"bytes,6,opt,name=limits" json:"limits,omitempty"`
+	// The buckets that the tablet should hold, where their sum is not the one that it named; the others go.
+	Buckets []*BucketState `protobuf:"bytes,13,rep,name=buckets" json:"buckets,omitempty"`
+	// The sum of all buckets that the tablet should hold: the one that it named means that there is nothing to pull. Unset:
+	// the server does not say.
+	DownSum *uint64 `protobuf:"fixed64,14,opt,name=down_sum,json=downSum" json:"down_sum,omitempty"`
+	// Set where the tablet gets nothing else; see PullResponse.
+	Notice *Notice `protobuf:"bytes,15,opt,name=notice" json:"notice,omitempty"`
 	// Set by a hub: headquarters' word that it is one of its own. Lanes are then what the hub has in custody.
 	Hub *HubCertificate `protobuf:"bytes,17,opt,name=hub" json:"hub,omitempty"`
 	// By a hub: the last receipts that headquarters gave it over the lanes named.
@@ -284,6 +309,27 @@ func (x *HelloResponse) GetLanes() []*LaneHead {
 func (x *HelloResponse) GetLimits() *Limits {
 	if x != nil {
 		return x.Limits
+	}
+	return nil
+}
+
+func (x *HelloResponse) GetBuckets() []*BucketState {
+	if x != nil {
+		return x.Buckets
+	}
+	return nil
+}
+
+func (x *HelloResponse) GetDownSum() uint64 {
+	if x != nil && x.DownSum != nil {
+		return *x.DownSum
+	}
+	return 0
+}
+
+func (x *HelloResponse) GetNotice() *Notice {
+	if x != nil {
+		return x.Notice
 	}
 	return nil
 }
@@ -652,10 +698,16 @@ func (x *OfferResponse) GetConflicting() []uint32 {
 
 // PullRequest asks for what came after a cursor.
 type PullRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Device        []byte                 `protobuf:"bytes,1,opt,name=device" json:"device,omitempty"`
-	Cursor        *Cursor                `protobuf:"bytes,2,opt,name=cursor" json:"cursor,omitempty"`
-	PageSize      *uint32                `protobuf:"varint,3,opt,name=page_size,json=pageSize" json:"page_size,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Device   []byte                 `protobuf:"bytes,1,opt,name=device" json:"device,omitempty"`
+	Cursor   *Cursor                `protobuf:"bytes,2,opt,name=cursor" json:"cursor,omitempty"`
+	PageSize *uint32                `protobuf:"varint,3,opt,name=page_size,json=pageSize" json:"page_size,omitempty"`
+	// Code of the study that the tablet is for.
+	Study *string `protobuf:"bytes,4,opt,name=study" json:"study,omitempty"`
+	// Brings these buckets instead of records.
+	Buckets []*BucketCursor `protobuf:"bytes,5,rep,name=buckets" json:"buckets,omitempty"`
+	// Brings the states of all buckets that the device should hold instead of records; for hubs.
+	ListBuckets   *bool `protobuf:"varint,6,opt,name=list_buckets,json=listBuckets" json:"list_buckets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -711,6 +763,27 @@ func (x *PullRequest) GetPageSize() uint32 {
 	return 0
 }
 
+func (x *PullRequest) GetStudy() string {
+	if x != nil && x.Study != nil {
+		return *x.Study
+	}
+	return ""
+}
+
+func (x *PullRequest) GetBuckets() []*BucketCursor {
+	if x != nil {
+		return x.Buckets
+	}
+	return nil
+}
+
+func (x *PullRequest) GetListBuckets() bool {
+	if x != nil && x.ListBuckets != nil {
+		return *x.ListBuckets
+	}
+	return false
+}
+
 // PullResponse is one page.
 type PullResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -719,7 +792,11 @@ type PullResponse struct {
 	Cursor  *Cursor  `protobuf:"bytes,2,opt,name=cursor" json:"cursor,omitempty"`
 	More    *bool    `protobuf:"varint,3,opt,name=more" json:"more,omitempty"`
 	// Set where the tablet gets nothing else.
-	Notice        *Notice `protobuf:"bytes,4,opt,name=notice" json:"notice,omitempty"`
+	Notice *Notice `protobuf:"bytes,4,opt,name=notice" json:"notice,omitempty"`
+	// One for each bucket that was asked for, in that order.
+	Pages []*BucketPage `protobuf:"bytes,5,rep,name=pages" json:"pages,omitempty"`
+	// What list_buckets asked for.
+	Buckets       []*BucketState `protobuf:"bytes,6,rep,name=buckets" json:"buckets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -778,6 +855,20 @@ func (x *PullResponse) GetMore() bool {
 func (x *PullResponse) GetNotice() *Notice {
 	if x != nil {
 		return x.Notice
+	}
+	return nil
+}
+
+func (x *PullResponse) GetPages() []*BucketPage {
+	if x != nil {
+		return x.Pages
+	}
+	return nil
+}
+
+func (x *PullResponse) GetBuckets() []*BucketState {
+	if x != nil {
+		return x.Buckets
 	}
 	return nil
 }
@@ -1277,11 +1368,11 @@ var File_hearth_service_v1_sync_proto protoreflect.FileDescriptor
 
 const file_hearth_service_v1_sync_proto_rawDesc = "" +
 	"\n" +
-	"\x1chearth/service/v1/sync.proto\x12\x11hearth.service.v1\x1a\x1bhearth/service/v1/log.proto\"\x86\x01\n" +
+	"\x1chearth/service/v1/sync.proto\x12\x11hearth.service.v1\x1a\x1chearth/service/v1/down.proto\x1a\x1bhearth/service/v1/log.proto\"\x86\x01\n" +
 	"\x06Limits\x12*\n" +
 	"\x11max_batch_records\x18\x01 \x01(\rR\x0fmaxBatchRecords\x12&\n" +
 	"\x0fmax_batch_bytes\x18\x02 \x01(\x04R\rmaxBatchBytes\x12(\n" +
-	"\x10max_record_bytes\x18\x03 \x01(\x04R\x0emaxRecordBytes\"\xc9\x02\n" +
+	"\x10max_record_bytes\x18\x03 \x01(\x04R\x0emaxRecordBytes\"\xfa\x02\n" +
 	"\fHelloRequest\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\fR\x06device\x12\x1f\n" +
@@ -1295,8 +1386,10 @@ const file_hearth_service_v1_sync_proto_rawDesc = "" +
 	"\x05lanes\x18\x06 \x03(\v2\x1b.hearth.service.v1.LaneHeadR\x05lanes\x12 \n" +
 	"\fwall_time_ms\x18\a \x01(\x03R\n" +
 	"wallTimeMs\x12\x18\n" +
-	"\apending\x18\b \x01(\x04R\apending\x126\n" +
-	"\breceipts\x18\x11 \x03(\v2\x1a.hearth.service.v1.ReceiptR\breceipts\"\x9c\x03\n" +
+	"\apending\x18\b \x01(\x04R\apending\x12\x19\n" +
+	"\bdown_sum\x18\r \x01(\x06R\adownSum\x12\x14\n" +
+	"\x05study\x18\x0e \x01(\tR\x05study\x126\n" +
+	"\breceipts\x18\x11 \x03(\v2\x1a.hearth.service.v1.ReceiptR\breceipts\"\xa4\x04\n" +
 	"\rHelloResponse\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12!\n" +
 	"\fserver_epoch\x18\x02 \x01(\fR\vserverEpoch\x12\x1d\n" +
@@ -1305,7 +1398,10 @@ const file_hearth_service_v1_sync_proto_rawDesc = "" +
 	"\fwall_time_ms\x18\x04 \x01(\x03R\n" +
 	"wallTimeMs\x121\n" +
 	"\x05lanes\x18\x05 \x03(\v2\x1b.hearth.service.v1.LaneHeadR\x05lanes\x121\n" +
-	"\x06limits\x18\x06 \x01(\v2\x19.hearth.service.v1.LimitsR\x06limits\x123\n" +
+	"\x06limits\x18\x06 \x01(\v2\x19.hearth.service.v1.LimitsR\x06limits\x128\n" +
+	"\abuckets\x18\r \x03(\v2\x1e.hearth.service.v1.BucketStateR\abuckets\x12\x19\n" +
+	"\bdown_sum\x18\x0e \x01(\x06R\adownSum\x121\n" +
+	"\x06notice\x18\x0f \x01(\v2\x19.hearth.service.v1.NoticeR\x06notice\x123\n" +
 	"\x03hub\x18\x11 \x01(\v2!.hearth.service.v1.HubCertificateR\x03hub\x126\n" +
 	"\breceipts\x18\x12 \x03(\v2\x1a.hearth.service.v1.ReceiptR\breceipts\x128\n" +
 	"\aresults\x18\x13 \x03(\v2\x1e.hearth.service.v1.LaneResultsR\aresults\"B\n" +
@@ -1325,16 +1421,21 @@ const file_hearth_service_v1_sync_proto_rawDesc = "" +
 	"\arecords\x18\x01 \x03(\v2\x1c.hearth.service.v1.RecordRefR\arecords\"I\n" +
 	"\rOfferResponse\x12\x16\n" +
 	"\x06wanted\x18\x01 \x03(\rR\x06wanted\x12 \n" +
-	"\vconflicting\x18\x02 \x03(\rR\vconflicting\"u\n" +
+	"\vconflicting\x18\x02 \x03(\rR\vconflicting\"\xe9\x01\n" +
 	"\vPullRequest\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\fR\x06device\x121\n" +
 	"\x06cursor\x18\x02 \x01(\v2\x19.hearth.service.v1.CursorR\x06cursor\x12\x1b\n" +
-	"\tpage_size\x18\x03 \x01(\rR\bpageSize\"\xbc\x01\n" +
+	"\tpage_size\x18\x03 \x01(\rR\bpageSize\x12\x14\n" +
+	"\x05study\x18\x04 \x01(\tR\x05study\x129\n" +
+	"\abuckets\x18\x05 \x03(\v2\x1f.hearth.service.v1.BucketCursorR\abuckets\x12!\n" +
+	"\flist_buckets\x18\x06 \x01(\bR\vlistBuckets\"\xab\x02\n" +
 	"\fPullResponse\x122\n" +
 	"\aentries\x18\x01 \x03(\v2\x18.hearth.service.v1.EntryR\aentries\x121\n" +
 	"\x06cursor\x18\x02 \x01(\v2\x19.hearth.service.v1.CursorR\x06cursor\x12\x12\n" +
 	"\x04more\x18\x03 \x01(\bR\x04more\x121\n" +
-	"\x06notice\x18\x04 \x01(\v2\x19.hearth.service.v1.NoticeR\x06notice\":\n" +
+	"\x06notice\x18\x04 \x01(\v2\x19.hearth.service.v1.NoticeR\x06notice\x123\n" +
+	"\x05pages\x18\x05 \x03(\v2\x1d.hearth.service.v1.BucketPageR\x05pages\x128\n" +
+	"\abuckets\x18\x06 \x03(\v2\x1e.hearth.service.v1.BucketStateR\abuckets\":\n" +
 	"\x06Notice\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\"3\n" +
@@ -1410,57 +1511,65 @@ var file_hearth_service_v1_sync_proto_goTypes = []any{
 	(*GetBlobResponse)(nil),   // 20: hearth.service.v1.GetBlobResponse
 	(*LaneHead)(nil),          // 21: hearth.service.v1.LaneHead
 	(*Receipt)(nil),           // 22: hearth.service.v1.Receipt
-	(*HubCertificate)(nil),    // 23: hearth.service.v1.HubCertificate
-	(*LaneResults)(nil),       // 24: hearth.service.v1.LaneResults
-	(*Batch)(nil),             // 25: hearth.service.v1.Batch
-	(*BatchAck)(nil),          // 26: hearth.service.v1.BatchAck
-	(*Cursor)(nil),            // 27: hearth.service.v1.Cursor
-	(*Entry)(nil),             // 28: hearth.service.v1.Entry
-	(*BlobRef)(nil),           // 29: hearth.service.v1.BlobRef
+	(*BucketState)(nil),       // 23: hearth.service.v1.BucketState
+	(*HubCertificate)(nil),    // 24: hearth.service.v1.HubCertificate
+	(*LaneResults)(nil),       // 25: hearth.service.v1.LaneResults
+	(*Batch)(nil),             // 26: hearth.service.v1.Batch
+	(*BatchAck)(nil),          // 27: hearth.service.v1.BatchAck
+	(*Cursor)(nil),            // 28: hearth.service.v1.Cursor
+	(*BucketCursor)(nil),      // 29: hearth.service.v1.BucketCursor
+	(*Entry)(nil),             // 30: hearth.service.v1.Entry
+	(*BucketPage)(nil),        // 31: hearth.service.v1.BucketPage
+	(*BlobRef)(nil),           // 32: hearth.service.v1.BlobRef
 }
 var file_hearth_service_v1_sync_proto_depIdxs = []int32{
 	21, // 0: hearth.service.v1.HelloRequest.lanes:type_name -> hearth.service.v1.LaneHead
 	22, // 1: hearth.service.v1.HelloRequest.receipts:type_name -> hearth.service.v1.Receipt
 	21, // 2: hearth.service.v1.HelloResponse.lanes:type_name -> hearth.service.v1.LaneHead
 	0,  // 3: hearth.service.v1.HelloResponse.limits:type_name -> hearth.service.v1.Limits
-	23, // 4: hearth.service.v1.HelloResponse.hub:type_name -> hearth.service.v1.HubCertificate
-	22, // 5: hearth.service.v1.HelloResponse.receipts:type_name -> hearth.service.v1.Receipt
-	24, // 6: hearth.service.v1.HelloResponse.results:type_name -> hearth.service.v1.LaneResults
-	25, // 7: hearth.service.v1.PushBatchRequest.batch:type_name -> hearth.service.v1.Batch
-	26, // 8: hearth.service.v1.PushBatchResponse.ack:type_name -> hearth.service.v1.BatchAck
-	25, // 9: hearth.service.v1.PushRequest.batch:type_name -> hearth.service.v1.Batch
-	26, // 10: hearth.service.v1.PushResponse.ack:type_name -> hearth.service.v1.BatchAck
-	7,  // 11: hearth.service.v1.OfferRequest.records:type_name -> hearth.service.v1.RecordRef
-	27, // 12: hearth.service.v1.PullRequest.cursor:type_name -> hearth.service.v1.Cursor
-	28, // 13: hearth.service.v1.PullResponse.entries:type_name -> hearth.service.v1.Entry
-	27, // 14: hearth.service.v1.PullResponse.cursor:type_name -> hearth.service.v1.Cursor
-	12, // 15: hearth.service.v1.PullResponse.notice:type_name -> hearth.service.v1.Notice
-	13, // 16: hearth.service.v1.BlobState.have:type_name -> hearth.service.v1.ByteRange
-	29, // 17: hearth.service.v1.BlobStatRequest.blobs:type_name -> hearth.service.v1.BlobRef
-	14, // 18: hearth.service.v1.BlobStatResponse.blobs:type_name -> hearth.service.v1.BlobState
-	29, // 19: hearth.service.v1.PutChunkRequest.blob:type_name -> hearth.service.v1.BlobRef
-	14, // 20: hearth.service.v1.PutChunkResponse.blob:type_name -> hearth.service.v1.BlobState
-	1,  // 21: hearth.service.v1.SyncService.Hello:input_type -> hearth.service.v1.HelloRequest
-	3,  // 22: hearth.service.v1.SyncService.PushBatch:input_type -> hearth.service.v1.PushBatchRequest
-	5,  // 23: hearth.service.v1.SyncService.Push:input_type -> hearth.service.v1.PushRequest
-	8,  // 24: hearth.service.v1.SyncService.Offer:input_type -> hearth.service.v1.OfferRequest
-	10, // 25: hearth.service.v1.SyncService.Pull:input_type -> hearth.service.v1.PullRequest
-	15, // 26: hearth.service.v1.SyncService.BlobStat:input_type -> hearth.service.v1.BlobStatRequest
-	17, // 27: hearth.service.v1.SyncService.PutChunk:input_type -> hearth.service.v1.PutChunkRequest
-	19, // 28: hearth.service.v1.SyncService.GetBlob:input_type -> hearth.service.v1.GetBlobRequest
-	2,  // 29: hearth.service.v1.SyncService.Hello:output_type -> hearth.service.v1.HelloResponse
-	4,  // 30: hearth.service.v1.SyncService.PushBatch:output_type -> hearth.service.v1.PushBatchResponse
-	6,  // 31: hearth.service.v1.SyncService.Push:output_type -> hearth.service.v1.PushResponse
-	9,  // 32: hearth.service.v1.SyncService.Offer:output_type -> hearth.service.v1.OfferResponse
-	11, // 33: hearth.service.v1.SyncService.Pull:output_type -> hearth.service.v1.PullResponse
-	16, // 34: hearth.service.v1.SyncService.BlobStat:output_type -> hearth.service.v1.BlobStatResponse
-	18, // 35: hearth.service.v1.SyncService.PutChunk:output_type -> hearth.service.v1.PutChunkResponse
-	20, // 36: hearth.service.v1.SyncService.GetBlob:output_type -> hearth.service.v1.GetBlobResponse
-	29, // [29:37] is the sub-list for method output_type
-	21, // [21:29] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	23, // 4: hearth.service.v1.HelloResponse.buckets:type_name -> hearth.service.v1.BucketState
+	12, // 5: hearth.service.v1.HelloResponse.notice:type_name -> hearth.service.v1.Notice
+	24, // 6: hearth.service.v1.HelloResponse.hub:type_name -> hearth.service.v1.HubCertificate
+	22, // 7: hearth.service.v1.HelloResponse.receipts:type_name -> hearth.service.v1.Receipt
+	25, // 8: hearth.service.v1.HelloResponse.results:type_name -> hearth.service.v1.LaneResults
+	26, // 9: hearth.service.v1.PushBatchRequest.batch:type_name -> hearth.service.v1.Batch
+	27, // 10: hearth.service.v1.PushBatchResponse.ack:type_name -> hearth.service.v1.BatchAck
+	26, // 11: hearth.service.v1.PushRequest.batch:type_name -> hearth.service.v1.Batch
+	27, // 12: hearth.service.v1.PushResponse.ack:type_name -> hearth.service.v1.BatchAck
+	7,  // 13: hearth.service.v1.OfferRequest.records:type_name -> hearth.service.v1.RecordRef
+	28, // 14: hearth.service.v1.PullRequest.cursor:type_name -> hearth.service.v1.Cursor
+	29, // 15: hearth.service.v1.PullRequest.buckets:type_name -> hearth.service.v1.BucketCursor
+	30, // 16: hearth.service.v1.PullResponse.entries:type_name -> hearth.service.v1.Entry
+	28, // 17: hearth.service.v1.PullResponse.cursor:type_name -> hearth.service.v1.Cursor
+	12, // 18: hearth.service.v1.PullResponse.notice:type_name -> hearth.service.v1.Notice
+	31, // 19: hearth.service.v1.PullResponse.pages:type_name -> hearth.service.v1.BucketPage
+	23, // 20: hearth.service.v1.PullResponse.buckets:type_name -> hearth.service.v1.BucketState
+	13, // 21: hearth.service.v1.BlobState.have:type_name -> hearth.service.v1.ByteRange
+	32, // 22: hearth.service.v1.BlobStatRequest.blobs:type_name -> hearth.service.v1.BlobRef
+	14, // 23: hearth.service.v1.BlobStatResponse.blobs:type_name -> hearth.service.v1.BlobState
+	32, // 24: hearth.service.v1.PutChunkRequest.blob:type_name -> hearth.service.v1.BlobRef
+	14, // 25: hearth.service.v1.PutChunkResponse.blob:type_name -> hearth.service.v1.BlobState
+	1,  // 26: hearth.service.v1.SyncService.Hello:input_type -> hearth.service.v1.HelloRequest
+	3,  // 27: hearth.service.v1.SyncService.PushBatch:input_type -> hearth.service.v1.PushBatchRequest
+	5,  // 28: hearth.service.v1.SyncService.Push:input_type -> hearth.service.v1.PushRequest
+	8,  // 29: hearth.service.v1.SyncService.Offer:input_type -> hearth.service.v1.OfferRequest
+	10, // 30: hearth.service.v1.SyncService.Pull:input_type -> hearth.service.v1.PullRequest
+	15, // 31: hearth.service.v1.SyncService.BlobStat:input_type -> hearth.service.v1.BlobStatRequest
+	17, // 32: hearth.service.v1.SyncService.PutChunk:input_type -> hearth.service.v1.PutChunkRequest
+	19, // 33: hearth.service.v1.SyncService.GetBlob:input_type -> hearth.service.v1.GetBlobRequest
+	2,  // 34: hearth.service.v1.SyncService.Hello:output_type -> hearth.service.v1.HelloResponse
+	4,  // 35: hearth.service.v1.SyncService.PushBatch:output_type -> hearth.service.v1.PushBatchResponse
+	6,  // 36: hearth.service.v1.SyncService.Push:output_type -> hearth.service.v1.PushResponse
+	9,  // 37: hearth.service.v1.SyncService.Offer:output_type -> hearth.service.v1.OfferResponse
+	11, // 38: hearth.service.v1.SyncService.Pull:output_type -> hearth.service.v1.PullResponse
+	16, // 39: hearth.service.v1.SyncService.BlobStat:output_type -> hearth.service.v1.BlobStatResponse
+	18, // 40: hearth.service.v1.SyncService.PutChunk:output_type -> hearth.service.v1.PutChunkResponse
+	20, // 41: hearth.service.v1.SyncService.GetBlob:output_type -> hearth.service.v1.GetBlobResponse
+	34, // [34:42] is the sub-list for method output_type
+	26, // [26:34] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_sync_proto_init() }
@@ -1468,6 +1577,7 @@ func file_hearth_service_v1_sync_proto_init() {
 	if File_hearth_service_v1_sync_proto != nil {
 		return
 	}
+	file_hearth_service_v1_down_proto_init()
 	file_hearth_service_v1_log_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -43,7 +43,7 @@ type SyncServiceClient interface {
 	Push(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PushRequest, PushResponse], error)
 	// Offer names records by id and digest; the answer says which of them are wanted. For tablets after a fork and for imports.
 	Offer(ctx context.Context, in *OfferRequest, opts ...grpc.CallOption) (*OfferResponse, error)
-	// Pull brings the records written at headquarters that came after a cursor.
+	// Pull brings the records written at headquarters that came after a cursor, or what is new in buckets.
 	Pull(ctx context.Context, in *PullRequest, opts ...grpc.CallOption) (*PullResponse, error)
 	// BlobStat says which bytes of attachments have arrived.
 	BlobStat(ctx context.Context, in *BlobStatRequest, opts ...grpc.CallOption) (*BlobStatResponse, error)
@@ -167,7 +167,7 @@ type SyncServiceServer interface {
 	Push(grpc.BidiStreamingServer[PushRequest, PushResponse]) error
 	// Offer names records by id and digest; the answer says which of them are wanted. For tablets after a fork and for imports.
 	Offer(context.Context, *OfferRequest) (*OfferResponse, error)
-	// Pull brings the records written at headquarters that came after a cursor.
+	// Pull brings the records written at headquarters that came after a cursor, or what is new in buckets.
 	Pull(context.Context, *PullRequest) (*PullResponse, error)
 	// BlobStat says which bytes of attachments have arrived.
 	BlobStat(context.Context, *BlobStatRequest) (*BlobStatResponse, error)
