@@ -130,6 +130,7 @@ func (s *deviceService) enrol(ctx context.Context, req *servicev1.EnrolRequest) 
 	}
 	failpoint.Hit("enrol.after-store")
 	s.rights.purge() // a revocation has ended
+	s.down.forget(device)
 	epoch := s.store.Epoch()
 	return &servicev1.EnrolResponse{
 		ServerKey: s.Key(), ServerEpoch: epoch[:], Study: proto.String(e.Study), DeviceName: proto.String(e.Name), Enumerator: proto.String(e.Enumerator),

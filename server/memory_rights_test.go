@@ -109,3 +109,14 @@ func (m *memory) Revoked(_ context.Context, device syncer.ID) (store.Revocation,
 	r, ok := m.revoked[device]
 	return r, ok, nil
 }
+
+// studyOf is the study that a device was enrolled for, newest first. The lock is held.
+func (m *memory) studyOf(device syncer.ID) string {
+	study, at := "", int64(-1)
+	for _, c := range m.codes {
+		if c.used && c.device == device && c.CreatedMS > at {
+			study, at = c.Study, c.CreatedMS
+		}
+	}
+	return study
+}

@@ -42,6 +42,7 @@ type memory struct {
 	memoryRights
 	memoryReview
 	memoryHubs
+	memoryDown
 }
 
 type memoryLane struct {
@@ -254,6 +255,16 @@ func (m *memory) Key(_ context.Context, id syncer.ID) (ed25519.PublicKey, error)
 	return nil, fault.New(fault.NotFound, fault.DeviceUnknown, "device %v has not said Hello", id)
 }
 
+func (m *memory) Owner(_ context.Context, id syncer.ID) (store.Owner, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	g, ok := m.devices[id]
+	if !ok {
+		return store.Owner{}, fault.New(fault.NotFound, fault.DeviceUnknown, "device %v has not said Hello", id)
+	}
+	return store.Owner{Enumerator: g.Enumerator, Study: m.studyOf(id)}, nil
+}
+
 func (m *memory) ListDevices(context.Context) ([]*servicev1.DeviceStatus, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -284,6 +295,7 @@ func (m *memory) Apply(_ context.Context, c *store.Changes) error {
 	for _, iv := range c.Interviews {
 		m.interviews[iv.GetSummary().GetInterviewId()] = iv
 	}
+	m.down(c)
 	m.withdraw(c.Withdrawn)
 	m.decisions = append(m.decisions, c.Decisions...)
 	slices.SortFunc(m.decisions, func(a, b *servicev1.LinkDecision) int { return cmp.Compare(a.GetTimeMs(), b.GetTimeMs()) })

@@ -38,7 +38,10 @@ const (
 type projector struct {
 	store   store.Store
 	builder projection.Builder
+	hintKey func(study string) []byte
 	metrics *metrics
+	// studiesChanged is told that definitions of studies have changed.
+	studiesChanged func()
 
 	running chan struct{} // holds one token while nobody runs
 	cursor  syncer.Cursor // guarded by running
@@ -138,7 +141,7 @@ func (p *projector) follow(ctx context.Context) error {
 		}
 	}
 	r := &reader{
-		log: p.store, cursor: p.cursor, builder: p.builder, seen: p.stored, gone: p.gone,
+		log: p.store, cursor: p.cursor, builder: p.builder, hintKey: p.hintKey, seen: p.stored, gone: p.gone,
 		apply: func(c *store.Changes, records int, oldest int64) error {
 			failpoint.Hit("projector.before-apply")
 			if err := p.store.Apply(ctx, c); err != nil {
@@ -146,7 +149,10 @@ func (p *projector) follow(ctx context.Context) error {
 			}
 			failpoint.Hit("projector.after-apply")
 			p.cursor = c.Cursor
-			p.remember(c.Interviews)
+			p.remember(c)
+			if len(c.Studies) > 0 {
+				p.studiesChanged()
+			}
 			p.conflicts.note(c)
 			p.metrics.projected.Add(float64(records))
 			p.metrics.lag.Set(max(0, float64(time.Now().UnixMilli()-oldest)/1000))
@@ -170,13 +176,16 @@ func (p *projector) follow(ctx context.Context) error {
 	return nil
 }
 
-// remember notes which interviews have a projection now.
-func (p *projector) remember(all []*servicev1.InterviewProjection) {
+// remember notes which interviews have a projection now, or were reviewed before they came.
+func (p *projector) remember(c *store.Changes) {
 	if p.known == nil {
 		return
 	}
-	for _, iv := range all {
+	for _, iv := range c.Interviews {
 		p.known[maphash.String(p.seed, iv.GetSummary().GetInterviewId())] = struct{}{}
+	}
+	for _, v := range c.Reviews {
+		p.known[maphash.String(p.seed, v.Review.GetInterviewId())] = struct{}{}
 	}
 	if len(p.known) > maxKnown {
 		p.known = nil
@@ -191,7 +200,8 @@ func (p *projector) stored(ctx context.Context, _ uint64, id string) (bool, erro
 	}
 	_, err := p.store.Interview(ctx, id)
 	if fault.KindOf(err) == fault.NotFound {
-		return false, nil
+		reviews, err := p.store.Reviews(ctx, id, "", "", 1)
+		return len(reviews) > 0, err
 	}
 	return err == nil, err
 }
@@ -204,7 +214,8 @@ func (p *projector) rebuild(ctx context.Context, log store.Log, apply func(*stor
 	}
 	met := map[key]bool{}
 	r := &reader{
-		log: log, cursor: syncer.Cursor{Epoch: log.Epoch(), Parts: map[uint64]uint64{}}, builder: p.builder, gone: &withdrawals{},
+		log: log, cursor: syncer.Cursor{Epoch: log.Epoch(), Parts: map[uint64]uint64{}}, builder: p.builder, hintKey: p.hintKey,
+		gone: &withdrawals{},
 		seen: func(_ context.Context, part uint64, id string) (bool, error) {
 			known := met[key{part, id}]
 			met[key{part, id}] = true
@@ -220,6 +231,7 @@ type reader struct {
 	log     store.Log
 	cursor  syncer.Cursor
 	builder projection.Builder
+	hintKey func(study string) []byte // nil: no hints are made
 	// seen says whether an interview may have revisions on earlier pages.
 	seen  func(ctx context.Context, part uint64, id string) (bool, error)
 	apply func(c *store.Changes, records int, oldest int64) error
@@ -253,6 +265,7 @@ func (r *reader) read(ctx context.Context) error {
 			return nil
 		}
 		c.Cursor = r.cursor
+		settleCounters(c)
 		if err := r.apply(c, records, oldest); err != nil {
 			return err
 		}
@@ -302,24 +315,21 @@ func (r *reader) changes(ctx context.Context, page []store.Stored, c *store.Chan
 func (r *reader) project(ctx context.Context, c *store.Changes, s subject, revs []found) error {
 	switch stone := r.gone.of(place{s.part, s.id}); {
 	case stone == nil:
-	case s.kind == servicev1.RecordKind_RECORD_KIND_INTERVIEW, s.kind == servicev1.RecordKind_RECORD_KIND_TOMBSTONE:
+	case s.kind == servicev1.RecordKind_RECORD_KIND_INTERVIEW, s.kind == servicev1.RecordKind_RECORD_KIND_TOMBSTONE,
+		s.kind == servicev1.RecordKind_RECORD_KIND_REVIEW:
 		return r.withdraw(ctx, c, place{s.part, s.id}, stone)
 	}
 	switch s.kind {
 	case servicev1.RecordKind_RECORD_KIND_INTERVIEW:
-		all, err := r.revisions(ctx, s, revs)
+		all, known, err := r.revisions(ctx, s, revs)
 		if err != nil {
 			return err
 		}
-		revisions, counters := make([]projection.Revision, len(all)), make([]uint64, len(all))
-		for i, f := range all {
-			revisions[i], counters[i] = f.Revision, f.counter
-		}
-		iv, err := r.builder.Interview(revisions)
-		if err != nil {
-			return fmt.Errorf("project interview %s: %w", s.id, err)
-		}
-		c.Interviews, c.Records = append(c.Interviews, iv), append(c.Records, counters)
+		return r.interview(ctx, c, s.part, s.id, all, known)
+	case servicev1.RecordKind_RECORD_KIND_ASSIGNMENT:
+		return r.assignment(ctx, c, s)
+	case servicev1.RecordKind_RECORD_KIND_REVIEW:
+		return r.review(ctx, c, s, revs)
 	case servicev1.RecordKind_RECORD_KIND_LINK_DECISION:
 		for _, rev := range revs {
 			d := &servicev1.LinkDecision{}
@@ -340,23 +350,25 @@ func (r *reader) project(ctx context.Context, c *store.Changes, s subject, revs 
 	return nil
 }
 
-// revisions adds the revisions of earlier pages, which are looked up only where there may be any.
-func (r *reader) revisions(ctx context.Context, s subject, fresh []found) ([]found, error) {
+// revisions adds the revisions of earlier pages, which are looked up only where there may be any, and says whether the
+// interview was met before: only then something may have been said of it.
+func (r *reader) revisions(ctx context.Context, s subject, fresh []found) (_ []found, met bool, _ error) {
 	earlier := false
 	for _, f := range fresh {
 		earlier = earlier || len(f.Record.GetParents()) > 0
 	}
 	known, err := r.seen(ctx, s.part, s.id)
 	if err != nil {
-		return nil, fmt.Errorf("look up interview %s: %w", s.id, err)
+		return nil, false, fmt.Errorf("look up interview %s: %w", s.id, err)
 	}
 	_, pending := r.pending[s]
-	if !earlier && !known && !pending {
-		return fresh, nil
+	_, reviewed := r.pending[subject{s.part, servicev1.RecordKind_RECORD_KIND_REVIEW, s.id}]
+	if !earlier && !known && !pending && !reviewed {
+		return fresh, false, nil
 	}
 	all, err := r.log.Revisions(ctx, s.part, s.kind, s.id)
 	if err != nil {
-		return nil, fmt.Errorf("read the revisions of interview %s: %w", s.id, err)
+		return nil, false, fmt.Errorf("read the revisions of interview %s: %w", s.id, err)
 	}
 	held := make(map[syncer.Digest]bool, len(fresh))
 	for _, f := range fresh {
@@ -373,5 +385,5 @@ func (r *reader) revisions(ctx context.Context, s subject, fresh []found) ([]fou
 		}
 		out = append(out, found{st.Counter, projection.Revision{Digest: st.Digest, Record: rec}})
 	}
-	return out, nil
+	return out, true, nil
 }

@@ -77,6 +77,7 @@ type Server struct {
 	rights    rightsCache
 	payloads  *payloadReader
 	linkage   linkageCache
+	down      downlink
 
 	challenges               *challenges
 	enrolTries, sessionTries *tries
@@ -127,6 +128,7 @@ func New(cfg Config) (*Server, error) {
 	s.author = newAuthor(s)
 	s.projector = newProjector(s.store, projection.Builder{Zone: zone, Evaluate: s.evaluate}, s.metrics)
 	s.projector.gone, s.projector.settle = &s.gone, s.settle
+	s.projector.hintKey, s.projector.studiesChanged = s.hintKey, s.down.changedStudies
 	s.grpc = s.newGRPC()
 	s.register(cfg.Reflection)
 	if s.handler, err = s.newHandler(); err != nil {
@@ -147,6 +149,7 @@ func registerServices(s *Server, on grpc.ServiceRegistrar) {
 	servicev1.RegisterLinkageServiceServer(on, &linkageService{Server: s})
 	servicev1.RegisterReferralServiceServer(on, &referralService{Server: s})
 	servicev1.RegisterReviewServiceServer(on, &reviewService{Server: s})
+	servicev1.RegisterAssignmentServiceServer(on, &assignmentService{Server: s})
 	servicev1.RegisterExportServiceServer(on, &exportService{Server: s})
 }
 

@@ -79,7 +79,7 @@ func (s *studyService) PutStudy(ctx context.Context, req *servicev1.PutStudyRequ
 	if err := s.author.write(ctx, d); err != nil {
 		return nil, err
 	}
-	return &servicev1.PutStudyResponse{}, nil
+	return &servicev1.PutStudyResponse{}, s.Project(ctx) // the next Hello of a tablet tells of it
 }
 
 var studyCode = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
@@ -124,19 +124,23 @@ func checkStudy(st *surveyv1.Study) error {
 
 // ListQuestionnaires lists every version of every questionnaire.
 func (s *studyService) ListQuestionnaires(context.Context, *servicev1.ListQuestionnairesRequest) (*servicev1.ListQuestionnairesResponse, error) {
-	resp := &servicev1.ListQuestionnairesResponse{}
+	return &servicev1.ListQuestionnairesResponse{Questionnaires: s.questionnaireVersions()}, nil
+}
+
+func (s *Server) questionnaireVersions() []*servicev1.QuestionnaireVersion {
+	var out []*servicev1.QuestionnaireVersion
 	for _, q := range s.questionnaires.All() {
 		for v := uint32(1); v <= q.Version(); v++ {
 			if !q.Knows(v) {
 				continue
 			}
-			resp.Questionnaires = append(resp.Questionnaires, &servicev1.QuestionnaireVersion{
+			out = append(out, &servicev1.QuestionnaireVersion{
 				Questionnaire: proto.String(q.Name()), Version: proto.Uint32(v), Fingerprint: q.Fingerprint(v),
 				TitleEn: proto.String(q.Title().GetEn()), TitleZh: proto.String(q.Title().GetZh()), Questions: proto.Uint32(uint32(q.Questions())),
 			})
 		}
 	}
-	return resp, nil
+	return out
 }
 
 // GetCodebook returns the codebook of a questionnaire as a page.

@@ -45,8 +45,8 @@ func (s *syncService) Hello(ctx context.Context, req *servicev1.HelloRequest) (*
 	switch {
 	case len(req.GetPublicKey()) != 32:
 		return nil, fault.New(fault.Invalid, fault.BadRequest, "the public key of the device has %d bytes, want 32", len(req.GetPublicKey()))
-	case !shortText(req.GetDeviceName()) || !shortText(req.GetEnumerator()):
-		return nil, fault.New(fault.Invalid, fault.BadRequest, "the name of the device or of the enumerator has more than %d bytes", maxNameBytes)
+	case !shortText(req.GetDeviceName()) || !shortText(req.GetEnumerator()) || !shortText(req.GetStudy()):
+		return nil, fault.New(fault.Invalid, fault.BadRequest, "the name of the device, of the enumerator or of the study has more than %d bytes", maxNameBytes)
 	case len(req.GetLanes()) > maxHelloLanes:
 		return nil, fault.New(fault.TooLarge, fault.BadRequest, "the Hello names %d lanes, the limit is %d", len(req.GetLanes()), maxHelloLanes)
 	}
@@ -67,14 +67,18 @@ func (s *syncService) Hello(ctx context.Context, req *servicev1.HelloRequest) (*
 		return nil, err
 	}
 	failpoint.Hit("hello.after-greet")
+	if !isTablet(ctx) {
+		s.down.forget(device) // it may have said another enumerator
+	}
 	epoch := s.store.Epoch()
 	lim := syncer.DefaultLimits
-	return &servicev1.HelloResponse{
+	resp := &servicev1.HelloResponse{
 		Protocol: proto.Uint32(syncer.Protocol), ServerEpoch: epoch[:], ServerKey: s.Key(), WallTimeMs: proto.Int64(now), Lanes: heads,
 		Limits: &servicev1.Limits{
 			MaxBatchRecords: proto.Uint32(uint32(lim.Records)), MaxBatchBytes: proto.Uint64(uint64(lim.Bytes)), MaxRecordBytes: proto.Uint64(uint64(lim.RecordBytes)),
 		},
-	}, nil
+	}
+	return resp, s.answerDown(ctx, device, req, resp)
 }
 
 func shortText(s string) bool { return len(s) <= maxNameBytes && utf8.ValidString(s) }
@@ -245,8 +249,10 @@ func (s *Server) dispose(e *syncer.Entry, lane syncer.LaneID) {
 func (s *Server) usable(r *servicev1.Record, lane syncer.LaneID) *fault.Error {
 	switch r.GetKind() {
 	case servicev1.RecordKind_RECORD_KIND_INTERVIEW:
+	case servicev1.RecordKind_RECORD_KIND_ASSIGNMENT:
+		return usableAssignment(r, lane.Device == s.author.lane.Device)
 	case servicev1.RecordKind_RECORD_KIND_STUDY, servicev1.RecordKind_RECORD_KIND_LINK_DECISION,
-		servicev1.RecordKind_RECORD_KIND_TOMBSTONE, servicev1.RecordKind_RECORD_KIND_ERASURE:
+		servicev1.RecordKind_RECORD_KIND_TOMBSTONE, servicev1.RecordKind_RECORD_KIND_ERASURE, servicev1.RecordKind_RECORD_KIND_REVIEW:
 		if lane.Device == s.author.lane.Device {
 			return nil
 		}
@@ -297,7 +303,8 @@ func (s *syncService) Offer(ctx context.Context, req *servicev1.OfferRequest) (*
 	return &servicev1.OfferResponse{Wanted: wanted, Conflicting: conflicting}, nil
 }
 
-// Pull brings the definitions of studies that came after the cursor. Interviews never travel down.
+// Pull brings the definitions of studies that came after the cursor, or what is new in buckets. Interviews never travel
+// down.
 func (s *syncService) Pull(ctx context.Context, req *servicev1.PullRequest) (*servicev1.PullResponse, error) {
 	device, err := syncer.ParseID(req.GetDevice())
 	if err != nil {
@@ -306,11 +313,21 @@ func (s *syncService) Pull(ctx context.Context, req *servicev1.PullRequest) (*se
 	if notice, err := s.noticeFor(ctx, device); err != nil || notice != nil {
 		return &servicev1.PullResponse{Cursor: req.GetCursor(), Notice: notice}, err
 	}
+	if len(req.GetBuckets()) > 0 || req.GetListBuckets() {
+		return s.pullBuckets(ctx, device, req)
+	}
 	cursor, err := syncer.ParseCursor(req.GetCursor(), s.store.Epoch())
 	if err != nil {
 		return nil, err
 	}
-	all, err := s.studyRecords(ctx, cursor)
+	if err := s.Project(ctx); err != nil {
+		return nil, err
+	}
+	o, err := s.scopeOf(ctx, device, req.GetStudy())
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.studyRecords(ctx, cursor, o.Study)
 	if err != nil {
 		return nil, err
 	}
@@ -334,18 +351,18 @@ func (s *syncService) Pull(ctx context.Context, req *servicev1.PullRequest) (*se
 	return resp, nil
 }
 
-// studyRecords returns the records that define studies and came after the cursor. They stand in the part of their study
-// alone, so that nothing else of the log is read.
-func (s *Server) studyRecords(ctx context.Context, cursor syncer.Cursor) ([]store.Stored, error) {
-	if err := s.Project(ctx); err != nil {
-		return nil, err
-	}
+// studyRecords returns the records that define a study, or all studies if none is named, and came after the cursor. They
+// stand in the part of their study alone, so that nothing else of the log is read.
+func (s *Server) studyRecords(ctx context.Context, cursor syncer.Cursor, study string) ([]store.Stored, error) {
 	studies, err := s.store.Studies(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var all []store.Stored
 	for _, st := range studies {
+		if study != "" && st.GetStudy() != study {
+			continue
+		}
 		part := syncer.Part(st.GetStudy(), "")
 		revs, err := s.store.Revisions(ctx, part, servicev1.RecordKind_RECORD_KIND_STUDY, st.GetStudy())
 		if err != nil {

@@ -93,7 +93,7 @@ func (r *reader) withdraw(ctx context.Context, c *store.Changes, at place, stone
 		w.Records = append(w.Records, st.Counter)
 	}
 	c.Withdrawn = append(c.Withdrawn, w)
-	return nil
+	return r.removeRows(ctx, c, at)
 }
 
 // stone is the first tombstone of an interview in the log, by its digest.

@@ -85,6 +85,14 @@ const (
 	NotForDevices        Reason = "NOT_FOR_DEVICES"
 	DeviceRevoked        Reason = "DEVICE_REVOKED"
 	NoSuchDevice         Reason = "NO_SUCH_DEVICE"
+	NoSuchAssignment     Reason = "NO_SUCH_ASSIGNMENT"
+	BadAssignment        Reason = "BAD_ASSIGNMENT"
+	AssignmentWaiting    Reason = "ASSIGNMENT_WAITING"
+	AssignmentNotOpen    Reason = "ASSIGNMENT_NOT_OPEN"
+	NoHandOver           Reason = "NO_HAND_OVER"
+	BadReview            Reason = "BAD_REVIEW"
+	AnswersNotHere       Reason = "ANSWERS_NOT_HERE"
+	BucketDamaged        Reason = "BUCKET_DAMAGED"
 )
 
 // Entry is what the catalogue says of a reason.
@@ -176,6 +184,14 @@ var catalogue = []Entry{
 	{NotForDevices, "a tablet asks for what only people at headquarters may do", "give the server's token, with --token or HEARTH_TOKEN", false},
 	{DeviceRevoked, "a tablet whose rights were taken away goes on sending", "look at what it sent in quarantine; if the tablet is in good hands, enrol it again with a new code and replay", false},
 	{NoSuchDevice, "no tablet has that name or id, or several have the name", "look it up with `hearth devices --json`", false},
+	{NoSuchAssignment, "no assignment has that id, or several begin so", "look it up with `hearth assignment list`, on a tablet with `hearth tablet assignments`", false},
+	{BadAssignment, "an order to an enumerator is not complete or cannot be carried out", "correct what the message names, and give it again", false},
+	{AssignmentWaiting, "an assignment is begun that somebody else may still be doing", "wait until their tablet has synced, or have the supervisor end it with `hearth assignment release`", false},
+	{AssignmentNotOpen, "an assignment is begun that was completed, given back or recalled", "look at it with `hearth tablet assignments`; what was done is not lost", false},
+	{NoHandOver, "an assignment is to be released that nobody waits for", "look at it with `hearth assignment show`", false},
+	{BadReview, "a review decides nothing and says nothing, or names no question of the interview", "say it with --text, and name the question by its path, as `hearth flags` does", false},
+	{AnswersNotHere, "an interview is to be opened again whose answers the tablet no longer has or never had", "ask the supervisor: headquarters has them; or hold the interview again", false},
+	{BucketDamaged, "what the server sent down does not have the sum that it says, twice", "sync again; if it stays, have headquarters run `hearth check --rebuild`", true},
 }
 
 // Catalogue returns all entries, ordered by reason.

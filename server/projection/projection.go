@@ -48,6 +48,11 @@ func Interview(revs []Revision, eval func(*surveyv1.Interview) []*servicev1.Flag
 
 // Interview makes the projection of the revisions of one interview. It fails only if there are none.
 func (b Builder) Interview(revs []Revision) (*servicev1.InterviewProjection, error) {
+	return b.Reviewed(revs, nil)
+}
+
+// Reviewed is Interview for one of which something was said: reviews are the records about it of that kind.
+func (b Builder) Reviewed(revs, reviews []Revision) (*servicev1.InterviewProjection, error) {
 	revs = readable(revs)
 	if len(revs) == 0 {
 		return nil, errors.New("an interview without revisions has no projection")
@@ -62,6 +67,7 @@ func (b Builder) Interview(revs []Revision) (*servicev1.InterviewProjection, err
 	if p == nil {
 		return nil, fmt.Errorf("the projection of interview %s cannot be made", shown.Record.GetSubject())
 	}
+	p.Summary.ReviewState = reviewState(revs, shown, len(heads), reviews).Enum()
 	return p, nil
 }
 

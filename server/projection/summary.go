@@ -22,7 +22,7 @@ func (w *writer) summarise(heads []syncer.Digest, revisions int) {
 		Part: proto.Uint64(rec.GetPart()), Questionnaire: rec.Questionnaire, QuestionnaireVersion: rec.QuestionnaireVersion,
 		Enumerator: iv.Enumerator, SiteId: iv.SiteId, Kind: iv.Kind, Mode: iv.Mode, Device: rec.Device,
 		Head: bytes.Clone(heads[0][:]), Revisions: proto.Uint32(uint32(revisions)),
-		IntroducerPresent: iv.IntroducerPresent, Illustrative: iv.Illustrative, Attachments: attachments(iv),
+		IntroducerPresent: iv.IntroducerPresent, Illustrative: iv.Illustrative, Attachments: attachments(iv), AssignmentId: iv.AssignmentId,
 	}
 	for _, h := range heads {
 		s.Heads = append(s.Heads, bytes.Clone(h[:]))
@@ -32,10 +32,6 @@ func (w *writer) summarise(heads []syncer.Digest, revisions int) {
 	}
 	if s.GetEnumerator() == "" {
 		s.Enumerator = rec.Author
-	}
-	s.ReviewState = servicev1.ReviewState_REVIEW_STATE_IN_PROGRESS.Enum()
-	if iv.GetStatus() == surveyv1.InterviewStatus_INTERVIEW_STATUS_COMPLETED {
-		s.ReviewState = servicev1.ReviewState_REVIEW_STATE_COMPLETED.Enum()
 	}
 	s.Result = result(iv)
 	if t, ok := moment(iv.GetStartTime()); ok {

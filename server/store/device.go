@@ -26,7 +26,7 @@ type Enrolment struct {
 
 // Enrolments are the one-time codes by which tablets become known.
 type Enrolments interface {
-	// AddEnrolment keeps a code until it is used. Codes that ended a day ago may be forgotten.
+	// AddEnrolment keeps a code until it is used. Codes that ended a day ago and were used by nobody may be forgotten.
 	AddEnrolment(ctx context.Context, e Enrolment) error
 	// Enrol makes a device known by its key and burns the code, in one transaction; a revocation of the device ends. The
 	// same device with the same key may do it again, as after a lost answer, while the code holds. It fails with

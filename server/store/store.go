@@ -24,6 +24,7 @@ type Store interface {
 	Sessions
 	Hubs
 	Projections
+	Downlink
 	// Check reads the whole store and reports what is wrong: digests, chains, counters, gaps, and with rebuild the
 	// projections made again from the log and compared byte for byte.
 	Check(ctx context.Context, opts CheckOptions) (*Report, error)
@@ -99,8 +100,17 @@ type Devices interface {
 	Greet(ctx context.Context, d Greeting) error
 	// Key returns the public key of a device, or fault.DeviceUnknown.
 	Key(ctx context.Context, device syncer.ID) (ed25519.PublicKey, error)
+	// Owner returns for whom a device is, or fault.DeviceUnknown.
+	Owner(ctx context.Context, device syncer.ID) (Owner, error)
 	// ListDevices returns all devices by name.
 	ListDevices(ctx context.Context) ([]*servicev1.DeviceStatus, error)
+}
+
+// Owner is for whom a device is.
+type Owner struct {
+	Enumerator string
+	// Study is that of its newest enrolment; empty for a device that became known without one.
+	Study string
 }
 
 // Greeting is what a tablet says of itself.
@@ -154,6 +164,12 @@ type Changes struct {
 	Records   [][]uint64
 	Decisions []*servicev1.LinkDecision
 	Studies   []*surveyv1.Study
+	// Assignments replace those with the same id; what belongs to them is counted when asked.
+	Assignments []*servicev1.AssignmentSummary
+	// Reviews are added; those of withdrawn interviews go.
+	Reviews []Reviewed
+	// Rows replace those with the same bucket, part and key. A later one for the same row stands.
+	Rows []Row
 	// Withdrawn are interviews whose projections go, for ever: they are not among Interviews again. They are applied after
 	// Interviews.
 	Withdrawn []Withdrawal

@@ -39,6 +39,12 @@ func (s *Store) rebuildAndCompare(ctx context.Context, again rebuild) (string, e
 		{"withdrawn", `SELECT * FROM withdrawn ORDER BY interview_id, part`},
 		{"decision", `SELECT * FROM decision ORDER BY part, decision_id`},
 		{"study", `SELECT * FROM study ORDER BY part, study`},
+		{"assignment", `SELECT * FROM assignment ORDER BY part, assignment_id`},
+		{"assignment_interview", `SELECT * FROM assignment_interview ORDER BY part, interview_id`},
+		{"review", `SELECT * FROM review ORDER BY part, interview_id, review_id`},
+		// Where rows were is history: projections made again need not know of it.
+		{"down_row", `SELECT * FROM down_row WHERE body IS NOT NULL ORDER BY part, kind, study, scope, key`},
+		{"down_sum", `SELECT part, kind, study, scope, sum, held FROM down_sum WHERE held > 0 ORDER BY part, kind, study, scope`},
 	} {
 		diff, err := compareTable(ctx, s.projection.db, p.db, t.name, t.query)
 		if err != nil || diff != "" {

@@ -38,7 +38,7 @@ func (l *logConn) prepareRights() error {
 		to    **stmt
 		query string
 	}{
-		{&r.dropCodes, `DELETE FROM enrolment WHERE expires_ms < ?`},
+		{&r.dropCodes, `DELETE FROM enrolment WHERE expires_ms < ? AND length(device) = 0`},
 		{&r.insertCode, `INSERT INTO enrolment (` + codeColumns + `, sum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`},
 		{&r.code, `SELECT ` + codeColumns + ` FROM enrolment WHERE code = ?`},
 		{&r.useCode, `UPDATE enrolment SET device = ?, sum = ? WHERE code = ?`},

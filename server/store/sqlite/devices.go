@@ -77,6 +77,16 @@ func (s *Store) Key(ctx context.Context, device syncer.ID) (ed25519.PublicKey, e
 	return key, wrap(err, "read the key of a device")
 }
 
+// Owner returns for whom a device is.
+func (s *Store) Owner(ctx context.Context, device syncer.ID) (store.Owner, error) {
+	var o store.Owner
+	err := s.queries.owner.QueryRowContext(ctx, device[:]).Scan(&o.Enumerator, &o.Study)
+	if errors.Is(err, sql.ErrNoRows) {
+		return o, fault.New(fault.NotFound, fault.DeviceUnknown, "device %v has not said Hello", device)
+	}
+	return o, wrap(err, "find whose a device is")
+}
+
 // ListDevices returns all devices by name.
 func (s *Store) ListDevices(ctx context.Context) ([]*servicev1.DeviceStatus, error) {
 	out, err := s.listDevices(ctx)

@@ -28,6 +28,7 @@ type projection struct {
 	oldCell, saveInterview  *stmt
 	addToCell, dropCell     *stmt
 	saveDecision, saveStudy *stmt
+	downStmts
 
 	mu     sync.RWMutex
 	cursor map[uint64]uint64
@@ -187,7 +188,7 @@ func (p *projection) prepare(epoch syncer.ID) error {
 			return err
 		}
 	}
-	return nil
+	return p.prepareDown()
 }
 
 func (p *projection) close() error {
@@ -262,6 +263,9 @@ func (p *projection) apply(changes *store.Changes) (err error) {
 		if err := p.putInterview(iv, records, cells); err != nil {
 			return err
 		}
+	}
+	if err := p.putDown(changes); err != nil {
+		return err
 	}
 	for _, w := range changes.Withdrawn {
 		if err := p.withdraw(w, cells); err != nil {
@@ -350,6 +354,9 @@ func (p *projection) putInterview(iv *servicev1.InterviewProjection, records any
 	conflict := int64(0)
 	if len(s.GetHeads()) > 1 {
 		conflict = 1
+	}
+	if err := p.putBelonging(s, old != nil); err != nil {
+		return err
 	}
 	_, err = p.saveInterview.exec(c.part, s.GetInterviewId(), c.study, c.round, c.questionnaire, c.enumerator, c.siteID, c.day,
 		c.result, c.reviewState, s.GetStartTimeMs(), conflict, records, body)

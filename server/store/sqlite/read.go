@@ -22,7 +22,7 @@ type queries struct {
 	all                                         []*sql.Stmt
 	after, at, others, revisionsAfter, digestOf *sql.Stmt
 	kept, lane, runAt, quarantine               *sql.Stmt
-	devices, key, lanes, detached               *sql.Stmt
+	devices, key, owner, lanes, detached        *sql.Stmt
 	forgotten                                   forgotten
 }
 
@@ -49,6 +49,8 @@ func prepareQueries(db *sql.DB) (*queries, error) {
 		{&q.devices, `SELECT device, name, enumerator, first_seen_ms, last_seen_ms, pending, clock_skew_ms, fork_hellos
 			FROM device ORDER BY name, device`},
 		{&q.key, `SELECT public_key FROM device WHERE device = ?`},
+		{&q.owner, `SELECT enumerator, coalesce((SELECT study FROM enrolment AS e WHERE e.device = d.device
+			ORDER BY enrolment_id DESC LIMIT 1), '') FROM device AS d WHERE d.device = ?`},
 		{&q.lanes, `SELECT device, epoch, seq, chain, branches FROM lane ORDER BY device, epoch`},
 		{&q.detached, `SELECT r.device, r.epoch, r.first_seq, r.last_seq, l.seq FROM lane l JOIN lane_run r
 			ON r.device = l.device AND r.epoch = l.epoch AND r.branch = 0 AND r.first_seq > l.seq + 1

@@ -21,6 +21,11 @@ func (p *projection) withdraw(w store.Withdrawal, cells map[cell]int64) error {
 			return err
 		}
 	}
+	for _, drop := range []*stmt{p.dropBelongs, p.dropReviews} {
+		if _, err := drop.exec(int64(w.Part), w.InterviewID); err != nil {
+			return err
+		}
+	}
 	body, err := deterministic(w.Tombstone)
 	if err != nil {
 		return err

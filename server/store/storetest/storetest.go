@@ -40,6 +40,7 @@ func Run(t *testing.T, f Factory) {
 		{"Rights", rightsTests},
 		{"Hubs", hubTests},
 		{"Projections", projectionTests},
+		{"Down", downTests},
 		{"Review", reviewTests},
 		{"Model", modelTests},
 	} {

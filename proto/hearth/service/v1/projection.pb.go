@@ -125,8 +125,10 @@ type InterviewSummary struct {
 	Attachments []*BlobRef `protobuf:"bytes,27,rep,name=attachments" json:"attachments,omitempty"`
 	// How many of them have not arrived whole; counted when asked, never stored.
 	AttachmentsMissing *uint32 `protobuf:"varint,28,opt,name=attachments_missing,json=attachmentsMissing" json:"attachments_missing,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// The assignment it belongs to, if any.
+	AssignmentId  *string `protobuf:"bytes,29,opt,name=assignment_id,json=assignmentId" json:"assignment_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *InterviewSummary) Reset() {
@@ -353,6 +355,13 @@ func (x *InterviewSummary) GetAttachmentsMissing() uint32 {
 		return *x.AttachmentsMissing
 	}
 	return 0
+}
+
+func (x *InterviewSummary) GetAssignmentId() string {
+	if x != nil && x.AssignmentId != nil {
+		return *x.AssignmentId
+	}
+	return ""
 }
 
 // PersonRecord is one appearance of a person in one interview, with what linkage and the referral graph need of it. It
@@ -1169,7 +1178,7 @@ var File_hearth_service_v1_projection_proto protoreflect.FileDescriptor
 
 const file_hearth_service_v1_projection_proto_rawDesc = "" +
 	"\n" +
-	"\"hearth/service/v1/projection.proto\x12\x11hearth.service.v1\x1a\x1chearth/form/v1/options.proto\x1a\x1bhearth/service/v1/log.proto\x1a\x1dhearth/survey/v1/common.proto\x1a hearth/survey/v1/interview.proto\x1a\x1dhearth/survey/v1/person.proto\x1a\x1chearth/survey/v1/place.proto\x1a\x1fhearth/survey/v1/referral.proto\"\xb3\b\n" +
+	"\"hearth/service/v1/projection.proto\x12\x11hearth.service.v1\x1a\x1chearth/form/v1/options.proto\x1a\x1bhearth/service/v1/log.proto\x1a\x1dhearth/survey/v1/common.proto\x1a hearth/survey/v1/interview.proto\x1a\x1dhearth/survey/v1/person.proto\x1a\x1chearth/survey/v1/place.proto\x1a\x1fhearth/survey/v1/referral.proto\"\xd8\b\n" +
 	"\x10InterviewSummary\x12!\n" +
 	"\finterview_id\x18\x01 \x01(\tR\vinterviewId\x12#\n" +
 	"\rinterview_key\x18\x02 \x01(\tR\finterviewKey\x12\x14\n" +
@@ -1203,7 +1212,8 @@ const file_hearth_service_v1_projection_proto_rawDesc = "" +
 	"hard_flags\x18\x19 \x01(\rR\thardFlags\x12\"\n" +
 	"\fillustrative\x18\x1a \x01(\bR\fillustrative\x12<\n" +
 	"\vattachments\x18\x1b \x03(\v2\x1a.hearth.service.v1.BlobRefR\vattachments\x12/\n" +
-	"\x13attachments_missing\x18\x1c \x01(\rR\x12attachmentsMissing\"\xa3\a\n" +
+	"\x13attachments_missing\x18\x1c \x01(\rR\x12attachmentsMissing\x12#\n" +
+	"\rassignment_id\x18\x1d \x01(\tR\fassignmentId\"\xa3\a\n" +
 	"\fPersonRecord\x12\x1b\n" +
 	"\tperson_id\x18\x01 \x01(\tR\bpersonId\x12!\n" +
 	"\finterview_id\x18\x02 \x01(\tR\vinterviewId\x12#\n" +

@@ -1,0 +1,56 @@
+package questionnaire
+
+import (
+	"strings"
+
+	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// QuestionAt returns the words of the question at a path within an interview, such as "household.members[2].age", and
+// whether there is such a question. What stands in brackets is not looked at.
+func QuestionAt(path string) (*formv1.Text, bool) {
+	at := (&surveyv1.Interview{}).ProtoReflect().Descriptor()
+	var found protoreflect.FieldDescriptor
+	for _, step := range steps(path) {
+		if at == nil {
+			return nil, false
+		}
+		if found = at.Fields().ByName(protoreflect.Name(step)); found == nil {
+			return nil, false
+		}
+		at = found.Message()
+	}
+	if found == nil {
+		return nil, false
+	}
+	label := &formv1.Text{}
+	if options, ok := proto.GetExtension(found.Options(), formv1.E_Question).(*formv1.Question); ok && options.GetLabel() != nil {
+		label = options.GetLabel()
+	}
+	return label, true
+}
+
+// steps are the names of a path, without what stands in brackets; in brackets a dot divides nothing.
+func steps(path string) []string {
+	var out []string
+	var name strings.Builder
+	depth := 0
+	for _, r := range path {
+		switch {
+		case r == '[':
+			depth++
+		case r == ']' && depth > 0:
+			depth--
+		case depth > 0:
+		case r == '.':
+			out = append(out, name.String())
+			name.Reset()
+		default:
+			name.WriteRune(r)
+		}
+	}
+	return append(out, name.String())
+}
