@@ -22,10 +22,16 @@ import (
 // benchTeam is a field team whose batches are ready to send.
 type benchTeam struct {
 	tablets []*benchTablet
-	raws    [][]byte // the records' bytes, for the bare write
+	rows    []rawRow // the records in the order in which they come, for the bare write
 	records int
 	bytes   int
 	sample  []*surveyv1.Interview
+}
+
+// rawRow is a record as the bare write keeps it.
+type rawRow struct {
+	lane, id, digest, body []byte
+	seq                    int64
 }
 
 type benchTablet struct {
@@ -33,6 +39,8 @@ type benchTablet struct {
 	lane    syncer.LaneID
 	hello   *servicev1.HelloRequest
 	batches []*servicev1.Batch
+	raws    [][][]byte // of each batch
+	digests [][]syncer.Digest
 }
 
 // newBenchTeam makes households by simulation, repeats them under new ids up to n, and packs them into batches.
@@ -68,13 +76,33 @@ func newBenchTeam(n, tablets, batch int) (*benchTeam, error) {
 				team.bytes += len(raws[i])
 			}
 			tab.batches = append(tab.batches, syncer.NewBatch(tab.key, tab.lane, head.Seq+1, head.Chain, digests, raws, true))
+			tab.raws, tab.digests = append(tab.raws, raws), append(tab.digests, digests)
 			head = syncer.Run{First: head.Seq + 1, Prev: head.Chain, Digests: digests}.Head(tab.lane)
-			team.raws = append(team.raws, raws...)
 		}
 		team.tablets = append(team.tablets, tab)
 	}
-	team.records = len(team.raws)
-	return team, nil
+	return team, team.lineUp()
+}
+
+// lineUp puts the records into the order in which a server gets them: a batch of every tablet in turn.
+func (t *benchTeam) lineUp() error {
+	for k := range t.tablets[0].batches {
+		for _, tab := range t.tablets {
+			b := tab.batches[k]
+			raws, digests := tab.raws[k], tab.digests[k]
+			for i := range raws {
+				rec, err := syncer.Open(raws[i])
+				if err != nil {
+					return err
+				}
+				t.rows = append(t.rows, rawRow{
+					lane: b.GetLane().GetDevice(), seq: int64(k*len(raws) + i + 1), id: rec.GetId(), digest: digests[i][:], body: raws[i],
+				})
+			}
+		}
+	}
+	t.records = len(t.rows)
+	return nil
 }
 
 func newBenchTablet(n int) (*benchTablet, error) {
@@ -110,13 +138,18 @@ func sealInterview(iv *surveyv1.Interview, tab *benchTablet, fingerprint func(st
 	if err != nil {
 		return nil, syncer.Digest{}, err
 	}
+	return sealPayload(iv, iv.GetInterviewId(), payload, tab, fingerprint)
+}
+
+// sealPayload makes the record of an interview that stands in payload under the id subject.
+func sealPayload(iv *surveyv1.Interview, subject string, payload []byte, tab *benchTablet, fingerprint func(string, uint32) []byte) ([]byte, syncer.Digest, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return nil, syncer.Digest{}, err
 	}
 	name := "hearth.survey.v1.Household"
 	return syncer.Seal(&servicev1.Record{
-		Id: id[:], Kind: servicev1.RecordKind_RECORD_KIND_INTERVIEW.Enum(), Subject: iv.InterviewId, Study: iv.Study, Round: iv.Round,
+		Id: id[:], Kind: servicev1.RecordKind_RECORD_KIND_INTERVIEW.Enum(), Subject: &subject, Study: iv.Study, Round: iv.Round,
 		Part: proto.Uint64(syncer.Part(iv.GetStudy(), iv.GetSiteId())), Author: iv.Enumerator, Device: tab.lane.Device[:],
 		Questionnaire: &name, QuestionnaireVersion: iv.QuestionnaireVersion, SchemaFingerprint: fingerprint(name, iv.GetQuestionnaireVersion()),
 		WallTimeMs: proto.Int64(time.Now().UnixMilli()), Payload: payload,

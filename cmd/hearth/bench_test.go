@@ -45,22 +45,22 @@ func ingestHere(b *testing.B, team *benchTeam) time.Duration {
 	}
 	done := make(chan error, 1)
 	go func() { done <- n.server.Serve(ctx, ln) }()
-	cc, err := dialServer(ln.Addr().String(), n.token)
+	all, err := team.dial(ln.Addr().String(), n.token)
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := team.hello(ctx, cc); err != nil {
+	if err := team.hello(ctx, all); err != nil {
 		b.Fatal(err)
 	}
 	start := time.Now()
-	if err := team.push(ctx, cc); err != nil {
+	if err := team.push(ctx, all); err != nil {
 		b.Fatal(err)
 	}
 	took := time.Since(start)
-	if _, err := servicev1.NewMonitorServiceClient(cc).CountInterviews(ctx, &servicev1.CountInterviewsRequest{}); err != nil {
+	if _, err := servicev1.NewMonitorServiceClient(all[0]).CountInterviews(ctx, &servicev1.CountInterviewsRequest{}); err != nil {
 		b.Fatal(err)
 	}
-	if err := cc.Close(); err != nil {
+	if err := hangUp(all); err != nil {
 		b.Fatal(err)
 	}
 	cancel()

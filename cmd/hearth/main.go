@@ -50,7 +50,7 @@ type cli struct {
 	Form         formCmd         `cmd:"" help:"Show the questionnaires and their codebooks."`
 	Check        checkCmd        `cmd:"" help:"Check a server's store."`
 	Simulate     simulateCmd     `cmd:"" help:"Make a study of any size with known truth."`
-	Bench        benchCmd        `cmd:"" help:"Measure this machine: ingest, counts, bytes on the wire."`
+	Bench        benchCmd        `cmd:"" help:"Measure this machine: ingest, load, scale, idle tablets, bytes on the wire."`
 }
 
 const description = `Hearth is the backend of household surveys collected offline on tablets.
