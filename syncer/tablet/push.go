@@ -57,7 +57,10 @@ func (x *session) push(ctx context.Context, held map[syncer.ID]syncer.Head) erro
 	if err := x.s.relist(ctx, current, x.limits.RecordBytes); err != nil {
 		return err
 	}
-	return x.pushLane(ctx, current, h, 0)
+	if err := x.pushLane(ctx, current, h, 0); err != nil {
+		return err
+	}
+	return x.restored(ctx, current)
 }
 
 // receipted is how far the server has signed for a lane.

@@ -102,14 +102,16 @@ type session struct {
 	opts   SyncOptions
 	report SyncReport
 
-	server   ed25519.PublicKey
-	hub      *hub // nil: the server is headquarters
-	limits   syncer.Limits
-	batch    int // bytes of records to send next
-	failures int // in a row
-	forks    int
-	refusals map[uint64]int // of the current lane, by seq
-	counted  map[uint64]bool
+	server ed25519.PublicKey
+	hub    *hub // nil: the server is headquarters
+	// newServerEpoch is headquarters' epoch where this store knows another: see restored.
+	newServerEpoch []byte
+	limits         syncer.Limits
+	batch          int // bytes of records to send next
+	failures       int // in a row
+	forks          int
+	refusals       map[uint64]int // of the current lane, by seq
+	counted        map[uint64]bool
 }
 
 // Sync brings everything headquarters has not signed for there, and its records here. It may be cut at any moment and
@@ -296,22 +298,23 @@ func (x *session) pin(ctx context.Context, resp *servicev1.HelloResponse) error 
 		return fault.New(fault.Invalid, fault.BadSignature, "the server's key has %d bytes, want %d", len(key), ed25519.PublicKeySize)
 	}
 	return inTx(ctx, x.s.db, func(tx *sql.Tx) error {
-		var known []byte
-		if err := tx.QueryRowContext(ctx, "SELECT server_key FROM meta").Scan(&known); err != nil {
+		var known, epoch []byte
+		if err := tx.QueryRowContext(ctx, "SELECT server_key, server_epoch FROM meta").Scan(&known, &epoch); err != nil {
 			return err
 		}
 		if known != nil && !bytes.Equal(known, key) {
 			return fault.New(fault.Conflict, fault.ServerChanged, "the server has the key %x, this tablet knows one with %x; no record was sent", key[:4], known[:4])
 		}
-		epoch := "?" // a hub may know an older one
-		if resp.GetHub() != nil {
+		x.server, x.newServerEpoch = key, nil
+		switch told := epochOrNull(resp.GetServerEpoch()); {
+		case resp.GetHub() != nil: // it may know an older one
 			if _, err := syncer.VerifyHubCertificate(resp.GetHub(), key); err != nil {
 				return err
 			}
-			epoch = "coalesce(server_epoch, ?)"
+		case epoch != nil && told != nil && !bytes.Equal(epoch, resp.GetServerEpoch()):
+			x.newServerEpoch = resp.GetServerEpoch()
 		}
-		x.server = key
-		_, err := tx.ExecContext(ctx, "UPDATE meta SET server_key = ?, server_epoch = "+epoch, key, epochOrNull(resp.GetServerEpoch()))
+		_, err := tx.ExecContext(ctx, "UPDATE meta SET server_key = ?, server_epoch = coalesce(server_epoch, ?)", key, epochOrNull(resp.GetServerEpoch()))
 		return err
 	})
 }

@@ -302,9 +302,9 @@ func connect(path, vfs string) (*sql.DB, error) {
 	if vfs != "" {
 		vfs = "&vfs=" + url.QueryEscape(vfs)
 	}
-	db, err := sql.Open("sqlite", fileURI(path,
+	db, err := openDB(fileURI(path,
 		"_pragma=busy_timeout(10000)", "_pragma=synchronous(FULL)", "_pragma=journal_mode(WAL)",
-		"_pragma=trusted_schema(0)", "_pragma=cell_size_check(1)", "_pragma=wal_autocheckpoint(1000)", "_txlock=immediate", "_dqs=0")+vfs)
+		"_pragma=trusted_schema(0)", "_pragma=cell_size_check(1)", "_pragma=wal_autocheckpoint(1000)", "_txlock=immediate", "_dqs=0") + vfs)
 	if err != nil {
 		return nil, err
 	}

@@ -45,6 +45,9 @@ type Options struct {
 	Rand io.Reader
 	// Disk is where the files are; nil: the file system.
 	Disk Disk
+	// Restored says that the folder was a backup until now. The log takes a new epoch: what was written after the backup
+	// is gone, and cursors given since are not to be believed.
+	Restored bool
 }
 
 // Store is a store.Store in SQLite files.
@@ -52,6 +55,7 @@ type Store struct {
 	dir   string
 	disk  Disk
 	rand  io.Reader
+	fresh bool // the log is to take a new epoch
 	now   func() time.Time
 	epoch syncer.ID
 	lock  *conn
@@ -78,7 +82,7 @@ var _ store.Store = (*Store)(nil)
 // serves the folder, with fault.StoreTooNew for files of a newer program, and with fault.StoreDamaged or fault.NotSQLite
 // where log.sqlite cannot be read at all. Projections that are damaged, of another log or ahead of it are thrown away.
 func Open(ctx context.Context, dir string, opts Options) (*Store, error) {
-	s := &Store{dir: dir, disk: opts.Disk, rand: opts.Rand, now: opts.Now, ro: opts.ReadOnly, notify: make(chan struct{}, 1), parts: map[uint64]uint64{}}
+	s := &Store{dir: dir, disk: opts.Disk, rand: opts.Rand, fresh: opts.Restored, now: opts.Now, ro: opts.ReadOnly, notify: make(chan struct{}, 1), parts: map[uint64]uint64{}}
 	if s.now == nil {
 		s.now = time.Now
 	}

@@ -409,21 +409,24 @@ func (l *logConn) prepareAll(st *Store) error {
 	return l.prepareRights()
 }
 
-// identify gives a new log its epoch.
+// identify gives a new log its epoch, and another to one that was restored.
 func (l *logConn) identify(st *Store) error {
-	if known, err := l.integer(`SELECT count(*) FROM meta`); err != nil || known > 0 {
+	known, err := l.integer(`SELECT count(*) FROM meta`)
+	if err != nil || known > 0 && !st.fresh {
 		return err
 	}
 	epoch, err := newEpoch(st.rand)
 	if err != nil {
 		return err
 	}
-	s, err := l.prepare(`INSERT INTO meta (one, epoch, created_ms, sum) VALUES (1, ?, ?, ?)`)
+	s, err := l.prepare(`INSERT OR REPLACE INTO meta (one, epoch, created_ms, sum) VALUES (1, ?, ?, ?)`)
 	if err != nil {
 		return err
 	}
 	nowMS := st.now().UnixMilli()
-	_, err = s.exec(epoch[:], nowMS, metaSum(epoch[:], nowMS))
+	if _, err = s.exec(epoch[:], nowMS, metaSum(epoch[:], nowMS)); err == nil {
+		st.fresh = false
+	}
 	return err
 }
 

@@ -1,0 +1,231 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"github.com/hearth-survey/hearth/server/store"
+	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/faultdisk"
+	"github.com/hearth-survey/hearth/syncer/tablet"
+	"google.golang.org/protobuf/proto"
+)
+
+// check is what must be true after every step: headquarters' log has given its reader each record once; every record that
+// a tablet has a receipt for, or has pruned, is there; every tablet has what it acknowledged.
+func (w *world) check() {
+	w.hq.audit.read(w.hq)
+	for _, t := range w.tablets {
+		if w.touched[t] {
+			w.checkTablet(t)
+		}
+	}
+	clear(w.touched)
+}
+
+func (w *world) checkTablet(t *tab) {
+	records, err := t.records()
+	if err != nil && t.lied {
+		t.replace()
+		return
+	}
+	w.must(err, "list the records of %s", t.name)
+	t.keeps(records)
+	for _, r := range records {
+		if !r.Receipted && !r.Pruned {
+			continue
+		}
+		if !w.holds(r) {
+			if w.proven[r.Digest] || len(w.saved) == 0 || !w.hq.audit.lost() {
+				w.fail("LOST: %s has a receipt for record %s (pruned: %v), and headquarters does not hold it", t.name, w.name(r.Digest), r.Pruned)
+			}
+			continue
+		}
+		w.proven[r.Digest] = true
+	}
+}
+
+// lost says whether headquarters has forgotten something by being restored from a backup.
+func (a *audit) lost() bool { return a.restores > 0 }
+
+// holds says whether headquarters holds a record, in its log or in quarantine.
+func (w *world) holds(r tablet.Record) bool {
+	if w.hq.audit.held[r.Digest] {
+		return true
+	}
+	ref := &servicev1.RecordRef{Part: proto.Uint64(r.Part), Id: r.ID[:], Digest: r.Digest[:]}
+	return len(w.hq.missing([]*servicev1.RecordRef{ref})) == 0
+}
+
+// heal ends all faults: then everything must arrive, in two syncs of each, and nothing be left to say.
+func (w *world) heal() {
+	w.trace("the faults end")
+	w.rand = newRand(w.story.Seed, 9)
+	w.hq.disk.Set(faultdisk.Plan{})
+	for round := range 3 {
+		sent := 0
+		for _, t := range w.tablets {
+			t.disk.Set(faultdisk.Plan{})
+			l := w.link(t, Step{})
+			if err := t.sync(l); err != nil && !t.lied {
+				w.fail("STUCK: the faults have ended, and a sync of %s fails: %v", t.name, err)
+			}
+			if round == 2 && l.batch > 0 {
+				w.fail("STUCK: when all was told, %s sends %d more batches", t.name, l.batch)
+			}
+			sent += l.batch
+		}
+		w.check()
+		if sent == 0 {
+			break
+		}
+	}
+	for _, t := range w.tablets {
+		w.healed(t)
+	}
+	w.must(w.hq.server.Project(w.ctx), "make the projections")
+	w.hq.audit.read(w.hq)
+	w.checkAll()
+	w.checkProjections()
+	w.checkStore()
+}
+
+// healed sees that a tablet has nothing left that headquarters lacks.
+func (w *world) healed(t *tab) {
+	st, err := t.store.Status(w.ctx)
+	w.must(err, "ask for the status of %s", t.name)
+	records, err := t.records()
+	w.must(err, "list the records of %s", t.name)
+	gone := 0 // pruned here, and lost by a headquarters that was restored from a backup: it may have them from elsewhere
+	for _, r := range records {
+		if r.Pruned && !r.Receipted {
+			gone++
+		}
+	}
+	if st.Pending != 0 || st.Undelivered > gone {
+		w.fail("STUCK: the faults have ended, and %s has %d records pending, %d undelivered", t.name, st.Pending, st.Undelivered)
+	}
+	for _, r := range records {
+		if !r.Pruned && !w.holds(r) {
+			w.fail("LOST: the faults have ended, and record %s of %s is not at headquarters", w.name(r.Digest), t.name)
+		}
+	}
+}
+
+// checkAll looks at the log and the quarantine as a whole.
+func (w *world) checkAll() {
+	for d := range w.proven {
+		if w.hq.audit.held[d] || w.hq.audit.erased[d] {
+			continue
+		}
+		found := false
+		w.hq.eachQuarantined(func(q syncer.Digest, raw []byte) { found = found || q == d && raw != nil })
+		if !found {
+			w.fail("LOST: a receipt was given for record %s, and headquarters does not hold it", w.name(d))
+		}
+	}
+	w.hq.eachQuarantined(func(d syncer.Digest, raw []byte) {
+		switch {
+		case w.hq.audit.held[d]:
+			w.fail("DOUBLED: record %s is in the log and in quarantine", w.name(d))
+		case raw != nil && w.hq.audit.erased[d]:
+			w.fail("ERASED: the answers of record %s are back in quarantine", w.name(d))
+		case raw != nil && syncer.DigestOf(raw) != d:
+			w.fail("CHANGED: record %s in quarantine does not have its digest", w.name(d))
+		}
+	})
+}
+
+// shown is what the projections must say of one interview.
+type shown struct{ heads []syncer.Digest }
+
+// checkProjections compares what is derived with what the log says, in whatever order it came.
+func (w *world) checkProjections() {
+	revisions := map[string][]syncer.Revision{}
+	gone := map[string]bool{}
+	cursor := syncer.Cursor{}
+	for more := true; more; {
+		var page []store.Stored
+		var err error
+		page, cursor, more, err = w.hq.store.After(w.ctx, cursor, 500)
+		w.must(err, "read headquarters' log")
+		for _, st := range page {
+			w.revision(st, revisions, gone)
+		}
+	}
+	want := map[string]shown{}
+	for at, revs := range revisions {
+		if !gone[at] {
+			slices.Reverse(revs)
+			want[at] = shown{syncer.Heads(revs)}
+		}
+	}
+	seen := 0
+	for iv, err := range w.hq.store.Interviews(w.ctx, store.Filter{}) {
+		w.must(err, "list the interviews")
+		at := fmt.Sprintf("%x/%s", iv.GetSummary().GetPart(), iv.GetSummary().GetInterviewId())
+		heads := make([]syncer.Digest, 0, 2)
+		for _, h := range iv.GetSummary().GetHeads() {
+			heads = append(heads, syncer.Digest(h))
+		}
+		if !slices.Equal(heads, want[at].heads) {
+			w.fail("DIVERGED: interview %s is shown with the revisions %s, the log says %s", at, w.all(heads), w.all(want[at].heads))
+		}
+		seen++
+	}
+	cells, err := w.hq.store.CountCells(w.ctx, "")
+	w.must(err, "count the interviews")
+	counted := int64(0)
+	for _, c := range cells {
+		counted += c.GetInterviews()
+	}
+	if seen != len(want) || counted != int64(len(want)) {
+		w.fail("DIVERGED: %d interviews are shown and %d counted, the log has %d", seen, counted, len(want))
+	}
+}
+
+func (w *world) all(digests []syncer.Digest) (out []string) {
+	for _, d := range digests {
+		out = append(out, w.name(d))
+	}
+	return out
+}
+
+// revision notes one record of the log.
+func (w *world) revision(st store.Stored, revisions map[string][]syncer.Revision, gone map[string]bool) {
+	r, err := syncer.Open(st.Raw)
+	w.must(err, "read record %s", w.name(st.Digest))
+	at := fmt.Sprintf("%x/%s", st.Part, r.GetSubject())
+	switch r.GetKind() {
+	case servicev1.RecordKind_RECORD_KIND_TOMBSTONE:
+		gone[at] = true
+	case servicev1.RecordKind_RECORD_KIND_INTERVIEW:
+		rev := syncer.Revision{Digest: st.Digest}
+		for _, p := range r.GetParents() {
+			rev.Parents = append(rev.Parents, syncer.Digest(p))
+		}
+		iv := &surveyv1.Interview{}
+		w.must(proto.Unmarshal(r.GetPayload(), iv), "read record %s", w.name(st.Digest))
+		if iv.GetStatus() == surveyv1.InterviewStatus_INTERVIEW_STATUS_COMPLETED {
+			rev.Rank = 1
+		}
+		revisions[at] = append(revisions[at], rev)
+	}
+}
+
+// checkStore is `hearth check` at headquarters.
+func (w *world) checkStore() {
+	opts := store.CheckOptions{}
+	if w.opts.Rebuild {
+		opts.Rebuild = w.hq.server.Rebuild
+	}
+	report, err := w.hq.store.Check(w.ctx, opts)
+	w.must(err, "check headquarters")
+	for _, f := range report.Findings {
+		if f.Severity == "error" {
+			w.fail("CHECK: %s: %s", f.Subject, f.Message)
+		}
+	}
+}

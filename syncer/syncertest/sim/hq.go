@@ -1,0 +1,222 @@
+package sim
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/hearth-survey/hearth/proto/fault"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"github.com/hearth-survey/hearth/proto/questionnaire"
+	"github.com/hearth-survey/hearth/server"
+	"github.com/hearth-survey/hearth/server/store/sqlite"
+	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/faultdisk"
+	"github.com/hearth-survey/hearth/syncer/syncertest"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+)
+
+// study is the code of the team's study.
+const study = "guiyang-2016"
+
+var builtin = sync.OnceValues(questionnaire.Builtin)
+
+// hqKey signs for headquarters in all stories.
+var hqKey = ed25519.NewKeyFromSeed([]byte("headquarters of all the stories."))
+
+// headquarters is the real server over the real store on a disk of its own.
+type headquarters struct {
+	w      *world
+	disk   *faultdisk.Disk
+	store  *sqlite.Store
+	server *server.Server
+	conn   grpc.ClientConnInterface
+	audit  audit
+}
+
+// saved is a backup of headquarters, and what receipts had been given by then.
+type saved struct {
+	image  *faultdisk.Image
+	proven map[syncer.Digest]bool
+	audit  audit
+}
+
+// emptyHQ is the disk of a headquarters that has a study, and nothing else. It is made once in a process.
+var emptyHQ = sync.OnceValue(func() *faultdisk.Image {
+	w := &world{ctx: context.Background(), now: time.Date(2016, 6, 1, 8, 0, 0, 0, time.UTC)}
+	h := &headquarters{w: w, disk: faultdisk.New(0)}
+	defer h.disk.Close()
+	err := h.open(false)
+	if err == nil {
+		_, err = servicev1.NewStudyServiceClient(h.conn).PutStudy(w.ctx, &servicev1.PutStudyRequest{Study: definition(0)})
+	}
+	if err == nil {
+		err = h.server.Project(w.ctx)
+	}
+	if err == nil {
+		err = h.store.Close()
+	}
+	if err != nil {
+		panic(err) // nothing fails on this disk
+	}
+	return h.disk.Image()
+})
+
+// definition is the nth revision of the study.
+func definition(n int) *surveyv1.Study {
+	return &surveyv1.Study{
+		Study: proto.String(study), TitleEn: proto.String("Guiyang"), Sites: []*surveyv1.Site{{SiteId: proto.String("school-a")}, {SiteId: proto.String("school-b")}},
+		Rounds: []*surveyv1.Round{{Round: proto.Uint32(1)}}, Targets: []*surveyv1.Target{{Interviews: proto.Int64(int64(n))}},
+	}
+}
+
+func (h *headquarters) begin() {
+	h.disk = faultdisk.New(h.w.story.Seed)
+	h.disk.Load(emptyHQ())
+	h.w.must(h.open(false), "open headquarters")
+	h.audit.reset()
+}
+
+// open starts the server; restored: over what was a backup.
+func (h *headquarters) open(restored bool) error {
+	set, err := builtin()
+	if err != nil {
+		return err
+	}
+	now := func() time.Time { return h.w.now }
+	h.store, err = sqlite.Open(h.w.ctx, h.disk.Path("hq"), sqlite.Options{Disk: h.disk, Now: now, Rand: h.random(), Restored: restored})
+	if err != nil {
+		return err
+	}
+	h.server, err = server.New(server.Config{Store: h.store, Key: hqKey, Questionnaires: set, Now: now})
+	if err != nil {
+		return err
+	}
+	h.conn = h.server.Local()
+	return nil
+}
+
+func (h *headquarters) random() *syncertest.Source {
+	if h.w.story.Steps == nil {
+		return syncertest.Random("an empty headquarters")
+	}
+	return h.w.random()
+}
+
+// end closes what is open. A disk without power has nothing to say about it.
+func (h *headquarters) end() error {
+	if h.disk == nil {
+		return nil
+	}
+	defer h.disk.Close()
+	if h.store == nil {
+		return nil
+	}
+	h.disk.Set(faultdisk.Plan{})
+	dead := h.disk.Dead()
+	if err := h.store.Close(); err != nil && !dead {
+		return err
+	}
+	return nil
+}
+
+// call is a call that has arrived. If the disk loses power meanwhile, the answer that was given is on its way all the
+// same, and headquarters starts again.
+func (h *headquarters) call(ctx context.Context, who, method string, request, answer proto.Message) error {
+	h.w.res.Calls++
+	push, isPush := request.(*servicev1.PushBatchRequest)
+	var refs []*servicev1.RecordRef
+	var before []uint32
+	if isPush {
+		refs = refsOf(push.GetBatch())
+		before = h.missing(refs)
+		h.w.sent = append(h.w.sent, lateCall{who, method, request})
+	}
+	err := h.conn.Invoke(ctx, method, request, answer)
+	if h.disk.Dead() {
+		h.w.trace("       hq  loses power")
+		h.restart(true)
+	}
+	if isPush {
+		h.whole(refs, before, err)
+	}
+	if err != nil {
+		h.w.trace("    %s <- hq  %v %v", who, status.Code(err), reasonOf(err))
+	}
+	return err
+}
+
+func reasonOf(err error) fault.Reason {
+	for _, d := range status.Convert(err).Details() {
+		if info, ok := d.(interface{ GetReason() string }); ok {
+			return fault.Reason(info.GetReason())
+		}
+	}
+	return ""
+}
+
+// restart stops the server as it stands, and starts it again; cut: the power was off in between.
+func (h *headquarters) restart(cut bool) {
+	if cut {
+		h.w.res.Crashes++
+		h.disk.Set(faultdisk.Plan{CutAt: 1})
+		_ = h.store.Close() // it has no power
+		h.disk.Cut()
+	} else {
+		h.disk.Kill()
+		_ = h.store.Close() // it was killed
+	}
+	h.w.must(h.open(false), "headquarters does not start again")
+	h.w.trace("       hq  starts again")
+	h.audit.again(h)
+}
+
+// save makes a backup, as of a folder copied while nothing is written.
+func (h *headquarters) save() {
+	s := saved{image: h.disk.Image(), proven: map[syncer.Digest]bool{}, audit: h.audit.clone()}
+	for d := range h.w.proven {
+		s.proven[d] = true
+	}
+	h.w.saved = append(h.w.saved, s)
+}
+
+// load starts headquarters anew from a backup. What it signed for since may be lost; it must come again from whoever
+// still has it.
+func (h *headquarters) load(s saved) {
+	err := h.store.Close()
+	h.w.must(err, "stop headquarters")
+	h.disk.Load(s.image)
+	h.w.must(h.open(true), "open headquarters from a backup")
+	h.w.proven = map[syncer.Digest]bool{}
+	for d := range s.proven {
+		h.w.proven[d] = true
+	}
+	h.audit.restored(h, s.audit)
+}
+
+// do makes a call of the desk's, at which nothing fails but what is named.
+func (h *headquarters) do(err error, fine ...fault.Reason) bool {
+	if h.disk.Dead() {
+		h.restart(true)
+		return false
+	}
+	if err == nil {
+		return true
+	}
+	for _, r := range fine {
+		if reasonOf(err) == r {
+			return false
+		}
+	}
+	if status.Code(err) == codes.NotFound {
+		return false
+	}
+	h.w.must(errors.New(status.Convert(err).Message()), "a call of the desk")
+	return false
+}

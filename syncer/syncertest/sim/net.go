@@ -1,0 +1,198 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+)
+
+// link is the network between one tablet and headquarters during one step. It is a grpc.ClientConnInterface; calls are
+// made one at a time.
+type link struct {
+	w     *world
+	name  string // of the tablet, for the trace
+	fault func(l *link, call int) fate
+	at    int
+	rand  *rand.Rand
+	calls int
+	batch int    // calls of PushBatch
+	yield func() // hands over to whoever else is at work; nil: nobody
+}
+
+// fate is what becomes of a call.
+type fate int
+
+const (
+	arrives fate = iota
+	requestLost
+	answerLost
+	delivered2 // twice, the second answer comes
+	delayed    // the caller gives up; the request comes later
+)
+
+// linkFaults are the faults of a network by name.
+var linkFaults = map[string]func(l *link, call int) fate{
+	"norequest": func(l *link, call int) fate { return after(l, call, requestLost) },
+	"noanswer":  func(l *link, call int) fate { return after(l, call, answerLost) },
+	"twice":     func(*link, int) fate { return delivered2 },
+	"late": func(l *link, call int) fate {
+		if call == l.at {
+			return delayed
+		}
+		return arrives
+	},
+	"flaky": func(l *link, _ int) fate {
+		if l.rand.IntN(3) > 0 {
+			return arrives
+		}
+		return fate(l.rand.IntN(int(delayed + 1)))
+	},
+}
+
+func after(l *link, call int, f fate) fate {
+	if call >= l.at {
+		return f
+	}
+	return arrives
+}
+
+// lateCall is a request that is still under way when its caller has given up.
+type lateCall struct {
+	name, method string
+	request      proto.Message
+}
+
+// Invoke implements grpc.ClientConnInterface.
+func (l *link) Invoke(ctx context.Context, method string, args, reply any, _ ...grpc.CallOption) error {
+	if l.yield != nil {
+		l.yield()
+	}
+	l.calls++
+	if method == servicev1.SyncService_PushBatch_FullMethodName {
+		l.batch++
+	}
+	l.w.now = l.w.now.Add(time.Duration(50+l.w.rand.IntN(3000)) * time.Millisecond)
+	short := method[strings.LastIndexByte(method, '/')+1:]
+	request, answer := args.(proto.Message), reply.(proto.Message)
+	f := arrives
+	if l.fault != nil {
+		f = l.fault(l, l.calls)
+	}
+	lost := func(what string) error {
+		return status.Error(codes.Unavailable, "the link lost the "+what)
+	}
+	l.w.trace("    %s -> hq  %s%s", l.name, short, told(request))
+	switch f {
+	case requestLost:
+		l.w.trace("    %s -x      lost", l.name)
+		return lost("request")
+	case delayed:
+		l.w.trace("    %s -~      late", l.name)
+		l.w.late = append(l.w.late, lateCall{l.name, method, proto.Clone(request)})
+		return lost("request")
+	case delivered2:
+		_ = l.w.hq.call(ctx, l.name, method, request, answer.ProtoReflect().New().Interface())
+	case answerLost:
+		err := l.w.hq.call(ctx, l.name, method, request, answer.ProtoReflect().New().Interface())
+		l.w.trace("    %s  x- hq  answer lost (%v)", l.name, status.Code(err))
+		return lost("answer")
+	}
+	if err := l.w.hq.call(ctx, l.name, method, request, answer); err != nil {
+		return err
+	}
+	l.w.trace("    %s <- hq  %s%s", l.name, short, told(answer))
+	return nil
+}
+
+// NewStream implements grpc.ClientConnInterface.
+func (l *link) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
+	return nil, status.Error(codes.Unimplemented, "there are no streams on this link")
+}
+
+// told is what the trace says of a message.
+func told(m proto.Message) string {
+	switch m := m.(type) {
+	case *servicev1.PushBatchRequest:
+		n := uint64(len(m.GetBatch().GetEntries()))
+		return fmt.Sprintf(" lane %.4x, %d to %d", m.GetBatch().GetLane().GetEpoch(), m.GetBatch().GetFirstSeq(), m.GetBatch().GetFirstSeq()+n-1)
+	case *servicev1.PushBatchResponse:
+		a := m.GetAck()
+		s := fmt.Sprintf(" receipt to %d", a.GetReceipt().GetSeq())
+		if a.GetFork() {
+			s += ", fork"
+		}
+		for _, r := range a.GetResults() {
+			s += fmt.Sprintf(", %d %s %s", r.GetSeq(), strings.ToLower(strings.TrimPrefix(r.GetOutcome().String(), "ENTRY_OUTCOME_")), r.GetReason())
+		}
+		return s
+	case *servicev1.HelloRequest:
+		return lanes(m.GetLanes())
+	case *servicev1.HelloResponse:
+		return lanes(m.GetLanes())
+	case *servicev1.OfferRequest:
+		return fmt.Sprintf(" %d records", len(m.GetRecords()))
+	case *servicev1.OfferResponse:
+		return fmt.Sprintf(" wants %v", m.GetWanted())
+	case *servicev1.PullResponse:
+		return fmt.Sprintf(" %d records", len(m.GetEntries()))
+	}
+	return ""
+}
+
+func lanes(all []*servicev1.LaneHead) string {
+	var b strings.Builder
+	for _, h := range all {
+		fmt.Fprintf(&b, ", lane %.4x to %d", h.GetLane().GetEpoch(), h.GetSeq())
+	}
+	return b.String()
+}
+
+// actor is somebody at work beside others. One works at a time, and hands over at every call.
+type actor struct {
+	resume chan struct{}
+	paused chan bool // receives true when the work is done
+	broken any       // what it panicked with
+}
+
+// together lets several work at once: who goes on at each handing over is drawn from r.
+func together(r *rand.Rand, work ...func(yield func())) {
+	var all []*actor
+	for _, do := range work {
+		a := &actor{resume: make(chan struct{}), paused: make(chan bool)}
+		all = append(all, a)
+		go func() {
+			<-a.resume
+			defer func() {
+				a.broken = recover()
+				a.paused <- true
+			}()
+			do(func() {
+				a.paused <- false
+				<-a.resume
+			})
+		}()
+	}
+	var broken any
+	for len(all) > 0 {
+		i := r.IntN(len(all))
+		a := all[i]
+		a.resume <- struct{}{}
+		if <-a.paused {
+			if a.broken != nil && broken == nil {
+				broken = a.broken
+			}
+			all = append(all[:i], all[i+1:]...)
+		}
+	}
+	if broken != nil {
+		panic(broken)
+	}
+}

@@ -1,0 +1,178 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Step is one thing that happens in a story. Everything about it is in the step, so that a story from which steps are
+// taken away is a story still: what it names is found modulo what there is.
+type Step struct {
+	// Who is the tablet, from 1; 0: headquarters or nobody.
+	Who int
+	// Verb is what happens, Fault what goes wrong meanwhile; empty: nothing.
+	Verb, Fault string
+	// At is the call or operation of the disk at which it goes wrong, and N how much or which.
+	At, N int
+	// Seed decides what is left to chance within the step.
+	Seed uint32
+}
+
+// String is the step as Parse reads it: who:verb/n!fault@at#seed.
+func (s Step) String() string {
+	var b strings.Builder
+	if s.Who > 0 {
+		fmt.Fprintf(&b, "%d:", s.Who)
+	}
+	b.WriteString(s.Verb)
+	if s.N > 0 {
+		fmt.Fprintf(&b, "/%d", s.N)
+	}
+	if s.Fault != "" {
+		fmt.Fprintf(&b, "!%s@%d", s.Fault, s.At)
+	}
+	if s.Seed > 0 {
+		fmt.Fprintf(&b, "#%x", s.Seed)
+	}
+	return b.String()
+}
+
+// Story is what happens to a field team, in order.
+type Story struct {
+	// Seed decides the ids and keys of the team.
+	Seed  uint64
+	Steps []Step
+}
+
+// arrow stands between two steps.
+const arrow = " -> "
+
+// String is the story as Parse reads it.
+func (s Story) String() string {
+	all := make([]string, len(s.Steps))
+	for i, step := range s.Steps {
+		all[i] = step.String()
+	}
+	return strings.Join(all, arrow)
+}
+
+var stepForm = regexp.MustCompile(`^(?:(\d+):)?([a-z]+)(?:/(\d+))?(?:!([a-z]+)@(\d+))?(?:#([0-9a-f]+))?$`)
+
+// Parse reads a story: steps with arrows between them.
+func Parse(text string) (Story, error) {
+	var story Story
+	for part := range strings.SplitSeq(text, arrow) {
+		m := stepForm.FindStringSubmatch(strings.TrimSpace(part))
+		if m == nil {
+			return story, fmt.Errorf("step %q is not who:verb/n!fault@at#seed", part)
+		}
+		number := func(s string, base int) int {
+			n, _ := strconv.ParseInt(s, base, 33) // of digits alone; what is too large becomes the largest
+			return int(n)
+		}
+		s := Step{Who: number(m[1], 10), Verb: m[2], N: number(m[3], 10), Fault: m[4], At: number(m[5], 10), Seed: uint32(number(m[6], 16))}
+		if verbs()[s.Verb] == nil {
+			return story, fmt.Errorf("step %q: there is no verb %q", part, s.Verb)
+		}
+		if s.Fault != "" && linkFaults[s.Fault] == nil && diskFaults[s.Fault] == nil {
+			return story, fmt.Errorf("step %q: there is no fault %q", part, s.Fault)
+		}
+		story.Steps = append(story.Steps, s)
+	}
+	return story, nil
+}
+
+// habit is how often a step is drawn, and with what.
+type habit struct {
+	weight int
+	verb   string
+	n      int // N is drawn from 1 to n
+	faults []string
+	at     int // At is drawn from 1 to at
+}
+
+// nobody are the verbs that are not of a tablet.
+var nobody = map[string]bool{
+	"project": true, "save": true, "load": true, "killhq": true, "cuthq": true, "study": true, "replay": true, "late": true,
+	"withdraw": true, "erase": true, "again": true, "old": true,
+}
+
+var habits = []habit{
+	{weight: 22, verb: "record", n: 5},
+	{weight: 3, verb: "record", n: 5, faults: []string{"cut", "full", "badwrite", "badsync"}, at: 12},
+	{weight: 3, verb: "record", n: 3, faults: []string{"lie"}, at: 30},
+	{weight: 5, verb: "skew", n: 4},
+	{weight: 14, verb: "sync"},
+	{weight: 12, verb: "sync", faults: []string{"norequest", "noanswer", "flaky", "twice", "late"}, at: 6},
+	{weight: 5, verb: "sync", faults: []string{"cut", "kill", "full", "badwrite", "badsync"}, at: 40},
+	{weight: 8, verb: "sync", faults: []string{"cuthq", "fullhq", "badwritehq", "badsynchq"}, at: 50},
+	{weight: 9, verb: "race", n: 4},
+	{weight: 6, verb: "backup"},
+	{weight: 6, verb: "restore", n: 6},
+	{weight: 3, verb: "clone"},
+	{weight: 5, verb: "prune"},
+	{weight: 1, verb: "usb", n: 6},
+	{weight: 3, verb: "kill"},
+	{weight: 3, verb: "clock", n: 4},
+	{weight: 3, verb: "revoke"},
+	{weight: 4, verb: "enrol"},
+	{weight: 3, verb: "project"},
+	{weight: 3, verb: "save"},
+	{weight: 2, verb: "load", n: 3},
+	{weight: 2, verb: "killhq"},
+	{weight: 3, verb: "cuthq"},
+	{weight: 3, verb: "study", n: 9},
+	{weight: 3, verb: "replay"},
+	{weight: 4, verb: "late", n: 4},
+	{weight: 2, verb: "withdraw", n: 4},
+	{weight: 1, verb: "erase", n: 4},
+	{weight: 3, verb: "again", n: 12},
+	{weight: 1, verb: "old", n: 3},
+}
+
+// Tell draws the story of a seed.
+func Tell(seed uint64) Story {
+	r := rand.New(rand.NewPCG(seed, 0x73746f7279))
+	// Each story has habits of its own: what is rare in all together is frequent in some, and nothing is in the way of it.
+	weights, total := make([]int, len(habits)), 0
+	for i, h := range habits {
+		switch r.IntN(6) {
+		case 0, 1:
+			weights[i] = 0
+		case 2:
+			weights[i] = 5 * h.weight
+		default:
+			weights[i] = h.weight
+		}
+		if i == 0 {
+			weights[i] = max(weights[i], h.weight)
+		}
+		total += weights[i]
+	}
+	story := Story{Seed: seed}
+	tablets := 1 + r.IntN(3)
+	for range 15 + r.IntN(25) {
+		pick := r.IntN(total)
+		for i, h := range habits {
+			if pick -= weights[i]; pick >= 0 {
+				continue
+			}
+			s := Step{Verb: h.verb, Seed: r.Uint32() & 0x7fffffff}
+			if !nobody[h.verb] {
+				s.Who = 1 + r.IntN(tablets+1)
+			}
+			if h.n > 0 {
+				s.N = 1 + r.IntN(h.n)
+			}
+			if len(h.faults) > 0 {
+				s.Fault, s.At = h.faults[r.IntN(len(h.faults))], 1+r.IntN(h.at)
+			}
+			story.Steps = append(story.Steps, s)
+			break
+		}
+	}
+	return story
+}
