@@ -298,7 +298,7 @@ func (d *demo) syncByFile(t study.Tablet) (string, error) {
 	if err := st.Close(); err != nil {
 		return "", err
 	}
-	r, err := tablet.Import(d.ctx, d.tabletPath(t), d.cc, nil)
+	r, err := tablet.Import(d.ctx, d.tabletPath(t), d.cc, &tablet.ForeignOptions{Command: readForeignCommand()})
 	if err == nil && len(r.Problems) > 0 {
 		err = fmt.Errorf("the file has a problem: %v", r.Problems[0])
 	}

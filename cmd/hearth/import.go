@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/hearth-survey/hearth/syncer/tablet"
@@ -22,7 +23,7 @@ func (c *importTabletCmd) Run(e *env) error {
 	}
 	defer cc.Close()
 	bar := e.progress("import")
-	r, err := tablet.Import(e.ctx, c.File, cc, func(done int) { bar(done, -1) })
+	r, err := tablet.Import(e.ctx, c.File, cc, &tablet.ForeignOptions{Command: readForeignCommand(), Progress: func(done int) { bar(done, -1) }})
 	if err != nil {
 		return err
 	}
@@ -39,10 +40,30 @@ func (c *importTabletCmd) Run(e *env) error {
 	return nil
 }
 
+// readForeignCmd is the process that reads a tablet's file for another: the program calls itself.
+type readForeignCmd struct {
+	Pass    string `arg:"" help:"How."`
+	Seconds string `arg:"" help:"For how long at most."`
+}
+
+// Run reads.
+func (c *readForeignCmd) Run(e *env) error {
+	if code := tablet.ServeChild([]string{c.Pass, c.Seconds}, e.stdout, e.stderr); code != 0 {
+		return errFound
+	}
+	return nil
+}
+
+// readForeignCommand is how this program calls itself to read a tablet's file: by the name by which it was called.
+func readForeignCommand() []string { return []string{os.Args[0], tablet.ChildVerb} }
+
 func printImport(e *env, r tablet.ImportReport) {
 	fmt.Fprintf(e.stdout, "%s: %d records taken in, %d held already\n", r.Name, r.Sent, r.Duplicates)
 	if r.BlobsSent+r.BlobsHeld > 0 {
 		fmt.Fprintf(e.stdout, "  %d attachments taken in, %d held already\n", r.BlobsSent, r.BlobsHeld)
+	}
+	if r.Salvaged > 0 {
+		fmt.Fprintf(e.stdout, "  %d of the %d good records could not be read by SQLite; they were picked out of the file's pages\n", r.Salvaged, r.Records)
 	}
 	if r.Forks > 0 {
 		fmt.Fprintln(e.stdout, "  this is a copy of a tablet that went on elsewhere; both branches are kept")

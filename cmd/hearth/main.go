@@ -35,6 +35,7 @@ type cli struct {
 	Serve        serveCmd        `cmd:"" help:"Serve tablets and supervisors."`
 	Tablet       tabletCmd       `cmd:"" help:"Work with a tablet's offline store."`
 	ImportTablet importTabletCmd `cmd:"" help:"Take in a tablet's file that was copied by hand."`
+	ReadForeign  readForeignCmd  `cmd:"" name:"read-foreign-file" hidden:""`
 	Study        studyCmd        `cmd:"" help:"Show or set the definition of the study: sites, enumerators, targets."`
 	Counts       countsCmd       `cmd:"" help:"Count interviews, with targets."`
 	Interviews   interviewsCmd   `cmd:"" help:"List interviews."`

@@ -3,52 +3,69 @@ package tablet
 import (
 	"context"
 	"crypto/ed25519"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
+	"strings"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"github.com/hearth-survey/hearth/syncer"
 	"google.golang.org/protobuf/proto"
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// maxForeign is the largest file that is taken in.
-const maxForeign = 8 << 30
+// Bounds of what is taken in from a foreign file.
+const (
+	// maxForeign is the largest file.
+	maxForeign = 8 << 30
+	// maxForeignRows is how many rows are remembered of the largest file.
+	maxForeignRows = 4_000_000
+	// maxForeignProblems is how many problems are listed of one kind.
+	maxForeignProblems = 1000
+)
 
-// Foreign is a tablet's file that somebody brought: perhaps old, damaged or forged. It is read from a private copy, row
-// by row, and no record is believed whose digest fails.
+// Foreign is a tablet's file that somebody brought: perhaps old, damaged or forged. It is read from a private copy, and no
+// record is believed whose digest fails.
 type Foreign struct {
-	dir  string
-	path string
-	db   *sql.DB
-	conn *sql.Conn
+	dir     string
+	path    string
+	size    int64
+	command []string
+	spool   *os.File
+	spooled int64
 
+	about  foreignAbout
+	passes []Problem // of reading the file
+	found  foreignRows
+	carved bool // the carver is at work, or was
+
+	// What resolve makes of it:
 	device     syncer.ID
 	key        ed25519.PrivateKey
 	name       string
 	enumerator string
 	study      string
+	good       map[syncer.Digest]span
+	order      []syncer.Digest // of good, as they were written
+	salvaged   int             // of good, found by the carver alone
+	lanes      []foreignLane
+	salvage    foreignLane
+	blobs      []foreignBlob
+	drafts     []*surveyv1.Interview
+	problems   []Problem
+}
 
-	records  map[syncer.Digest]foreignRecord
-	order    []syncer.Digest // of records, as they were written
-	suspects map[syncer.Digest]suspect
-	lanes    []foreignLane
-	salvage  foreignLane
-	drafts   []*surveyv1.Interview
-	problems []Problem
-
-	attachments bool // the file has tables for them
-	blobs       []foreignBlob
+// foreignAbout is what a file says it is.
+type foreignAbout struct {
+	said                 bool
+	application, version int64
+	// ours is true where its tables are exactly a tablet's, others where SQLite can read what they are and they are not.
+	ours, others, sqlite bool
 }
 
 // Problem is something in a foreign file that could not be taken in.
@@ -62,18 +79,29 @@ type Problem struct {
 // String says the subject, the reason and the message.
 func (p Problem) String() string { return fmt.Sprintf("%s: %s: %s", p.Subject, p.Reason, p.Message) }
 
+// ForeignOptions say how a foreign file is read. Nil, and the zero value, are for tests and for files that are trusted.
+type ForeignOptions struct {
+	// Command is by what this program reads the file in a process of its own, which may do nothing else: its name and the
+	// arguments with which it calls ServeChild, behind which two more are put. Without it the file is read in this process.
+	Command []string
+	// Progress is told how many entries headquarters has answered; may be nil.
+	Progress func(done int)
+}
+
 // OpenForeign reads a tablet's file without touching it: the file and the -wal beside it, which holds what was written
-// last, are copied to a private folder first. It fails with fault.StoreMissing, fault.NotSQLite, fault.NotATablet,
-// fault.StoreTooNew, or fault.StoreDamaged where not even the tablet's key can be read. Everything less is a Problem.
-func OpenForeign(ctx context.Context, path string) (f *Foreign, err error) {
-	if err := lookAtFile(path); err != nil {
-		return nil, err
-	}
+// last, are copied to a private folder first. Where SQLite cannot read all of it, rows are picked out of its pages. It
+// fails with fault.StoreMissing, fault.NotSQLite, fault.NotATablet, fault.StoreTooNew, or fault.StoreDamaged where not even
+// the tablet's key can be found. Everything less is a Problem.
+func OpenForeign(ctx context.Context, path string, opts *ForeignOptions) (f *Foreign, err error) {
 	dir, err := os.MkdirTemp("", "hearth-import-")
 	if err != nil {
 		return nil, fault.New(fault.Internal, "", "make a private folder: %w", err)
 	}
-	f = &Foreign{dir: dir, path: path, records: map[syncer.Digest]foreignRecord{}, suspects: map[syncer.Digest]suspect{}}
+	f = &Foreign{dir: dir, path: path}
+	f.found.begin()
+	if opts != nil {
+		f.command = opts.Command
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, f.Close())
@@ -83,175 +111,184 @@ func OpenForeign(ctx context.Context, path string) (f *Foreign, err error) {
 	if err := f.copyIn(); err != nil {
 		return f, err
 	}
-	if frame, err := damagedFrame(filepath.Join(dir, "tablet.sqlite-wal")); err != nil {
-		f.problem("the -wal file", fault.StoreDamaged, "unreadable: %v", err)
-	} else if frame > 0 {
-		f.problem("the -wal file", fault.StoreDamaged, "it is damaged in frame %d; what was written last may be missing", frame)
+	if f.spool, err = os.OpenFile(f.copyName("-spool"), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600); err != nil {
+		return f, fault.New(fault.Internal, "", "make a private file: %w", err)
 	}
-	return f, f.guard(func() error {
-		if err := f.open(ctx); err != nil {
-			return err
-		}
-		return f.read(ctx)
-	})
+	if err := f.pass(ctx, passSQL); err != nil {
+		return f, err
+	}
+	if a := f.about; a.ours && (a.application != ApplicationID || a.version != Version) {
+		f.passes = append(f.passes, Problem{"the file", fault.StoreDamaged, "its header is damaged: it says it is of another program or version, and its tables are exactly a tablet's"})
+	}
+	if err := f.resolve(); err != nil {
+		return f, err
+	}
+	if f.whole() {
+		return f, nil
+	}
+	f.carved = true
+	if err := f.pass(ctx, passCarve); err != nil {
+		return f, err
+	}
+	if err := f.resolve(); err != nil {
+		return f, err
+	}
+	return f, f.judge()
 }
 
-// guard runs what reads a file that may be made to break the reader, and makes an error of a panic.
-func (f *Foreign) guard(do func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			err = fault.New(fault.Internal, fault.StoreDamaged, "read %s: the file is damaged so that reading it broke off: %v", f.path, r)
-		}
-	}()
-	return do()
-}
+// copyName is the name of the private copy of the file, or of one that goes with it.
+func (f *Foreign) copyName(suffix string) string { return filepath.Join(f.dir, viewName+suffix) }
 
-// copyIn copies the file, and its -wal if there is one.
+// copyIn copies the file, and its -wal, which is empty if there is none.
 func (f *Foreign) copyIn() error {
 	for _, suffix := range []string{"", "-wal"} {
-		err := copyFile(filepath.Join(f.dir, "tablet.sqlite"+suffix), f.path+suffix)
+		n, err := copyFile(f.copyName(suffix), f.path+suffix)
 		if suffix == "-wal" && errors.Is(err, fs.ErrNotExist) {
-			continue
+			err = os.WriteFile(f.copyName(suffix), nil, 0o600)
 		}
-		if err != nil {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return fault.New(fault.NotFound, fault.StoreMissing, "open the store %s: there is no such file", f.path)
+		case err != nil:
 			return fault.New(fault.Invalid, fault.StoreMissing, "copy %s: %w", f.path+suffix, err)
 		}
+		f.size += n
+	}
+	wal, err := os.Open(f.copyName("-wal"))
+	if err != nil {
+		return fault.New(fault.Internal, "", "open the private copy: %w", err)
+	}
+	_, frame, err := scanWAL(wal, func(walFrame) {})
+	if err = errors.Join(err, wal.Close()); err != nil {
+		f.passes = append(f.passes, Problem{"the -wal file", fault.StoreDamaged, fmt.Sprintf("unreadable: %v", err)})
+	} else if frame > 0 {
+		f.passes = append(f.passes, Problem{"the -wal file", fault.StoreDamaged, fmt.Sprintf("it is damaged in frame %d; what was written last may be missing", frame)})
 	}
 	return nil
 }
 
-func copyFile(to, from string) (err error) {
+func copyFile(to, from string) (n int64, err error) {
 	in, err := os.Open(from)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer in.Close()
 	st, err := in.Stat()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if !st.Mode().IsRegular() || st.Size() > maxForeign {
-		return fmt.Errorf("not a file of at most %d bytes", int64(maxForeign))
+		return 0, fmt.Errorf("not a file of at most %d bytes", int64(maxForeign))
 	}
 	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	_, err = io.Copy(out, io.LimitReader(in, maxForeign))
-	return errors.Join(err, out.Close())
+	n, err = io.Copy(out, io.LimitReader(in, maxForeign))
+	return n, errors.Join(err, out.Close())
 }
 
-// limits are what SQLite may use on a file that is not trusted.
-func foreignLimits() map[int]int {
-	return map[int]int{
-		sqlite3.SQLITE_LIMIT_LENGTH: 4 << 20, sqlite3.SQLITE_LIMIT_SQL_LENGTH: 16 << 10, sqlite3.SQLITE_LIMIT_COLUMN: 64,
-		sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 100, sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 4, sqlite3.SQLITE_LIMIT_VDBE_OP: 25_000,
-		sqlite3.SQLITE_LIMIT_FUNCTION_ARG: 8, sqlite3.SQLITE_LIMIT_ATTACHED: 0, sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 100,
-		sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER: 100, sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 1, sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
-	}
-}
-
-// open opens the private copy as a file that may be hostile, and checks that its schema is exactly a tablet's.
-func (f *Foreign) open(ctx context.Context) error {
-	var err error
-	f.db, err = sql.Open("sqlite", fileURI(filepath.Join(f.dir, "tablet.sqlite"), "_defensive=1", "_dqs=0",
-		"_pragma=trusted_schema(0)", "_pragma=cell_size_check(1)", "_pragma=mmap_size(0)", "_pragma=temp_store(2)", "_pragma=query_only(1)"))
+// pass reads the copy in one of the two ways. That reading broke off is a problem, not an error.
+func (f *Foreign) pass(ctx context.Context, pass string) error {
+	r, err := f.start(ctx, pass)
 	if err != nil {
-		return dbFault(err, "open %s", f.path)
+		return fault.New(fault.Internal, "", "begin to read %s: %w", f.path, err)
 	}
-	f.db.SetMaxOpenConns(1)
-	if f.conn, err = f.db.Conn(ctx); err != nil {
-		return dbFault(err, "open %s", f.path)
+	ended, err := readFrames(r.frames, framesOf(f.size)+1<<20, f.take)
+	why := r.wait()
+	if ctx.Err() != nil {
+		return fmt.Errorf("read %s: %w", f.path, ctx.Err())
 	}
-	for id, most := range foreignLimits() {
-		if _, err := sqlite.Limit(f.conn, id, most); err != nil {
-			return dbFault(err, "open %s", f.path)
+	if f, ok := errors.AsType[*fault.Error](err); ok {
+		return f // of this side: no disk for what was found
+	}
+	if ended && err == nil {
+		return nil
+	}
+	if err != nil {
+		why = err
+	} else if why == nil {
+		why = errBroken
+	}
+	f.passes = append(f.passes, Problem{"the file", fault.StoreDamaged, fmt.Sprintf("reading it broke off: %.500v", why)})
+	return nil
+}
+
+// take notes what a frame says.
+func (f *Foreign) take(kind byte, r row) error {
+	if most := min(maxForeignRows, 100_000+f.size/32); f.found.rows >= most { // no row has fewer than 64 bytes
+		return fmt.Errorf("it has more than %d rows", most)
+	}
+	f.found.rows++
+	switch kind {
+	case frameAbout:
+		f.about = foreignAbout{said: true, application: r.number(0), version: r.number(1), ours: r.number(2) == 1, others: r.number(2) == 2, sqlite: r.number(3) == 1}
+	case frameProblem:
+		if len(f.passes) < maxForeignProblems {
+			f.passes = append(f.passes, Problem{clean(r.text(0), 200), fault.Reason(clean(r.text(1), 40)), clean(r.text(2), 1000)})
 		}
+	default:
+		return f.takeRow(kind, r)
 	}
-	if err := checkVersion(ctx, f.conn, f.path); err != nil {
-		return err
-	}
-	got, err := schemaOf(ctx, f.conn)
-	if err != nil {
-		return dbFault(err, "read the schema of %s", f.path)
-	}
-	plain, err := ownSchema(ctx, schema)
-	if err != nil {
-		return err
-	}
-	whole := schema
-	for _, a := range additions() {
-		whole += a.sql
-		own, err := ownSchema(ctx, whole)
-		if err != nil {
-			return err
-		}
-		f.attachments = f.attachments || slices.Equal(got, own)
-	}
-	if !f.attachments && !slices.Equal(got, plain) { // one from before there were attachments
-		return fault.New(fault.Invalid, fault.NotATablet, "open %s: its tables are not those of a tablet's store", f.path)
-	}
-	var verdict string
-	if err := f.conn.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
-		verdict = err.Error()
-	}
-	if verdict != "ok" {
-		f.problem("the file", fault.StoreDamaged, "SQLite finds damage: %s", verdict)
-	}
-	return f.authorize()
+	return nil
 }
 
-// authorize lets statements do nothing but read the store's tables.
-func (f *Foreign) authorize() error {
-	err := f.conn.Raw(func(driver any) error {
-		c, ok := driver.(sqlite.AuthorizerRegisterer)
-		if !ok {
-			return errors.New("the driver has no authorizer")
+// clean makes a text from a file fit to be shown.
+func clean(s string, most int) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
 		}
-		return c.RegisterAuthorizer(func(action sqlite.AuthorizerActionCode, table, _, _, _ string) sqlite.AuthorizerReturnCode {
-			read := table == "meta" || table == "record" || table == "lane_entry" || table == "draft" ||
-				table == "blob" || table == "blob_piece" || table == "blob_use"
-			if action == sqlite.AuthSelect || action == sqlite.AuthRead && read || action == sqlite.AuthFunction {
-				return sqlite.AuthorizerOK
-			}
-			return sqlite.AuthorizerDeny
-		})
-	})
-	return dbFault(err, "open %s", f.path)
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "..."
+	}
+	return s
 }
 
-// ownSchema is what sqlite_schema holds in a store that this program makes.
-func ownSchema(ctx context.Context, schema string) (_ []string, err error) {
-	db, err := sql.Open("sqlite", ":memory:")
-	if err != nil {
-		return nil, dbFault(err, "make an empty store")
+// span is where bytes stand in the private file of what was found.
+type span struct{ at, size int64 }
+
+// keep writes bytes to the private file.
+func (f *Foreign) keep(b []byte) (span, error) {
+	s := span{f.spooled, int64(len(b))}
+	if _, err := f.spool.WriteAt(b, s.at); err != nil {
+		return s, fault.New(fault.Unavailable, fault.DiskFull, "keep what is found in %s: %w", f.path, err)
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	db.SetMaxOpenConns(1)
-	if _, err := db.ExecContext(ctx, schema); err != nil {
-		return nil, dbFault(err, "make an empty store")
-	}
-	all, err := schemaOf(ctx, db)
-	return all, dbFault(err, "read the schema of an empty store")
+	f.spooled += s.size
+	return s, nil
 }
 
-func schemaOf(ctx context.Context, q querier) ([]string, error) {
-	rows, err := q.QueryContext(ctx, "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema LIMIT 100")
-	if err != nil {
-		return nil, err
+// read returns bytes that were kept.
+func (f *Foreign) read(s span) ([]byte, error) {
+	b := make([]byte, s.size)
+	if _, err := f.spool.ReadAt(b, s.at); err != nil {
+		return nil, fault.New(fault.Internal, "", "read what was found in %s: %w", f.path, err)
 	}
-	defer rows.Close()
-	var all []string
-	for rows.Next() {
-		var kind, name, table, text string
-		if err := rows.Scan(&kind, &name, &table, &text); err != nil {
-			return nil, err
-		}
-		all = append(all, kind+"\x00"+name+"\x00"+table+"\x00"+text)
+	return b, nil
+}
+
+// whole says whether SQLite alone has read everything.
+func (f *Foreign) whole() bool {
+	return f.key != nil && f.about.ours && len(f.passes) == 0 && len(f.problems) == 0
+}
+
+// judge says why nothing can be done with the file, if so.
+func (f *Foreign) judge() error {
+	a := f.about
+	mine := a.application == ApplicationID
+	switch {
+	case a.others && mine && a.version > Version && a.version < Version+20: // not a changed bit
+		return fault.New(fault.Invalid, fault.StoreTooNew, "open the store %s: it has version %d, this program knows version %d", f.path, a.version, Version)
+	case f.key != nil:
+		return nil
+	case len(f.found.bodies) > 0 || len(f.found.entries) > 0 || a.ours:
+		return fault.New(fault.Internal, fault.StoreDamaged, "read whose tablet %s is: the tablet's key is damaged or gone, so nothing can be signed with it; %d records are in the file", f.path, len(f.found.bodies))
+	case a.said && !a.sqlite:
+		return fault.New(fault.Invalid, fault.NotSQLite, "open the store %s: it is not an SQLite file", f.path)
 	}
-	slices.Sort(all)
-	return all, rows.Err()
+	return fault.New(fault.Invalid, fault.NotATablet, "open the store %s: its tables are not those of a tablet's store", f.path)
 }
 
 func (f *Foreign) problem(subject string, reason fault.Reason, format string, args ...any) {
@@ -259,18 +296,13 @@ func (f *Foreign) problem(subject string, reason fault.Reason, format string, ar
 }
 
 // Problems lists what could not be taken in.
-func (f *Foreign) Problems() []Problem { return slices.Clone(f.problems) }
+func (f *Foreign) Problems() []Problem { return slices.Concat(f.passes, f.problems) }
 
 // Records counts the records whose digest is right.
-func (f *Foreign) Records() int {
-	n := 0
-	for _, r := range f.records {
-		if r.good {
-			n++
-		}
-	}
-	return n
-}
+func (f *Foreign) Records() int { return len(f.order) }
+
+// Salvaged counts those of them that SQLite could not read: they were picked out of the file's pages.
+func (f *Foreign) Salvaged() int { return f.salvaged }
 
 // Drafts are the interviews that were still being filled in. They are not sent: the tablet itself may complete them.
 func (f *Foreign) Drafts() []*surveyv1.Interview { return slices.Clone(f.drafts) }
@@ -283,21 +315,17 @@ func (f *Foreign) Name() string { return f.name }
 
 // Hello introduces the tablet whose file this is.
 func (f *Foreign) Hello() *servicev1.HelloRequest {
-	req := &servicev1.HelloRequest{
+	return &servicev1.HelloRequest{
 		Protocol: proto.Uint32(syncer.Protocol), Device: f.device[:], DeviceName: proto.String(f.name), Enumerator: proto.String(f.enumerator),
 		PublicKey: f.key.Public().(ed25519.PublicKey),
 	}
-	return req
 }
 
 // Close removes the private copy.
 func (f *Foreign) Close() error {
 	var errs []error
-	if f.conn != nil {
-		errs = append(errs, f.conn.Close())
-	}
-	if f.db != nil {
-		errs = append(errs, f.db.Close())
+	if f.spool != nil {
+		errs = append(errs, f.spool.Close())
 	}
 	return errors.Join(append(errs, os.RemoveAll(f.dir))...)
 }

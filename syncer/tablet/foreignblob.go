@@ -1,80 +1,51 @@
 package tablet
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/syncer"
-	"google.golang.org/protobuf/proto"
 )
 
 // foreignBlob is an attachment in a foreign file, whole and with its hash.
 type foreignBlob struct {
 	id     syncer.BlobID
 	ref    *servicev1.BlobRef
-	pieces []foreignPiece // in order, without gaps
+	pieces []span // in order, without gaps
 }
 
-type foreignPiece struct {
-	n           int64
-	start, size int64
-}
-
-// readBlobs finds the attachments that records list and whose bytes have their hash. The bytes stay in the file.
-func (f *Foreign) readBlobs(ctx context.Context) error {
-	if !f.attachments {
-		return nil
-	}
-	before := len(f.problems)
-	used := map[syncer.BlobID]bool{}
-	err := f.rows(ctx, "blob_use", "sha256", func(r row) {
-		if id, err := syncer.ParseBlobID(r.bytes(1)); err == nil {
-			used[id] = true
+// resolveBlobs finds the attachments that records list and whose bytes have their hash. What the records say of an attachment
+// counts before the tables of attachments, for a record has a digest.
+func (f *Foreign) resolveBlobs() error {
+	wanted := map[syncer.BlobID]*servicev1.BlobRef{}
+	for id, ref := range f.found.blobs {
+		if f.found.uses[id] || f.carved { // which are used is not certain then: take every one
+			wanted[id] = ref
 		}
-	})
-	if err != nil {
-		return err
 	}
-	all := len(f.problems) > before // which are used is not certain: take every one
-	pieces := map[syncer.BlobID][]foreignPiece{}
-	pruned := map[syncer.BlobID]bool{}
-	err = f.rows(ctx, "blob_piece", "sha256, start, bytes", func(r row) {
-		id, err := syncer.ParseBlobID(r.bytes(1))
-		if err != nil {
-			return
-		}
-		if r[3] == nil {
-			pruned[id] = true
-			return
-		}
-		pieces[id] = append(pieces[id], foreignPiece{r.number(0), r.number(2), int64(len(r.bytes(3)))})
-	})
-	if err != nil {
-		return err
-	}
-	var found []foreignBlob
-	err = f.rows(ctx, "blob", "sha256, size, media_type", func(r row) {
-		ref := &servicev1.BlobRef{Sha256: r.bytes(1), Size: proto.Int64(r.number(2)), MediaType: proto.String(r.text(3))}
-		id, _, err := syncer.ParseBlobRef(ref)
-		switch {
-		case err != nil:
-			f.problem(fmt.Sprintf("attachment %d", r.number(0)), fault.BlobDamaged, "its row is damaged")
-		case (all || used[id]) && !pruned[id]:
-			found = append(found, foreignBlob{id, ref, pieces[id]})
-		}
-	})
-	if err != nil {
-		return err
-	}
-	for _, b := range found {
-		if err := f.hashBlob(ctx, b); err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
+	for _, d := range f.order {
+		for _, ref := range f.found.bodies[d].blobs {
+			if id, _, err := syncer.ParseBlobRef(ref); err == nil && (f.found.pieces[id] != nil || wanted[id] != nil) {
+				wanted[id] = ref
 			}
-			f.problem(fmt.Sprintf("attachment %x", b.id), fault.BlobDamaged, "%s", messageOf(err))
+		}
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(wanted), func(a, b syncer.BlobID) int { return bytes.Compare(a[:], b[:]) }) {
+		if f.found.gone[id] {
+			continue // headquarters has it
+		}
+		b, why, err := f.wholeBlob(id, wanted[id])
+		if err != nil {
+			return err
+		}
+		if why != "" {
+			f.problem(fmt.Sprintf("attachment %x", id), fault.BlobDamaged, "%s", why)
 			continue
 		}
 		f.blobs = append(f.blobs, b)
@@ -82,34 +53,63 @@ func (f *Foreign) readBlobs(ctx context.Context) error {
 	return nil
 }
 
-// hashBlob reads an attachment and checks that its pieces are without gaps and make its hash.
-func (f *Foreign) hashBlob(ctx context.Context, b foreignBlob) error {
-	h := sha256.New()
+// wholeBlob puts the pieces of an attachment together and says why it cannot. Of pieces that were found several times,
+// each alone is exchanged for its other copies.
+func (f *Foreign) wholeBlob(id syncer.BlobID, ref *servicev1.BlobRef) (b foreignBlob, why string, err error) {
+	b = foreignBlob{id: id, ref: ref}
+	others := 0
+	for _, at := range slices.Sorted(maps.Keys(f.found.pieces[id])) {
+		copies := f.found.pieces[id][at]
+		end := int64(0)
+		for _, p := range b.pieces {
+			end += p.size
+		}
+		if at > end {
+			return b, fmt.Sprintf("bytes %d to %d are gone", end, at), nil
+		}
+		if at == end {
+			b.pieces = append(b.pieces, copies[0])
+			others += len(copies) - 1
+		}
+	}
+	ok, err := f.hashes(b)
+	if ok || err != nil {
+		return b, "", err
+	}
 	at := int64(0)
-	for _, p := range b.pieces {
-		if p.start != at {
-			return fault.New(fault.Invalid, fault.BlobDamaged, "bytes %d to %d are gone", at, p.start)
+	for i := range b.pieces {
+		first := b.pieces[i]
+		for _, other := range f.found.pieces[id][at][1:] {
+			if others > maxPieceTries || other.size != first.size {
+				continue
+			}
+			b.pieces[i] = other
+			if ok, err := f.hashes(b); ok || err != nil {
+				return b, "", err
+			}
 		}
-		raw, err := f.piece(ctx, p)
-		if err != nil {
-			return err
-		}
-		h.Write(raw)
-		at += int64(len(raw))
+		b.pieces[i] = first
+		at += first.size
 	}
-	if at != b.ref.GetSize() || syncer.BlobID(h.Sum(nil)) != b.id {
-		return fault.New(fault.Invalid, fault.BlobDamaged, "its bytes do not have its hash")
-	}
-	return nil
+	return b, "its bytes do not have its hash", nil
 }
 
-func (f *Foreign) piece(ctx context.Context, p foreignPiece) ([]byte, error) {
-	var raw []byte
-	err := f.conn.QueryRowContext(ctx, "SELECT bytes FROM blob_piece NOT INDEXED WHERE n = ?", p.n).Scan(&raw)
-	if err == nil && int64(len(raw)) != p.size {
-		return nil, fault.New(fault.Invalid, fault.BlobDamaged, "a piece of it could be read once and no more")
+// maxPieceTries is how many pieces of one attachment that were found several times are tried.
+const maxPieceTries = 50
+
+// hashes says whether the pieces make the attachment.
+func (f *Foreign) hashes(b foreignBlob) (bool, error) {
+	h := sha256.New()
+	size := int64(0)
+	for _, p := range b.pieces {
+		raw, err := f.read(p)
+		if err != nil {
+			return false, err
+		}
+		h.Write(raw)
+		size += p.size
 	}
-	return raw, err
+	return size == b.ref.GetSize() && syncer.BlobID(h.Sum(nil)) == b.id, nil
 }
 
 // sendBlobs brings the attachments of the file to a server, as far as it does not have them.
@@ -135,7 +135,7 @@ func (f *Foreign) sendBlobs(ctx context.Context, client servicev1.SyncServiceCli
 			report.BlobsHeld++
 			continue
 		}
-		err = f.guard(func() error { return f.sendBlob(ctx, client, b, have) })
+		err = f.sendBlob(ctx, client, b, have)
 		switch kind := fault.KindOf(err); {
 		case err == nil:
 			report.BlobsSent++
@@ -156,17 +156,17 @@ func (f *Foreign) sendBlob(ctx context.Context, client servicev1.SyncServiceClie
 		whole = resp.GetBlob().GetComplete()
 		return wireFault(err, "send an attachment")
 	}
+	at := int64(0)
 	for _, p := range b.pieces {
-		if len(have.Missing(syncer.Range{Start: p.start, End: p.start + p.size})) == 0 {
-			continue
-		}
-		raw, err := f.piece(ctx, p)
-		if err != nil {
+		missing := len(have.Missing(syncer.Range{Start: at, End: at + p.size})) > 0
+		if raw, err := f.read(p); missing && err == nil {
+			if err := send(at, raw); err != nil {
+				return err
+			}
+		} else if err != nil {
 			return err
 		}
-		if err := send(p.start, raw); err != nil {
-			return err
-		}
+		at += p.size
 	}
 	if b.ref.GetSize() == 0 {
 		if err := send(0, nil); err != nil {

@@ -14,8 +14,8 @@ import (
 type ImportReport struct {
 	Device syncer.ID
 	Name   string
-	// Records counts the good records in the file.
-	Records int
+	// Records counts the good records in the file, Salvaged those of them that SQLite could not read any more.
+	Records, Salvaged int
 	// Sent counts those headquarters had not held, Duplicates those it held.
 	Sent, Duplicates int
 	// Quarantined and Refused are what headquarters said.
@@ -31,10 +31,9 @@ type ImportReport struct {
 }
 
 // Import brings a tablet's file to a server: what OpenForeign reads goes the ordinary way, as from the tablet itself.
-// Importing again, or importing an old copy, adds nothing that is there. Progress, if not nil, is told how many entries
-// were answered.
-func Import(ctx context.Context, path string, conn grpc.ClientConnInterface, progress func(done int)) (report ImportReport, err error) {
-	f, err := OpenForeign(ctx, path)
+// Importing again, or importing an old copy, adds nothing that is there.
+func Import(ctx context.Context, path string, conn grpc.ClientConnInterface, opts *ForeignOptions) (report ImportReport, err error) {
+	f, err := OpenForeign(ctx, path, opts)
 	if err != nil {
 		return report, err
 	}
@@ -42,7 +41,7 @@ func Import(ctx context.Context, path string, conn grpc.ClientConnInterface, pro
 		report.Problems = f.Problems()
 		err = errors.Join(err, f.Close())
 	}()
-	report.Device, report.Name, report.Records, report.Drafts = f.device, f.name, f.Records(), len(f.drafts)
+	report.Device, report.Name, report.Records, report.Salvaged, report.Drafts = f.device, f.name, f.Records(), f.Salvaged(), len(f.drafts)
 	client := servicev1.NewSyncServiceClient(conn)
 	hello, err := client.Hello(ctx, f.Hello())
 	if err != nil {
@@ -62,8 +61,8 @@ func Import(ctx context.Context, path string, conn grpc.ClientConnInterface, pro
 			forked[string(batch.GetLane().GetEpoch())] = true
 		}
 		report.tally(batch, resp.GetAck())
-		if done += len(batch.GetEntries()); progress != nil {
-			progress(done)
+		if done += len(batch.GetEntries()); opts != nil && opts.Progress != nil {
+			opts.Progress(done)
 		}
 	}
 	report.Forks = len(forked)

@@ -1,11 +1,10 @@
 package tablet
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"database/sql"
-	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -13,21 +12,13 @@ import (
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"github.com/hearth-survey/hearth/syncer"
+	"google.golang.org/protobuf/proto"
 )
 
-// Bounds of reading rows beyond damage.
-const (
-	maxProbes    = 5000
-	foreignBatch = 1 << 20
-)
-
-// foreignRecord is what is known of a record in a foreign file.
-type foreignRecord struct {
-	n      int64
-	good   bool // the bytes have the digest
-	pruned bool // the bytes were dropped under a receipt: headquarters has them
-}
+// foreignBatch is how many bytes of records go into one batch.
+const foreignBatch = 1 << 20
 
 // foreignLane is a lane that will be sent: its entries from 1 on.
 type foreignLane struct {
@@ -35,231 +26,156 @@ type foreignLane struct {
 	digests []syncer.Digest
 }
 
-// row is the values of one row, the first of them its number.
-type row []any
-
-func (r row) number(i int) int64 {
-	n, _ := r[i].(int64)
-	return n
-}
-
-func (r row) bytes(i int) []byte {
-	b, _ := r[i].([]byte)
-	return b
-}
-
-func (r row) text(i int) string {
-	s, _ := r[i].(string)
-	return s
-}
-
-// read takes in everything that can be read.
-func (f *Foreign) read(ctx context.Context) error {
-	var device, seed, public []byte
-	err := f.conn.QueryRowContext(ctx, "SELECT device, seed, public_key, name, enumerator, study FROM meta NOT INDEXED").
-		Scan(&device, &seed, &public, &f.name, &f.enumerator, &f.study)
-	if err != nil {
-		err = dbFault(err, "read whose tablet %s is", f.path)
-		return fault.New(fault.Internal, fault.StoreDamaged, "%w", err)
+// resolve decides what of everything that was found is believed, what is bad, and what is sent where. It may be called again when
+// more was found.
+func (f *Foreign) resolve() error {
+	f.problems, f.lanes, f.salvage, f.blobs, f.drafts = nil, nil, foreignLane{}, nil, nil
+	f.key, f.good, f.order, f.salvaged = nil, map[syncer.Digest]span{}, nil, 0
+	if len(f.found.metas) == 0 {
+		return nil // nobody's: nothing can be signed
 	}
-	if f.device, err = syncer.ParseID(device); err != nil {
-		return fault.New(fault.Internal, fault.StoreDamaged, "read whose tablet %s is: %w", f.path, err)
-	}
-	if f.key, err = deviceKey(seed, public); err != nil {
-		return fmt.Errorf("read whose tablet %s is: %w", f.path, err)
-	}
-	if err := f.readRecords(ctx); err != nil {
+	m := f.found.metas[0]
+	f.key, f.name, f.enumerator, f.study = m.key, m.name, m.enumerator, m.study
+	f.device = f.whose(syncer.ID(m.device))
+	f.believe()
+	lanes := f.checkLanes()
+	f.plan(lanes)
+	f.nameBad(lanes)
+	if err := f.resolveBlobs(); err != nil {
 		return err
 	}
-	entries, err := f.readEntries(ctx)
-	if err != nil {
-		return err
-	}
-	f.clear(entries)
-	f.plan(entries)
-	if err := f.readBlobs(ctx); err != nil {
-		return err
-	}
-	return f.readDrafts(ctx)
+	return f.readDrafts()
 }
 
-// rows calls take for every row of a table that can be read, in order. Where reading breaks off it goes on behind the
-// damage, one row at a time, and reports the rows between.
-func (f *Foreign) rows(ctx context.Context, table, columns string, take func(row)) error {
-	t := &foreignTable{f: f, name: table, query: "SELECT n, " + columns + " FROM " + table + " NOT INDEXED WHERE n ", take: take, most: -1}
-	var top sql.NullInt64
-	if err := f.conn.QueryRowContext(ctx, "SELECT max(n) FROM "+table+" NOT INDEXED").Scan(&top); err == nil && top.Int64 < 1<<32 {
-		t.most = top.Int64
+// whose returns the tablet's id: what most of its records say, for they have digests and meta has none.
+func (f *Foreign) whose(said syncer.ID) syncer.ID {
+	named := f.named()
+	votes, best := map[syncer.ID]int{}, said
+	for own, b := range f.found.bodies {
+		if b.opened && named[own] {
+			votes[b.device]++
+		}
 	}
-	for {
-		broken := t.stream(ctx)
-		if broken == nil {
-			t.gone(t.last+1, t.most, "the rows are gone")
-			return nil
+	for _, id := range slices.SortedFunc(maps.Keys(votes), func(a, b syncer.ID) int { return bytes.Compare(a[:], b[:]) }) {
+		if votes[id] > votes[best] {
+			best = id
 		}
-		next, err := t.probe(ctx)
-		if err != nil {
-			return err
-		}
-		if next == 0 {
-			t.gone(t.last+1, max(t.most, t.last+1), "unreadable: "+broken.Error())
-			return nil
-		}
-		t.gone(t.last+1, next-1, "unreadable: "+broken.Error())
-		t.last = next
 	}
+	if best != said {
+		f.problem("table meta", fault.StoreDamaged, "the tablet's id is damaged there; it is taken from the records")
+	}
+	return best
 }
 
-// foreignTable is a table of a foreign file that is being read.
-type foreignTable struct {
-	f     *Foreign
-	name  string
-	query string
-	take  func(row)
-	last  int64 // the number of the last row taken
-	most  int64 // of the last row there is; -1: not known
-}
-
-// gone reports rows that could not be taken.
-func (t *foreignTable) gone(from, to int64, why string) {
-	switch {
-	case from > to:
-	case from == to:
-		t.f.problem(fmt.Sprintf("%s %d", t.name, from), fault.StoreDamaged, "%s", why)
-	default:
-		t.f.problem(fmt.Sprintf("%s %d to %d", t.name, from, to), fault.StoreDamaged, "%s", why)
-	}
-}
-
-// stream takes the rows behind the last one until the end, or until one cannot be read.
-func (t *foreignTable) stream(ctx context.Context) error {
-	rows, err := t.f.conn.QueryContext(ctx, t.query+"> ? ORDER BY n", t.last)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		r, err := scanRow(rows)
-		if err != nil {
-			return err
-		}
-		n := r.number(0)
-		if n <= t.last || n > 1<<32 {
-			return fmt.Errorf("row %d comes after row %d", n, t.last)
-		}
-		t.gone(t.last+1, n-1, "the rows are gone") // rows are numbered without gaps
-		t.take(r)
-		t.last = n
-	}
-	return rows.Err()
-}
-
-// probe looks for the next row that can be read, takes it and returns its number; 0 if there is none.
-func (t *foreignTable) probe(ctx context.Context) (int64, error) {
-	end := t.last + maxProbes
-	if t.most >= 0 {
-		end = min(t.most, end)
-	}
-	for n := t.last + 1; n <= end; n++ {
-		if err := ctx.Err(); err != nil {
-			return 0, err
-		}
-		if r, err := t.one(ctx, n); err == nil && r != nil && r.number(0) == n {
-			t.take(r)
-			return n, nil
+// named are the digests that a row or a lane gives to a record.
+func (f *Foreign) named() map[syncer.Digest]bool {
+	named := map[syncer.Digest]bool{}
+	for _, c := range f.found.claims {
+		if c.named {
+			named[c.digest] = true
 		}
 	}
-	return 0, nil
+	for e := range f.found.known {
+		named[e.digest] = true
+	}
+	return named
 }
 
-func (t *foreignTable) one(ctx context.Context, n int64) (row, error) {
-	rows, err := t.f.conn.QueryContext(ctx, t.query+"= ?", n)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	if !rows.Next() {
-		return nil, rows.Err()
-	}
-	return scanRow(rows)
-}
-
-func scanRow(rows *sql.Rows) (row, error) {
-	names, err := rows.Columns()
-	if err != nil {
-		return nil, err
-	}
-	r, into := make(row, len(names)), make([]any, len(names))
-	for i := range r {
-		into[i] = &r[i]
-	}
-	return r, rows.Scan(into...)
-}
-
-// readRecords hashes every record and keeps which are good. The bytes stay in the file.
-func (f *Foreign) readRecords(ctx context.Context) error {
-	return f.rows(ctx, "record", "digest, subject, body", func(r row) {
-		n, name := r.number(0), fmt.Sprintf("record %d (%.40q)", r.number(0), r.text(2))
-		d, err := syncer.ParseDigest(r.bytes(1))
-		body := r.bytes(3)
-		own := syncer.DigestOf(body)
-		if err != nil || body != nil && own != d {
-			// One of the two is damaged; if the bytes stand in a lane under their own digest, it is not they.
-			f.suspects[own] = suspect{n: n, name: name}
-			if err != nil {
-				return
-			}
+// believe takes the bytes whose digest a row or a lane names: for those nobody has changed.
+func (f *Foreign) believe() {
+	numbers := map[syncer.Digest]int64{}
+	for _, c := range f.found.claims {
+		if !c.pruned && (numbers[c.own] == 0 || c.n > 0 && c.n < numbers[c.own]) {
+			numbers[c.own] = cmp.Or(c.n, maxRowNumber)
 		}
-		if f.records[d].good {
-			return
-		}
-		f.records[d] = foreignRecord{n: n, pruned: r[3] == nil, good: body != nil && own == d}
-		f.order = append(f.order, d)
-	})
-}
-
-// clear takes in the records whose bytes turn out to be what a lane names, and reports the other suspects.
-func (f *Foreign) clear(entries map[syncer.ID][]foreignEntry) {
-	for _, lane := range entries {
-		for _, e := range lane {
-			if s, ok := f.suspects[e.digest]; ok && !f.records[e.digest].good {
-				f.records[e.digest] = foreignRecord{n: s.n, good: true}
-				f.order = append(f.order, e.digest)
-				delete(f.suspects, e.digest)
+	}
+	named := f.named()
+	for own, b := range f.found.bodies {
+		if named[own] {
+			f.good[own] = b.span
+			f.order = append(f.order, own)
+			if b.carved {
+				f.salvaged++
 			}
 		}
 	}
-	left := slices.SortedFunc(maps.Values(f.suspects), func(a, b suspect) int { return cmp.Compare(a.n, b.n) })
-	for _, s := range left {
-		f.problem(s.name, fault.RecordDamaged, "its bytes do not have its digest")
+	slices.SortFunc(f.order, func(a, b syncer.Digest) int {
+		return cmp.Or(cmp.Compare(numbers[a], numbers[b]), bytes.Compare(a[:], b[:]))
+	})
+}
+
+// checkedForeign is a lane of the file, as far as its chain verifies.
+type checkedForeign struct {
+	id      syncer.LaneID
+	entries []foreignEntry // from 1 on
+	// rest are the others, of them linked those that continue the entry before them.
+	rest   []foreignEntry
+	linked map[foreignEntry]bool
+	// covered is how far a receipt of the tablet's server reaches.
+	covered uint64
+}
+
+// checkLanes follows the chain of every lane. Where a place was found several times, that counts which continues the chain.
+func (f *Foreign) checkLanes() []checkedForeign {
+	var lanes []checkedForeign
+	for _, epoch := range slices.SortedFunc(maps.Keys(f.found.entries), func(a, b syncer.ID) int { return bytes.Compare(a[:], b[:]) }) {
+		l := checkedForeign{id: syncer.LaneID{Device: f.device, Epoch: epoch}}
+		all := slices.Clone(f.found.entries[epoch])
+		slices.SortFunc(all, func(a, b foreignEntry) int {
+			return cmp.Or(cmp.Compare(a.seq, b.seq), bytes.Compare(a.digest[:], b.digest[:]), bytes.Compare(a.chain[:], b.chain[:]))
+		})
+		chain, next := syncer.Chain{}, uint64(1)
+		for _, e := range all {
+			fits := e.seq == next && syncer.NextChain(chain, l.id, next, e.digest) == e.chain
+			switch {
+			case fits:
+				l.entries = append(l.entries, e)
+				chain, next = e.chain, next+1
+			default: // beyond a break, or another for a place that is found
+				l.rest = append(l.rest, e)
+			}
+		}
+		l.link()
+		if len(l.rest) > 0 && l.rest[len(l.rest)-1].seq >= next {
+			f.problem("lane "+l.id.String(), fault.BadChain, "its chain breaks behind entry %d; what is behind is sent by itself", next-1)
+		}
+		l.covered = f.covered(&l)
+		lanes = append(lanes, l)
+	}
+	return lanes
+}
+
+// link finds the entries beyond a break that continue the one before them: their digests are what the tablet wrote.
+func (l *checkedForeign) link() {
+	l.linked = map[foreignEntry]bool{}
+	before := map[uint64][]syncer.Chain{}
+	for _, e := range l.rest {
+		for _, chain := range before[e.seq-1] {
+			if syncer.NextChain(chain, l.id, e.seq, e.digest) == e.chain {
+				l.linked[e] = true
+			}
+		}
+		if len(before[e.seq]) < 4 {
+			before[e.seq] = append(before[e.seq], e.chain)
+		}
 	}
 }
 
-// suspect is a record whose bytes and digest contradict each other.
-type suspect struct {
-	n    int64
-	name string
-}
-
-type foreignEntry struct {
-	seq    uint64
-	digest syncer.Digest
-	chain  syncer.Chain
-}
-
-func (f *Foreign) readEntries(ctx context.Context) (map[syncer.ID][]foreignEntry, error) {
-	lanes := map[syncer.ID][]foreignEntry{}
-	err := f.rows(ctx, "lane_entry", "epoch, seq, digest, chain", func(r row) {
-		epoch, err1 := syncer.ParseID(r.bytes(1))
-		digest, err2 := syncer.ParseDigest(r.bytes(3))
-		chain, err3 := syncer.ParseChain(r.bytes(4))
-		if err := errors.Join(err1, err2, err3); err != nil || r.number(2) < 1 {
-			f.problem(fmt.Sprintf("lane_entry %d", r.number(0)), fault.StoreDamaged, "the entry is damaged")
-			return
+// covered is how far receipts of the tablet's server over the lane reach, that verify and are over this very chain.
+func (f *Foreign) covered(l *checkedForeign) uint64 {
+	most := uint64(0)
+	for _, r := range f.found.receipts {
+		seq := uint64(r.number(receiptSeq))
+		if !bytes.Equal(r.bytes(receiptEpoch), l.id.Epoch[:]) || seq <= most || seq > uint64(len(l.entries)) {
+			continue
 		}
-		lanes[epoch] = append(lanes[epoch], foreignEntry{uint64(r.number(2)), digest, chain})
-	})
-	return lanes, err
+		m := &servicev1.Receipt{Lane: l.id.Proto(), Seq: proto.Uint64(seq), Chain: r.bytes(receiptChain), TimeMs: proto.Int64(r.number(receiptTime)),
+			Keeper: r.bytes(receiptKeeper), Signature: r.bytes(receiptSignature)}
+		if _, head, err := syncer.VerifyReceipt(m, f.found.metas[0].server); err == nil && head.Chain == l.entries[seq-1].chain {
+			most = seq
+		}
+	}
+	return most
 }
 
 // plan decides what is sent where. Each lane is sent as far as it is whole: its chain verifies and its records are good.
@@ -267,38 +183,33 @@ func (f *Foreign) readEntries(ctx context.Context) (map[syncer.ID][]foreignEntry
 // holds to the end would tell it that there is nothing more to send. What stands behind goes, with the damaged ones
 // declared, into a lane of its own whose epoch is derived from its content, so that the same file again is the same
 // lane.
-func (f *Foreign) plan(entries map[syncer.ID][]foreignEntry) {
-	sent, known := map[syncer.Digest]bool{}, map[syncer.Digest]bool{}
-	epochs := make([]syncer.ID, 0, len(entries))
-	for e := range entries {
-		epochs = append(epochs, e)
+func (f *Foreign) plan(lanes []checkedForeign) {
+	pruned := map[syncer.Digest]bool{}
+	for _, c := range f.found.claims {
+		pruned[c.digest] = pruned[c.digest] || c.pruned && c.named
 	}
-	slices.SortFunc(epochs, func(a, b syncer.ID) int { return slices.Compare(a[:], b[:]) })
+	sent, known := map[syncer.Digest]bool{}, map[syncer.Digest]bool{}
 	var declared []syncer.Digest
-	for _, epoch := range epochs {
-		lane := foreignLane{id: syncer.LaneID{Device: f.device, Epoch: epoch}}
-		all := entries[epoch]
-		slices.SortStableFunc(all, func(a, b foreignEntry) int { return cmp.Compare(a.seq, b.seq) })
-		chain, whole := syncer.Chain{}, true
-		for i, e := range all {
-			next := syncer.NextChain(chain, lane.id, uint64(i)+1, e.digest)
-			if e.seq != uint64(i)+1 || next != e.chain {
-				f.problem("lane "+lane.id.String(), fault.BadChain, "its chain breaks at entry %d of %d; the records behind are sent by themselves", i+1, len(all))
-				break
-			}
-			chain = next
-			r, held := f.records[e.digest]
-			whole = whole && held && (r.good || r.pruned)
+	for _, l := range lanes {
+		lane, whole := foreignLane{id: l.id}, true
+		for _, e := range l.entries {
+			_, good := f.good[e.digest]
+			// Bytes that are gone under a receipt headquarters has; gone without one they are a loss.
+			at := pruned[e.digest] && e.seq <= l.covered && !f.found.refused[foreignPlace{e.epoch, e.seq}]
+			whole = whole && (good || at)
 			switch {
 			case whole:
 				lane.digests = append(lane.digests, e.digest)
 				sent[e.digest] = true
-			case !known[e.digest] && (!held || !r.good):
+			case !known[e.digest] && !good:
 				known[e.digest] = true
 				declared = append(declared, e.digest)
-				if !held {
-					f.problem(fmt.Sprintf("lane %v entry %d", lane.id, e.seq), fault.RecordDamaged, "its record is gone")
-				}
+			}
+		}
+		for _, e := range l.rest {
+			if _, good := f.good[e.digest]; l.linked[e] && !good && !pruned[e.digest] && !known[e.digest] {
+				known[e.digest] = true
+				declared = append(declared, e.digest)
 			}
 		}
 		if len(lane.digests) > 0 {
@@ -313,7 +224,7 @@ func (f *Foreign) planSalvage(sent map[syncer.Digest]bool, declared []syncer.Dig
 	h.Write([]byte("hearth/salvage/v1\x00"))
 	h.Write(f.device[:])
 	for _, d := range f.order {
-		if r := f.records[d]; r.good && !sent[d] {
+		if !sent[d] {
 			f.salvage.digests = append(f.salvage.digests, d)
 			h.Write(d[:])
 			sent[d] = true
@@ -330,30 +241,148 @@ func (f *Foreign) planSalvage(sent map[syncer.Digest]bool, declared []syncer.Dig
 	f.salvage.id = syncer.LaneID{Device: f.device, Epoch: syncer.ID(h.Sum(nil)[:16])}
 }
 
-func (f *Foreign) readDrafts(ctx context.Context) error {
-	rows, err := f.conn.QueryContext(ctx, "SELECT interview_id, body, digest FROM draft NOT INDEXED")
-	if err != nil {
-		f.problem("the drafts", fault.StoreDamaged, "unreadable: %v", err)
-		return ctx.Err()
+// nameBad reports every record that is known of and whose bytes are not to be had.
+func (f *Foreign) nameBad(lanes []checkedForeign) {
+	b := badRecords{f: f, rows: map[syncer.Digest]claim{}, told: map[syncer.Digest]bool{}, numbers: map[int64]bool{}}
+	b.look()
+	listed := map[syncer.Digest]bool{}
+	for _, l := range lanes {
+		for _, e := range l.entries {
+			listed[e.digest] = true
+			covered := e.seq <= l.covered && !f.found.refused[foreignPlace{e.epoch, e.seq}]
+			b.entry(l.id, e, covered)
+		}
+		for _, e := range l.rest {
+			_, row := b.rows[e.digest]
+			if _, good := f.good[e.digest]; row || good || l.linked[e] {
+				listed[e.digest] = true
+				b.entry(l.id, e, false)
+			}
+		}
 	}
-	defer rows.Close()
-	for rows.Next() {
-		r := make(row, 3)
-		if err := rows.Scan(&r[0], &r[1], &r[2]); err != nil {
-			f.problem("a draft", fault.StoreDamaged, "unreadable: %v", err)
+	b.rest()
+	lost := 0
+	for _, d := range f.order {
+		if !listed[d] {
+			lost++
+		}
+	}
+	if lost > 0 {
+		f.problem("table lane_entry", fault.StoreDamaged, "the entries of %d records are gone; the records are sent by themselves", lost)
+	}
+}
+
+// badRecords finds the records that are lost.
+type badRecords struct {
+	f       *Foreign
+	rows    map[syncer.Digest]claim // by the digest that a row gives
+	told    map[syncer.Digest]bool
+	numbers map[int64]bool // of rows that are accounted for
+	most    int64
+	unknown int // records told of whose row is gone
+	more    int
+}
+
+func (b *badRecords) look() {
+	for _, c := range b.f.found.claims {
+		if _, good := b.f.good[c.own]; good || c.pruned {
+			b.numbers[c.n] = true
+		}
+		if c.n < maxRowNumber {
+			b.most = max(b.most, c.n)
+		}
+		if old, ok := b.rows[c.digest]; c.named && (!ok || old.n == 0) {
+			b.rows[c.digest] = c
+		}
+	}
+}
+
+func (b *badRecords) tell(subject, format string, args ...any) {
+	if len(b.f.problems) >= maxForeignProblems {
+		b.more++
+		return
+	}
+	b.f.problem(subject, fault.RecordDamaged, format, args...)
+}
+
+// entry reports the record of an entry, if it is lost.
+func (b *badRecords) entry(lane syncer.LaneID, e foreignEntry, covered bool) {
+	c, row := b.rows[e.digest]
+	if _, good := b.f.good[e.digest]; good || b.told[e.digest] || row && c.pruned && covered {
+		return
+	}
+	b.told[e.digest] = true
+	where := ""
+	if covered {
+		where = "; headquarters has it, by its receipt"
+	}
+	switch {
+	case !row:
+		b.unknown++
+		b.tell(fmt.Sprintf("lane %v entry %d", lane, e.seq), "its record is gone%s", where)
+	case c.pruned:
+		b.tell(c.title(), "its bytes are gone, and no receipt says that headquarters has them")
+	default:
+		b.tell(c.title(), "its bytes do not have its digest%s", where)
+	}
+	b.numbers[c.n] = true
+}
+
+// title names the record of a row.
+func (c claim) title() string {
+	if c.n == 0 {
+		return fmt.Sprintf("record %.16v (%.40q)", c.digest, c.subject)
+	}
+	return fmt.Sprintf("record %d (%.40q)", c.n, c.subject)
+}
+
+// rest reports the rows of which no entry tells, and those that are gone.
+func (b *badRecords) rest() {
+	for _, c := range b.f.found.claims {
+		_, good := b.f.good[c.own]
+		_, better := b.f.good[c.digest]
+		if good || c.named && (better || b.told[c.digest]) || c.n > 0 && b.numbers[c.n] || c.n == 0 && c.pruned {
 			continue
 		}
-		iv, err := openDraft(r.text(0), r.bytes(1), r.bytes(2))
+		b.told[c.digest], b.numbers[c.n] = true, true
+		b.tell(c.title(), "its bytes do not have its digest")
+	}
+	gone := 0
+	for n := int64(1); n <= min(b.most, maxForeignRows); n++ {
+		if !b.numbers[n] {
+			gone++
+		}
+	}
+	if gone > b.unknown {
+		b.f.problem("table record", fault.StoreDamaged, "%d of its rows are gone", gone)
+	}
+	if b.more > 0 {
+		b.f.problem("table record", fault.RecordDamaged, "%d more records are damaged or gone", b.more)
+	}
+}
+
+// readDrafts opens the drafts. A draft that only lies about in free pages is of an interview that is done, if there is a record
+// of it.
+func (f *Foreign) readDrafts() error {
+	done := map[string]bool{}
+	for _, c := range f.found.claims {
+		done[c.subject] = true
+	}
+	for _, id := range slices.Sorted(maps.Keys(f.found.drafts)) {
+		d := f.found.drafts[id]
+		if d.carved && done[id] {
+			continue
+		}
+		body, err := f.read(d.span)
 		if err != nil {
-			f.problem(fmt.Sprintf("the draft of interview %.40q", r.text(0)), fault.StoreDamaged, "its bytes do not have its digest")
-			continue
+			return err
 		}
-		f.drafts = append(f.drafts, iv)
+		iv := &surveyv1.Interview{}
+		if proto.Unmarshal(body, iv) == nil {
+			f.drafts = append(f.drafts, iv)
+		}
 	}
-	if err := rows.Err(); err != nil {
-		f.problem("the drafts", fault.StoreDamaged, "unreadable: %v", err)
-	}
-	return ctx.Err()
+	return nil
 }
 
 // Batches yields everything that is to be sent, lane by lane, signed with the tablet's own key, ready for PushBatch.
@@ -363,13 +392,8 @@ func (f *Foreign) Batches(ctx context.Context, lim syncer.Limits) iter.Seq2[*ser
 		for _, lane := range append(slices.Clone(f.lanes), f.salvage) {
 			var prev syncer.Chain
 			for at := 0; at < len(lane.digests); {
-				var batch *servicev1.Batch
-				var head syncer.Head
-				err := f.guard(func() (err error) {
-					batch, head, err = f.batch(ctx, lane, at, prev, lim)
-					return err
-				})
-				if err != nil {
+				batch, head, err := f.batch(lane, at, prev, lim)
+				if err = cmp.Or(ctx.Err(), err); err != nil {
 					yield(nil, err)
 					return
 				}
@@ -382,17 +406,19 @@ func (f *Foreign) Batches(ctx context.Context, lim syncer.Limits) iter.Seq2[*ser
 	}
 }
 
-func (f *Foreign) batch(ctx context.Context, lane foreignLane, at int, prev syncer.Chain, lim syncer.Limits) (*servicev1.Batch, syncer.Head, error) {
+func (f *Foreign) batch(lane foreignLane, at int, prev syncer.Chain, lim syncer.Limits) (*servicev1.Batch, syncer.Head, error) {
 	run := syncer.Run{First: uint64(at) + 1, Prev: prev}
 	var raws [][]byte
 	size := 0
 	for _, d := range lane.digests[at:min(len(lane.digests), at+lim.Records)] {
-		raw, err := f.body(ctx, d)
-		if err != nil {
-			return nil, syncer.Head{}, err
-		}
-		if len(raw) > lim.RecordBytes {
-			raw = nil // the server would refuse it, and everything behind it with it
+		var raw []byte
+		if s, good := f.good[d]; good && s.size <= int64(lim.RecordBytes) { // the server would refuse it, and everything behind it with it
+			if raw = make([]byte, s.size); s.size > 0 {
+				var err error
+				if raw, err = f.read(s); err != nil {
+					return nil, syncer.Head{}, err
+				}
+			}
 		}
 		if size += len(raw); len(raws) > 0 && size > min(foreignBatch, lim.Bytes) {
 			break
@@ -400,22 +426,4 @@ func (f *Foreign) batch(ctx context.Context, lane foreignLane, at int, prev sync
 		run.Digests, raws = append(run.Digests, d), append(raws, raw)
 	}
 	return syncer.NewBatch(f.key, lane.id, run.First, prev, run.Digests, raws, false), run.Head(lane.id), nil
-}
-
-// body reads a record's bytes again and believes them only if they have the digest.
-func (f *Foreign) body(ctx context.Context, d syncer.Digest) ([]byte, error) {
-	r := f.records[d]
-	if !r.good {
-		return nil, nil
-	}
-	var raw []byte
-	err := f.conn.QueryRowContext(ctx, "SELECT body FROM record NOT INDEXED WHERE n = ?", r.n).Scan(&raw)
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	if err != nil || syncer.DigestOf(raw) != d {
-		f.problem(fmt.Sprintf("record %d", r.n), fault.RecordDamaged, "it could be read once and no more")
-		return nil, nil
-	}
-	return raw, nil
 }
