@@ -337,12 +337,14 @@ func (m *memory) Interviews(_ context.Context, f store.Filter) iter.Seq2[*servic
 		return c
 	})
 	return func(yield func(*servicev1.InterviewProjection, error) bool) {
-		n, on := 0, f.After == ""
+		n := 0
 		for _, iv := range all {
 			s := iv.GetSummary()
-			if !on {
-				on = s.GetInterviewId() == f.After
-				continue
+			if f.After != nil {
+				c := cmp.Or(cmp.Compare(s.GetStartTimeMs(), f.After.StartMS), cmp.Compare(s.GetInterviewId(), f.After.InterviewID))
+				if c == 0 || c > 0 == f.Newest {
+					continue
+				}
 			}
 			if f.Study != "" && s.GetStudy() != f.Study || f.Enumerator != "" && s.GetEnumerator() != f.Enumerator ||
 				f.ConflictsOnly && len(s.GetHeads()) < 2 || f.Questionnaire != "" && s.GetQuestionnaire() != f.Questionnaire {

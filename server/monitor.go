@@ -82,7 +82,7 @@ func (s *Server) perhapsStudy(ctx context.Context, code string) (*surveyv1.Study
 // ListInterviews lists current interviews, newest first.
 func (s *monitorService) ListInterviews(ctx context.Context, req *servicev1.ListInterviewsRequest) (*servicev1.ListInterviewsResponse, error) {
 	const method = servicev1.MonitorService_ListInterviews_FullMethodName
-	after, err := pagePosition(method, req, req.GetPageToken())
+	after, err := pagePlace(method, req, req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
@@ -97,10 +97,10 @@ func (s *monitorService) ListInterviews(ctx context.Context, req *servicev1.List
 	resp := &servicev1.ListInterviewsResponse{}
 	for iv, err := range s.store.Interviews(ctx, f) {
 		if err != nil {
-			return nil, pageFault(err, after)
+			return nil, err
 		}
 		if len(resp.Interviews) == size {
-			resp.NextPageToken = pageToken(method, req, resp.Interviews[size-1].GetInterviewId())
+			resp.NextPageToken = placeToken(method, req, resp.Interviews[size-1])
 			break
 		}
 		resp.Interviews = append(resp.Interviews, s.withMissing(iv.GetSummary()))
@@ -114,14 +114,6 @@ func (s *Server) fullName(name string) string {
 		return q.Name()
 	}
 	return name
-}
-
-// pageFault makes an interview that is not there any more, where a page should go on, an error of the page token.
-func pageFault(err error, after string) error {
-	if after != "" && fault.KindOf(err) == fault.NotFound {
-		return fault.New(fault.Invalid, fault.BadPageToken, "the interview after which the page should begin is not there: %w", err)
-	}
-	return err
 }
 
 // ListDevices lists the tablets.
@@ -163,7 +155,7 @@ func (s *monitorService) ListQuarantine(ctx context.Context, req *servicev1.List
 // that it may hold some more than asked for.
 func (s *monitorService) ListFlags(ctx context.Context, req *servicev1.ListFlagsRequest) (*servicev1.ListFlagsResponse, error) {
 	const method = servicev1.MonitorService_ListFlags_FullMethodName
-	after, err := pagePosition(method, req, req.GetPageToken())
+	after, err := pagePlace(method, req, req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
@@ -181,11 +173,11 @@ func (s *monitorService) ListFlags(ctx context.Context, req *servicev1.ListFlags
 	size := pageSize(req.GetPageSize())
 	for iv, err := range s.store.Interviews(ctx, store.Filter{Enumerator: req.GetEnumerator(), Newest: true, After: after}) {
 		if err != nil {
-			return nil, pageFault(err, after)
+			return nil, err
 		}
 		resp.Flags = append(resp.Flags, iv.GetFlags()...)
 		if len(resp.Flags) >= size {
-			resp.NextPageToken = pageToken(method, req, iv.GetSummary().GetInterviewId())
+			resp.NextPageToken = placeToken(method, req, iv.GetSummary())
 			break
 		}
 	}

@@ -4,8 +4,14 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/hearth-survey/hearth/proto/fault"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"github.com/hearth-survey/hearth/server/store"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
@@ -47,6 +53,31 @@ func pageKey(method string, req proto.Message) []byte {
 // pageToken says where the next page begins.
 func pageToken(method string, req proto.Message, position string) *string {
 	return proto.String(base64.RawURLEncoding.EncodeToString(append(pageKey(method, req), position...)))
+}
+
+// placeToken says that the next page begins behind an interview, by where it stands: it may be withdrawn meanwhile.
+func placeToken(method string, req proto.Message, of *servicev1.InterviewSummary) *string {
+	p := store.PositionOf(of)
+	return pageToken(method, req, fmt.Sprintf("%d %d %s", p.StartMS, p.Part, p.InterviewID))
+}
+
+// pagePlace reads such a token; nil is the beginning.
+func pagePlace(method string, req proto.Message, token string) (*store.Position, error) {
+	text, err := pagePosition(method, req, token)
+	if err != nil || text == "" {
+		return nil, err
+	}
+	p := &store.Position{}
+	words := strings.SplitN(text, " ", 3)
+	if len(words) == 3 && words[2] != "" {
+		var errs [2]error
+		p.StartMS, errs[0] = strconv.ParseInt(words[0], 10, 64)
+		p.Part, errs[1] = strconv.ParseUint(words[1], 10, 64)
+		if p.InterviewID = words[2]; errors.Join(errs[:]...) == nil {
+			return p, nil
+		}
+	}
+	return nil, fault.New(fault.Invalid, fault.BadPageToken, "the page token names no place in the list")
 }
 
 // pagePosition reads a token of the same list; an empty token is the beginning.

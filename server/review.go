@@ -60,7 +60,7 @@ func (s *Server) find(ctx context.Context, named string) (*servicev1.InterviewSu
 // differ. An interview whose revisions cannot all be read is listed without fields.
 func (s *reviewService) ListConflicts(ctx context.Context, req *servicev1.ListConflictsRequest) (*servicev1.ListConflictsResponse, error) {
 	const method = servicev1.ReviewService_ListConflicts_FullMethodName
-	after, err := pagePosition(method, req, req.GetPageToken())
+	after, err := pagePlace(method, req, req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
@@ -83,15 +83,17 @@ func (s *reviewService) ListConflicts(ctx context.Context, req *servicev1.ListCo
 		return resp, nil
 	}
 	size := pageSize(req.GetPageSize())
+	var last *servicev1.InterviewSummary
 	for iv, err := range s.store.Interviews(ctx, store.Filter{ConflictsOnly: true, Newest: true, After: after, Limit: size + 1}) {
 		if err != nil {
-			return nil, pageFault(err, after)
+			return nil, err
 		}
 		if len(resp.Conflicts) == size {
-			resp.NextPageToken = pageToken(method, req, resp.Conflicts[size-1].GetInterviewId())
+			resp.NextPageToken = placeToken(method, req, last)
 			break
 		}
-		c, err := s.conflict(ctx, iv.GetSummary())
+		last = iv.GetSummary()
+		c, err := s.conflict(ctx, last)
 		if err != nil {
 			return nil, err
 		}

@@ -77,7 +77,8 @@ type Log interface {
 	Missing(ctx context.Context, refs []*servicev1.RecordRef) (wanted, conflicting []uint32, err error)
 	// After returns at most limit records that came after the cursor, in order of part and counter, the cursor after
 	// them, and whether there are more. It may return fewer to stay within some megabytes, but at least one if there is
-	// one. Every record is returned to every reader exactly once, whatever is written meanwhile. It fails with
+	// one. Every record is returned to every reader exactly once, whatever is written meanwhile, by this server or by
+	// another over the same store; all records of a batch become visible at once, and are when Append returns. It fails with
 	// fault.CursorStale for a cursor of another epoch; the zero cursor is the beginning.
 	After(ctx context.Context, cursor syncer.Cursor, limit int) ([]Stored, syncer.Cursor, bool, error)
 	// Revisions returns all records about a subject within a part, ordered by digest.
@@ -184,10 +185,23 @@ type Filter struct {
 	ConflictsOnly bool
 	// Newest first instead of oldest first.
 	Newest bool
-	// After continues behind the interview with this id.
-	After string
+	// After continues behind this place, whether an interview stands there or not; nil: from the beginning. An interview
+	// that was withdrawn or changed while somebody pages leads to no other being left out or coming twice.
+	After *Position
 	// Limit is the most to yield; 0: no limit.
 	Limit int
+}
+
+// Position is a place in the order of Interviews.
+type Position struct {
+	StartMS     int64
+	InterviewID string
+	Part        uint64
+}
+
+// PositionOf is the place of an interview.
+func PositionOf(s *servicev1.InterviewSummary) *Position {
+	return &Position{s.GetStartTimeMs(), s.GetInterviewId(), s.GetPart()}
 }
 
 // CheckOptions say how deep to look.

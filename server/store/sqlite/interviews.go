@@ -25,10 +25,7 @@ func (s *Store) Interviews(ctx context.Context, f store.Filter) iter.Seq2[*servi
 
 // interviews returns an error only if yield may still be called.
 func (s *Store) interviews(ctx context.Context, f store.Filter, yield func(*servicev1.InterviewProjection, error) bool) error {
-	query, args, err := s.listing(ctx, f)
-	if err != nil {
-		return err
-	}
+	query, args := selection(f)
 	rows, err := s.projection.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
@@ -54,9 +51,9 @@ func damagedProjection(err error) error {
 	return damaged("a projection cannot be read; delete %s while no server runs: %w", projectionFile, err)
 }
 
-// listing makes the query of a filter. The index interview_in_order has all columns that it may ask for, so that rows
+// selection makes the query of a filter. The index interview_in_order has all columns that it may ask for, so that rows
 // which do not match are passed over without being read.
-func (s *Store) listing(ctx context.Context, f store.Filter) (string, []any, error) {
+func selection(f store.Filter) (string, []any) {
 	var where []string
 	var args []any
 	for _, c := range []struct{ column, value string }{
@@ -74,18 +71,9 @@ func (s *Store) listing(ctx context.Context, f store.Filter) (string, []any, err
 	if f.Newest {
 		order, beyond = " DESC", "<"
 	}
-	if f.After != "" {
-		var start, part int64
-		err := s.projection.db.QueryRowContext(ctx, `SELECT start_time_ms, part FROM interview WHERE interview_id = ?
-			ORDER BY start_time_ms`+order+`, part`+order+` LIMIT 1`, f.After).Scan(&start, &part)
-		if errors.Is(err, sql.ErrNoRows) {
-			return "", nil, fault.New(fault.NotFound, fault.BadPageToken, "there is no interview %s to continue after", f.After)
-		}
-		if err != nil {
-			return "", nil, err
-		}
+	if f.After != nil {
 		where = append(where, "(start_time_ms, interview_id, part) "+beyond+" (?, ?, ?)")
-		args = append(args, start, f.After, part)
+		args = append(args, f.After.StartMS, f.After.InterviewID, int64(f.After.Part))
 	}
 	query := "SELECT body FROM interview INDEXED BY " + index
 	if len(where) > 0 {
@@ -95,7 +83,7 @@ func (s *Store) listing(ctx context.Context, f store.Filter) (string, []any, err
 	if f.Limit > 0 {
 		query, args = query+" LIMIT ?", append(args, f.Limit)
 	}
-	return query, args, nil
+	return query, args
 }
 
 // Interview returns one interview.

@@ -53,11 +53,20 @@ func apply(t *testing.T, s store.Store, interviews ...*servicev1.InterviewProjec
 func list(t *testing.T, s store.Store, f store.Filter) []string {
 	t.Helper()
 	out := []string{}
+	for _, iv := range page(t, s, f) {
+		out = append(out, iv.GetInterviewId())
+	}
+	return out
+}
+
+func page(t *testing.T, s store.Store, f store.Filter) []*servicev1.InterviewSummary {
+	t.Helper()
+	var out []*servicev1.InterviewSummary
 	for iv, err := range s.Interviews(t.Context(), f) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, iv.GetSummary().GetInterviewId())
+		out = append(out, iv.GetSummary())
 	}
 	return out
 }
@@ -205,20 +214,17 @@ func testPages(t *testing.T, f Factory) {
 	for _, newest := range []bool{false, true} {
 		whole := list(t, s, store.Filter{Newest: newest})
 		var paged []string
-		for after := ""; ; {
-			page := list(t, s, store.Filter{Newest: newest, After: after, Limit: 4})
+		for after := (*store.Position)(nil); ; {
+			page := page(t, s, store.Filter{Newest: newest, After: after, Limit: 4})
 			if len(page) == 0 {
 				break
 			}
-			paged, after = append(paged, page...), page[len(page)-1]
+			for _, iv := range page {
+				paged, after = append(paged, iv.GetInterviewId()), store.PositionOf(iv)
+			}
 		}
 		if diff := cmp.Diff(whole, paged); diff != "" || len(whole) != 57 {
 			t.Errorf("pages, newest %v (-want +got):\n%s", newest, diff)
-		}
-	}
-	for _, err := range s.Interviews(t.Context(), store.Filter{After: "nobody"}) {
-		if fault.ReasonOf(err) != fault.BadPageToken {
-			t.Errorf("after nobody: %v, want %s", err, fault.BadPageToken)
 		}
 	}
 }

@@ -25,6 +25,9 @@ type Factory struct {
 	Open func(t testing.TB) store.Store
 	// Reopen closes a store that Open made and opens the same data again; nil where that is not possible.
 	Reopen func(t testing.TB, s store.Store) store.Store
+	// Second opens the data of a store that Open made a second time, as another server does; nil where one engine cannot
+	// serve two.
+	Second func(t testing.TB, s store.Store) store.Store
 }
 
 // Run runs the suite.
@@ -42,6 +45,7 @@ func Run(t *testing.T, f Factory) {
 		{"Projections", projectionTests},
 		{"Down", downTests},
 		{"Review", reviewTests},
+		{"Contract", contractTests},
 		{"Model", modelTests},
 	} {
 		for name, test := range group.tests {
