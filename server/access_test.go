@@ -71,6 +71,9 @@ func TestPolicy(t *testing.T) {
 		"/hearth.service.v1.AssignmentService/GetAssignment":      holder,
 		"/hearth.service.v1.AssignmentService/ListAssignments":    holder,
 
+		"/hearth.service.v1.HubService/Report":       hubs,
+		"/hearth.service.v1.HubService/GetHubStatus": holder,
+
 		"/grpc.health.v1.Health/Check": anyone,
 		"/grpc.health.v1.Health/List":  anyone,
 		"/grpc.health.v1.Health/Watch": anyone,

@@ -68,7 +68,7 @@ func (s *syncService) BlobStat(ctx context.Context, req *servicev1.BlobStatReque
 		}
 		resp.Blobs = append(resp.Blobs, st)
 	}
-	return resp, nil
+	return resp, s.signBlobs(ctx, req, resp)
 }
 
 // PutChunk keeps a piece of an attachment and answers when it is durable.

@@ -39,7 +39,9 @@ func (s *deviceService) CreateEnrolment(ctx context.Context, req *servicev1.Crea
 		valid = codeTime
 	}
 	switch {
-	case !plainText(req.GetDeviceName(), maxNameBytes) || !plainText(req.GetEnumerator(), maxNameBytes):
+	case req.GetHub() && (!plainText(req.GetDeviceName(), maxNameBytes) || req.GetEnumerator() != ""):
+		return nil, fault.New(fault.Invalid, fault.BadRequest, "a hub needs a name, of at most %d bytes and without control characters, and has no enumerator", maxNameBytes)
+	case !req.GetHub() && (!plainText(req.GetDeviceName(), maxNameBytes) || !plainText(req.GetEnumerator(), maxNameBytes)):
 		return nil, fault.New(fault.Invalid, fault.BadRequest, "the tablet needs a name and an enumerator, of at most %d bytes and without control characters", maxNameBytes)
 	case valid > maxCodeTime:
 		return nil, fault.New(fault.Invalid, fault.BadRequest, "a code may hold for %v, not %v", maxCodeTime, valid)
@@ -60,6 +62,11 @@ func (s *deviceService) CreateEnrolment(ctx context.Context, req *servicev1.Crea
 	now := s.nowMS()
 	e := store.Enrolment{Code: code.Hash(), Study: study, Name: req.GetDeviceName(), Enumerator: req.GetEnumerator(),
 		CreatedMS: now, ExpiresMS: now + valid.Milliseconds()}
+	if req.GetHub() {
+		if err := s.keepHubCode(ctx, e); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.store.AddEnrolment(ctx, e); err != nil {
 		return nil, err
 	}
@@ -105,7 +112,11 @@ func plainText(s string, n int) bool {
 func (s *deviceService) Enrol(ctx context.Context, req *servicev1.EnrolRequest) (*servicev1.EnrolResponse, error) {
 	var resp *servicev1.EnrolResponse
 	err := s.try(ctx, s.enrolTries, func() (err error) {
-		resp, err = s.enrol(ctx, req)
+		if s.hub != nil {
+			resp, err = s.enrolThrough(ctx, req)
+		} else {
+			resp, err = s.enrol(ctx, req)
+		}
 		return err
 	})
 	return resp, err
@@ -124,6 +135,9 @@ func (s *deviceService) enrol(ctx context.Context, req *servicev1.EnrolRequest) 
 		return nil, err
 	}
 	failpoint.Hit("enrol.before-store")
+	if err := s.checkKind(ctx, req, code); err != nil {
+		return nil, err
+	}
 	e, err := s.store.Enrol(ctx, code.Hash(), device, req.GetPublicKey(), s.nowMS())
 	if err != nil {
 		return nil, err
@@ -132,9 +146,13 @@ func (s *deviceService) enrol(ctx context.Context, req *servicev1.EnrolRequest) 
 	s.rights.purge() // a revocation has ended
 	s.down.forget(device)
 	epoch := s.store.Epoch()
-	return &servicev1.EnrolResponse{
+	resp := &servicev1.EnrolResponse{
 		ServerKey: s.Key(), ServerEpoch: epoch[:], Study: proto.String(e.Study), DeviceName: proto.String(e.Name), Enumerator: proto.String(e.Enumerator),
-	}, nil
+	}
+	if req.GetHub() {
+		return resp, s.enrolHub(ctx, req, resp)
+	}
+	return resp, nil
 }
 
 // try makes a call that may be guessing: from an address where too many went wrong it is not made at all.

@@ -38,7 +38,9 @@ type call struct {
 	start   time.Time
 	device  string
 	// tablet is set where the call comes with a tablet's session.
-	tablet  *syncer.ID
+	tablet *syncer.ID
+	// hub is true where that is a hub's.
+	hub     bool
 	in, out int
 }
 
@@ -110,9 +112,15 @@ func (s *Server) admit(ctx context.Context, c *call) (rule, error) {
 	}
 	if c.tablet != nil {
 		c.device = c.tablet.String()
-		if r.access != enrolled {
+		if err := s.admitHub(ctx, c); err != nil {
+			return r, err
+		}
+		if r.access != enrolled && (r.access != hubs || !c.hub) {
 			return r, fault.New(fault.Permission, fault.NotForDevices, "tablets may not call %s", method)
 		}
+	}
+	if s.hub != nil && decidedAtHeadquarters(method) {
+		return r, fault.New(fault.Conflict, fault.AtHeadquarters, "this is a hub: %s is for headquarters", method)
 	}
 	if s.isStopping() && !strings.HasPrefix(method, healthPrefix) {
 		return r, fault.New(fault.Unavailable, fault.ShuttingDown, "the server is stopping")
@@ -143,6 +151,9 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 	}
 	ctx, cancel := context.WithTimeout(context.WithValue(ctx, tabletKey{}, c.tablet != nil), r.longest)
 	defer cancel()
+	if c.hub {
+		ctx = context.WithValue(ctx, hubKey{}, *c.tablet)
+	}
 	return handler(ctx, req)
 }
 
@@ -225,7 +236,7 @@ func sendable(size int) error {
 
 // forItself refuses what a tablet with a session says in the name of another device, or of its lanes.
 func (c *call) forItself(m any, device []byte) error {
-	if c.tablet == nil {
+	if c.tablet == nil || c.hub && forwards(c.method) {
 		return nil
 	}
 	named := [][]byte{device}

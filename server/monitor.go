@@ -122,7 +122,7 @@ func (s *monitorService) ListDevices(ctx context.Context, _ *servicev1.ListDevic
 	if err != nil {
 		return nil, err
 	}
-	return &servicev1.ListDevicesResponse{Devices: devices}, nil
+	return &servicev1.ListDevicesResponse{Devices: devices}, s.addHubs(ctx, devices)
 }
 
 // ListQuarantine lists what was kept and cannot be used, oldest first.

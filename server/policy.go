@@ -17,6 +17,8 @@ const (
 	enrolled
 	// holder needs the server's token.
 	holder
+	// hubs needs the session of a hub.
+	hubs
 )
 
 // rule is what is decided about a call before its handler runs.
@@ -88,6 +90,10 @@ func policy(method string) (rule, bool) {
 		return rule{holder, stream}, true
 	}
 	switch {
+	case method == servicev1.HubService_Report_FullMethodName:
+		return rule{hubs, short}, true
+	case method == servicev1.HubService_GetHubStatus_FullMethodName:
+		return rule{holder, short}, true
 	case strings.HasPrefix(method, "/grpc.health.v1.Health/"):
 		return rule{anyone, stream}, true
 	case strings.HasPrefix(method, "/grpc.reflection."):

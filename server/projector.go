@@ -164,7 +164,7 @@ func (p *projector) follow(ctx context.Context) error {
 		if err == nil {
 			err = r.read(ctx)
 		}
-		if err == nil {
+		if again = false; err == nil && p.settle != nil {
 			again, err = p.settle(ctx, &p.conflicts)
 		}
 		if err != nil {

@@ -89,6 +89,7 @@ type rightsCache struct {
 	purged   uint64 // counts purges: what was read before one is not put in after it
 	sessions map[[32]byte]aged[store.Session]
 	revoked  map[syncer.ID]aged[*store.Revocation]
+	hubs     map[syncer.ID]aged[bool]
 }
 
 type aged[T any] struct {
@@ -101,7 +102,7 @@ func (r *rightsCache) purge() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.purged++
-	r.sessions, r.revoked = nil, nil
+	r.sessions, r.revoked, r.hubs = nil, nil, nil
 }
 
 // session returns the session with a token's hash.

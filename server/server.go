@@ -48,6 +48,9 @@ type Config struct {
 	Version string
 	// Reflection lets grpcurl ask what services there are.
 	Reflection bool
+	// Hub is set where the server is a hub: tablets that headquarters has enrolled hand over what headquarters is to get. The
+	// key is then the hub's own.
+	Hub Upstream
 	// Zone is where days begin and end; nil: projection.DefaultZone.
 	Zone *time.Location
 }
@@ -69,6 +72,8 @@ type Server struct {
 
 	blobs       Blobs // nil: attachments are not kept
 	blobMetrics *blobMetrics
+
+	hub Upstream // nil: this is headquarters
 
 	author    *author
 	projector *projector
@@ -125,10 +130,16 @@ func New(cfg Config) (*Server, error) {
 	if err = s.beginDevices(); err != nil {
 		return nil, err
 	}
+	if cfg.Hub != nil {
+		s.beginHub(cfg.Hub)
+	}
 	s.author = newAuthor(s)
 	s.projector = newProjector(s.store, projection.Builder{Zone: zone, Evaluate: s.evaluate}, s.metrics)
-	s.projector.gone, s.projector.settle = &s.gone, s.settle
 	s.projector.hintKey, s.projector.studiesChanged = s.hintKey, s.down.changedStudies
+	s.projector.gone = &s.gone
+	if s.hub == nil { // merging is headquarters'
+		s.projector.settle = s.settle
+	}
 	s.grpc = s.newGRPC()
 	s.register(cfg.Reflection)
 	if s.handler, err = s.newHandler(); err != nil {
@@ -151,6 +162,7 @@ func registerServices(s *Server, on grpc.ServiceRegistrar) {
 	servicev1.RegisterReviewServiceServer(on, &reviewService{Server: s})
 	servicev1.RegisterAssignmentServiceServer(on, &assignmentService{Server: s})
 	servicev1.RegisterExportServiceServer(on, &exportService{Server: s})
+	servicev1.RegisterHubServiceServer(on, &hubService{Server: s})
 }
 
 // GRPC is the gRPC server with all services, for use without HTTP, as over a pipe within one process.

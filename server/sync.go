@@ -50,6 +50,14 @@ func (s *syncService) Hello(ctx context.Context, req *servicev1.HelloRequest) (*
 	case len(req.GetLanes()) > maxHelloLanes:
 		return nil, fault.New(fault.TooLarge, fault.BadRequest, "the Hello names %d lanes, the limit is %d", len(req.GetLanes()), maxHelloLanes)
 	}
+	if s.hub != nil {
+		if err := s.openHub(); err != nil {
+			return nil, err
+		}
+		if err := s.keepBases(ctx, device, req.GetReceipts()); err != nil {
+			return nil, err
+		}
+	}
 	heads, fork, err := s.compare(ctx, device, req.GetLanes())
 	if err != nil {
 		return nil, err
@@ -77,6 +85,9 @@ func (s *syncService) Hello(ctx context.Context, req *servicev1.HelloRequest) (*
 		Limits: &servicev1.Limits{
 			MaxBatchRecords: proto.Uint32(uint32(lim.Records)), MaxBatchBytes: proto.Uint64(uint64(lim.Bytes)), MaxRecordBytes: proto.Uint64(uint64(lim.RecordBytes)),
 		},
+	}
+	if s.hub != nil {
+		return resp, s.asHub(ctx, device, req, resp)
 	}
 	return resp, s.answerDown(ctx, device, req, resp)
 }
@@ -172,6 +183,11 @@ func (s *syncService) Push(stream grpc.BidiStreamingServer[servicev1.PushRequest
 
 // take checks a batch, decides what becomes of each entry, stores it, and signs what is held.
 func (s *Server) take(ctx context.Context, b *servicev1.Batch) (*servicev1.BatchAck, error) {
+	if s.hub != nil {
+		if err := s.openHub(); err != nil {
+			return nil, err
+		}
+	}
 	lane, err := syncer.ParseLane(b.GetLane())
 	if err != nil {
 		return nil, err
@@ -211,6 +227,9 @@ func (s *Server) take(ctx context.Context, b *servicev1.Batch) (*servicev1.Batch
 	failpoint.Hit("push.after-append")
 	s.metrics.appendTime.Observe(time.Since(start).Seconds())
 	s.count(done)
+	if s.hub != nil {
+		return s.custodyOf(ctx, lane, done)
+	}
 	ack := &servicev1.BatchAck{Results: done.Results, Gaps: done.Gaps}
 	if done.Fork {
 		ack.Fork = proto.Bool(true)
@@ -312,6 +331,9 @@ func (s *syncService) Pull(ctx context.Context, req *servicev1.PullRequest) (*se
 	}
 	if notice, err := s.noticeFor(ctx, device); err != nil || notice != nil {
 		return &servicev1.PullResponse{Cursor: req.GetCursor(), Notice: notice}, err
+	}
+	if s.hub != nil {
+		return s.pullMirror(ctx, req)
 	}
 	if len(req.GetBuckets()) > 0 || req.GetListBuckets() {
 		return s.pullBuckets(ctx, device, req)

@@ -74,7 +74,7 @@ func floor(dir string) int {
 		return 1
 	case dir == "syncer/tablet", dir == "server/store", dir == "server/store/blobs":
 		return 2
-	case dir == "syncer/syncertest", dir == "server/store/storetest", dir == "server/store/sqlite", dir == "server", dir == "study":
+	case dir == "syncer/syncertest", dir == "server/store/storetest", dir == "server/store/sqlite", dir == "server", dir == "server/relay", dir == "study":
 		return 3
 	case dir == "syncer/syncertest/sim": // a whole field team, headquarters too, in one process
 		return 4

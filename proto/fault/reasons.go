@@ -93,6 +93,12 @@ const (
 	BadReview            Reason = "BAD_REVIEW"
 	AnswersNotHere       Reason = "ANSWERS_NOT_HERE"
 	BucketDamaged        Reason = "BUCKET_DAMAGED"
+	HubOffline           Reason = "HUB_OFFLINE"
+	HubOfHub             Reason = "HUB_OF_HUB"
+	HubRevoked           Reason = "HUB_REVOKED"
+	HubWaits             Reason = "HUB_WAITS"
+	NotAHub              Reason = "NOT_A_HUB"
+	AtHeadquarters       Reason = "AT_HEADQUARTERS"
 )
 
 // Entry is what the catalogue says of a reason.
@@ -192,6 +198,12 @@ var catalogue = []Entry{
 	{BadReview, "a review decides nothing and says nothing, or names no question of the interview", "say it with --text, and name the question by its path, as `hearth flags` does", false},
 	{AnswersNotHere, "an interview is to be opened again whose answers the tablet no longer has or never had", "ask the supervisor: headquarters has them; or hold the interview again", false},
 	{BucketDamaged, "what the server sent down does not have the sum that it says, twice", "sync again; if it stays, have headquarters run `hearth check --rebuild`", true},
+	{HubOffline, "a hub cannot reach headquarters for what only headquarters can do", "try again where the hub reaches headquarters; what is on the tablet stays there", true},
+	{HubOfHub, "a hub is asked to forward to another hub", "give --upstream the address of headquarters itself", false},
+	{HubRevoked, "headquarters has taken the rights of a hub away", "sync with headquarters or another hub; what the tablet has is still on it", false},
+	{HubWaits, "a hub holds entries of a lane whose signature has not come yet", "sync the tablet once more, with this hub or with headquarters", true},
+	{NotAHub, "a server is asked what only hubs can say, or a folder is not a hub's", "name the hub's address or folder; one becomes a hub with `hearth serve --upstream ADDR --code CODE`", false},
+	{AtHeadquarters, "a hub is asked for what is decided at headquarters", "do it at headquarters; the hub brings it to the tablets", false},
 }
 
 // Catalogue returns all entries, ordered by reason.

@@ -1,9 +1,13 @@
 package store
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 
+	"github.com/hearth-survey/hearth/proto/fault"
 	"github.com/hearth-survey/hearth/syncer"
+	"google.golang.org/protobuf/proto"
 )
 
 // Hubs is what a hub needs of its log to forward it, and a shelf for what hubs and their headquarters remember of each
@@ -56,4 +60,87 @@ type Item struct {
 	Space string
 	Key   []byte
 	Value []byte
+}
+
+// The spaces of the shelf: what a hub remembers of its headquarters, and headquarters of its hubs.
+const (
+	// ShelfHub has one value, hearth.service.v1.HubState, under an empty key.
+	ShelfHub = "hub"
+	// ShelfHubDevice has an EnrolledDevice for each device's id.
+	ShelfHubDevice = "hub/device"
+	// ShelfHubLane has a HubLane for each LaneKey.
+	ShelfHubLane = "hub/lane"
+	// ShelfHubResult has an EntryResult of headquarters for each EntryKey.
+	ShelfHubResult = "hub/result"
+	// ShelfHubTrouble has a HubTrouble for each run that cannot be forwarded, by its number.
+	ShelfHubTrouble = "hub/trouble"
+	// ShelfHubBlob has a HubBlob for each attachment, by its hash.
+	ShelfHubBlob = "hub/blob"
+	// ShelfHubRecord has a HubRecord of headquarters for each part and counter.
+	ShelfHubRecord = "hub/record"
+	// ShelfHubs has a HubReport for each hub that headquarters has enrolled, by its id.
+	ShelfHubs = "hubs"
+	// ShelfHubCode has the end, in milliseconds since 1970, of each code that was made for a hub, by the code's hash.
+	ShelfHubCode = "hubs/code"
+)
+
+// LaneKey is the key of a lane.
+func LaneKey(l syncer.LaneID) []byte { return append(bytes.Clone(l.Device[:]), l.Epoch[:]...) }
+
+// EntryKey is the key of an entry of a lane; keys of a lane are in the order of its entries.
+func EntryKey(l syncer.LaneID, seq uint64) []byte {
+	return binary.BigEndian.AppendUint64(LaneKey(l), seq)
+}
+
+// NumberKey is the key of a number; keys are in the order of the numbers.
+func NumberKey(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
+
+// GetMessage reads a message from the shelf and says whether it is there.
+func GetMessage(ctx context.Context, s Shelf, space string, key []byte, m proto.Message) (bool, error) {
+	raw, err := s.Get(ctx, space, key)
+	if err != nil || raw == nil {
+		return false, err
+	}
+	if err := proto.Unmarshal(raw, m); err != nil {
+		return false, fault.New(fault.Internal, fault.StoreDamaged, "shelf: a value of %s cannot be read: %w", space, err)
+	}
+	return true, nil
+}
+
+// MessageItem is an item of the shelf that holds a message.
+func MessageItem(space string, key []byte, m proto.Message) (Item, error) {
+	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		return Item{}, fault.New(fault.Internal, "", "shelf: a value of %s: %w", space, err)
+	}
+	return Item{Space: space, Key: key, Value: append([]byte{}, raw...)}, nil
+}
+
+// PutMessage stores one message on the shelf.
+func PutMessage(ctx context.Context, s Shelf, space string, key []byte, m proto.Message) error {
+	it, err := MessageItem(space, key, m)
+	if err != nil {
+		return err
+	}
+	return s.Put(ctx, it)
+}
+
+// Walk calls f for every item of a space in order, behind a key; it stops when f says false.
+func Walk(ctx context.Context, s Shelf, space string, after []byte, f func(Item) (bool, error)) error {
+	const page = 200
+	for {
+		items, err := s.List(ctx, space, after, page)
+		if err != nil {
+			return err
+		}
+		for _, it := range items {
+			if on, err := f(it); err != nil || !on {
+				return err
+			}
+		}
+		if len(items) < page {
+			return nil
+		}
+		after = items[len(items)-1].Key
+	}
 }

@@ -345,7 +345,13 @@ func (s *Store) helloRequest(ctx context.Context) (*servicev1.HelloRequest, erro
 		if err != nil {
 			return nil, err
 		}
-		req.Lanes = append(req.Lanes, head.Proto(syncer.LaneID{Device: s.device, Epoch: e}))
+		signed, err := s.receipted(ctx, e)
+		if err != nil {
+			return nil, err
+		}
+		m := head.Proto(syncer.LaneID{Device: s.device, Epoch: e})
+		m.Receipted = proto.Uint64(signed)
+		req.Lanes = append(req.Lanes, m)
 	}
 	return req, nil
 }

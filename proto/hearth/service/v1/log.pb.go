@@ -481,7 +481,9 @@ type LaneHead struct {
 	Lane  *LaneId                `protobuf:"bytes,1,opt,name=lane" json:"lane,omitempty"`
 	Seq   *uint64                `protobuf:"varint,2,opt,name=seq" json:"seq,omitempty"`
 	// chain(seq) = SHA-256(tag, chain(seq-1), device, epoch, seq, digest).
-	Chain         []byte `protobuf:"bytes,3,opt,name=chain" json:"chain,omitempty"`
+	Chain []byte `protobuf:"bytes,3,opt,name=chain" json:"chain,omitempty"`
+	// In a Hello: up to where the tablet has receipts of headquarters.
+	Receipted     *uint64 `protobuf:"varint,4,opt,name=receipted" json:"receipted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -535,6 +537,13 @@ func (x *LaneHead) GetChain() []byte {
 		return x.Chain
 	}
 	return nil
+}
+
+func (x *LaneHead) GetReceipted() uint64 {
+	if x != nil && x.Receipted != nil {
+		return *x.Receipted
+	}
+	return 0
 }
 
 // Entry is one record at its place in a lane.
@@ -1157,7 +1166,7 @@ type BatchAck struct {
 	Gaps []*SeqRange `protobuf:"bytes,3,rep,name=gaps" json:"gaps,omitempty"`
 	// The lane contradicts what is stored: the store was restored or cloned. Both branches are kept; open a new epoch.
 	Fork *bool `protobuf:"varint,4,opt,name=fork" json:"fork,omitempty"`
-	// A hub's promise to forward; receipt is then the last that headquarters gave the hub, or absent.
+	// A hub's promise to forward, instead of a receipt.
 	Custody       *Custody `protobuf:"bytes,5,opt,name=custody" json:"custody,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1369,11 +1378,12 @@ const file_hearth_service_v1_log_proto_rawDesc = "" +
 	"media_type\x18\x03 \x01(\tR\tmediaType\"6\n" +
 	"\x06LaneId\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\fR\x06device\x12\x14\n" +
-	"\x05epoch\x18\x02 \x01(\fR\x05epoch\"a\n" +
+	"\x05epoch\x18\x02 \x01(\fR\x05epoch\"\x7f\n" +
 	"\bLaneHead\x12-\n" +
 	"\x04lane\x18\x01 \x01(\v2\x19.hearth.service.v1.LaneIdR\x04lane\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x14\n" +
-	"\x05chain\x18\x03 \x01(\fR\x05chain\"7\n" +
+	"\x05chain\x18\x03 \x01(\fR\x05chain\x12\x1c\n" +
+	"\treceipted\x18\x04 \x01(\x04R\treceipted\"7\n" +
 	"\x05Entry\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x16\n" +
 	"\x06record\x18\x02 \x01(\fR\x06record\"?\n" +
