@@ -118,6 +118,8 @@ func TestWhoMayCall(t *testing.T) {
 		tb.enrol(t, d)
 	}
 	d.revoke(t, lost, "left in a taxi")
+	hub, stolen := newHubDevice(t, d, "hub"), newHubDevice(t, d, "stolen hub")
+	d.revoke(t, stolen, "stolen")
 	callers := []struct {
 		name  string
 		ctx   context.Context
@@ -134,9 +136,11 @@ func TestWhoMayCall(t *testing.T) {
 		{"a tablet for another", own.session(t, d), other, forDevices(fault.OtherDevice)},
 		{"a revoked tablet for itself", lost.session(t, d), lost, forDevices("")},
 		{"a revoked tablet for another", lost.session(t, d), own, forDevices(fault.OtherDevice)},
+		{"a hub for a tablet", hub.session(t, d), own, forHubs},
+		{"a revoked hub for a tablet", stolen.session(t, d), own, forHubs},
 		{"the desk", with(t.Context()), own, func(access) fault.Reason { return "" }},
 	}
-	denials := map[fault.Reason]bool{fault.TokenMissing: true, fault.TokenWrong: true, fault.SessionEnded: true, fault.OtherDevice: true, fault.NotForDevices: true}
+	denials := map[fault.Reason]bool{fault.TokenMissing: true, fault.TokenWrong: true, fault.SessionEnded: true, fault.OtherDevice: true, fault.NotForDevices: true, fault.HubRevoked: true}
 	n := 0
 	for service := range d.GRPC().GetServiceInfo() {
 		desc, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service))
@@ -158,8 +162,11 @@ func TestWhoMayCall(t *testing.T) {
 				n++
 				named := namesDevice(m.Input())
 				want := c.deny(rule.access)
-				if want == fault.OtherDevice && !named {
+				if want == fault.OtherDevice && (!named || forwards(method) && strings.Contains(c.name, "hub")) {
 					want = ""
+				}
+				if c.name == "a revoked hub for a tablet" && method == servicev1.SyncService_Pull_FullMethodName {
+					want = fault.HubRevoked
 				}
 				if got := fault.Reason(reasonOf(callNaming(t, d, c.ctx, m, c.names))); want != "" && got != want || want == "" && denials[got] {
 					t.Errorf("%s by %s: reason %q, want %q", method, c.name, got, want)
@@ -178,11 +185,47 @@ func forDevices(inside fault.Reason) func(access) fault.Reason {
 		switch a {
 		case enrolled:
 			return inside
-		case holder:
+		case holder, hubs:
 			return fault.NotForDevices
 		}
 		return ""
 	}
+}
+
+// forHubs is what a hub with a session is told that acts for a tablet.
+func forHubs(a access) fault.Reason {
+	switch a {
+	case enrolled:
+		return fault.OtherDevice // but see forwards
+	case holder:
+		return fault.NotForDevices
+	}
+	return ""
+}
+
+// newHubDevice is a hub as headquarters sees it.
+func newHubDevice(t *testing.T, d *desk, name string) *tablet {
+	t.Helper()
+	h := newTablet(name)
+	h.lane.Device = syncer.HubID(h.key.Public().(ed25519.PublicKey))
+	made, err := devices(d).CreateEnrolment(with(t.Context()), &servicev1.CreateEnrolmentRequest{Study: proto.String("guiyang"), DeviceName: proto.String(name), Hub: proto.Bool(true)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, err := syncer.ParseCode(made.GetCode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := h.enrolment(code)
+	req.Hub = proto.Bool(true)
+	resp, err := devices(d).Enrol(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key, err := syncer.VerifyHubCertificate(resp.GetHub(), d.Key()); err != nil || !key.Equal(h.key.Public()) {
+		t.Fatalf("certificate: %x, %v", key, err)
+	}
+	return h
 }
 
 // namesDevice says whether a request of the sync names a device or a lane.

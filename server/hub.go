@@ -45,7 +45,12 @@ func decidedAtHeadquarters(method string) bool {
 		servicev1.ReviewService_ResolveConflict_FullMethodName,
 		servicev1.ReviewService_WithdrawInterview_FullMethodName,
 		servicev1.ReviewService_EraseInterview_FullMethodName,
-		servicev1.LinkageService_Decide_FullMethodName:
+		servicev1.ReviewService_CreateReview_FullMethodName,
+		servicev1.LinkageService_Decide_FullMethodName,
+		servicev1.AssignmentService_CreateAssignment_FullMethodName,
+		servicev1.AssignmentService_ReassignAssignment_FullMethodName,
+		servicev1.AssignmentService_CancelAssignment_FullMethodName,
+		servicev1.AssignmentService_ReleaseAssignment_FullMethodName:
 		return true
 	}
 	return false

@@ -17,6 +17,7 @@ import (
 const (
 	maxTroubles    = 1000
 	maxReportBytes = 1 << 20
+	maxReportLanes = 32
 )
 
 type hubService struct {
@@ -49,6 +50,9 @@ func (s *hubService) Report(ctx context.Context, req *servicev1.ReportRequest) (
 	if n := len(req.GetStatus().GetTroubles()); n > maxTroubles || proto.Size(req.GetStatus()) > maxReportBytes {
 		return nil, fault.New(fault.TooLarge, fault.BadRequest, "the report of the hub is too large: %d troubles", n)
 	}
+	if n := len(req.GetLanes()); n > maxReportLanes {
+		return nil, fault.New(fault.TooLarge, fault.BadRequest, "the report names %d lanes, the limit is %d", n, maxReportLanes)
+	}
 	now := s.nowMS()
 	report := &servicev1.HubReport{Status: req.GetStatus(), ReportedMs: proto.Int64(now)}
 	if err := store.PutMessage(ctx, s.store, store.ShelfHubs, id[:], report); err != nil {
@@ -59,6 +63,17 @@ func (s *hubService) Report(ctx context.Context, req *servicev1.ReportRequest) (
 	var err error
 	if resp.Notice, err = s.noticeFor(ctx, id); err != nil || resp.Notice != nil {
 		return resp, err
+	}
+	for _, m := range req.GetLanes() {
+		lane, _, err := syncer.ParseHead(m)
+		if err != nil {
+			return nil, err
+		}
+		head, err := s.store.Lane(ctx, lane)
+		if err != nil {
+			return nil, err
+		}
+		resp.Lanes = append(resp.Lanes, head.Proto(lane))
 	}
 	devices, err := s.enrolledDevices(ctx)
 	if err != nil {
@@ -83,6 +98,12 @@ func (s *Server) enrolledDevices(ctx context.Context) ([]*servicev1.EnrolledDevi
 	for _, d := range all {
 		id, err := syncer.ParseID(d.GetDevice())
 		if err != nil || id == s.author.lane.Device {
+			continue
+		}
+		if is, err := s.isHub(ctx, id); err != nil || is {
+			if err != nil {
+				return nil, err
+			}
 			continue
 		}
 		key, err := s.keys.of(ctx, s.store, id)

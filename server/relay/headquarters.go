@@ -17,6 +17,8 @@ import (
 const (
 	// maxPastEpochs is how many earlier epochs of headquarters are remembered.
 	maxPastEpochs = 64
+	// reportLanes is how many lanes one report names.
+	reportLanes = 8
 	// refreshEvery bounds how often Refresh asks.
 	refreshEvery = 5 * time.Second
 	// refreshTime is how long a tablet that nobody knows waits for an answer of headquarters.
@@ -109,7 +111,11 @@ func (r *Relay) report(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	resp, err := r.hub.Report(ctx, &servicev1.ReportRequest{Status: status, DevicesSum: r.State().GetDevicesSum()})
+	lanes, err := r.signedLanes(ctx)
+	if err != nil {
+		return err
+	}
+	resp, err := r.hub.Report(ctx, &servicev1.ReportRequest{Status: status, DevicesSum: r.State().GetDevicesSum(), Lanes: lanes})
 	if err != nil {
 		return err
 	}
@@ -117,7 +123,10 @@ func (r *Relay) report(ctx context.Context) error {
 	if !bytes.Equal(st.GetServerKey(), resp.GetServerKey()) {
 		return fault.New(fault.Conflict, fault.ServerChanged, "the server at %s has another key than the headquarters of this hub", r.opts.Upstream)
 	}
-	if was := st.GetServerEpoch(); len(was) > 0 && !bytes.Equal(was, resp.GetServerEpoch()) {
+	was := st.GetServerEpoch()
+	restored := len(was) > 0 && !bytes.Equal(was, resp.GetServerEpoch()) || behind(lanes, resp.GetLanes())
+	if restored {
+		r.opts.Log.WarnContext(ctx, "headquarters no longer holds what it has signed for; everything is offered again", "upstream", r.opts.Upstream)
 		if err := r.forget(ctx); err != nil {
 			return err
 		}
@@ -139,11 +148,11 @@ func (r *Relay) report(ctx context.Context) error {
 		r.retryNow()
 	}
 	return r.change(ctx, func(st *servicev1.HubState) {
-		if was := st.GetServerEpoch(); !bytes.Equal(was, resp.GetServerEpoch()) {
-			if len(was) > 0 {
-				st.PastEpochs = append(st.PastEpochs, was)
-				st.PastEpochs = st.PastEpochs[max(0, len(st.PastEpochs)-maxPastEpochs):]
-			}
+		if len(was) > 0 && !bytes.Equal(was, resp.GetServerEpoch()) {
+			st.PastEpochs = append(st.PastEpochs, was)
+			st.PastEpochs = st.PastEpochs[max(0, len(st.PastEpochs)-maxPastEpochs):]
+		}
+		if restored {
 			st.Run, st.Forwarded, st.Cursor = proto.Int64(0), proto.Uint64(0), nil
 		}
 		st.ServerEpoch, st.Notice, st.Upstream = resp.GetServerEpoch(), resp.GetNotice(), proto.String(r.opts.Upstream)
@@ -152,6 +161,38 @@ func (r *Relay) report(ctx context.Context) error {
 			st.DevicesSum = resp.GetDevicesSum()
 		}
 	}, items...)
+}
+
+// signedLanes are some lanes that headquarters has signed for, others each time.
+func (r *Relay) signedLanes(ctx context.Context) ([]*servicev1.LaneHead, error) {
+	items, err := r.store.List(ctx, store.ShelfHubLane, r.lastLane, reportLanes)
+	if err != nil {
+		return nil, err
+	}
+	if r.lastLane = nil; len(items) == reportLanes {
+		r.lastLane = items[len(items)-1].Key
+	}
+	var out []*servicev1.LaneHead
+	for _, it := range items {
+		note := &servicev1.HubLane{}
+		if err := proto.Unmarshal(it.Value, note); err != nil {
+			return nil, fault.New(fault.Internal, fault.StoreDamaged, "shelf: what is known of a lane cannot be read: %w", err)
+		}
+		if sig := note.GetReceipt(); sig != nil {
+			out = append(out, &servicev1.LaneHead{Lane: sig.GetLane(), Seq: sig.Seq, Chain: sig.GetChain()})
+		}
+	}
+	return out, nil
+}
+
+// behind says whether headquarters holds less of a lane than it has signed for.
+func behind(signed, held []*servicev1.LaneHead) bool {
+	for i, h := range held {
+		if i < len(signed) && proto.Equal(h.GetLane(), signed[i].GetLane()) && h.GetSeq() < signed[i].GetSeq() {
+			return true
+		}
+	}
+	return false
 }
 
 // retryNow has what headquarters did not take offered again at once.

@@ -74,6 +74,8 @@ type Relay struct {
 	// talk is held by Refresh and by Once while it reports, so that one list of devices is written at a time.
 	talk sync.Mutex
 
+	lastLane []byte // of the last report; used under talk
+
 	// Used under busy.
 	budget   int // bytes of records to send next
 	failures int // in a row

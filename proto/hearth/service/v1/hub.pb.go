@@ -26,7 +26,9 @@ type ReportRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Status *HubStatus             `protobuf:"bytes,1,opt,name=status" json:"status,omitempty"`
 	// Of the list of devices that the hub has; empty: none.
-	DevicesSum    []byte `protobuf:"bytes,2,opt,name=devices_sum,json=devicesSum" json:"devices_sum,omitempty"`
+	DevicesSum []byte `protobuf:"bytes,2,opt,name=devices_sum,json=devicesSum" json:"devices_sum,omitempty"`
+	// Some heads of lanes that headquarters has signed for, at most 32: it may have been restored from a backup since.
+	Lanes         []*LaneHead `protobuf:"bytes,3,rep,name=lanes" json:"lanes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -75,6 +77,13 @@ func (x *ReportRequest) GetDevicesSum() []byte {
 	return nil
 }
 
+func (x *ReportRequest) GetLanes() []*LaneHead {
+	if x != nil {
+		return x.Lanes
+	}
+	return nil
+}
+
 // ReportResponse is what headquarters says to the hub.
 type ReportResponse struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -85,7 +94,9 @@ type ReportResponse struct {
 	// Of the list as it is now.
 	DevicesSum []byte `protobuf:"bytes,4,opt,name=devices_sum,json=devicesSum" json:"devices_sum,omitempty"`
 	// The whole list, where the hub has another.
-	Devices       []*EnrolledDevice `protobuf:"bytes,5,rep,name=devices" json:"devices,omitempty"`
+	Devices []*EnrolledDevice `protobuf:"bytes,5,rep,name=devices" json:"devices,omitempty"`
+	// What headquarters holds of the lanes named.
+	Lanes         []*LaneHead `protobuf:"bytes,6,rep,name=lanes" json:"lanes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -151,6 +162,13 @@ func (x *ReportResponse) GetDevicesSum() []byte {
 func (x *ReportResponse) GetDevices() []*EnrolledDevice {
 	if x != nil {
 		return x.Devices
+	}
+	return nil
+}
+
+func (x *ReportResponse) GetLanes() []*LaneHead {
+	if x != nil {
+		return x.Lanes
 	}
 	return nil
 }
@@ -972,11 +990,12 @@ var File_hearth_service_v1_hub_proto protoreflect.FileDescriptor
 
 const file_hearth_service_v1_hub_proto_rawDesc = "" +
 	"\n" +
-	"\x1bhearth/service/v1/hub.proto\x12\x11hearth.service.v1\x1a\x1bhearth/service/v1/log.proto\x1a\x1chearth/service/v1/sync.proto\"f\n" +
+	"\x1bhearth/service/v1/hub.proto\x12\x11hearth.service.v1\x1a\x1bhearth/service/v1/log.proto\x1a\x1chearth/service/v1/sync.proto\"\x99\x01\n" +
 	"\rReportRequest\x124\n" +
 	"\x06status\x18\x01 \x01(\v2\x1c.hearth.service.v1.HubStatusR\x06status\x12\x1f\n" +
 	"\vdevices_sum\x18\x02 \x01(\fR\n" +
-	"devicesSum\"\xe3\x01\n" +
+	"devicesSum\x121\n" +
+	"\x05lanes\x18\x03 \x03(\v2\x1b.hearth.service.v1.LaneHeadR\x05lanes\"\x96\x02\n" +
 	"\x0eReportResponse\x12\x1d\n" +
 	"\n" +
 	"server_key\x18\x01 \x01(\fR\tserverKey\x12!\n" +
@@ -984,7 +1003,8 @@ const file_hearth_service_v1_hub_proto_rawDesc = "" +
 	"\x06notice\x18\x03 \x01(\v2\x19.hearth.service.v1.NoticeR\x06notice\x12\x1f\n" +
 	"\vdevices_sum\x18\x04 \x01(\fR\n" +
 	"devicesSum\x12;\n" +
-	"\adevices\x18\x05 \x03(\v2!.hearth.service.v1.EnrolledDeviceR\adevices\"\xc1\x01\n" +
+	"\adevices\x18\x05 \x03(\v2!.hearth.service.v1.EnrolledDeviceR\adevices\x121\n" +
+	"\x05lanes\x18\x06 \x03(\v2\x1b.hearth.service.v1.LaneHeadR\x05lanes\"\xc1\x01\n" +
 	"\x0eEnrolledDevice\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\fR\x06device\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1e\n" +
@@ -1093,38 +1113,41 @@ var file_hearth_service_v1_hub_proto_goTypes = []any{
 	(*HubRecord)(nil),            // 9: hearth.service.v1.HubRecord
 	(*HubBlob)(nil),              // 10: hearth.service.v1.HubBlob
 	(*HubReport)(nil),            // 11: hearth.service.v1.HubReport
-	(*Notice)(nil),               // 12: hearth.service.v1.Notice
-	(*LaneId)(nil),               // 13: hearth.service.v1.LaneId
-	(*HubCertificate)(nil),       // 14: hearth.service.v1.HubCertificate
-	(*Cursor)(nil),               // 15: hearth.service.v1.Cursor
-	(*Receipt)(nil),              // 16: hearth.service.v1.Receipt
-	(*Entry)(nil),                // 17: hearth.service.v1.Entry
-	(*BlobRef)(nil),              // 18: hearth.service.v1.BlobRef
+	(*LaneHead)(nil),             // 12: hearth.service.v1.LaneHead
+	(*Notice)(nil),               // 13: hearth.service.v1.Notice
+	(*LaneId)(nil),               // 14: hearth.service.v1.LaneId
+	(*HubCertificate)(nil),       // 15: hearth.service.v1.HubCertificate
+	(*Cursor)(nil),               // 16: hearth.service.v1.Cursor
+	(*Receipt)(nil),              // 17: hearth.service.v1.Receipt
+	(*Entry)(nil),                // 18: hearth.service.v1.Entry
+	(*BlobRef)(nil),              // 19: hearth.service.v1.BlobRef
 }
 var file_hearth_service_v1_hub_proto_depIdxs = []int32{
 	5,  // 0: hearth.service.v1.ReportRequest.status:type_name -> hearth.service.v1.HubStatus
-	12, // 1: hearth.service.v1.ReportResponse.notice:type_name -> hearth.service.v1.Notice
-	2,  // 2: hearth.service.v1.ReportResponse.devices:type_name -> hearth.service.v1.EnrolledDevice
-	5,  // 3: hearth.service.v1.GetHubStatusResponse.status:type_name -> hearth.service.v1.HubStatus
-	6,  // 4: hearth.service.v1.HubStatus.troubles:type_name -> hearth.service.v1.HubTrouble
-	13, // 5: hearth.service.v1.HubTrouble.lane:type_name -> hearth.service.v1.LaneId
-	14, // 6: hearth.service.v1.HubState.certificate:type_name -> hearth.service.v1.HubCertificate
-	12, // 7: hearth.service.v1.HubState.notice:type_name -> hearth.service.v1.Notice
-	15, // 8: hearth.service.v1.HubState.cursor:type_name -> hearth.service.v1.Cursor
-	16, // 9: hearth.service.v1.HubLane.base:type_name -> hearth.service.v1.Receipt
-	16, // 10: hearth.service.v1.HubLane.receipt:type_name -> hearth.service.v1.Receipt
-	17, // 11: hearth.service.v1.HubRecord.entry:type_name -> hearth.service.v1.Entry
-	18, // 12: hearth.service.v1.HubBlob.blob:type_name -> hearth.service.v1.BlobRef
-	5,  // 13: hearth.service.v1.HubReport.status:type_name -> hearth.service.v1.HubStatus
-	0,  // 14: hearth.service.v1.HubService.Report:input_type -> hearth.service.v1.ReportRequest
-	3,  // 15: hearth.service.v1.HubService.GetHubStatus:input_type -> hearth.service.v1.GetHubStatusRequest
-	1,  // 16: hearth.service.v1.HubService.Report:output_type -> hearth.service.v1.ReportResponse
-	4,  // 17: hearth.service.v1.HubService.GetHubStatus:output_type -> hearth.service.v1.GetHubStatusResponse
-	16, // [16:18] is the sub-list for method output_type
-	14, // [14:16] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	12, // 1: hearth.service.v1.ReportRequest.lanes:type_name -> hearth.service.v1.LaneHead
+	13, // 2: hearth.service.v1.ReportResponse.notice:type_name -> hearth.service.v1.Notice
+	2,  // 3: hearth.service.v1.ReportResponse.devices:type_name -> hearth.service.v1.EnrolledDevice
+	12, // 4: hearth.service.v1.ReportResponse.lanes:type_name -> hearth.service.v1.LaneHead
+	5,  // 5: hearth.service.v1.GetHubStatusResponse.status:type_name -> hearth.service.v1.HubStatus
+	6,  // 6: hearth.service.v1.HubStatus.troubles:type_name -> hearth.service.v1.HubTrouble
+	14, // 7: hearth.service.v1.HubTrouble.lane:type_name -> hearth.service.v1.LaneId
+	15, // 8: hearth.service.v1.HubState.certificate:type_name -> hearth.service.v1.HubCertificate
+	13, // 9: hearth.service.v1.HubState.notice:type_name -> hearth.service.v1.Notice
+	16, // 10: hearth.service.v1.HubState.cursor:type_name -> hearth.service.v1.Cursor
+	17, // 11: hearth.service.v1.HubLane.base:type_name -> hearth.service.v1.Receipt
+	17, // 12: hearth.service.v1.HubLane.receipt:type_name -> hearth.service.v1.Receipt
+	18, // 13: hearth.service.v1.HubRecord.entry:type_name -> hearth.service.v1.Entry
+	19, // 14: hearth.service.v1.HubBlob.blob:type_name -> hearth.service.v1.BlobRef
+	5,  // 15: hearth.service.v1.HubReport.status:type_name -> hearth.service.v1.HubStatus
+	0,  // 16: hearth.service.v1.HubService.Report:input_type -> hearth.service.v1.ReportRequest
+	3,  // 17: hearth.service.v1.HubService.GetHubStatus:input_type -> hearth.service.v1.GetHubStatusRequest
+	1,  // 18: hearth.service.v1.HubService.Report:output_type -> hearth.service.v1.ReportResponse
+	4,  // 19: hearth.service.v1.HubService.GetHubStatus:output_type -> hearth.service.v1.GetHubStatusResponse
+	18, // [18:20] is the sub-list for method output_type
+	16, // [16:18] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_hub_proto_init() }
