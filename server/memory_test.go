@@ -360,6 +360,17 @@ func (m *memory) Interviews(_ context.Context, f store.Filter) iter.Seq2[*servic
 	}
 }
 
+func (m *memory) Met(_ context.Context, part uint64, id string) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	iv, ok := m.interviews[id]
+	met := ok && iv.GetSummary().GetPart() == part
+	for _, r := range m.reviews {
+		met = met || r.Part == part && r.Review.GetInterviewId() == id
+	}
+	return met, nil
+}
+
 func (m *memory) Interview(_ context.Context, id string) (*servicev1.InterviewProjection, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -193,17 +193,12 @@ func (p *projector) remember(c *store.Changes) {
 }
 
 // stored says whether an interview may have a projection already.
-func (p *projector) stored(ctx context.Context, _ uint64, id string) (bool, error) {
+func (p *projector) stored(ctx context.Context, part uint64, id string) (bool, error) {
 	if p.known != nil {
 		_, ok := p.known[maphash.String(p.seed, id)]
 		return ok, nil
 	}
-	_, err := p.store.Interview(ctx, id)
-	if fault.KindOf(err) == fault.NotFound {
-		reviews, err := p.store.Reviews(ctx, id, "", "", 1)
-		return len(reviews) > 0, err
-	}
-	return err == nil, err
+	return p.store.Met(ctx, part, id)
 }
 
 // rebuild makes all projections from a log and hands them to apply.

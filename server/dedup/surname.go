@@ -12,5 +12,5 @@ func Surname(full, family, given, pinyin string) string {
 	if full == "" {
 		full = family + given
 	}
-	return dialect(spelling().name(full, family, given, pinyin).soundFamily)
+	return dialect(spelling().surname(full, family, given, pinyin))
 }

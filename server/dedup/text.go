@@ -134,18 +134,7 @@ func isHan(text string) bool {
 func (s *speller) name(full, family, given, spelled string) nameForm {
 	p := s.plain(full)
 	f := nameForm{folded: []rune(letters(p)), han: isHan(p)}
-	f.family, f.given = letters(s.plain(family)), letters(s.plain(given))
-	switch whole := string(f.folded); {
-	case f.family != "" && f.given != "":
-	case f.han:
-		f.family, f.given = s.split(f.folded)
-	default:
-		if w := words(p); len(w) > 1 {
-			f.family, f.given = w[0], letters(strings.Join(w[1:], ""))
-		} else {
-			f.family, f.given = "", whole
-		}
-	}
+	f.family, f.given = s.divide(p, f.folded, f.han, family, given)
 	f.soundFamily, f.soundGiven = s.sound(f.family, true), s.sound(f.given, false)
 	f.sound = []rune(f.soundFamily + f.soundGiven)
 	if w := words(s.plain(spelled)); len(w) > 0 && f.han {
@@ -164,6 +153,31 @@ func (s *speller) name(full, family, given, spelled string) nameForm {
 	f.reversedSound = f.soundGiven + f.soundFamily
 	f.familyIsKnown = f.family != ""
 	return f
+}
+
+// divide tells family and given name apart, by what is told or by how the name is written.
+func (s *speller) divide(plain string, folded []rune, han bool, family, given string) (string, string) {
+	family, given = letters(s.plain(family)), letters(s.plain(given))
+	switch {
+	case family != "" && given != "":
+		return family, given
+	case han:
+		return s.split(folded)
+	}
+	if w := words(plain); len(w) > 1 {
+		return w[0], letters(strings.Join(w[1:], ""))
+	}
+	return "", string(folded)
+}
+
+// surname is the soundFamily of name, without the rest.
+func (s *speller) surname(full, family, given, spelled string) string {
+	if spelled != "" {
+		return s.name(full, family, given, spelled).soundFamily
+	}
+	p := s.plain(full)
+	family, _ = s.divide(p, []rune(letters(p)), isHan(p), family, given)
+	return s.sound(family, true)
 }
 
 // split divides a name in characters into family and given name.
@@ -199,18 +213,23 @@ func (s *speller) sound(folded string, isFamily bool) string {
 	return syllables(b.String())
 }
 
+var (
+	oneWay = strings.NewReplacer("'", "", "’", "", "u:", "u", "lyu", "lu", "nyu", "nu", "lv", "lu", "nv", "nu")
+	merged = strings.NewReplacer("zh", "z", "ch", "c", "sh", "s", "ng", "n", "l", "n")
+)
+
 // syllables brings the ways to write ü to one, and drops apostrophes.
 func syllables(letters string) string {
 	if !strings.ContainsAny(letters, "v'’u:") {
 		return letters
 	}
-	return strings.NewReplacer("'", "", "’", "", "u:", "u", "lyu", "lu", "nyu", "nu", "lv", "lu", "nv", "nu").Replace(letters)
+	return oneWay.Replace(letters)
 }
 
 // dialect merges the sounds that south-western Mandarin does not tell apart: zh z, ch c, sh s, n l, in ing, en eng, an ang.
 // In pinyin the letter l stands only at the start of a syllable, so that it may be replaced wherever it is.
 func dialect(sound string) string {
-	return strings.NewReplacer("zh", "z", "ch", "c", "sh", "s", "ng", "n", "l", "n").Replace(sound)
+	return merged.Replace(sound)
 }
 
 // digitsOf keeps the ASCII digits of a text, full-width ones folded.

@@ -142,6 +142,9 @@ type Projections interface {
 	Interviews(ctx context.Context, f Filter) iter.Seq2[*servicev1.InterviewProjection, error]
 	// Interview returns one; fault.NotFound if there is none.
 	Interview(ctx context.Context, interviewID string) (*servicev1.InterviewProjection, error)
+	// Met says whether an interview of a part has a projection, or has reviews. It is asked of every interview that comes,
+	// and must cost as little in a store of millions as in a small one.
+	Met(ctx context.Context, part uint64, interviewID string) (bool, error)
 	// Decisions returns the linkage decisions in order of time and id.
 	Decisions(ctx context.Context, study string) ([]*servicev1.LinkDecision, error)
 	// Withdrawn returns the interviews that are withdrawn, by part and id. Interviews, Interview and CountCells leave them

@@ -18,6 +18,7 @@ type downStmts struct {
 	saveAssignment, saveReview *stmt
 	saveBelonging, dropBelongs *stmt
 	dropReviews                *stmt
+	met                        *stmt
 	oldRow, saveRow            *stmt
 	oldSum, saveSum            *stmt
 }
@@ -38,6 +39,8 @@ func (p *projection) prepareDown() (err error) {
 			interview_key = excluded.interview_key, enumerator = excluded.enumerator, completed = excluded.completed`},
 		{&p.dropBelongs, `DELETE FROM assignment_interview WHERE part = ? AND interview_id = ?`},
 		{&p.dropReviews, `DELETE FROM review WHERE part = ? AND interview_id = ?`},
+		{&p.met, `SELECT EXISTS (SELECT 1 FROM interview WHERE interview_id = ?1 AND part = ?2)
+			OR EXISTS (SELECT 1 FROM review WHERE part = ?2 AND interview_id = ?1)`},
 		{&p.oldRow, `SELECT body, counter FROM down_row WHERE part = ? AND kind = ? AND study = ? AND scope = ? AND key = ?`},
 		{&p.saveRow, `INSERT INTO down_row (part, kind, study, scope, key, counter, body) VALUES (?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (part, kind, study, scope, key) DO UPDATE SET counter = excluded.counter, body = excluded.body`},

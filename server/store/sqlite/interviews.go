@@ -103,6 +103,26 @@ func (s *Store) Interview(ctx context.Context, interviewID string) (*servicev1.I
 	return iv, nil
 }
 
+// Met says whether an interview has a projection or reviews.
+func (s *Store) Met(ctx context.Context, part uint64, interviewID string) (bool, error) {
+	if s.ro {
+		return false, readOnly(s.dir)
+	}
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	s.projector.Lock()
+	defer s.projector.Unlock()
+	if s.projection.w == nil {
+		return false, fault.New(fault.Unavailable, fault.ShuttingDown, "the store is closed")
+	}
+	row, err := s.projection.met.row(interviewID, int64(part))
+	if err != nil {
+		return false, wrap(err, "look up interview "+interviewID)
+	}
+	return len(row) > 0 && integer(row[0]) != 0, nil
+}
+
 // Decisions returns the linkage decisions in order of time and id; all studies if empty.
 func (s *Store) Decisions(ctx context.Context, study string) ([]*servicev1.LinkDecision, error) {
 	var out []*servicev1.LinkDecision

@@ -27,6 +27,7 @@ var projectionTests = map[string]func(*testing.T, Factory){
 	"decisions":     testDecisions,
 	"studies":       testStudies,
 	"unset fields":  testUnset,
+	"met":           testMet,
 }
 
 // interview is a projection; change may alter its summary.
@@ -226,6 +227,41 @@ func testPages(t *testing.T, f Factory) {
 		if diff := cmp.Diff(whole, paged); diff != "" || len(whole) != 57 {
 			t.Errorf("pages, newest %v (-want +got):\n%s", newest, diff)
 		}
+	}
+}
+
+func testMet(t *testing.T, f Factory) {
+	s := f.Open(t)
+	met := func(part uint64, id string) bool {
+		t.Helper()
+		ok, err := s.Met(t.Context(), part, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	apply(t, s, interview("a", 1, nil), interview("b", 1, nil))
+	err := s.Apply(t.Context(), &store.Changes{Reviews: []store.Reviewed{{
+		Part: 7, Review: &servicev1.Review{ReviewId: proto.String("r"), InterviewId: proto.String("said"), Study: proto.String("guiyang-2016")},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		part uint64
+		id   string
+		want bool
+	}{{7, "a", true}, {8, "a", false}, {7, "A", false}, {7, "said", true}, {8, "said", false}, {7, "", false}, {7, "r", false}} {
+		if got := met(tc.part, tc.id); got != tc.want {
+			t.Errorf("Met(%d, %q) = %v, want %v", tc.part, tc.id, got, tc.want)
+		}
+	}
+	gone := store.Withdrawal{Part: 7, InterviewID: "b", Tombstone: &servicev1.Tombstone{}}
+	if err := s.Apply(t.Context(), &store.Changes{Withdrawn: []store.Withdrawal{gone}}); err != nil {
+		t.Fatal(err)
+	}
+	if met(7, "b") {
+		t.Error("a withdrawn interview still has a projection")
 	}
 }
 
