@@ -49,6 +49,8 @@ func TestPolicy(t *testing.T) {
 		"/hearth.service.v1.ReviewService/ListReviews":            holder,
 		"/hearth.service.v1.StudyService/GetStudy":                holder,
 		"/hearth.service.v1.StudyService/PutStudy":                holder,
+		"/hearth.service.v1.StudyService/CloseStudy":              holder,
+		"/hearth.service.v1.StudyService/ReopenStudy":             holder,
 		"/hearth.service.v1.StudyService/ListQuestionnaires":      holder,
 		"/hearth.service.v1.StudyService/GetCodebook":             holder,
 		"/hearth.service.v1.MonitorService/CountInterviews":       holder,

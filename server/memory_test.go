@@ -78,6 +78,7 @@ func (m *memory) Append(_ context.Context, b *syncer.Checked) (*store.Appended, 
 			result(e, servicev1.EntryOutcome_ENTRY_OUTCOME_REFUSED)
 			continue
 		case m.held[e.Digest]:
+			e.Reason, e.Message = "", "" // it was taken in before there was one
 			result(e, servicev1.EntryOutcome_ENTRY_OUTCOME_DUPLICATE)
 			continue
 		}

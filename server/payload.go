@@ -20,6 +20,7 @@ import (
 const (
 	interviewIDField = 1
 	studyField       = 3
+	roundField       = 4
 )
 
 var (
@@ -147,6 +148,7 @@ type payloadReader struct {
 // glance is what a sync needs to know of an interview.
 type glance struct {
 	interviewID, study string
+	round              uint32
 	// questionnaire is the full name of the message of the answers, "" if there are none.
 	questionnaire string
 }
@@ -174,7 +176,13 @@ func (r *payloadReader) read(b []byte) (glance, error) {
 		num, typ, n := protowire.ConsumeTag(rest)
 		rest = rest[n:]
 		n = protowire.ConsumeFieldValue(num, typ, rest)
-		if typ == protowire.BytesType {
+		switch typ {
+		case protowire.VarintType:
+			if num == roundField {
+				v, _ := protowire.ConsumeVarint(rest)
+				g.round = uint32(v)
+			}
+		case protowire.BytesType:
 			v, _ := protowire.ConsumeBytes(rest)
 			switch name, isAnswers := r.names[num]; {
 			case num == interviewIDField:
@@ -197,5 +205,5 @@ func parseGlance(b []byte) (glance, error) {
 	if err := proto.Unmarshal(b, iv); err != nil {
 		return glance{}, errWire
 	}
-	return glance{iv.GetInterviewId(), iv.GetStudy(), questionnaire.NameOf(iv)}, nil
+	return glance{iv.GetInterviewId(), iv.GetStudy(), iv.GetRound(), questionnaire.NameOf(iv)}, nil
 }

@@ -53,6 +53,8 @@ func policy(method string) (rule, bool) {
 		servicev1.DeviceService_RevokeDevice_FullMethodName,
 		servicev1.StudyService_GetStudy_FullMethodName,
 		servicev1.StudyService_PutStudy_FullMethodName,
+		servicev1.StudyService_CloseStudy_FullMethodName,
+		servicev1.StudyService_ReopenStudy_FullMethodName,
 		servicev1.StudyService_ListQuestionnaires_FullMethodName,
 		servicev1.StudyService_GetCodebook_FullMethodName,
 		servicev1.MonitorService_ListDevices_FullMethodName,

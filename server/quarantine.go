@@ -72,6 +72,9 @@ func (s *Server) judge(ctx context.Context, e *syncer.Entry, lane syncer.LaneID)
 	if err := s.gone.load(ctx, s.store); err != nil {
 		return err
 	}
+	if err := s.closed.load(ctx, s.store); err != nil {
+		return err
+	}
 	revoked, err := s.revokedReason(ctx, lane.Device)
 	if err != nil {
 		return err

@@ -78,6 +78,8 @@ type Server struct {
 	author    *author
 	projector *projector
 	gone      withdrawals
+	closed    closures
+	defining  sync.Mutex // held while a definition of a study is read and written
 	keys      keyCache
 	rights    rightsCache
 	payloads  *payloadReader
@@ -135,7 +137,10 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.author = newAuthor(s)
 	s.projector = newProjector(s.store, projection.Builder{Zone: zone, Evaluate: s.evaluate}, s.metrics)
-	s.projector.hintKey, s.projector.studiesChanged = s.hintKey, s.down.changedStudies
+	s.projector.hintKey, s.projector.studiesChanged = s.hintKey, func() {
+		s.down.changedStudies()
+		s.closed.changed()
+	}
 	s.projector.gone = &s.gone
 	if s.hub == nil { // merging is headquarters'
 		s.projector.settle = s.settle

@@ -66,20 +66,26 @@ func (s *Server) findStudy(ctx context.Context, code string) (*surveyv1.Study, e
 	return nil, fault.New(fault.NotFound, fault.UnknownStudy, "there is no study %.64q, only %s", code, strings.Join(codes, ", "))
 }
 
-// PutStudy writes a revision of the definition; the same definition again writes nothing.
+// PutStudy writes a revision of the definition; the same definition again writes nothing. What is closed stays closed.
 func (s *studyService) PutStudy(ctx context.Context, req *servicev1.PutStudyRequest) (*servicev1.PutStudyResponse, error) {
 	if err := checkStudy(req.GetStudy()); err != nil {
 		return nil, err
 	}
-	code := req.GetStudy().GetStudy()
-	d := draft{
-		kind: servicev1.RecordKind_RECORD_KIND_STUDY, subject: code, study: code, author: "headquarters",
-		payload: req.GetStudy(), revises: true,
-	}
-	if err := s.author.write(ctx, d); err != nil {
+	s.defining.Lock()
+	defer s.defining.Unlock()
+	if err := s.Project(ctx); err != nil {
 		return nil, err
 	}
-	return &servicev1.PutStudyResponse{}, s.Project(ctx) // the next Hello of a tablet tells of it
+	st := proto.CloneOf(req.GetStudy())
+	st.Closed, st.ClosedRounds = nil, nil
+	before, err := s.findStudy(ctx, st.GetStudy())
+	switch {
+	case err == nil:
+		st.Closed, st.ClosedRounds = before.Closed, before.ClosedRounds
+	case fault.KindOf(err) != fault.NotFound:
+		return nil, err
+	}
+	return &servicev1.PutStudyResponse{}, s.define(ctx, st, headquarters)
 }
 
 var studyCode = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)

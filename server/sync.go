@@ -207,6 +207,9 @@ func (s *Server) take(ctx context.Context, b *servicev1.Batch) (*servicev1.Batch
 	if err := s.gone.load(ctx, s.store); err != nil {
 		return nil, err
 	}
+	if err := s.closed.load(ctx, s.store); err != nil {
+		return nil, err
+	}
 	for i := range checked.Entries {
 		e := &checked.Entries[i]
 		if e.Record == nil || e.Reason != "" || e.Refused {
@@ -301,7 +304,7 @@ func (s *Server) usable(r *servicev1.Record, lane syncer.LaneID) *fault.Error {
 	case inside.questionnaire != "" && inside.questionnaire != name:
 		return fault.New(fault.Invalid, fault.PayloadUnreadable, "the answers are to %.128q, the record says %s", inside.questionnaire, name)
 	}
-	return nil
+	return s.closed.refuses(inside.study, inside.round)
 }
 
 // Offer says which of the records named are wanted.

@@ -77,7 +77,7 @@ func FuzzPayloadReader(f *testing.F) {
 		if (err == nil) != (parseErr == nil) {
 			t.Fatalf("read says %v, parsing says %v", err, parseErr)
 		}
-		want := glance{iv.GetInterviewId(), iv.GetStudy(), questionnaire.NameOf(iv)}
+		want := glance{iv.GetInterviewId(), iv.GetStudy(), iv.GetRound(), questionnaire.NameOf(iv)}
 		if err == nil && got != want {
 			t.Errorf("read %+v, parsed %+v", got, want)
 		}

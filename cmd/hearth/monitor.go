@@ -222,7 +222,10 @@ func (c *flagsCmd) Run(e *env) error {
 // studyCmd shows or sets the definition of the study.
 type studyCmd struct {
 	Show studyShowCmd `cmd:"" help:"Print the definition as JSON."`
-	Put  studyPutCmd  `cmd:"" help:"Set the definition from a JSON file (hearth.survey.v1.Study)."`
+	Put  studyPutCmd  `cmd:"" help:"Set the definition from a JSON file (hearth.survey.v1.Study). What is closed stays closed."`
+
+	Close  studyCloseCmd  `cmd:"" help:"End data collection of the study or of a round: what comes later waits in quarantine."`
+	Reopen studyReopenCmd `cmd:"" help:"Open the study with all its rounds, or one of its rounds, again."`
 }
 
 type studyShowCmd struct {

@@ -99,6 +99,8 @@ const (
 	HubWaits             Reason = "HUB_WAITS"
 	NotAHub              Reason = "NOT_A_HUB"
 	AtHeadquarters       Reason = "AT_HEADQUARTERS"
+	RoundClosed          Reason = "ROUND_CLOSED"
+	NoSuchRound          Reason = "NO_SUCH_ROUND"
 )
 
 // Entry is what the catalogue says of a reason.
@@ -204,6 +206,8 @@ var catalogue = []Entry{
 	{HubWaits, "a hub holds entries of a lane whose signature has not come yet", "sync the tablet once more, with this hub or with headquarters", true},
 	{NotAHub, "a server is asked what only hubs can say, or a folder is not a hub's", "name the hub's address or folder; one becomes a hub with `hearth serve --upstream ADDR --code CODE`", false},
 	{AtHeadquarters, "a hub is asked for what is decided at headquarters", "do it at headquarters; the hub brings it to the tablets", false},
+	{RoundClosed, "an interview arrives after its round or its study was closed", "look at it with `hearth quarantine show`; to take it in, open the round with `hearth study reopen`, replay, and close it again", false},
+	{NoSuchRound, "a round is named that the study does not have", "look at the rounds with `hearth study show`", false},
 }
 
 // Catalogue returns all entries, ordered by reason.

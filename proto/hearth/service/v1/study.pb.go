@@ -195,6 +195,224 @@ func (*PutStudyResponse) Descriptor() ([]byte, []int) {
 	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{3}
 }
 
+// CloseStudyRequest names what is over.
+type CloseStudyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty: the only one.
+	Study *string `protobuf:"bytes,1,opt,name=study" json:"study,omitempty"`
+	// Absent: the whole study.
+	Round *uint32 `protobuf:"varint,2,opt,name=round" json:"round,omitempty"`
+	// Who decided it; empty: headquarters.
+	DecidedBy     *string `protobuf:"bytes,3,opt,name=decided_by,json=decidedBy" json:"decided_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CloseStudyRequest) Reset() {
+	*x = CloseStudyRequest{}
+	mi := &file_hearth_service_v1_study_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CloseStudyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CloseStudyRequest) ProtoMessage() {}
+
+func (x *CloseStudyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_study_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CloseStudyRequest.ProtoReflect.Descriptor instead.
+func (*CloseStudyRequest) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CloseStudyRequest) GetStudy() string {
+	if x != nil && x.Study != nil {
+		return *x.Study
+	}
+	return ""
+}
+
+func (x *CloseStudyRequest) GetRound() uint32 {
+	if x != nil && x.Round != nil {
+		return *x.Round
+	}
+	return 0
+}
+
+func (x *CloseStudyRequest) GetDecidedBy() string {
+	if x != nil && x.DecidedBy != nil {
+		return *x.DecidedBy
+	}
+	return ""
+}
+
+// CloseStudyResponse holds the definition as it is now.
+type CloseStudyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Study         *v1.Study              `protobuf:"bytes,1,opt,name=study" json:"study,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CloseStudyResponse) Reset() {
+	*x = CloseStudyResponse{}
+	mi := &file_hearth_service_v1_study_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CloseStudyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CloseStudyResponse) ProtoMessage() {}
+
+func (x *CloseStudyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_study_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CloseStudyResponse.ProtoReflect.Descriptor instead.
+func (*CloseStudyResponse) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *CloseStudyResponse) GetStudy() *v1.Study {
+	if x != nil {
+		return x.Study
+	}
+	return nil
+}
+
+// ReopenStudyRequest names what goes on.
+type ReopenStudyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty: the only one.
+	Study *string `protobuf:"bytes,1,opt,name=study" json:"study,omitempty"`
+	// Absent: the whole study, with all its rounds.
+	Round *uint32 `protobuf:"varint,2,opt,name=round" json:"round,omitempty"`
+	// Who decided it; empty: headquarters.
+	DecidedBy     *string `protobuf:"bytes,3,opt,name=decided_by,json=decidedBy" json:"decided_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReopenStudyRequest) Reset() {
+	*x = ReopenStudyRequest{}
+	mi := &file_hearth_service_v1_study_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReopenStudyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReopenStudyRequest) ProtoMessage() {}
+
+func (x *ReopenStudyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_study_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReopenStudyRequest.ProtoReflect.Descriptor instead.
+func (*ReopenStudyRequest) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ReopenStudyRequest) GetStudy() string {
+	if x != nil && x.Study != nil {
+		return *x.Study
+	}
+	return ""
+}
+
+func (x *ReopenStudyRequest) GetRound() uint32 {
+	if x != nil && x.Round != nil {
+		return *x.Round
+	}
+	return 0
+}
+
+func (x *ReopenStudyRequest) GetDecidedBy() string {
+	if x != nil && x.DecidedBy != nil {
+		return *x.DecidedBy
+	}
+	return ""
+}
+
+// ReopenStudyResponse holds the definition as it is now.
+type ReopenStudyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Study         *v1.Study              `protobuf:"bytes,1,opt,name=study" json:"study,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReopenStudyResponse) Reset() {
+	*x = ReopenStudyResponse{}
+	mi := &file_hearth_service_v1_study_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReopenStudyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReopenStudyResponse) ProtoMessage() {}
+
+func (x *ReopenStudyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_study_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReopenStudyResponse.ProtoReflect.Descriptor instead.
+func (*ReopenStudyResponse) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ReopenStudyResponse) GetStudy() *v1.Study {
+	if x != nil {
+		return x.Study
+	}
+	return nil
+}
+
 // ListQuestionnairesRequest asks for all.
 type ListQuestionnairesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -204,7 +422,7 @@ type ListQuestionnairesRequest struct {
 
 func (x *ListQuestionnairesRequest) Reset() {
 	*x = ListQuestionnairesRequest{}
-	mi := &file_hearth_service_v1_study_proto_msgTypes[4]
+	mi := &file_hearth_service_v1_study_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -216,7 +434,7 @@ func (x *ListQuestionnairesRequest) String() string {
 func (*ListQuestionnairesRequest) ProtoMessage() {}
 
 func (x *ListQuestionnairesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_study_proto_msgTypes[4]
+	mi := &file_hearth_service_v1_study_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -229,7 +447,7 @@ func (x *ListQuestionnairesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuestionnairesRequest.ProtoReflect.Descriptor instead.
 func (*ListQuestionnairesRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{4}
+	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{8}
 }
 
 // ListQuestionnairesResponse holds one entry per questionnaire and version.
@@ -242,7 +460,7 @@ type ListQuestionnairesResponse struct {
 
 func (x *ListQuestionnairesResponse) Reset() {
 	*x = ListQuestionnairesResponse{}
-	mi := &file_hearth_service_v1_study_proto_msgTypes[5]
+	mi := &file_hearth_service_v1_study_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -254,7 +472,7 @@ func (x *ListQuestionnairesResponse) String() string {
 func (*ListQuestionnairesResponse) ProtoMessage() {}
 
 func (x *ListQuestionnairesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_study_proto_msgTypes[5]
+	mi := &file_hearth_service_v1_study_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -267,7 +485,7 @@ func (x *ListQuestionnairesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuestionnairesResponse.ProtoReflect.Descriptor instead.
 func (*ListQuestionnairesResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{5}
+	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListQuestionnairesResponse) GetQuestionnaires() []*QuestionnaireVersion {
@@ -293,7 +511,7 @@ type QuestionnaireVersion struct {
 
 func (x *QuestionnaireVersion) Reset() {
 	*x = QuestionnaireVersion{}
-	mi := &file_hearth_service_v1_study_proto_msgTypes[6]
+	mi := &file_hearth_service_v1_study_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -305,7 +523,7 @@ func (x *QuestionnaireVersion) String() string {
 func (*QuestionnaireVersion) ProtoMessage() {}
 
 func (x *QuestionnaireVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_study_proto_msgTypes[6]
+	mi := &file_hearth_service_v1_study_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -318,7 +536,7 @@ func (x *QuestionnaireVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuestionnaireVersion.ProtoReflect.Descriptor instead.
 func (*QuestionnaireVersion) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{6}
+	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *QuestionnaireVersion) GetQuestionnaire() string {
@@ -373,7 +591,7 @@ type GetCodebookRequest struct {
 
 func (x *GetCodebookRequest) Reset() {
 	*x = GetCodebookRequest{}
-	mi := &file_hearth_service_v1_study_proto_msgTypes[7]
+	mi := &file_hearth_service_v1_study_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -385,7 +603,7 @@ func (x *GetCodebookRequest) String() string {
 func (*GetCodebookRequest) ProtoMessage() {}
 
 func (x *GetCodebookRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_study_proto_msgTypes[7]
+	mi := &file_hearth_service_v1_study_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -398,7 +616,7 @@ func (x *GetCodebookRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCodebookRequest.ProtoReflect.Descriptor instead.
 func (*GetCodebookRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{7}
+	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetCodebookRequest) GetQuestionnaire() string {
@@ -418,7 +636,7 @@ type GetCodebookResponse struct {
 
 func (x *GetCodebookResponse) Reset() {
 	*x = GetCodebookResponse{}
-	mi := &file_hearth_service_v1_study_proto_msgTypes[8]
+	mi := &file_hearth_service_v1_study_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -430,7 +648,7 @@ func (x *GetCodebookResponse) String() string {
 func (*GetCodebookResponse) ProtoMessage() {}
 
 func (x *GetCodebookResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_study_proto_msgTypes[8]
+	mi := &file_hearth_service_v1_study_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -443,7 +661,7 @@ func (x *GetCodebookResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCodebookResponse.ProtoReflect.Descriptor instead.
 func (*GetCodebookResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{8}
+	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetCodebookResponse) GetHtml() string {
@@ -464,7 +682,21 @@ const file_hearth_service_v1_study_proto_rawDesc = "" +
 	"\x05study\x18\x01 \x01(\v2\x17.hearth.survey.v1.StudyR\x05study\"@\n" +
 	"\x0fPutStudyRequest\x12-\n" +
 	"\x05study\x18\x01 \x01(\v2\x17.hearth.survey.v1.StudyR\x05study\"\x12\n" +
-	"\x10PutStudyResponse\"\x1b\n" +
+	"\x10PutStudyResponse\"^\n" +
+	"\x11CloseStudyRequest\x12\x14\n" +
+	"\x05study\x18\x01 \x01(\tR\x05study\x12\x14\n" +
+	"\x05round\x18\x02 \x01(\rR\x05round\x12\x1d\n" +
+	"\n" +
+	"decided_by\x18\x03 \x01(\tR\tdecidedBy\"C\n" +
+	"\x12CloseStudyResponse\x12-\n" +
+	"\x05study\x18\x01 \x01(\v2\x17.hearth.survey.v1.StudyR\x05study\"_\n" +
+	"\x12ReopenStudyRequest\x12\x14\n" +
+	"\x05study\x18\x01 \x01(\tR\x05study\x12\x14\n" +
+	"\x05round\x18\x02 \x01(\rR\x05round\x12\x1d\n" +
+	"\n" +
+	"decided_by\x18\x03 \x01(\tR\tdecidedBy\"D\n" +
+	"\x13ReopenStudyResponse\x12-\n" +
+	"\x05study\x18\x01 \x01(\v2\x17.hearth.survey.v1.StudyR\x05study\"\x1b\n" +
 	"\x19ListQuestionnairesRequest\"m\n" +
 	"\x1aListQuestionnairesResponse\x12O\n" +
 	"\x0equestionnaires\x18\x01 \x03(\v2'.hearth.service.v1.QuestionnaireVersionR\x0equestionnaires\"\xcc\x01\n" +
@@ -478,10 +710,13 @@ const file_hearth_service_v1_study_proto_rawDesc = "" +
 	"\x12GetCodebookRequest\x12$\n" +
 	"\rquestionnaire\x18\x01 \x01(\tR\rquestionnaire\")\n" +
 	"\x13GetCodebookResponse\x12\x12\n" +
-	"\x04html\x18\x01 \x01(\tR\x04html2\x89\x03\n" +
+	"\x04html\x18\x01 \x01(\tR\x04html2\xc2\x04\n" +
 	"\fStudyService\x12S\n" +
 	"\bGetStudy\x12\".hearth.service.v1.GetStudyRequest\x1a#.hearth.service.v1.GetStudyResponse\x12S\n" +
-	"\bPutStudy\x12\".hearth.service.v1.PutStudyRequest\x1a#.hearth.service.v1.PutStudyResponse\x12q\n" +
+	"\bPutStudy\x12\".hearth.service.v1.PutStudyRequest\x1a#.hearth.service.v1.PutStudyResponse\x12Y\n" +
+	"\n" +
+	"CloseStudy\x12$.hearth.service.v1.CloseStudyRequest\x1a%.hearth.service.v1.CloseStudyResponse\x12\\\n" +
+	"\vReopenStudy\x12%.hearth.service.v1.ReopenStudyRequest\x1a&.hearth.service.v1.ReopenStudyResponse\x12q\n" +
 	"\x12ListQuestionnaires\x12,.hearth.service.v1.ListQuestionnairesRequest\x1a-.hearth.service.v1.ListQuestionnairesResponse\x12\\\n" +
 	"\vGetCodebook\x12%.hearth.service.v1.GetCodebookRequest\x1a&.hearth.service.v1.GetCodebookResponseBCZAgithub.com/hearth-survey/hearth/proto/hearth/service/v1;servicev1b\beditionsp\xe8\a"
 
@@ -497,36 +732,46 @@ func file_hearth_service_v1_study_proto_rawDescGZIP() []byte {
 	return file_hearth_service_v1_study_proto_rawDescData
 }
 
-var file_hearth_service_v1_study_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_hearth_service_v1_study_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_hearth_service_v1_study_proto_goTypes = []any{
 	(*GetStudyRequest)(nil),            // 0: hearth.service.v1.GetStudyRequest
 	(*GetStudyResponse)(nil),           // 1: hearth.service.v1.GetStudyResponse
 	(*PutStudyRequest)(nil),            // 2: hearth.service.v1.PutStudyRequest
 	(*PutStudyResponse)(nil),           // 3: hearth.service.v1.PutStudyResponse
-	(*ListQuestionnairesRequest)(nil),  // 4: hearth.service.v1.ListQuestionnairesRequest
-	(*ListQuestionnairesResponse)(nil), // 5: hearth.service.v1.ListQuestionnairesResponse
-	(*QuestionnaireVersion)(nil),       // 6: hearth.service.v1.QuestionnaireVersion
-	(*GetCodebookRequest)(nil),         // 7: hearth.service.v1.GetCodebookRequest
-	(*GetCodebookResponse)(nil),        // 8: hearth.service.v1.GetCodebookResponse
-	(*v1.Study)(nil),                   // 9: hearth.survey.v1.Study
+	(*CloseStudyRequest)(nil),          // 4: hearth.service.v1.CloseStudyRequest
+	(*CloseStudyResponse)(nil),         // 5: hearth.service.v1.CloseStudyResponse
+	(*ReopenStudyRequest)(nil),         // 6: hearth.service.v1.ReopenStudyRequest
+	(*ReopenStudyResponse)(nil),        // 7: hearth.service.v1.ReopenStudyResponse
+	(*ListQuestionnairesRequest)(nil),  // 8: hearth.service.v1.ListQuestionnairesRequest
+	(*ListQuestionnairesResponse)(nil), // 9: hearth.service.v1.ListQuestionnairesResponse
+	(*QuestionnaireVersion)(nil),       // 10: hearth.service.v1.QuestionnaireVersion
+	(*GetCodebookRequest)(nil),         // 11: hearth.service.v1.GetCodebookRequest
+	(*GetCodebookResponse)(nil),        // 12: hearth.service.v1.GetCodebookResponse
+	(*v1.Study)(nil),                   // 13: hearth.survey.v1.Study
 }
 var file_hearth_service_v1_study_proto_depIdxs = []int32{
-	9, // 0: hearth.service.v1.GetStudyResponse.study:type_name -> hearth.survey.v1.Study
-	9, // 1: hearth.service.v1.PutStudyRequest.study:type_name -> hearth.survey.v1.Study
-	6, // 2: hearth.service.v1.ListQuestionnairesResponse.questionnaires:type_name -> hearth.service.v1.QuestionnaireVersion
-	0, // 3: hearth.service.v1.StudyService.GetStudy:input_type -> hearth.service.v1.GetStudyRequest
-	2, // 4: hearth.service.v1.StudyService.PutStudy:input_type -> hearth.service.v1.PutStudyRequest
-	4, // 5: hearth.service.v1.StudyService.ListQuestionnaires:input_type -> hearth.service.v1.ListQuestionnairesRequest
-	7, // 6: hearth.service.v1.StudyService.GetCodebook:input_type -> hearth.service.v1.GetCodebookRequest
-	1, // 7: hearth.service.v1.StudyService.GetStudy:output_type -> hearth.service.v1.GetStudyResponse
-	3, // 8: hearth.service.v1.StudyService.PutStudy:output_type -> hearth.service.v1.PutStudyResponse
-	5, // 9: hearth.service.v1.StudyService.ListQuestionnaires:output_type -> hearth.service.v1.ListQuestionnairesResponse
-	8, // 10: hearth.service.v1.StudyService.GetCodebook:output_type -> hearth.service.v1.GetCodebookResponse
-	7, // [7:11] is the sub-list for method output_type
-	3, // [3:7] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	13, // 0: hearth.service.v1.GetStudyResponse.study:type_name -> hearth.survey.v1.Study
+	13, // 1: hearth.service.v1.PutStudyRequest.study:type_name -> hearth.survey.v1.Study
+	13, // 2: hearth.service.v1.CloseStudyResponse.study:type_name -> hearth.survey.v1.Study
+	13, // 3: hearth.service.v1.ReopenStudyResponse.study:type_name -> hearth.survey.v1.Study
+	10, // 4: hearth.service.v1.ListQuestionnairesResponse.questionnaires:type_name -> hearth.service.v1.QuestionnaireVersion
+	0,  // 5: hearth.service.v1.StudyService.GetStudy:input_type -> hearth.service.v1.GetStudyRequest
+	2,  // 6: hearth.service.v1.StudyService.PutStudy:input_type -> hearth.service.v1.PutStudyRequest
+	4,  // 7: hearth.service.v1.StudyService.CloseStudy:input_type -> hearth.service.v1.CloseStudyRequest
+	6,  // 8: hearth.service.v1.StudyService.ReopenStudy:input_type -> hearth.service.v1.ReopenStudyRequest
+	8,  // 9: hearth.service.v1.StudyService.ListQuestionnaires:input_type -> hearth.service.v1.ListQuestionnairesRequest
+	11, // 10: hearth.service.v1.StudyService.GetCodebook:input_type -> hearth.service.v1.GetCodebookRequest
+	1,  // 11: hearth.service.v1.StudyService.GetStudy:output_type -> hearth.service.v1.GetStudyResponse
+	3,  // 12: hearth.service.v1.StudyService.PutStudy:output_type -> hearth.service.v1.PutStudyResponse
+	5,  // 13: hearth.service.v1.StudyService.CloseStudy:output_type -> hearth.service.v1.CloseStudyResponse
+	7,  // 14: hearth.service.v1.StudyService.ReopenStudy:output_type -> hearth.service.v1.ReopenStudyResponse
+	9,  // 15: hearth.service.v1.StudyService.ListQuestionnaires:output_type -> hearth.service.v1.ListQuestionnairesResponse
+	12, // 16: hearth.service.v1.StudyService.GetCodebook:output_type -> hearth.service.v1.GetCodebookResponse
+	11, // [11:17] is the sub-list for method output_type
+	5,  // [5:11] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_study_proto_init() }
@@ -540,7 +785,7 @@ func file_hearth_service_v1_study_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_service_v1_study_proto_rawDesc), len(file_hearth_service_v1_study_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,6 +21,8 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	StudyService_GetStudy_FullMethodName           = "/hearth.service.v1.StudyService/GetStudy"
 	StudyService_PutStudy_FullMethodName           = "/hearth.service.v1.StudyService/PutStudy"
+	StudyService_CloseStudy_FullMethodName         = "/hearth.service.v1.StudyService/CloseStudy"
+	StudyService_ReopenStudy_FullMethodName        = "/hearth.service.v1.StudyService/ReopenStudy"
 	StudyService_ListQuestionnaires_FullMethodName = "/hearth.service.v1.StudyService/ListQuestionnaires"
 	StudyService_GetCodebook_FullMethodName        = "/hearth.service.v1.StudyService/GetCodebook"
 )
@@ -35,6 +37,11 @@ type StudyServiceClient interface {
 	GetStudy(ctx context.Context, in *GetStudyRequest, opts ...grpc.CallOption) (*GetStudyResponse, error)
 	// PutStudy writes a new revision of the definition.
 	PutStudy(ctx context.Context, in *PutStudyRequest, opts ...grpc.CallOption) (*PutStudyResponse, error)
+	// CloseStudy ends data collection of a study or of one of its rounds: what comes later is kept in quarantine as
+	// ROUND_CLOSED. Closing what is closed changes nothing.
+	CloseStudy(ctx context.Context, in *CloseStudyRequest, opts ...grpc.CallOption) (*CloseStudyResponse, error)
+	// ReopenStudy opens it again; what waits in quarantine can then be replayed.
+	ReopenStudy(ctx context.Context, in *ReopenStudyRequest, opts ...grpc.CallOption) (*ReopenStudyResponse, error)
 	// ListQuestionnaires lists the questionnaires and versions the server knows.
 	ListQuestionnaires(ctx context.Context, in *ListQuestionnairesRequest, opts ...grpc.CallOption) (*ListQuestionnairesResponse, error)
 	// GetCodebook returns the codebook of one questionnaire as a page.
@@ -63,6 +70,26 @@ func (c *studyServiceClient) PutStudy(ctx context.Context, in *PutStudyRequest, 
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(PutStudyResponse)
 	err := c.cc.Invoke(ctx, StudyService_PutStudy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *studyServiceClient) CloseStudy(ctx context.Context, in *CloseStudyRequest, opts ...grpc.CallOption) (*CloseStudyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CloseStudyResponse)
+	err := c.cc.Invoke(ctx, StudyService_CloseStudy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *studyServiceClient) ReopenStudy(ctx context.Context, in *ReopenStudyRequest, opts ...grpc.CallOption) (*ReopenStudyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReopenStudyResponse)
+	err := c.cc.Invoke(ctx, StudyService_ReopenStudy_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +126,11 @@ type StudyServiceServer interface {
 	GetStudy(context.Context, *GetStudyRequest) (*GetStudyResponse, error)
 	// PutStudy writes a new revision of the definition.
 	PutStudy(context.Context, *PutStudyRequest) (*PutStudyResponse, error)
+	// CloseStudy ends data collection of a study or of one of its rounds: what comes later is kept in quarantine as
+	// ROUND_CLOSED. Closing what is closed changes nothing.
+	CloseStudy(context.Context, *CloseStudyRequest) (*CloseStudyResponse, error)
+	// ReopenStudy opens it again; what waits in quarantine can then be replayed.
+	ReopenStudy(context.Context, *ReopenStudyRequest) (*ReopenStudyResponse, error)
 	// ListQuestionnaires lists the questionnaires and versions the server knows.
 	ListQuestionnaires(context.Context, *ListQuestionnairesRequest) (*ListQuestionnairesResponse, error)
 	// GetCodebook returns the codebook of one questionnaire as a page.
@@ -118,6 +150,12 @@ func (UnimplementedStudyServiceServer) GetStudy(context.Context, *GetStudyReques
 }
 func (UnimplementedStudyServiceServer) PutStudy(context.Context, *PutStudyRequest) (*PutStudyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PutStudy not implemented")
+}
+func (UnimplementedStudyServiceServer) CloseStudy(context.Context, *CloseStudyRequest) (*CloseStudyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CloseStudy not implemented")
+}
+func (UnimplementedStudyServiceServer) ReopenStudy(context.Context, *ReopenStudyRequest) (*ReopenStudyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReopenStudy not implemented")
 }
 func (UnimplementedStudyServiceServer) ListQuestionnaires(context.Context, *ListQuestionnairesRequest) (*ListQuestionnairesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListQuestionnaires not implemented")
@@ -182,6 +220,42 @@ func _StudyService_PutStudy_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _StudyService_CloseStudy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CloseStudyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StudyServiceServer).CloseStudy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StudyService_CloseStudy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StudyServiceServer).CloseStudy(ctx, req.(*CloseStudyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _StudyService_ReopenStudy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReopenStudyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StudyServiceServer).ReopenStudy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StudyService_ReopenStudy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StudyServiceServer).ReopenStudy(ctx, req.(*ReopenStudyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _StudyService_ListQuestionnaires_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListQuestionnairesRequest)
 	if err := dec(in); err != nil {
@@ -232,6 +306,14 @@ var StudyService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "PutStudy",
 			Handler:    _StudyService_PutStudy_Handler,
+		},
+		{
+			MethodName: "CloseStudy",
+			Handler:    _StudyService_CloseStudy_Handler,
+		},
+		{
+			MethodName: "ReopenStudy",
+			Handler:    _StudyService_ReopenStudy_Handler,
 		},
 		{
 			MethodName: "ListQuestionnaires",

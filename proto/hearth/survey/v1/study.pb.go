@@ -38,7 +38,11 @@ type Study struct {
 	// The city whose insurance and homes count as local: its GB/T 2260 code.
 	SurveyCity *Place `protobuf:"bytes,8,opt,name=survey_city,json=surveyCity" json:"survey_city,omitempty"`
 	// True where answers were made up to illustrate; printed beside every table.
-	Note          *string `protobuf:"bytes,9,opt,name=note" json:"note,omitempty"`
+	Note *string `protobuf:"bytes,9,opt,name=note" json:"note,omitempty"`
+	// True where data collection is over. Closing and opening are calls of their own: what PutStudy is given here is passed over.
+	Closed *bool `protobuf:"varint,10,opt,name=closed" json:"closed,omitempty"`
+	// The rounds that are over although the study is not, in ascending order.
+	ClosedRounds  []uint32 `protobuf:"varint,11,rep,packed,name=closed_rounds,json=closedRounds" json:"closed_rounds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -134,6 +138,20 @@ func (x *Study) GetNote() string {
 		return *x.Note
 	}
 	return ""
+}
+
+func (x *Study) GetClosed() bool {
+	if x != nil && x.Closed != nil {
+		return *x.Closed
+	}
+	return false
+}
+
+func (x *Study) GetClosedRounds() []uint32 {
+	if x != nil {
+		return x.ClosedRounds
+	}
+	return nil
 }
 
 // Round is one occasion of data collection.
@@ -347,7 +365,7 @@ var File_hearth_survey_v1_study_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_study_proto_rawDesc = "" +
 	"\n" +
-	"\x1chearth/survey/v1/study.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1chearth/survey/v1/place.proto\"\xee\x05\n" +
+	"\x1chearth/survey/v1/study.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1chearth/survey/v1/place.proto\"\xf5\x06\n" +
 	"\x05Study\x12_\n" +
 	"\x05study\x18\x01 \x01(\tBI\xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$\xca\xf3\x18%\n" +
 	"!\n" +
@@ -376,7 +394,14 @@ const file_hearth_survey_v1_study_proto_rawDesc = "" +
 	"surveyCity\x12:\n" +
 	"\x04note\x18\t \x01(\tB&\xca\xf3\x18\"\n" +
 	" \n" +
-	"\x10Note on the data\x12\f数据说明R\x04note:\x1b\xda\xf3\x18\x17\n" +
+	"\x10Note on the data\x12\f数据说明R\x04note\x123\n" +
+	"\x06closed\x18\n" +
+	" \x01(\bB\x1b\xca\xf3\x18\x17\n" +
+	"\x13\n" +
+	"\x06Closed\x12\t已结束x\x01R\x06closed\x12P\n" +
+	"\rclosed_rounds\x18\v \x03(\rB+\xca\xf3\x18'\n" +
+	"#\n" +
+	"\rClosed rounds\x12\x12已结束的轮次x\x01R\fclosedRounds:\x1b\xda\xf3\x18\x17\n" +
 	"\x15\n" +
 	"\x05Study\x12\f调查项目\"\xc2\x02\n" +
 	"\x05Round\x12.\n" +
