@@ -73,7 +73,8 @@ func (s *Store) DropDraft(ctx context.Context, interviewID string) error {
 
 // Complete turns a draft into a record with status completed, in the tablet's study and by its enumerator where the
 // draft does not say, and removes the draft, in one transaction. The record replaces the revisions of the interview
-// that the tablet knows. Completing the current answers again adds nothing and returns the digest of the record there is.
+// that the tablet knows. Completing the current answers again adds nothing and returns the
+// digest of the record there is, unless they were rejected: then the record confirms them.
 func (s *Store) Complete(ctx context.Context, interviewID string) (syncer.Digest, error) {
 	var digest syncer.Digest
 	err := inTx(ctx, s.db, func(tx *sql.Tx) error {
@@ -90,7 +91,7 @@ func (s *Store) Complete(ctx context.Context, interviewID string) (syncer.Digest
 			return err
 		}
 		iv.Status = surveyv1.InterviewStatus_INTERVIEW_STATUS_COMPLETED.Enum()
-		if digest, _, err = s.write(ctx, tx, iv); err != nil {
+		if digest, _, err = s.revise(ctx, tx, iv, true); err != nil {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, "DELETE FROM draft WHERE interview_id = ?", interviewID)

@@ -21,6 +21,11 @@ var attachmentSchema string
 //go:embed custody.sql
 var custodySchema string
 
+// downSchema adds the tables of what headquarters sends down in buckets.
+//
+//go:embed down.sql
+var downSchema string
+
 // addition is a group of tables that came after schema.sql: a store that was made without them gets them when it is opened.
 type addition struct {
 	// table is one of them; where it is, all are.
@@ -34,6 +39,7 @@ func additions() []addition {
 	return []addition{
 		{"blob", attachmentSchema},
 		{"custody", custodySchema},
+		{"down_bucket", downSchema},
 	}
 }
 

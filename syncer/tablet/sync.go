@@ -73,6 +73,8 @@ type SyncReport struct {
 	Damaged []EntryReport
 	// Pulled counts the new records of headquarters.
 	Pulled int
+	// Rows counts what has changed in the buckets.
+	Rows map[servicev1.BucketKind]int
 	// BytesUp and BytesDown count the messages, without what gRPC and TLS add.
 	BytesUp, BytesDown int64
 	// Batches counts the batches answered, Retries the calls that were tried again.
@@ -112,6 +114,7 @@ type session struct {
 	forks          int
 	refusals       map[uint64]int // of the current lane, by seq
 	counted        map[uint64]bool
+	down           down
 }
 
 // Sync brings everything headquarters has not signed for there, and its records here. It may be cut at any moment and
@@ -194,7 +197,10 @@ func (x *session) run(ctx context.Context) error {
 		}
 		break
 	}
-	if err := x.pull(ctx); err != nil {
+	if err := x.fetch(ctx); err != nil {
+		return err
+	}
+	if err := x.sendReleases(ctx); err != nil {
 		return err
 	}
 	if x.report.Sent+x.report.Duplicates > 0 {
@@ -216,6 +222,7 @@ func (x *session) farewell(ctx context.Context) {
 	if err != nil {
 		return
 	}
+	req.DownSum = nil // what is new comes with the next Sync
 	failpoint.Hit("tablet.before-farewell")
 	ctx, cancel := context.WithTimeout(ctx, farewellTime)
 	defer cancel()
@@ -262,6 +269,7 @@ func (x *session) sayHello(ctx context.Context, req *servicev1.HelloRequest) (ma
 		return nil, err
 	}
 	failpoint.Hit("tablet.after-hello")
+	x.down.answer, x.down.told = resp, req.GetDownSum()
 	x.limits = limitsOf(resp.GetLimits())
 	held := make(map[syncer.ID]syncer.Head)
 	for _, m := range resp.GetLanes() {
@@ -353,7 +361,7 @@ func (s *Store) helloRequest(ctx context.Context) (*servicev1.HelloRequest, erro
 		m.Receipted = proto.Uint64(signed)
 		req.Lanes = append(req.Lanes, m)
 	}
-	return req, nil
+	return req, s.addDown(ctx, req)
 }
 
 // maxLanes is how many lanes a Hello names: the current one and the newest of those before.

@@ -63,6 +63,11 @@ func questionnaireOf(iv *surveyv1.Interview) string {
 // write appends a revision of an interview, which replaces all current ones, to the log and the lane. It reports false,
 // with the digest of the revision there is, where that is the only current one and has the same payload.
 func (s *Store) write(ctx context.Context, tx *sql.Tx, iv *surveyv1.Interview) (syncer.Digest, bool, error) {
+	return s.revise(ctx, tx, iv, false)
+}
+
+// revise is write; with confirm it also writes a revision with the same answers where that answers a rejection.
+func (s *Store) revise(ctx context.Context, tx *sql.Tx, iv *surveyv1.Interview, confirm bool) (syncer.Digest, bool, error) {
 	if err := checkInterview(iv); err != nil {
 		return syncer.Digest{}, false, err
 	}
@@ -77,7 +82,16 @@ func (s *Store) write(ctx context.Context, tx *sql.Tx, iv *surveyv1.Interview) (
 		return syncer.Digest{}, false, err
 	}
 	heads := headsOf(revs)
+	var rejections [][]byte
+	if len(revs) > 0 {
+		if rejections, err = s.openRejections(ctx, tx, iv.GetInterviewId()); err != nil {
+			return syncer.Digest{}, false, err
+		}
+	}
 	for _, r := range revs {
+		if confirm && len(rejections) > 0 {
+			break
+		}
 		if len(heads) == 1 && r.Digest == heads[0] && bytes.Equal(r.payload, sum[:]) {
 			return r.Digest, false, nil
 		}
@@ -88,7 +102,10 @@ func (s *Store) write(ctx context.Context, tx *sql.Tx, iv *surveyv1.Interview) (
 	}
 	if len(revs) > 0 {
 		record.Part = proto.Uint64(revs[0].part)
+	} else if *record.Part, err = s.partOf(ctx, tx, iv, record.GetPart()); err != nil {
+		return syncer.Digest{}, false, err
 	}
+	record.Reviews = rejections
 	for _, h := range heads {
 		record.Parents = append(record.Parents, bytes.Clone(h[:]))
 	}
@@ -103,7 +120,13 @@ func (s *Store) write(ctx context.Context, tx *sql.Tx, iv *surveyv1.Interview) (
 	if err := useBlobs(ctx, tx, record, digest); err != nil {
 		return digest, false, err
 	}
-	return digest, true, s.list(ctx, tx, digest)
+	if err := s.list(ctx, tx, digest); err != nil {
+		return digest, false, err
+	}
+	if err := answer(ctx, tx, rejections, digest); err != nil {
+		return digest, false, err
+	}
+	return digest, true, s.useAssignment(ctx, tx, iv)
 }
 
 // signed is the interview in the tablet's study and by its enumerator where it does not say.
