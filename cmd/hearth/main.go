@@ -44,7 +44,8 @@ type cli struct {
 	Devices      devicesCmd      `cmd:"" help:"List tablets: last sync, what is missing."`
 	Flags        flagsCmd        `cmd:"" help:"List answers that fail a check."`
 	Quarantine   quarantineCmd   `cmd:"" help:"List, show, replay and export what was taken in but could not be used."`
-	Review       reviewCmd       `cmd:"" help:"Settle interviews that two people changed; withdraw and erase interviews."`
+	Assignment   assignmentCmd   `cmd:"" help:"Give interviews to enumerators, hand them over, take them back."`
+	Review       reviewCmd       `cmd:"" help:"Comment on, reject and approve interviews; settle those that two people changed; withdraw and erase."`
 	Dedup        dedupCmd        `cmd:"" help:"Find people and households surveyed twice, and decide."`
 	Referral     referralCmd     `cmd:"" help:"Draw and measure the graph of who referred whom."`
 	Export       exportCmd       `cmd:"" help:"Make data files for analysts."`

@@ -110,3 +110,13 @@ func clip(s string, most int) string {
 	}
 	return s
 }
+
+// anyJSONLine writes any value as one line of JSON.
+func anyJSONLine(e *env, v any) error {
+	enc := json.NewEncoder(e.stdout)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// rawJSON is JSON that stands as it is within other JSON.
+func rawJSON(b []byte) json.RawMessage { return b }

@@ -12,8 +12,12 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// reviewCmd settles interviews that two people changed, and withdraws interviews.
+// reviewCmd says what supervisors think of interviews, settles those that two people changed, and withdraws interviews.
 type reviewCmd struct {
+	Comment   reviewCommentCmd   `cmd:"" help:"Say something of an interview or of one of its questions."`
+	Reject    reviewRejectCmd    `cmd:"" help:"Reject an interview: it is to be corrected on its tablet."`
+	Approve   reviewApproveCmd   `cmd:"" help:"Approve an interview as it is."`
+	List      reviewListCmd      `cmd:"" help:"List what was said, the newest first."`
 	Conflicts reviewConflictsCmd `cmd:"" help:"List interviews that two people changed differently, with both values."`
 	Resolve   reviewResolveCmd   `cmd:"" help:"Decide which values are right; all of them stay in the log."`
 	Withdraw  reviewWithdrawCmd  `cmd:"" help:"Take an interview out of counts, people, graph and exports."`

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/proto/questionnaire"
 	"github.com/hearth-survey/hearth/syncer/tablet"
 )
@@ -20,6 +21,12 @@ type tabletCmd struct {
 	Attach tabletAttachCmd `cmd:"" help:"Add photos, recordings or files to an interview."`
 	Sync   tabletSyncCmd   `cmd:"" help:"Send what headquarters has not got, and fetch what is new there."`
 	Status tabletStatusCmd `cmd:"" help:"Show what the tablet holds and what is not sent."`
+
+	Assignments tabletAssignmentsCmd `cmd:"" help:"List what the enumerator has to do."`
+	Start       tabletStartCmd       `cmd:"" help:"Begin an assignment."`
+	Reviews     tabletReviewsCmd     `cmd:"" help:"List what supervisors say of the interviews; open a rejected one again."`
+	Door        tabletDoorCmd        `cmd:"" help:"Look whether somebody at the door may have been interviewed before."`
+
 	Export tabletExportCmd `cmd:"" help:"Write the tablet's current interviews as JSON lines."`
 	Backup tabletBackupCmd `cmd:"" help:"Copy the store whole into another file."`
 	Prune  tabletPruneCmd  `cmd:"" help:"Drop the bytes of old interviews that headquarters has signed for."`
@@ -147,6 +154,12 @@ func printSync(w io.Writer, r tablet.SyncReport) {
 	}
 	if r.NewEpoch {
 		notes = append(notes, "this store had been restored from a backup or copied: it goes on in a new epoch, nothing is lost")
+	}
+	if n := r.Rows[servicev1.BucketKind_BUCKET_KIND_ASSIGNMENTS]; n > 0 {
+		notes = append(notes, fmt.Sprintf("assignments changed: %d", n))
+	}
+	if n := r.Rows[servicev1.BucketKind_BUCKET_KIND_REVIEWS]; n > 0 {
+		notes = append(notes, fmt.Sprintf("reviews that came: %d", n))
 	}
 	if r.Pending > 0 {
 		notes = append(notes, fmt.Sprintf("%d still to send", r.Pending))

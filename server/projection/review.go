@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
-	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"github.com/hearth-survey/hearth/syncer"
 	"google.golang.org/protobuf/proto"
 )
@@ -72,10 +71,7 @@ func through(parents []syncer.Digest, decisions map[syncer.Digest]*servicev1.Rev
 // reviewState is where an interview stands, given its revisions, the one shown, and what was said of it. A rejection
 // holds until a revision answers it, whatever else has arrived meanwhile; an approval holds for the revision approved.
 func reviewState(revs []Revision, shown Revision, heads int, reviews []Revision) servicev1.ReviewState {
-	state := servicev1.ReviewState_REVIEW_STATE_IN_PROGRESS
-	if shown.Interview.GetStatus() == surveyv1.InterviewStatus_INTERVIEW_STATUS_COMPLETED {
-		state = servicev1.ReviewState_REVIEW_STATE_COMPLETED
-	}
+	state := told(shown.Interview)
 	digest, v := ruling(reviews)
 	if v == nil {
 		return state

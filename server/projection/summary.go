@@ -33,6 +33,7 @@ func (w *writer) summarise(heads []syncer.Digest, revisions int) {
 	if s.GetEnumerator() == "" {
 		s.Enumerator = rec.Author
 	}
+	s.ReviewState = told(iv).Enum()
 	s.Result = result(iv)
 	if t, ok := moment(iv.GetStartTime()); ok {
 		s.StartTimeMs = proto.Int64(t.UnixMilli())
@@ -42,6 +43,14 @@ func (w *writer) summarise(heads []syncer.Digest, revisions int) {
 	}
 	s.DurationSeconds = duration(iv)
 	w.sum = s
+}
+
+// told is how far the enumerator says an interview is.
+func told(iv *surveyv1.Interview) servicev1.ReviewState {
+	if iv.GetStatus() == surveyv1.InterviewStatus_INTERVIEW_STATUS_COMPLETED {
+		return servicev1.ReviewState_REVIEW_STATE_COMPLETED
+	}
+	return servicev1.ReviewState_REVIEW_STATE_IN_PROGRESS
 }
 
 // result is the outcome told, else that of the last visit.
