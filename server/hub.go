@@ -41,6 +41,8 @@ func decidedAtHeadquarters(method string) bool {
 	case servicev1.DeviceService_CreateEnrolment_FullMethodName,
 		servicev1.DeviceService_RevokeDevice_FullMethodName,
 		servicev1.StudyService_PutStudy_FullMethodName,
+		servicev1.StudyService_CloseStudy_FullMethodName,
+		servicev1.StudyService_ReopenStudy_FullMethodName,
 		servicev1.MonitorService_ReplayQuarantine_FullMethodName,
 		servicev1.ReviewService_ResolveConflict_FullMethodName,
 		servicev1.ReviewService_WithdrawInterview_FullMethodName,
