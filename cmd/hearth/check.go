@@ -54,6 +54,9 @@ func checkFolder(e *env, dir string, rebuild bool) (report *store.Report, err er
 	if err := node.server.CheckErasures(e.ctx, report); err != nil {
 		return nil, err
 	}
+	if err := node.server.CheckHub(e.ctx, report); err != nil {
+		return nil, err
+	}
 	return report, node.server.CheckBlobs(e.ctx, report, e.progress("check attachments"))
 }
 

@@ -23,7 +23,8 @@ type deviceCmd struct {
 type deviceEnrolCmd struct {
 	target
 	Name       string        `help:"Name of the tablet: tablet-07." required:""`
-	Enumerator string        `help:"Code of the enumerator who carries it." required:""`
+	Enumerator string        `help:"Code of the enumerator who carries it; a hub has none."`
+	Hub        bool          `help:"The code is for a hub: give it to hearth serve --upstream on the supervisor's laptop."`
 	Study      string        `help:"Code of the study; not needed where the server holds one only."`
 	Valid      time.Duration `help:"How long the code holds." default:"10m"`
 	Address    string        `help:"Address at which the tablet reaches the server, if it is not --server."`
@@ -39,6 +40,10 @@ func (c *deviceEnrolCmd) Run(e *env) error {
 		addr = c.Server
 	}
 	switch {
+	case c.Hub == (c.Enumerator != ""):
+		return fmt.Errorf("%w: a tablet needs --enumerator, a hub --hub and no enumerator", errUsage)
+	case c.Hub && (c.QR != "" || c.Draw):
+		return fmt.Errorf("%w: there is no picture for a hub: type the code", errUsage)
 	case c.Valid < time.Second:
 		return fmt.Errorf("%w: --valid %v is less than a second", errUsage, c.Valid)
 	case addr == "" && (c.QR != "" || c.Draw):
@@ -52,11 +57,12 @@ func (c *deviceEnrolCmd) Run(e *env) error {
 	resp, err := servicev1.NewDeviceServiceClient(cc).CreateEnrolment(e.ctx, &servicev1.CreateEnrolmentRequest{
 		Study: proto.String(c.Study), DeviceName: proto.String(c.Name), Enumerator: proto.String(c.Enumerator),
 		ValidSeconds: proto.Uint32(uint32(min(c.Valid, 365*24*time.Hour) / time.Second)), ServerAddress: proto.String(addr),
+		Hub: proto.Bool(c.Hub),
 	})
 	if err != nil {
 		return err
 	}
-	if onlyHere(addr) {
+	if onlyHere(addr) && !c.Hub {
 		fmt.Fprintf(e.stderr, "hearth: the picture names %s, which only this machine reaches: give --address for tablets\n", addr)
 	}
 	if c.QR != "" {
@@ -68,10 +74,10 @@ func (c *deviceEnrolCmd) Run(e *env) error {
 	if c.JSON {
 		return printJSON(e.stdout, resp)
 	}
-	rows := [][]string{
-		{"code", resp.GetCode()},
-		{"for", c.Name + " of " + c.Enumerator},
-		{"holds until", since(resp.GetExpiresMs())},
+	rows := [][]string{{"code", resp.GetCode()}, {"for", c.Name + " of " + c.Enumerator}, {"holds until", since(resp.GetExpiresMs())}}
+	if c.Hub {
+		rows[1][1] = "the hub " + c.Name
+		return table(e.stdout, append(rows, []string{"on the hub", fmt.Sprintf("hearth serve --data DIR --upstream %s --code %s", addr, resp.GetCode())}))
 	}
 	if text := resp.GetQrText(); text != "" {
 		rows = append(rows, []string{"picture says", text})

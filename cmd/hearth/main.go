@@ -41,6 +41,7 @@ type cli struct {
 	Interviews   interviewsCmd   `cmd:"" help:"List interviews."`
 	Blob         blobCmd         `cmd:"" help:"Fetch attachments: photos, recordings, files."`
 	Device       deviceCmd       `cmd:"" help:"Enrol tablets by one-time codes, and revoke them."`
+	Hub          hubCmd          `cmd:"" help:"For a supervisor's laptop in the field that forwards to headquarters."`
 	Devices      devicesCmd      `cmd:"" help:"List tablets: last sync, what is missing."`
 	Flags        flagsCmd        `cmd:"" help:"List answers that fail a check."`
 	Quarantine   quarantineCmd   `cmd:"" help:"List, show, replay and export what was taken in but could not be used."`

@@ -30,7 +30,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HEARTH_SHARED", sharedDir(t))
-			e.Values[runningServer] = new(*exec.Cmd)
+			e.Values[runningServers] = map[string]*exec.Cmd{}
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
@@ -67,20 +67,22 @@ func sharedDir(t *testing.T) string {
 	return dir
 }
 
-// serve DIR starts `hearth serve` on a free loopback port, sets HEARTH_SERVER and HEARTH_TOKEN, and stops it at the end.
+// serve DIR [FLAGS] starts `hearth serve` on a free loopback port, sets HEARTH_SERVER and HEARTH_TOKEN, and stops it at the
+// end.
 func serveInScript(ts *testscript.TestScript, neg bool, args []string) {
-	if len(args) != 1 || neg {
-		ts.Fatalf("usage: serve DIR")
+	if len(args) < 1 || neg {
+		ts.Fatalf("usage: serve DIR [FLAGS]")
 	}
 	exe, err := exec.LookPath("hearth")
 	ts.Check(err)
 	dir := ts.MkAbs(args[0])
-	cmd := exec.Command(exe, "serve", "--data", dir, "--listen", "127.0.0.1:0", "--metrics", "off", "--quiet")
+	cmd := exec.Command(exe, append([]string{"serve", "--data", dir, "--listen", "127.0.0.1:0", "--metrics", "off", "--quiet"}, args[1:]...)...)
 	out, err := cmd.StdoutPipe()
 	ts.Check(err)
 	ts.Check(cmd.Start())
 	ts.Defer(func() { _ = cmd.Process.Signal(syscall.SIGTERM); _ = cmd.Wait() })
-	*ts.Value(runningServer).(**exec.Cmd) = cmd
+	running := ts.Value(runningServers).(map[string]*exec.Cmd)
+	running[""], running[dir] = cmd, cmd
 	line, err := bufio.NewReader(out).ReadString('\n')
 	ts.Check(err)
 	fields := strings.Fields(line)
@@ -90,14 +92,18 @@ func serveInScript(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("HEARTH_TOKEN", strings.TrimSpace(string(token)))
 }
 
-// runningServer names, among the values of a script, the server that it started last.
-const runningServer = "running server"
+// runningServers names, among the values of a script, the servers that it started, by folder; the last one under "".
+const runningServers = "running servers"
 
-// stop ends the server that was started last and waits until it has ended.
+// stop [DIR] ends the server that was started last, or that of a folder, and waits until it has ended.
 func stopInScript(ts *testscript.TestScript, neg bool, args []string) {
-	cmd := *ts.Value(runningServer).(**exec.Cmd)
-	if len(args) != 0 || neg || cmd == nil {
-		ts.Fatalf("usage: stop, after serve DIR")
+	dir := ""
+	if len(args) == 1 {
+		dir = ts.MkAbs(args[0])
+	}
+	cmd := ts.Value(runningServers).(map[string]*exec.Cmd)[dir]
+	if len(args) > 1 || neg || cmd == nil {
+		ts.Fatalf("usage: stop [DIR], after serve DIR")
 	}
 	ts.Check(cmd.Process.Signal(syscall.SIGTERM))
 	_ = cmd.Wait() // of a process that was told to end

@@ -149,6 +149,9 @@ func laneSum(d *servicev1.DeviceStatus) uint64 {
 
 func deviceNote(d *servicev1.DeviceStatus) string {
 	var notes []string
+	if d.GetHub() != nil {
+		notes = append(notes, hubNote(d.GetHub()))
+	}
 	if d.RevokedMs != nil {
 		notes = append(notes, fmt.Sprintf("revoked on %s: %s", since(d.GetRevokedMs()), d.GetRevokedReason()))
 	}

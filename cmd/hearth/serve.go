@@ -18,12 +18,15 @@ import (
 
 // serveCmd runs a server until it is told to stop.
 type serveCmd struct {
-	Data       string `help:"Folder to keep everything in; made if it is not there." required:"" env:"HEARTH_DATA" type:"path"`
-	Listen     string `help:"Address for tablets, programs and browsers." default:"127.0.0.1:8686" env:"HEARTH_LISTEN"`
-	Metrics    string `help:"Loopback address for /metrics; off to have none." default:"127.0.0.1:8687" env:"HEARTH_METRICS"`
-	Reflection bool   `help:"Let grpcurl and the like ask what services there are."`
-	LogJSON    bool   `help:"Write the log as JSON." name:"log-json"`
-	Quiet      bool   `help:"Log warnings and errors only."`
+	Data       string        `help:"Folder to keep everything in; made if it is not there." required:"" env:"HEARTH_DATA" type:"path"`
+	Listen     string        `help:"Address for tablets, programs and browsers." default:"127.0.0.1:8686" env:"HEARTH_LISTEN"`
+	Metrics    string        `help:"Loopback address for /metrics; off to have none." default:"127.0.0.1:8687" env:"HEARTH_METRICS"`
+	Upstream   string        `help:"Be a hub, and forward to the headquarters at this address: host:port, https://host:port for TLS." env:"HEARTH_UPSTREAM"`
+	Code       string        `help:"With --upstream, the first time: the code that headquarters made for this hub."`
+	Every      time.Duration `help:"With --upstream: how often headquarters is asked when nothing is to be forwarded." default:"30s"`
+	Reflection bool          `help:"Let grpcurl and the like ask what services there are."`
+	LogJSON    bool          `help:"Write the log as JSON." name:"log-json"`
+	Quiet      bool          `help:"Log warnings and errors only."`
 }
 
 // collectAt is how much a server's memory grows, in per cent of what is in use, before what is not is looked for: at Go's
@@ -35,9 +38,12 @@ func (c *serveCmd) Run(e *env) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(collectAt)
 	}
+	if c.Code != "" && c.Upstream == "" {
+		return fmt.Errorf("%w: --code is for a hub: say with --upstream where headquarters is", errUsage)
+	}
 	log := c.logger(e)
 	registry := prometheus.NewRegistry()
-	node, err := openNode(e.ctx, c.Data, nodeOptions{serving: true, reflection: c.Reflection, log: log, metrics: registry})
+	node, err := openNode(e.ctx, c.Data, nodeOptions{serving: true, reflection: c.Reflection, upstream: c.Upstream, code: c.Code, every: c.Every, log: log, metrics: registry})
 	if err != nil {
 		return err
 	}
@@ -49,9 +55,16 @@ func (c *serveCmd) Run(e *env) error {
 		log.Warn("this address is reachable from other machines and the connection is not encrypted: put it behind a proxy with TLS, or in a network of its own")
 	}
 	fmt.Fprintf(e.stdout, "hearth serves %s on %s\ntoken: in %s\n", c.Data, ln.Addr(), filepath.Join(c.Data, "token"))
+	if node.relay != nil {
+		st := node.relay.State()
+		fmt.Fprintf(e.stdout, "hub %s: forwards to %s\n", st.GetName(), st.GetUpstream())
+	}
 	group, ctx := errgroup.WithContext(e.ctx)
 	group.Go(func() error { return node.server.Serve(ctx, ln) })
 	group.Go(func() error { return node.server.Run(ctx) })
+	if node.relay != nil {
+		group.Go(func() error { return node.relay.Run(ctx) })
+	}
 	if c.Metrics != "off" {
 		metrics, err := listenMetrics(c.Metrics)
 		if err != nil {

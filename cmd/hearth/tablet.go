@@ -161,7 +161,12 @@ func printSync(w io.Writer, r tablet.SyncReport) {
 	if n := r.Rows[servicev1.BucketKind_BUCKET_KIND_REVIEWS]; n > 0 {
 		notes = append(notes, fmt.Sprintf("reviews that came: %d", n))
 	}
-	if r.Pending > 0 {
+	switch {
+	case r.Hub != "" && r.Pending > 0:
+		notes = append(notes, fmt.Sprintf("hub %s has it in custody, %d records are kept here until headquarters has signed for them", r.Hub, r.Pending))
+	case r.Hub != "":
+		notes = append(notes, "through hub "+r.Hub+", and headquarters has signed for everything")
+	case r.Pending > 0:
 		notes = append(notes, fmt.Sprintf("%d still to send", r.Pending))
 	}
 	fmt.Fprintf(w, "sent %d records (%s up, %s down), received %d", r.Sent, byteCount(r.BytesUp), byteCount(r.BytesDown), r.Pulled)

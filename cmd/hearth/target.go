@@ -20,6 +20,7 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	"github.com/hearth-survey/hearth/proto/questionnaire"
 	"github.com/hearth-survey/hearth/server"
+	"github.com/hearth-survey/hearth/server/relay"
 	"github.com/hearth-survey/hearth/server/store/blobs"
 	"github.com/hearth-survey/hearth/server/store/sqlite"
 	"github.com/hearth-survey/hearth/syncer/durable"
@@ -129,6 +130,7 @@ type node struct {
 	dir    string
 	store  *sqlite.Store
 	server *server.Server
+	relay  *relay.Relay // nil: a headquarters
 	key    ed25519.PrivateKey
 	token  string
 }
@@ -138,8 +140,11 @@ type nodeOptions struct {
 	// serving is true for `hearth serve`: calls need the token.
 	serving    bool
 	reflection bool
-	log        *slog.Logger
-	metrics    *prometheus.Registry
+	// upstream and code are for a hub: where headquarters is, and the code by which the hub becomes known there.
+	upstream, code string
+	every          time.Duration
+	log            *slog.Logger
+	metrics        *prometheus.Registry
 }
 
 func openNode(ctx context.Context, dir string, o nodeOptions) (*node, error) {
@@ -178,11 +183,18 @@ func openNode(ctx context.Context, dir string, o nodeOptions) (*node, error) {
 	if o.serving {
 		cfg.Token = token
 	}
+	hub, err := openRelay(ctx, st, attachments, key, o)
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	if hub != nil {
+		cfg.Hub = hub
+	}
 	srv, err := server.New(cfg)
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
-	return &node{dir: dir, store: st, server: srv, key: key, token: token}, nil
+	return &node{dir: dir, store: st, server: srv, relay: hub, key: key, token: token}, nil
 }
 
 func (n *node) close() error { return n.store.Close() }
