@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -85,6 +86,7 @@ func (s *syncService) Hello(ctx context.Context, req *servicev1.HelloRequest) (*
 		Limits: &servicev1.Limits{
 			MaxBatchRecords: proto.Uint32(uint32(lim.Records)), MaxBatchBytes: proto.Uint64(uint64(lim.Bytes)), MaxRecordBytes: proto.Uint64(uint64(lim.RecordBytes)),
 		},
+		Packing: proto.Uint32(syncer.PackingVersion), Dictionaries: syncer.Dictionaries(),
 	}
 	if s.hub != nil {
 		return resp, s.asHub(ctx, device, req, resp)
@@ -196,7 +198,7 @@ func (s *Server) take(ctx context.Context, b *servicev1.Batch) (*servicev1.Batch
 	if err != nil {
 		return nil, err
 	}
-	checked, err := syncer.Check(b, key, syncer.DefaultLimits)
+	checked, err := s.checkBatch(ctx, lane, b, key)
 	if err != nil {
 		return nil, err
 	}
@@ -241,6 +243,27 @@ func (s *Server) take(ctx context.Context, b *servicev1.Batch) (*servicev1.Batch
 		ack.Receipt = syncer.NewReceipt(s.key, lane, done.Head, s.nowMS())
 	}
 	return ack, nil
+}
+
+// checkBatch verifies a batch. One that leaves out what stands before it is taken to begin behind the lane's head here; if
+// it does not, the sender is to say what stands before.
+func (s *Server) checkBatch(ctx context.Context, lane syncer.LaneID, b *servicev1.Batch, key ed25519.PublicKey) (*syncer.Checked, error) {
+	if !syncer.NeedsHead(b) {
+		return syncer.Check(b, key, syncer.DefaultLimits)
+	}
+	head, err := s.store.Lane(ctx, lane)
+	if err != nil {
+		return nil, fmt.Errorf("look up lane %v: %w", lane, err)
+	}
+	if head.Seq != b.GetFirstSeq()-1 {
+		return nil, fault.New(fault.Invalid, fault.BadChain, "the batch begins with entry %d and leaves out what stands before, lane %v ends here at %d", b.GetFirstSeq(), lane, head.Seq)
+	}
+	b.PrevChain = head.Chain[:]
+	checked, err := syncer.Check(b, key, syncer.DefaultLimits)
+	if fault.ReasonOf(err) == fault.BadSignature {
+		return nil, fault.New(fault.Invalid, fault.BadChain, "the batch does not verify behind entry %d of lane %v as it is here", head.Seq, lane)
+	}
+	return checked, err
 }
 
 // count adds a batch to the metrics.

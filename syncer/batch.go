@@ -85,15 +85,15 @@ func Check(b *servicev1.Batch, key ed25519.PublicKey, lim Limits) (*Checked, err
 	if err != nil {
 		return nil, err
 	}
-	prev, err := ParseChain(b.GetPrevChain())
-	if err != nil {
-		return nil, fault.New(fault.Invalid, fault.BadBatch, "lane %v: %w", lane, err)
-	}
-	entries, err := unsqueeze(b, lim)
+	first := b.GetFirstSeq()
+	prev, err := prevChain(b)
 	if err != nil {
 		return nil, fmt.Errorf("lane %v: %w", lane, err)
 	}
-	first := b.GetFirstSeq()
+	entries, err := entriesOf(b, lane, lim)
+	if err != nil {
+		return nil, fmt.Errorf("lane %v: %w", lane, err)
+	}
 	switch {
 	case len(entries) == 0:
 		return nil, fault.New(fault.Invalid, fault.BadBatch, "lane %v: the batch is empty", lane)
@@ -105,7 +105,7 @@ func Check(b *servicev1.Batch, key ed25519.PublicKey, lim Limits) (*Checked, err
 		return nil, fault.New(fault.Invalid, fault.BadChain, "lane %v: nothing stands before entry 1, but the batch names a chain hash", lane)
 	}
 	c := &Checked{Lane: lane, Entries: make([]Entry, len(entries))}
-	chain, err := c.take(entries, first, prev, lim)
+	chain, err := c.take(entries, first, prev, lim, len(b.GetPacked()) > 0)
 	if err != nil {
 		return nil, err
 	}
@@ -119,15 +119,52 @@ func Check(b *servicev1.Batch, key ed25519.PublicKey, lim Limits) (*Checked, err
 	return c, nil
 }
 
-// take checks the entries one by one and returns the chain hash after the last.
-func (c *Checked) take(entries []*servicev1.Entry, first uint64, chain Chain, lim Limits) (Chain, error) {
+// NeedsHead says whether a batch leaves out the chain hash before its first entry: the receiver is to put in that of its
+// own head of the lane, if the batch begins behind it.
+func NeedsHead(b *servicev1.Batch) bool {
+	return len(b.GetPacked()) > 0 && len(b.GetPrevChain()) == 0 && b.GetFirstSeq() > 1
+}
+
+// prevChain is the chain hash before the first entry. A packed batch may leave out the zeros before entry 1.
+func prevChain(b *servicev1.Batch) (Chain, error) {
+	switch {
+	case NeedsHead(b):
+		return Chain{}, fault.New(fault.Invalid, fault.BadChain, "the batch leaves out the chain hash before entry %d, where the lane does not end here", b.GetFirstSeq())
+	case len(b.GetPacked()) > 0 && len(b.GetPrevChain()) == 0:
+		return Chain{}, nil
+	}
+	c, err := ParseChain(b.GetPrevChain())
+	if err != nil {
+		return c, fault.New(fault.Invalid, fault.BadBatch, "%w", err)
+	}
+	return c, nil
+}
+
+// entriesOf returns the entries of a batch in whichever form they travel; it has one.
+func entriesOf(b *servicev1.Batch, lane LaneID, lim Limits) ([]*servicev1.Entry, error) {
+	if len(b.GetPacked()) == 0 {
+		return unsqueeze(b, lim)
+	}
+	if len(b.GetEntries()) > 0 || len(b.GetEntriesZstd()) > 0 {
+		return nil, fault.New(fault.Invalid, fault.BadBatch, "the batch has packed entries and others")
+	}
+	p, err := decompressText(b.GetPacked(), uint64(lim.Bytes)+uint64(lim.Records)*entryOverhead)
+	if err != nil {
+		return nil, err
+	}
+	p.IDs, p.Numbers = b.GetPackedIds(), b.GetPackedNumbers()
+	return UnpackText(lane, p, lim)
+}
+
+// take checks the entries one by one and returns the chain hash after the last. Those that were hashed are not again.
+func (c *Checked) take(entries []*servicev1.Entry, first uint64, chain Chain, lim Limits, hashed bool) (Chain, error) {
 	open := false
 	for i, e := range entries {
 		d, err := ParseDigest(e.GetDigest())
 		if err != nil {
 			return chain, fault.New(fault.Invalid, fault.BadBatch, "lane %v: entry %d: %w", c.Lane, first+uint64(i), err)
 		}
-		c.Entries[i] = checkEntry(c.Lane, first+uint64(i), d, e.GetRecord(), lim)
+		c.Entries[i] = checkEntry(c.Lane, first+uint64(i), d, e.GetRecord(), lim, hashed)
 		c.Bytes += len(e.GetRecord())
 		if c.Bytes > lim.Bytes {
 			return chain, fault.New(fault.TooLarge, fault.BatchTooLarge, "lane %v: more than %d bytes of records in one batch", c.Lane, lim.Bytes)
@@ -150,10 +187,10 @@ func (c *Checked) take(entries []*servicev1.Entry, first uint64, chain Chain, li
 // CheckEntry checks one record by itself, as Check does with each of a batch; its place in the lane is not looked at. It is
 // for records that arrived before and are to be decided about again.
 func CheckEntry(lane LaneID, seq uint64, d Digest, raw []byte) Entry {
-	return checkEntry(lane, seq, d, raw, DefaultLimits)
+	return checkEntry(lane, seq, d, raw, DefaultLimits, false)
 }
 
-func checkEntry(lane LaneID, seq uint64, d Digest, raw []byte, lim Limits) Entry {
+func checkEntry(lane LaneID, seq uint64, d Digest, raw []byte, lim Limits, hashed bool) Entry {
 	e := Entry{Seq: seq, Digest: d, Raw: raw}
 	switch {
 	case len(raw) == 0:
@@ -162,7 +199,7 @@ func checkEntry(lane LaneID, seq uint64, d Digest, raw []byte, lim Limits) Entry
 		return e
 	case len(raw) > lim.RecordBytes:
 		return Entry{Seq: seq, Digest: d, Reason: fault.RecordTooLarge, Message: "the record is over the limit", Refused: true}
-	case DigestOf(raw) != d:
+	case !hashed && DigestOf(raw) != d:
 		return Entry{Seq: seq, Digest: d, Reason: fault.BadDigest, Message: "the record's bytes are not those its author hashed", Refused: true}
 	}
 	r, err := Open(raw)

@@ -175,6 +175,17 @@ func wireSizes(ivs []*surveyv1.Interview) ([]wireSize, error) {
 	if err != nil {
 		return nil, err
 	}
+	packed := func(dictionaries []uint32) func([]*surveyv1.Interview) (int, error) {
+		return func(group []*surveyv1.Interview) (int, error) {
+			digests, raws := make([]syncer.Digest, len(group)), make([][]byte, len(group))
+			for i, iv := range group {
+				if raws[i], digests[i], err = sealInterview(iv, tab, fingerprint); err != nil {
+					return 0, err
+				}
+			}
+			return proto.Size(syncer.PackBatch(tab.key, tab.lane, 7, syncer.Chain{}, digests, raws, syncer.PackOptions{Dictionaries: dictionaries, KnownHead: true})), nil
+		}
+	}
 	hearth := func(compress bool) func([]*surveyv1.Interview) (int, error) {
 		return func(group []*surveyv1.Interview) (int, error) {
 			digests, raws := make([]syncer.Digest, len(group)), make([][]byte, len(group))
@@ -190,6 +201,8 @@ func wireSizes(ivs []*surveyv1.Interview) ([]wireSize, error) {
 		how  string
 		size func([]*surveyv1.Interview) (int, error)
 	}{
+		{"Hearth batch, packed, with the dictionary", packed(syncer.Dictionaries())},
+		{"Hearth batch, packed, without dictionary", packed(nil)},
 		{"Hearth batch (zstd, digests, signature)", hearth(true)},
 		{"Hearth batch, not compressed", hearth(false)},
 		{"gzip of JSON", gzipped(jsonOf)},

@@ -152,6 +152,7 @@ func (s *Server) Hello(_ context.Context, req *servicev1.HelloRequest) (*service
 			MaxBatchRecords: proto.Uint32(uint32(s.limits.Records)), MaxBatchBytes: proto.Uint64(uint64(s.limits.Bytes)),
 			MaxRecordBytes: proto.Uint64(uint64(s.limits.RecordBytes)),
 		},
+		Packing: proto.Uint32(syncer.PackingVersion), Dictionaries: syncer.Dictionaries(),
 	}
 	for _, m := range req.GetLanes() {
 		lane, err := syncer.ParseLane(m.GetLane())
@@ -177,6 +178,11 @@ func (s *Server) PushBatch(_ context.Context, req *servicev1.PushBatchRequest) (
 	key, ok := s.devices[device]
 	if !ok {
 		return nil, wire(fault.New(fault.NotFound, fault.DeviceUnknown, "device %v has not said hello", device))
+	}
+	if lane, err := syncer.ParseLane(req.GetBatch().GetLane()); err == nil && syncer.NeedsHead(req.GetBatch()) {
+		if l, ok := s.lanes[lane]; ok && l.Head.Seq == req.GetBatch().GetFirstSeq()-1 {
+			req.GetBatch().PrevChain = bytes.Clone(l.Head.Chain[:])
+		}
 	}
 	checked, err := syncer.Check(req.GetBatch(), key, s.limits)
 	if err != nil {

@@ -287,7 +287,7 @@ func (s *Store) laneEnd(ctx context.Context, epoch syncer.ID, to uint64) (uint64
 
 // send makes one attempt to bring a run there. It returns nil without an error if it failed in a way that may pass.
 func (x *session) send(ctx context.Context, r *outgoing) (*servicev1.BatchAck, error) {
-	batch := syncer.NewBatch(x.s.key, r.lane, r.first, r.prev, r.digests, r.raws, x.opts.Compress)
+	batch := x.batchOf(r)
 	req := &servicev1.PushBatchRequest{Batch: batch}
 	size := proto.Size(req)
 	var resp *servicev1.PushBatchResponse
@@ -308,12 +308,35 @@ func (x *session) send(ctx context.Context, r *outgoing) (*servicev1.BatchAck, e
 			x.batch = min(2*x.batch, x.opts.MaxBatchBytes, x.limits.Bytes)
 		}
 		return resp.GetAck(), x.require(resp)
+	case x.unpacked(batch, err):
+		return nil, nil
 	case fault.KindOf(err) == fault.TooLarge:
 		return nil, x.shrink(ctx, r, err)
 	default:
 		x.batch = max(x.batch/2, leastBatch)
 		return nil, x.pause(ctx, err)
 	}
+}
+
+// batchOf makes the batch of a run in the smallest form that the server reads.
+func (x *session) batchOf(r *outgoing) *servicev1.Batch {
+	if !x.opts.Compress || x.plain || x.packing == 0 {
+		return syncer.NewBatch(x.s.key, r.lane, r.first, r.prev, r.digests, r.raws, x.opts.Compress)
+	}
+	return syncer.PackBatch(x.s.key, r.lane, r.first, r.prev, r.digests, r.raws, syncer.PackOptions{Dictionaries: x.dictionaries, KnownHead: true})
+}
+
+// unpacked says whether a packed batch was refused for what may be the fault of packing: from then on batches go as
+// they are, with what stands before them, so that a defect of a packer holds nothing up.
+func (x *session) unpacked(b *servicev1.Batch, err error) bool {
+	switch fault.ReasonOf(err) {
+	case fault.BadChain, fault.BadSignature, fault.BadBatch, fault.BatchTooLarge:
+		if len(b.GetPacked()) > 0 && !x.plain {
+			x.plain = true
+			return true
+		}
+	}
+	return false
 }
 
 // shrink sends less after a batch that was too large. A record that is too large alone goes without its bytes, so that

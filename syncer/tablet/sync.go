@@ -38,7 +38,7 @@ type SyncOptions struct {
 	BlobProgress func(sent, total int64)
 	// MaxBatchBytes bounds a batch; 0: 256 KB. The server's own limit holds in any case.
 	MaxBatchBytes int
-	// Compress sends batches as zstd where that is smaller.
+	// Compress sends batches packed where the server reads that, else as zstd, where that is smaller.
 	Compress bool
 	// Attempts is how often in a row a call may fail before Sync gives up; 0: 10.
 	Attempts int
@@ -109,8 +109,11 @@ type session struct {
 	// newServerEpoch is headquarters' epoch where this store knows another: see restored.
 	newServerEpoch []byte
 	limits         syncer.Limits
-	batch          int // bytes of records to send next
-	failures       int // in a row
+	packing        uint32   // the newest packed form that the server reads; 0: none
+	dictionaries   []uint32 // that it has
+	plain          bool     // it refused a packed batch
+	batch          int      // bytes of records to send next
+	failures       int      // in a row
 	forks          int
 	refusals       map[uint64]int // of the current lane, by seq
 	counted        map[uint64]bool
@@ -271,6 +274,7 @@ func (x *session) sayHello(ctx context.Context, req *servicev1.HelloRequest) (ma
 	failpoint.Hit("tablet.after-hello")
 	x.down.answer, x.down.told = resp, req.GetDownSum()
 	x.limits = limitsOf(resp.GetLimits())
+	x.packing, x.dictionaries = resp.GetPacking(), resp.GetDictionaries()
 	held := make(map[syncer.ID]syncer.Head)
 	for _, m := range resp.GetLanes() {
 		lane, head, err := syncer.ParseHead(m)

@@ -44,6 +44,8 @@ const (
 	RecordKind_RECORD_KIND_ASSIGNMENT RecordKind = 6
 	// What a supervisor or headquarters says of an interview: hearth.service.v1.Review. Subject: its interview_id.
 	RecordKind_RECORD_KIND_REVIEW RecordKind = 7
+	// How the answers of an interview came about: hearth.survey.v1.Paradata. Subject: its interview_id.
+	RecordKind_RECORD_KIND_PARADATA RecordKind = 9
 )
 
 // Enum value maps for RecordKind.
@@ -57,6 +59,7 @@ var (
 		5: "RECORD_KIND_ERASURE",
 		6: "RECORD_KIND_ASSIGNMENT",
 		7: "RECORD_KIND_REVIEW",
+		9: "RECORD_KIND_PARADATA",
 	}
 	RecordKind_value = map[string]int32{
 		"RECORD_KIND_UNSPECIFIED":   0,
@@ -67,6 +70,7 @@ var (
 		"RECORD_KIND_ERASURE":       5,
 		"RECORD_KIND_ASSIGNMENT":    6,
 		"RECORD_KIND_REVIEW":        7,
+		"RECORD_KIND_PARADATA":      9,
 	}
 )
 
@@ -658,7 +662,15 @@ type Batch struct {
 	// The entries as zstd of an EntryList, instead of the field above.
 	EntriesZstd []byte `protobuf:"bytes,5,opt,name=entries_zstd,json=entriesZstd" json:"entries_zstd,omitempty"`
 	// Ed25519 over the head after the last entry (tag, device, epoch, seq, chain).
-	Signature     []byte `protobuf:"bytes,6,opt,name=signature" json:"signature,omitempty"`
+	Signature []byte `protobuf:"bytes,6,opt,name=signature" json:"signature,omitempty"`
+	// The entries in the packed form, instead of the fields above: zstd of the text, the identifiers that it takes from, and
+	// the structure and the numbers of payloads. Digests are not sent; whoever unpacks takes them anew, and the signature
+	// covers them.
+	Packed        []byte `protobuf:"bytes,7,opt,name=packed" json:"packed,omitempty"`
+	PackedIds     []byte `protobuf:"bytes,8,opt,name=packed_ids,json=packedIds" json:"packed_ids,omitempty"`
+	PackedNumbers []byte `protobuf:"bytes,10,opt,name=packed_numbers,json=packedNumbers" json:"packed_numbers,omitempty"`
+	// What the tablet will hold without a receipt once this batch is taken; set on the last one of a sync.
+	Pending       *uint64 `protobuf:"varint,9,opt,name=pending" json:"pending,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -733,6 +745,34 @@ func (x *Batch) GetSignature() []byte {
 		return x.Signature
 	}
 	return nil
+}
+
+func (x *Batch) GetPacked() []byte {
+	if x != nil {
+		return x.Packed
+	}
+	return nil
+}
+
+func (x *Batch) GetPackedIds() []byte {
+	if x != nil {
+		return x.PackedIds
+	}
+	return nil
+}
+
+func (x *Batch) GetPackedNumbers() []byte {
+	if x != nil {
+		return x.PackedNumbers
+	}
+	return nil
+}
+
+func (x *Batch) GetPending() uint64 {
+	if x != nil && x.Pending != nil {
+		return *x.Pending
+	}
+	return 0
 }
 
 // EntryResult is the answer to one entry. Entries that were plainly stored are not listed.
@@ -1388,7 +1428,7 @@ const file_hearth_service_v1_log_proto_rawDesc = "" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x16\n" +
 	"\x06record\x18\x02 \x01(\fR\x06record\"?\n" +
 	"\tEntryList\x122\n" +
-	"\aentries\x18\x01 \x03(\v2\x18.hearth.service.v1.EntryR\aentries\"\xe7\x01\n" +
+	"\aentries\x18\x01 \x03(\v2\x18.hearth.service.v1.EntryR\aentries\"\xdf\x02\n" +
 	"\x05Batch\x12-\n" +
 	"\x04lane\x18\x01 \x01(\v2\x19.hearth.service.v1.LaneIdR\x04lane\x12\x1b\n" +
 	"\tfirst_seq\x18\x02 \x01(\x04R\bfirstSeq\x12\x1d\n" +
@@ -1396,7 +1436,13 @@ const file_hearth_service_v1_log_proto_rawDesc = "" +
 	"prev_chain\x18\x03 \x01(\fR\tprevChain\x122\n" +
 	"\aentries\x18\x04 \x03(\v2\x18.hearth.service.v1.EntryR\aentries\x12!\n" +
 	"\fentries_zstd\x18\x05 \x01(\fR\ventriesZstd\x12\x1c\n" +
-	"\tsignature\x18\x06 \x01(\fR\tsignature\"\x8c\x01\n" +
+	"\tsignature\x18\x06 \x01(\fR\tsignature\x12\x16\n" +
+	"\x06packed\x18\a \x01(\fR\x06packed\x12\x1d\n" +
+	"\n" +
+	"packed_ids\x18\b \x01(\fR\tpackedIds\x12%\n" +
+	"\x0epacked_numbers\x18\n" +
+	" \x01(\fR\rpackedNumbers\x12\x18\n" +
+	"\apending\x18\t \x01(\x04R\apending\"\x8c\x01\n" +
 	"\vEntryResult\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x129\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x1f.hearth.service.v1.EntryOutcomeR\aoutcome\x12\x16\n" +
@@ -1439,7 +1485,7 @@ const file_hearth_service_v1_log_proto_rawDesc = "" +
 	"\acounter\x18\x02 \x01(\x04R\acounter\"a\n" +
 	"\x06Cursor\x12!\n" +
 	"\fserver_epoch\x18\x01 \x01(\fR\vserverEpoch\x124\n" +
-	"\x05parts\x18\x02 \x03(\v2\x1e.hearth.service.v1.PartCounterR\x05parts*\xe8\x01\n" +
+	"\x05parts\x18\x02 \x03(\v2\x1e.hearth.service.v1.PartCounterR\x05parts*\x82\x02\n" +
 	"\n" +
 	"RecordKind\x12\x1b\n" +
 	"\x17RECORD_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
@@ -1449,7 +1495,8 @@ const file_hearth_service_v1_log_proto_rawDesc = "" +
 	"\x15RECORD_KIND_TOMBSTONE\x10\x04\x12\x17\n" +
 	"\x13RECORD_KIND_ERASURE\x10\x05\x12\x1a\n" +
 	"\x16RECORD_KIND_ASSIGNMENT\x10\x06\x12\x16\n" +
-	"\x12RECORD_KIND_REVIEW\x10\a\"\x04\b\b\x10\b*\x9e\x01\n" +
+	"\x12RECORD_KIND_REVIEW\x10\a\x12\x18\n" +
+	"\x14RECORD_KIND_PARADATA\x10\t\"\x04\b\b\x10\b*\x9e\x01\n" +
 	"\fEntryOutcome\x12\x1d\n" +
 	"\x19ENTRY_OUTCOME_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14ENTRY_OUTCOME_STORED\x10\x01\x12\x1b\n" +

@@ -96,6 +96,11 @@ type HelloRequest struct {
 	WallTimeMs *int64      `protobuf:"varint,7,opt,name=wall_time_ms,json=wallTimeMs" json:"wall_time_ms,omitempty"`
 	// What the tablet holds and has not got a receipt for.
 	Pending *uint64 `protobuf:"varint,8,opt,name=pending" json:"pending,omitempty"`
+	// Instead of a token: the ticket of the last contact, signed for.
+	Proof *SessionProof `protobuf:"bytes,9,opt,name=proof" json:"proof,omitempty"`
+	// The answer may leave out what it would repeat: lanes that are held exactly as named here, and limits that are those of
+	// the protocol.
+	Brief *bool `protobuf:"varint,11,opt,name=brief" json:"brief,omitempty"`
 	// The sum of all buckets that the tablet holds; see down.proto. Unset: it knows no buckets.
 	DownSum *uint64 `protobuf:"fixed64,13,opt,name=down_sum,json=downSum" json:"down_sum,omitempty"`
 	// Code of the study that the tablet is for.
@@ -192,6 +197,20 @@ func (x *HelloRequest) GetPending() uint64 {
 	return 0
 }
 
+func (x *HelloRequest) GetProof() *SessionProof {
+	if x != nil {
+		return x.Proof
+	}
+	return nil
+}
+
+func (x *HelloRequest) GetBrief() bool {
+	if x != nil && x.Brief != nil {
+		return *x.Brief
+	}
+	return false
+}
+
 func (x *HelloRequest) GetDownSum() uint64 {
 	if x != nil && x.DownSum != nil {
 		return *x.DownSum
@@ -224,6 +243,12 @@ type HelloResponse struct {
 	// What the server holds of the lanes named in the request.
 	Lanes  []*LaneHead `protobuf:"bytes,5,rep,name=lanes" json:"lanes,omitempty"`
 	Limits *Limits     `protobuf:"bytes,6,opt,name=limits" json:"limits,omitempty"`
+	// The zstd dictionaries that packed batches may use.
+	Dictionaries []uint32 `protobuf:"fixed32,7,rep,packed,name=dictionaries" json:"dictionaries,omitempty"`
+	// The session opened by the proof, and a ticket for the next.
+	Session *SessionGrant `protobuf:"bytes,8,opt,name=session" json:"session,omitempty"`
+	// The newest packed form that the server reads; 0: none.
+	Packing *uint32 `protobuf:"varint,10,opt,name=packing" json:"packing,omitempty"`
 	// The buckets that the tablet should hold, where their sum is not the one that it named; the others go.
 	Buckets []*BucketState `protobuf:"bytes,13,rep,name=buckets" json:"buckets,omitempty"`
 	// The sum of all buckets that the tablet should hold: the one that it named means that there is nothing to pull. Unset:
@@ -313,6 +338,27 @@ func (x *HelloResponse) GetLimits() *Limits {
 	return nil
 }
 
+func (x *HelloResponse) GetDictionaries() []uint32 {
+	if x != nil {
+		return x.Dictionaries
+	}
+	return nil
+}
+
+func (x *HelloResponse) GetSession() *SessionGrant {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+func (x *HelloResponse) GetPacking() uint32 {
+	if x != nil && x.Packing != nil {
+		return *x.Packing
+	}
+	return 0
+}
+
 func (x *HelloResponse) GetBuckets() []*BucketState {
 	if x != nil {
 		return x.Buckets
@@ -355,6 +401,125 @@ func (x *HelloResponse) GetResults() []*LaneResults {
 	return nil
 }
 
+// SessionProof opens a session without asking for a challenge first.
+type SessionProof struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As the server gave it.
+	Ticket []byte `protobuf:"bytes,1,opt,name=ticket" json:"ticket,omitempty"`
+	// Greater than at any earlier use of the ticket.
+	Use *uint64 `protobuf:"varint,2,opt,name=use" json:"use,omitempty"`
+	// Ed25519 over (tag, device, use, ticket).
+	Signature     []byte `protobuf:"bytes,3,opt,name=signature" json:"signature,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionProof) Reset() {
+	*x = SessionProof{}
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionProof) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionProof) ProtoMessage() {}
+
+func (x *SessionProof) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionProof.ProtoReflect.Descriptor instead.
+func (*SessionProof) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SessionProof) GetTicket() []byte {
+	if x != nil {
+		return x.Ticket
+	}
+	return nil
+}
+
+func (x *SessionProof) GetUse() uint64 {
+	if x != nil && x.Use != nil {
+		return *x.Use
+	}
+	return 0
+}
+
+func (x *SessionProof) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+// SessionGrant is what a tablet needs for this session and to open the next.
+type SessionGrant struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty where the call came with one.
+	Token *string `protobuf:"bytes,1,opt,name=token" json:"token,omitempty"`
+	// Empty where the one the tablet has holds for long enough.
+	Ticket        []byte `protobuf:"bytes,2,opt,name=ticket" json:"ticket,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionGrant) Reset() {
+	*x = SessionGrant{}
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionGrant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionGrant) ProtoMessage() {}
+
+func (x *SessionGrant) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionGrant.ProtoReflect.Descriptor instead.
+func (*SessionGrant) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SessionGrant) GetToken() string {
+	if x != nil && x.Token != nil {
+		return *x.Token
+	}
+	return ""
+}
+
+func (x *SessionGrant) GetTicket() []byte {
+	if x != nil {
+		return x.Ticket
+	}
+	return nil
+}
+
 // PushBatchRequest carries one batch.
 type PushBatchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -365,7 +530,7 @@ type PushBatchRequest struct {
 
 func (x *PushBatchRequest) Reset() {
 	*x = PushBatchRequest{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[3]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -377,7 +542,7 @@ func (x *PushBatchRequest) String() string {
 func (*PushBatchRequest) ProtoMessage() {}
 
 func (x *PushBatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[3]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -390,7 +555,7 @@ func (x *PushBatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushBatchRequest.ProtoReflect.Descriptor instead.
 func (*PushBatchRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{3}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PushBatchRequest) GetBatch() *Batch {
@@ -410,7 +575,7 @@ type PushBatchResponse struct {
 
 func (x *PushBatchResponse) Reset() {
 	*x = PushBatchResponse{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[4]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -422,7 +587,7 @@ func (x *PushBatchResponse) String() string {
 func (*PushBatchResponse) ProtoMessage() {}
 
 func (x *PushBatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[4]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -435,7 +600,7 @@ func (x *PushBatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushBatchResponse.ProtoReflect.Descriptor instead.
 func (*PushBatchResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{4}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PushBatchResponse) GetAck() *BatchAck {
@@ -445,17 +610,18 @@ func (x *PushBatchResponse) GetAck() *BatchAck {
 	return nil
 }
 
-// PushRequest carries one batch of a stream.
+// PushRequest carries one batch of a stream, or, as its first message, a Hello.
 type PushRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Batch         *Batch                 `protobuf:"bytes,1,opt,name=batch" json:"batch,omitempty"`
+	Hello         *HelloRequest          `protobuf:"bytes,2,opt,name=hello" json:"hello,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PushRequest) Reset() {
 	*x = PushRequest{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[5]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -467,7 +633,7 @@ func (x *PushRequest) String() string {
 func (*PushRequest) ProtoMessage() {}
 
 func (x *PushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[5]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -480,7 +646,7 @@ func (x *PushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRequest.ProtoReflect.Descriptor instead.
 func (*PushRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{5}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PushRequest) GetBatch() *Batch {
@@ -490,17 +656,25 @@ func (x *PushRequest) GetBatch() *Batch {
 	return nil
 }
 
-// PushResponse acknowledges one batch of a stream.
+func (x *PushRequest) GetHello() *HelloRequest {
+	if x != nil {
+		return x.Hello
+	}
+	return nil
+}
+
+// PushResponse acknowledges one batch of a stream, or answers its Hello.
 type PushResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Ack           *BatchAck              `protobuf:"bytes,1,opt,name=ack" json:"ack,omitempty"`
+	Hello         *HelloResponse         `protobuf:"bytes,2,opt,name=hello" json:"hello,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PushResponse) Reset() {
 	*x = PushResponse{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[6]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -512,7 +686,7 @@ func (x *PushResponse) String() string {
 func (*PushResponse) ProtoMessage() {}
 
 func (x *PushResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[6]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -525,12 +699,19 @@ func (x *PushResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushResponse.ProtoReflect.Descriptor instead.
 func (*PushResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{6}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PushResponse) GetAck() *BatchAck {
 	if x != nil {
 		return x.Ack
+	}
+	return nil
+}
+
+func (x *PushResponse) GetHello() *HelloResponse {
+	if x != nil {
+		return x.Hello
 	}
 	return nil
 }
@@ -547,7 +728,7 @@ type RecordRef struct {
 
 func (x *RecordRef) Reset() {
 	*x = RecordRef{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[7]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -559,7 +740,7 @@ func (x *RecordRef) String() string {
 func (*RecordRef) ProtoMessage() {}
 
 func (x *RecordRef) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[7]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -572,7 +753,7 @@ func (x *RecordRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordRef.ProtoReflect.Descriptor instead.
 func (*RecordRef) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{7}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RecordRef) GetPart() uint64 {
@@ -606,7 +787,7 @@ type OfferRequest struct {
 
 func (x *OfferRequest) Reset() {
 	*x = OfferRequest{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[8]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -618,7 +799,7 @@ func (x *OfferRequest) String() string {
 func (*OfferRequest) ProtoMessage() {}
 
 func (x *OfferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[8]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -631,7 +812,7 @@ func (x *OfferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferRequest.ProtoReflect.Descriptor instead.
 func (*OfferRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{8}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *OfferRequest) GetRecords() []*RecordRef {
@@ -654,7 +835,7 @@ type OfferResponse struct {
 
 func (x *OfferResponse) Reset() {
 	*x = OfferResponse{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[9]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -666,7 +847,7 @@ func (x *OfferResponse) String() string {
 func (*OfferResponse) ProtoMessage() {}
 
 func (x *OfferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[9]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -679,7 +860,7 @@ func (x *OfferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferResponse.ProtoReflect.Descriptor instead.
 func (*OfferResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{9}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *OfferResponse) GetWanted() []uint32 {
@@ -714,7 +895,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[10]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -726,7 +907,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[10]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -739,7 +920,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{10}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PullRequest) GetDevice() []byte {
@@ -803,7 +984,7 @@ type PullResponse struct {
 
 func (x *PullResponse) Reset() {
 	*x = PullResponse{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[11]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -815,7 +996,7 @@ func (x *PullResponse) String() string {
 func (*PullResponse) ProtoMessage() {}
 
 func (x *PullResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[11]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -828,7 +1009,7 @@ func (x *PullResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullResponse.ProtoReflect.Descriptor instead.
 func (*PullResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{11}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PullResponse) GetEntries() []*Entry {
@@ -885,7 +1066,7 @@ type Notice struct {
 
 func (x *Notice) Reset() {
 	*x = Notice{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[12]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -897,7 +1078,7 @@ func (x *Notice) String() string {
 func (*Notice) ProtoMessage() {}
 
 func (x *Notice) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[12]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -910,7 +1091,7 @@ func (x *Notice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notice.ProtoReflect.Descriptor instead.
 func (*Notice) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{12}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Notice) GetReason() string {
@@ -938,7 +1119,7 @@ type ByteRange struct {
 
 func (x *ByteRange) Reset() {
 	*x = ByteRange{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[13]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -950,7 +1131,7 @@ func (x *ByteRange) String() string {
 func (*ByteRange) ProtoMessage() {}
 
 func (x *ByteRange) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[13]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -963,7 +1144,7 @@ func (x *ByteRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ByteRange.ProtoReflect.Descriptor instead.
 func (*ByteRange) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{13}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ByteRange) GetStart() int64 {
@@ -998,7 +1179,7 @@ type BlobState struct {
 
 func (x *BlobState) Reset() {
 	*x = BlobState{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[14]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1010,7 +1191,7 @@ func (x *BlobState) String() string {
 func (*BlobState) ProtoMessage() {}
 
 func (x *BlobState) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[14]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1023,7 +1204,7 @@ func (x *BlobState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlobState.ProtoReflect.Descriptor instead.
 func (*BlobState) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{14}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *BlobState) GetSha256() []byte {
@@ -1071,7 +1252,7 @@ type BlobStatRequest struct {
 
 func (x *BlobStatRequest) Reset() {
 	*x = BlobStatRequest{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[15]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1083,7 +1264,7 @@ func (x *BlobStatRequest) String() string {
 func (*BlobStatRequest) ProtoMessage() {}
 
 func (x *BlobStatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[15]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1096,7 +1277,7 @@ func (x *BlobStatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlobStatRequest.ProtoReflect.Descriptor instead.
 func (*BlobStatRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{15}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *BlobStatRequest) GetBlobs() []*BlobRef {
@@ -1116,7 +1297,7 @@ type BlobStatResponse struct {
 
 func (x *BlobStatResponse) Reset() {
 	*x = BlobStatResponse{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[16]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1128,7 +1309,7 @@ func (x *BlobStatResponse) String() string {
 func (*BlobStatResponse) ProtoMessage() {}
 
 func (x *BlobStatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[16]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1141,7 +1322,7 @@ func (x *BlobStatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlobStatResponse.ProtoReflect.Descriptor instead.
 func (*BlobStatResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{16}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *BlobStatResponse) GetBlobs() []*BlobState {
@@ -1165,7 +1346,7 @@ type PutChunkRequest struct {
 
 func (x *PutChunkRequest) Reset() {
 	*x = PutChunkRequest{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[17]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1177,7 +1358,7 @@ func (x *PutChunkRequest) String() string {
 func (*PutChunkRequest) ProtoMessage() {}
 
 func (x *PutChunkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[17]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1190,7 +1371,7 @@ func (x *PutChunkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutChunkRequest.ProtoReflect.Descriptor instead.
 func (*PutChunkRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{17}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PutChunkRequest) GetBlob() *BlobRef {
@@ -1231,7 +1412,7 @@ type PutChunkResponse struct {
 
 func (x *PutChunkResponse) Reset() {
 	*x = PutChunkResponse{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[18]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1243,7 +1424,7 @@ func (x *PutChunkResponse) String() string {
 func (*PutChunkResponse) ProtoMessage() {}
 
 func (x *PutChunkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[18]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1256,7 +1437,7 @@ func (x *PutChunkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutChunkResponse.ProtoReflect.Descriptor instead.
 func (*PutChunkResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{18}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PutChunkResponse) GetBlob() *BlobState {
@@ -1277,7 +1458,7 @@ type GetBlobRequest struct {
 
 func (x *GetBlobRequest) Reset() {
 	*x = GetBlobRequest{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[19]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1289,7 +1470,7 @@ func (x *GetBlobRequest) String() string {
 func (*GetBlobRequest) ProtoMessage() {}
 
 func (x *GetBlobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[19]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1302,7 +1483,7 @@ func (x *GetBlobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBlobRequest.ProtoReflect.Descriptor instead.
 func (*GetBlobRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{19}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetBlobRequest) GetSha256() []byte {
@@ -1329,7 +1510,7 @@ type GetBlobResponse struct {
 
 func (x *GetBlobResponse) Reset() {
 	*x = GetBlobResponse{}
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[20]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1341,7 +1522,7 @@ func (x *GetBlobResponse) String() string {
 func (*GetBlobResponse) ProtoMessage() {}
 
 func (x *GetBlobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_sync_proto_msgTypes[20]
+	mi := &file_hearth_service_v1_sync_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1354,7 +1535,7 @@ func (x *GetBlobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBlobResponse.ProtoReflect.Descriptor instead.
 func (*GetBlobResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{20}
+	return file_hearth_service_v1_sync_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetBlobResponse) GetData() []byte {
@@ -1372,7 +1553,7 @@ const file_hearth_service_v1_sync_proto_rawDesc = "" +
 	"\x06Limits\x12*\n" +
 	"\x11max_batch_records\x18\x01 \x01(\rR\x0fmaxBatchRecords\x12&\n" +
 	"\x0fmax_batch_bytes\x18\x02 \x01(\x04R\rmaxBatchBytes\x12(\n" +
-	"\x10max_record_bytes\x18\x03 \x01(\x04R\x0emaxRecordBytes\"\xfa\x02\n" +
+	"\x10max_record_bytes\x18\x03 \x01(\x04R\x0emaxRecordBytes\"\xc7\x03\n" +
 	"\fHelloRequest\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\fR\x06device\x12\x1f\n" +
@@ -1386,10 +1567,12 @@ const file_hearth_service_v1_sync_proto_rawDesc = "" +
 	"\x05lanes\x18\x06 \x03(\v2\x1b.hearth.service.v1.LaneHeadR\x05lanes\x12 \n" +
 	"\fwall_time_ms\x18\a \x01(\x03R\n" +
 	"wallTimeMs\x12\x18\n" +
-	"\apending\x18\b \x01(\x04R\apending\x12\x19\n" +
+	"\apending\x18\b \x01(\x04R\apending\x125\n" +
+	"\x05proof\x18\t \x01(\v2\x1f.hearth.service.v1.SessionProofR\x05proof\x12\x14\n" +
+	"\x05brief\x18\v \x01(\bR\x05brief\x12\x19\n" +
 	"\bdown_sum\x18\r \x01(\x06R\adownSum\x12\x14\n" +
 	"\x05study\x18\x0e \x01(\tR\x05study\x126\n" +
-	"\breceipts\x18\x11 \x03(\v2\x1a.hearth.service.v1.ReceiptR\breceipts\"\xa4\x04\n" +
+	"\breceipts\x18\x11 \x03(\v2\x1a.hearth.service.v1.ReceiptR\breceipts\"\x9d\x05\n" +
 	"\rHelloResponse\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12!\n" +
 	"\fserver_epoch\x18\x02 \x01(\fR\vserverEpoch\x12\x1d\n" +
@@ -1398,21 +1581,34 @@ const file_hearth_service_v1_sync_proto_rawDesc = "" +
 	"\fwall_time_ms\x18\x04 \x01(\x03R\n" +
 	"wallTimeMs\x121\n" +
 	"\x05lanes\x18\x05 \x03(\v2\x1b.hearth.service.v1.LaneHeadR\x05lanes\x121\n" +
-	"\x06limits\x18\x06 \x01(\v2\x19.hearth.service.v1.LimitsR\x06limits\x128\n" +
+	"\x06limits\x18\x06 \x01(\v2\x19.hearth.service.v1.LimitsR\x06limits\x12\"\n" +
+	"\fdictionaries\x18\a \x03(\aR\fdictionaries\x129\n" +
+	"\asession\x18\b \x01(\v2\x1f.hearth.service.v1.SessionGrantR\asession\x12\x18\n" +
+	"\apacking\x18\n" +
+	" \x01(\rR\apacking\x128\n" +
 	"\abuckets\x18\r \x03(\v2\x1e.hearth.service.v1.BucketStateR\abuckets\x12\x19\n" +
 	"\bdown_sum\x18\x0e \x01(\x06R\adownSum\x121\n" +
 	"\x06notice\x18\x0f \x01(\v2\x19.hearth.service.v1.NoticeR\x06notice\x123\n" +
 	"\x03hub\x18\x11 \x01(\v2!.hearth.service.v1.HubCertificateR\x03hub\x126\n" +
 	"\breceipts\x18\x12 \x03(\v2\x1a.hearth.service.v1.ReceiptR\breceipts\x128\n" +
-	"\aresults\x18\x13 \x03(\v2\x1e.hearth.service.v1.LaneResultsR\aresults\"B\n" +
+	"\aresults\x18\x13 \x03(\v2\x1e.hearth.service.v1.LaneResultsR\aresults\"V\n" +
+	"\fSessionProof\x12\x16\n" +
+	"\x06ticket\x18\x01 \x01(\fR\x06ticket\x12\x10\n" +
+	"\x03use\x18\x02 \x01(\x04R\x03use\x12\x1c\n" +
+	"\tsignature\x18\x03 \x01(\fR\tsignature\"<\n" +
+	"\fSessionGrant\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x12\x16\n" +
+	"\x06ticket\x18\x02 \x01(\fR\x06ticket\"B\n" +
 	"\x10PushBatchRequest\x12.\n" +
 	"\x05batch\x18\x01 \x01(\v2\x18.hearth.service.v1.BatchR\x05batch\"B\n" +
 	"\x11PushBatchResponse\x12-\n" +
-	"\x03ack\x18\x01 \x01(\v2\x1b.hearth.service.v1.BatchAckR\x03ack\"=\n" +
+	"\x03ack\x18\x01 \x01(\v2\x1b.hearth.service.v1.BatchAckR\x03ack\"t\n" +
 	"\vPushRequest\x12.\n" +
-	"\x05batch\x18\x01 \x01(\v2\x18.hearth.service.v1.BatchR\x05batch\"=\n" +
+	"\x05batch\x18\x01 \x01(\v2\x18.hearth.service.v1.BatchR\x05batch\x125\n" +
+	"\x05hello\x18\x02 \x01(\v2\x1f.hearth.service.v1.HelloRequestR\x05hello\"u\n" +
 	"\fPushResponse\x12-\n" +
-	"\x03ack\x18\x01 \x01(\v2\x1b.hearth.service.v1.BatchAckR\x03ack\"G\n" +
+	"\x03ack\x18\x01 \x01(\v2\x1b.hearth.service.v1.BatchAckR\x03ack\x126\n" +
+	"\x05hello\x18\x02 \x01(\v2 .hearth.service.v1.HelloResponseR\x05hello\"G\n" +
 	"\tRecordRef\x12\x12\n" +
 	"\x04part\x18\x01 \x01(\x06R\x04part\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\fR\x02id\x12\x16\n" +
@@ -1486,90 +1682,96 @@ func file_hearth_service_v1_sync_proto_rawDescGZIP() []byte {
 	return file_hearth_service_v1_sync_proto_rawDescData
 }
 
-var file_hearth_service_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_hearth_service_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_hearth_service_v1_sync_proto_goTypes = []any{
 	(*Limits)(nil),            // 0: hearth.service.v1.Limits
 	(*HelloRequest)(nil),      // 1: hearth.service.v1.HelloRequest
 	(*HelloResponse)(nil),     // 2: hearth.service.v1.HelloResponse
-	(*PushBatchRequest)(nil),  // 3: hearth.service.v1.PushBatchRequest
-	(*PushBatchResponse)(nil), // 4: hearth.service.v1.PushBatchResponse
-	(*PushRequest)(nil),       // 5: hearth.service.v1.PushRequest
-	(*PushResponse)(nil),      // 6: hearth.service.v1.PushResponse
-	(*RecordRef)(nil),         // 7: hearth.service.v1.RecordRef
-	(*OfferRequest)(nil),      // 8: hearth.service.v1.OfferRequest
-	(*OfferResponse)(nil),     // 9: hearth.service.v1.OfferResponse
-	(*PullRequest)(nil),       // 10: hearth.service.v1.PullRequest
-	(*PullResponse)(nil),      // 11: hearth.service.v1.PullResponse
-	(*Notice)(nil),            // 12: hearth.service.v1.Notice
-	(*ByteRange)(nil),         // 13: hearth.service.v1.ByteRange
-	(*BlobState)(nil),         // 14: hearth.service.v1.BlobState
-	(*BlobStatRequest)(nil),   // 15: hearth.service.v1.BlobStatRequest
-	(*BlobStatResponse)(nil),  // 16: hearth.service.v1.BlobStatResponse
-	(*PutChunkRequest)(nil),   // 17: hearth.service.v1.PutChunkRequest
-	(*PutChunkResponse)(nil),  // 18: hearth.service.v1.PutChunkResponse
-	(*GetBlobRequest)(nil),    // 19: hearth.service.v1.GetBlobRequest
-	(*GetBlobResponse)(nil),   // 20: hearth.service.v1.GetBlobResponse
-	(*LaneHead)(nil),          // 21: hearth.service.v1.LaneHead
-	(*Receipt)(nil),           // 22: hearth.service.v1.Receipt
-	(*BucketState)(nil),       // 23: hearth.service.v1.BucketState
-	(*HubCertificate)(nil),    // 24: hearth.service.v1.HubCertificate
-	(*LaneResults)(nil),       // 25: hearth.service.v1.LaneResults
-	(*Batch)(nil),             // 26: hearth.service.v1.Batch
-	(*BatchAck)(nil),          // 27: hearth.service.v1.BatchAck
-	(*Cursor)(nil),            // 28: hearth.service.v1.Cursor
-	(*BucketCursor)(nil),      // 29: hearth.service.v1.BucketCursor
-	(*Entry)(nil),             // 30: hearth.service.v1.Entry
-	(*BucketPage)(nil),        // 31: hearth.service.v1.BucketPage
-	(*BlobRef)(nil),           // 32: hearth.service.v1.BlobRef
+	(*SessionProof)(nil),      // 3: hearth.service.v1.SessionProof
+	(*SessionGrant)(nil),      // 4: hearth.service.v1.SessionGrant
+	(*PushBatchRequest)(nil),  // 5: hearth.service.v1.PushBatchRequest
+	(*PushBatchResponse)(nil), // 6: hearth.service.v1.PushBatchResponse
+	(*PushRequest)(nil),       // 7: hearth.service.v1.PushRequest
+	(*PushResponse)(nil),      // 8: hearth.service.v1.PushResponse
+	(*RecordRef)(nil),         // 9: hearth.service.v1.RecordRef
+	(*OfferRequest)(nil),      // 10: hearth.service.v1.OfferRequest
+	(*OfferResponse)(nil),     // 11: hearth.service.v1.OfferResponse
+	(*PullRequest)(nil),       // 12: hearth.service.v1.PullRequest
+	(*PullResponse)(nil),      // 13: hearth.service.v1.PullResponse
+	(*Notice)(nil),            // 14: hearth.service.v1.Notice
+	(*ByteRange)(nil),         // 15: hearth.service.v1.ByteRange
+	(*BlobState)(nil),         // 16: hearth.service.v1.BlobState
+	(*BlobStatRequest)(nil),   // 17: hearth.service.v1.BlobStatRequest
+	(*BlobStatResponse)(nil),  // 18: hearth.service.v1.BlobStatResponse
+	(*PutChunkRequest)(nil),   // 19: hearth.service.v1.PutChunkRequest
+	(*PutChunkResponse)(nil),  // 20: hearth.service.v1.PutChunkResponse
+	(*GetBlobRequest)(nil),    // 21: hearth.service.v1.GetBlobRequest
+	(*GetBlobResponse)(nil),   // 22: hearth.service.v1.GetBlobResponse
+	(*LaneHead)(nil),          // 23: hearth.service.v1.LaneHead
+	(*Receipt)(nil),           // 24: hearth.service.v1.Receipt
+	(*BucketState)(nil),       // 25: hearth.service.v1.BucketState
+	(*HubCertificate)(nil),    // 26: hearth.service.v1.HubCertificate
+	(*LaneResults)(nil),       // 27: hearth.service.v1.LaneResults
+	(*Batch)(nil),             // 28: hearth.service.v1.Batch
+	(*BatchAck)(nil),          // 29: hearth.service.v1.BatchAck
+	(*Cursor)(nil),            // 30: hearth.service.v1.Cursor
+	(*BucketCursor)(nil),      // 31: hearth.service.v1.BucketCursor
+	(*Entry)(nil),             // 32: hearth.service.v1.Entry
+	(*BucketPage)(nil),        // 33: hearth.service.v1.BucketPage
+	(*BlobRef)(nil),           // 34: hearth.service.v1.BlobRef
 }
 var file_hearth_service_v1_sync_proto_depIdxs = []int32{
-	21, // 0: hearth.service.v1.HelloRequest.lanes:type_name -> hearth.service.v1.LaneHead
-	22, // 1: hearth.service.v1.HelloRequest.receipts:type_name -> hearth.service.v1.Receipt
-	21, // 2: hearth.service.v1.HelloResponse.lanes:type_name -> hearth.service.v1.LaneHead
-	0,  // 3: hearth.service.v1.HelloResponse.limits:type_name -> hearth.service.v1.Limits
-	23, // 4: hearth.service.v1.HelloResponse.buckets:type_name -> hearth.service.v1.BucketState
-	12, // 5: hearth.service.v1.HelloResponse.notice:type_name -> hearth.service.v1.Notice
-	24, // 6: hearth.service.v1.HelloResponse.hub:type_name -> hearth.service.v1.HubCertificate
-	22, // 7: hearth.service.v1.HelloResponse.receipts:type_name -> hearth.service.v1.Receipt
-	25, // 8: hearth.service.v1.HelloResponse.results:type_name -> hearth.service.v1.LaneResults
-	26, // 9: hearth.service.v1.PushBatchRequest.batch:type_name -> hearth.service.v1.Batch
-	27, // 10: hearth.service.v1.PushBatchResponse.ack:type_name -> hearth.service.v1.BatchAck
-	26, // 11: hearth.service.v1.PushRequest.batch:type_name -> hearth.service.v1.Batch
-	27, // 12: hearth.service.v1.PushResponse.ack:type_name -> hearth.service.v1.BatchAck
-	7,  // 13: hearth.service.v1.OfferRequest.records:type_name -> hearth.service.v1.RecordRef
-	28, // 14: hearth.service.v1.PullRequest.cursor:type_name -> hearth.service.v1.Cursor
-	29, // 15: hearth.service.v1.PullRequest.buckets:type_name -> hearth.service.v1.BucketCursor
-	30, // 16: hearth.service.v1.PullResponse.entries:type_name -> hearth.service.v1.Entry
-	28, // 17: hearth.service.v1.PullResponse.cursor:type_name -> hearth.service.v1.Cursor
-	12, // 18: hearth.service.v1.PullResponse.notice:type_name -> hearth.service.v1.Notice
-	31, // 19: hearth.service.v1.PullResponse.pages:type_name -> hearth.service.v1.BucketPage
-	23, // 20: hearth.service.v1.PullResponse.buckets:type_name -> hearth.service.v1.BucketState
-	13, // 21: hearth.service.v1.BlobState.have:type_name -> hearth.service.v1.ByteRange
-	32, // 22: hearth.service.v1.BlobStatRequest.blobs:type_name -> hearth.service.v1.BlobRef
-	14, // 23: hearth.service.v1.BlobStatResponse.blobs:type_name -> hearth.service.v1.BlobState
-	32, // 24: hearth.service.v1.PutChunkRequest.blob:type_name -> hearth.service.v1.BlobRef
-	14, // 25: hearth.service.v1.PutChunkResponse.blob:type_name -> hearth.service.v1.BlobState
-	1,  // 26: hearth.service.v1.SyncService.Hello:input_type -> hearth.service.v1.HelloRequest
-	3,  // 27: hearth.service.v1.SyncService.PushBatch:input_type -> hearth.service.v1.PushBatchRequest
-	5,  // 28: hearth.service.v1.SyncService.Push:input_type -> hearth.service.v1.PushRequest
-	8,  // 29: hearth.service.v1.SyncService.Offer:input_type -> hearth.service.v1.OfferRequest
-	10, // 30: hearth.service.v1.SyncService.Pull:input_type -> hearth.service.v1.PullRequest
-	15, // 31: hearth.service.v1.SyncService.BlobStat:input_type -> hearth.service.v1.BlobStatRequest
-	17, // 32: hearth.service.v1.SyncService.PutChunk:input_type -> hearth.service.v1.PutChunkRequest
-	19, // 33: hearth.service.v1.SyncService.GetBlob:input_type -> hearth.service.v1.GetBlobRequest
-	2,  // 34: hearth.service.v1.SyncService.Hello:output_type -> hearth.service.v1.HelloResponse
-	4,  // 35: hearth.service.v1.SyncService.PushBatch:output_type -> hearth.service.v1.PushBatchResponse
-	6,  // 36: hearth.service.v1.SyncService.Push:output_type -> hearth.service.v1.PushResponse
-	9,  // 37: hearth.service.v1.SyncService.Offer:output_type -> hearth.service.v1.OfferResponse
-	11, // 38: hearth.service.v1.SyncService.Pull:output_type -> hearth.service.v1.PullResponse
-	16, // 39: hearth.service.v1.SyncService.BlobStat:output_type -> hearth.service.v1.BlobStatResponse
-	18, // 40: hearth.service.v1.SyncService.PutChunk:output_type -> hearth.service.v1.PutChunkResponse
-	20, // 41: hearth.service.v1.SyncService.GetBlob:output_type -> hearth.service.v1.GetBlobResponse
-	34, // [34:42] is the sub-list for method output_type
-	26, // [26:34] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	23, // 0: hearth.service.v1.HelloRequest.lanes:type_name -> hearth.service.v1.LaneHead
+	3,  // 1: hearth.service.v1.HelloRequest.proof:type_name -> hearth.service.v1.SessionProof
+	24, // 2: hearth.service.v1.HelloRequest.receipts:type_name -> hearth.service.v1.Receipt
+	23, // 3: hearth.service.v1.HelloResponse.lanes:type_name -> hearth.service.v1.LaneHead
+	0,  // 4: hearth.service.v1.HelloResponse.limits:type_name -> hearth.service.v1.Limits
+	4,  // 5: hearth.service.v1.HelloResponse.session:type_name -> hearth.service.v1.SessionGrant
+	25, // 6: hearth.service.v1.HelloResponse.buckets:type_name -> hearth.service.v1.BucketState
+	14, // 7: hearth.service.v1.HelloResponse.notice:type_name -> hearth.service.v1.Notice
+	26, // 8: hearth.service.v1.HelloResponse.hub:type_name -> hearth.service.v1.HubCertificate
+	24, // 9: hearth.service.v1.HelloResponse.receipts:type_name -> hearth.service.v1.Receipt
+	27, // 10: hearth.service.v1.HelloResponse.results:type_name -> hearth.service.v1.LaneResults
+	28, // 11: hearth.service.v1.PushBatchRequest.batch:type_name -> hearth.service.v1.Batch
+	29, // 12: hearth.service.v1.PushBatchResponse.ack:type_name -> hearth.service.v1.BatchAck
+	28, // 13: hearth.service.v1.PushRequest.batch:type_name -> hearth.service.v1.Batch
+	1,  // 14: hearth.service.v1.PushRequest.hello:type_name -> hearth.service.v1.HelloRequest
+	29, // 15: hearth.service.v1.PushResponse.ack:type_name -> hearth.service.v1.BatchAck
+	2,  // 16: hearth.service.v1.PushResponse.hello:type_name -> hearth.service.v1.HelloResponse
+	9,  // 17: hearth.service.v1.OfferRequest.records:type_name -> hearth.service.v1.RecordRef
+	30, // 18: hearth.service.v1.PullRequest.cursor:type_name -> hearth.service.v1.Cursor
+	31, // 19: hearth.service.v1.PullRequest.buckets:type_name -> hearth.service.v1.BucketCursor
+	32, // 20: hearth.service.v1.PullResponse.entries:type_name -> hearth.service.v1.Entry
+	30, // 21: hearth.service.v1.PullResponse.cursor:type_name -> hearth.service.v1.Cursor
+	14, // 22: hearth.service.v1.PullResponse.notice:type_name -> hearth.service.v1.Notice
+	33, // 23: hearth.service.v1.PullResponse.pages:type_name -> hearth.service.v1.BucketPage
+	25, // 24: hearth.service.v1.PullResponse.buckets:type_name -> hearth.service.v1.BucketState
+	15, // 25: hearth.service.v1.BlobState.have:type_name -> hearth.service.v1.ByteRange
+	34, // 26: hearth.service.v1.BlobStatRequest.blobs:type_name -> hearth.service.v1.BlobRef
+	16, // 27: hearth.service.v1.BlobStatResponse.blobs:type_name -> hearth.service.v1.BlobState
+	34, // 28: hearth.service.v1.PutChunkRequest.blob:type_name -> hearth.service.v1.BlobRef
+	16, // 29: hearth.service.v1.PutChunkResponse.blob:type_name -> hearth.service.v1.BlobState
+	1,  // 30: hearth.service.v1.SyncService.Hello:input_type -> hearth.service.v1.HelloRequest
+	5,  // 31: hearth.service.v1.SyncService.PushBatch:input_type -> hearth.service.v1.PushBatchRequest
+	7,  // 32: hearth.service.v1.SyncService.Push:input_type -> hearth.service.v1.PushRequest
+	10, // 33: hearth.service.v1.SyncService.Offer:input_type -> hearth.service.v1.OfferRequest
+	12, // 34: hearth.service.v1.SyncService.Pull:input_type -> hearth.service.v1.PullRequest
+	17, // 35: hearth.service.v1.SyncService.BlobStat:input_type -> hearth.service.v1.BlobStatRequest
+	19, // 36: hearth.service.v1.SyncService.PutChunk:input_type -> hearth.service.v1.PutChunkRequest
+	21, // 37: hearth.service.v1.SyncService.GetBlob:input_type -> hearth.service.v1.GetBlobRequest
+	2,  // 38: hearth.service.v1.SyncService.Hello:output_type -> hearth.service.v1.HelloResponse
+	6,  // 39: hearth.service.v1.SyncService.PushBatch:output_type -> hearth.service.v1.PushBatchResponse
+	8,  // 40: hearth.service.v1.SyncService.Push:output_type -> hearth.service.v1.PushResponse
+	11, // 41: hearth.service.v1.SyncService.Offer:output_type -> hearth.service.v1.OfferResponse
+	13, // 42: hearth.service.v1.SyncService.Pull:output_type -> hearth.service.v1.PullResponse
+	18, // 43: hearth.service.v1.SyncService.BlobStat:output_type -> hearth.service.v1.BlobStatResponse
+	20, // 44: hearth.service.v1.SyncService.PutChunk:output_type -> hearth.service.v1.PutChunkResponse
+	22, // 45: hearth.service.v1.SyncService.GetBlob:output_type -> hearth.service.v1.GetBlobResponse
+	38, // [38:46] is the sub-list for method output_type
+	30, // [30:38] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_sync_proto_init() }
@@ -1585,7 +1787,7 @@ func file_hearth_service_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_service_v1_sync_proto_rawDesc), len(file_hearth_service_v1_sync_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

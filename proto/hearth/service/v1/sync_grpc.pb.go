@@ -39,7 +39,7 @@ type SyncServiceClient interface {
 	Hello(ctx context.Context, in *HelloRequest, opts ...grpc.CallOption) (*HelloResponse, error)
 	// PushBatch stores one batch and answers when it is durable. Sending it again changes nothing.
 	PushBatch(ctx context.Context, in *PushBatchRequest, opts ...grpc.CallOption) (*PushBatchResponse, error)
-	// Push is PushBatch for several batches over one stream, one answer for each, in order.
+	// Push is PushBatch for several batches over one stream, one answer for each, in order. It may begin with a Hello.
 	Push(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PushRequest, PushResponse], error)
 	// Offer names records by id and digest; the answer says which of them are wanted. For tablets after a fork and for imports.
 	Offer(ctx context.Context, in *OfferRequest, opts ...grpc.CallOption) (*OfferResponse, error)
@@ -163,7 +163,7 @@ type SyncServiceServer interface {
 	Hello(context.Context, *HelloRequest) (*HelloResponse, error)
 	// PushBatch stores one batch and answers when it is durable. Sending it again changes nothing.
 	PushBatch(context.Context, *PushBatchRequest) (*PushBatchResponse, error)
-	// Push is PushBatch for several batches over one stream, one answer for each, in order.
+	// Push is PushBatch for several batches over one stream, one answer for each, in order. It may begin with a Hello.
 	Push(grpc.BidiStreamingServer[PushRequest, PushResponse]) error
 	// Offer names records by id and digest; the answer says which of them are wanted. For tablets after a fork and for imports.
 	Offer(context.Context, *OfferRequest) (*OfferResponse, error)

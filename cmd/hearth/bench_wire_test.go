@@ -1,0 +1,24 @@
+package main
+
+import "testing"
+
+// The sizes on the wire do not depend on how busy a machine is, so that their targets are tests.
+func TestWireTargets(t *testing.T) {
+	team, err := newBenchTeam(300, 1, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sizes, err := wireSizes(team.sample)
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed, xml := sizes[0], sizes[len(sizes)-1]
+	t.Logf("bytes per household interview alone, by 20, by 100: %d %d %d packed, %d %d %d as gzip of XML",
+		packed.Alone, packed.Batch20, packed.Batch100, xml.Alone, xml.Batch20, xml.Batch100)
+	if ratio := float64(packed.Batch100) / float64(xml.Batch100); ratio > 0.5 {
+		t.Errorf("a batch of 100 has %.3f of the bytes of gzip'd XML, want at most 0.5", ratio)
+	}
+	if ratio := float64(packed.Alone) / float64(xml.Alone); ratio > 0.25 {
+		t.Errorf("an interview alone has %.3f of the bytes of its gzip'd XML, want at most 0.25", ratio)
+	}
+}
