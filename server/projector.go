@@ -22,7 +22,7 @@ const (
 	// projectorPage is how many records are read at a time, and projectorBatch how many are applied at a time: the pages
 	// of an index are written once for all of them.
 	projectorPage  = 500
-	projectorBatch = 2000
+	projectorBatch = 1000
 	// projectorPoll is how long the projector sleeps at most when nobody tells it of appends.
 	projectorPoll = 2 * time.Second
 	// projectorPause is how long there must be no appends before the projector begins, and projectorPatience for how long

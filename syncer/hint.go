@@ -39,8 +39,9 @@ type Clue struct {
 // tablet's file.
 func Hints(key []byte, c Clue) []uint64 {
 	var out []uint64
+	h := hmac.New(sha256.New, key) // its reset is cheaper than another
 	add := func(kind byte, parts ...string) {
-		h := hmac.New(sha256.New, key)
+		h.Reset()
 		h.Write([]byte(hintTag))
 		h.Write([]byte{kind})
 		h.Write([]byte(strings.Join(parts, "\x00")))

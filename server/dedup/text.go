@@ -3,6 +3,8 @@ package dedup
 import (
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"unicode"
 
 	"github.com/mozillazg/go-pinyin"
@@ -46,7 +48,13 @@ type speller struct {
 	compound map[string]bool
 	reading  map[string]string
 	args     pinyin.Args
+	// families holds how family names sound that were asked for: they are few, and come again and again.
+	families sync.Map
+	held     atomic.Int32
 }
+
+// maxFamilies is how many sounds of family names are remembered.
+const maxFamilies = 4096
 
 // newSpeller builds the tables.
 func newSpeller() *speller {
@@ -197,11 +205,25 @@ func (s *speller) sound(folded string, isFamily bool) string {
 	if isASCII(folded) {
 		return syllables(folded)
 	}
-	if isFamily {
-		if r, ok := s.reading[folded]; ok {
-			return r
-		}
+	if !isFamily {
+		return s.syllables(folded)
 	}
+	if r, ok := s.reading[folded]; ok {
+		return r
+	}
+	if known, ok := s.families.Load(folded); ok {
+		return known.(string)
+	}
+	sound := s.syllables(folded)
+	if len(folded) <= 32 && s.held.Load() < maxFamilies {
+		s.families.Store(folded, sound)
+		s.held.Add(1)
+	}
+	return sound
+}
+
+// syllables gives the toneless pinyin of text that is not all letters.
+func (s *speller) syllables(folded string) string {
 	var b strings.Builder
 	for _, r := range folded {
 		if py := pinyin.SinglePinyin(r, s.args); len(py) > 0 {
