@@ -7,6 +7,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
@@ -121,14 +123,15 @@ func standing(ctx context.Context, q querier, row *servicev1.AssignmentRow, id s
 // were begun here and taken away since.
 func (s *Store) Assignments(ctx context.Context) ([]AssignmentStatus, error) {
 	var out []AssignmentStatus
-	err := inTx(ctx, s.db, func(tx *sql.Tx) error {
-		out = nil
-		ids, err := textsOf(ctx, tx, `SELECT key FROM down_row WHERE kind = ?1 AND scope = ?2
-			UNION SELECT assignment_id FROM assignment_step ORDER BY 1`, int64(servicev1.BucketKind_BUCKET_KIND_ASSIGNMENTS), s.enumerator)
+	err := inTx(ctx, s.db, func(tx *sql.Tx) (err error) {
+		touched, err := textsOf(ctx, tx, "SELECT assignment_id FROM assignment_step UNION SELECT assignment_id FROM assignment_use")
 		if err != nil {
 			return err
 		}
-		for _, id := range ids {
+		if out, err = s.untouched(ctx, tx, touched); err != nil {
+			return err
+		}
+		for _, id := range touched {
 			st, _, _, err := s.assignment(ctx, tx, id)
 			if errors.Is(err, errNoAssignment) {
 				continue
@@ -140,7 +143,40 @@ func (s *Store) Assignments(ctx context.Context) ([]AssignmentStatus, error) {
 		}
 		return nil
 	})
+	slices.SortFunc(out, func(a, b AssignmentStatus) int {
+		return strings.Compare(a.Order.GetAssignmentId(), b.Order.GetAssignmentId())
+	})
 	return out, dbFault(err, "list the assignments")
+}
+
+// untouched are the assignments of which nothing was done here: they stand as headquarters says.
+func (s *Store) untouched(ctx context.Context, tx *sql.Tx, touched []string) (_ []AssignmentStatus, err error) {
+	rows, err := tx.QueryContext(ctx, "SELECT key, body FROM down_row WHERE kind = ? AND scope = ?", int64(servicev1.BucketKind_BUCKET_KIND_ASSIGNMENTS), s.enumerator)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	done := make(map[string]bool, len(touched))
+	for _, id := range touched {
+		done[id] = true
+	}
+	var out []AssignmentStatus
+	for rows.Next() {
+		var key string
+		var body []byte
+		if err := rows.Scan(&key, &body); err != nil {
+			return nil, err
+		}
+		if done[key] {
+			continue
+		}
+		row := &servicev1.AssignmentRow{}
+		if err := proto.Unmarshal(body, row); err != nil {
+			return nil, fault.New(fault.Internal, fault.StoreDamaged, "assignment %s: %w", key, err)
+		}
+		out = append(out, AssignmentStatus{Order: row.GetAssignment(), State: row.GetState()})
+	}
+	return out, rows.Err()
 }
 
 // assignment reads how an assignment stands, its row (nil if it is gone) and the steps taken; errNoAssignment if the
@@ -275,6 +311,13 @@ func (s *Store) step(ctx context.Context, tx *sql.Tx, order *servicev1.Assignmen
 func (s *Store) giveBack(ctx context.Context, tx *sql.Tx, changed []string) (int, error) {
 	n := 0
 	for _, id := range changed {
+		recall := &servicev1.AssignmentRow{}
+		if err := rowOf(ctx, tx, s.assignmentsID(), id, recall); err != nil && !errors.Is(err, errNoAssignment) {
+			return n, err
+		}
+		if recall.GetState() != servicev1.AssignmentState_ASSIGNMENT_STATE_RECALLED {
+			continue
+		}
 		st, row, _, err := s.assignment(ctx, tx, id)
 		if errors.Is(err, errNoAssignment) || err == nil && (st.State != servicev1.AssignmentState_ASSIGNMENT_STATE_RECALLED || st.Released || st.Begun > 0) {
 			continue

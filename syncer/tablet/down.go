@@ -305,10 +305,8 @@ func (k *keeper) keep(ctx context.Context, p *servicev1.BucketPage) (bool, error
 			return false, err
 		}
 	}
-	for _, r := range p.GetRows() {
-		if err := k.stage(ctx, r); err != nil {
-			return false, err
-		}
+	if err := k.stageAll(ctx, p.GetRows()); err != nil {
+		return false, err
 	}
 	cursor, err := proto.MarshalOptions{Deterministic: true}.Marshal(p.GetCursor())
 	if err != nil {
@@ -331,7 +329,23 @@ func (k *keeper) unstage(ctx context.Context) error {
 	return err
 }
 
-func (k *keeper) stage(ctx context.Context, r *servicev1.Row) error {
+// stageAll keeps the rows of a page until the last page has come.
+func (k *keeper) stageAll(ctx context.Context, rows []*servicev1.Row) (err error) {
+	insert, err := k.tx.PrepareContext(ctx, `INSERT INTO down_stage (kind, scope, key, fingerprint, body) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (kind, scope, key) DO UPDATE SET fingerprint = excluded.fingerprint, body = excluded.body`)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, insert.Close()) }()
+	for _, r := range rows {
+		if err := k.stage(ctx, insert, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k *keeper) stage(ctx context.Context, insert *sql.Stmt, r *servicev1.Row) error {
 	var body any
 	fingerprint := uint64(0)
 	switch op := r.GetOp(); {
@@ -343,9 +357,7 @@ func (k *keeper) stage(ctx context.Context, r *servicev1.Row) error {
 	case op != servicev1.RowOp_ROW_OP_REMOVE:
 		return fault.New(fault.Invalid, fault.BucketDamaged, "a row is neither put nor removed: %d", op)
 	}
-	_, err := k.tx.ExecContext(ctx, `INSERT INTO down_stage (kind, scope, key, fingerprint, body) VALUES (?, ?, ?, ?, ?)
-		ON CONFLICT (kind, scope, key) DO UPDATE SET fingerprint = excluded.fingerprint, body = excluded.body`,
-		int64(k.id.kind), k.id.scope, r.GetKey(), int64(fingerprint), body)
+	_, err := insert.ExecContext(ctx, int64(k.id.kind), k.id.scope, r.GetKey(), int64(fingerprint), body)
 	return err
 }
 
