@@ -200,7 +200,7 @@ func (h *holding) Invoke(ctx context.Context, method string, args, reply any, op
 // Whatever two tablets and a supervisor do without hearing of each other: no interview is lost, without force nobody does
 // what another does, with force both stay and it counts once and is told, and in the end both hold what headquarters says.
 func TestHandOversInAnyOrder(t *testing.T) {
-	seeds := 40
+	seeds := 25
 	if testing.Short() {
 		seeds = 6
 	}
@@ -363,4 +363,3 @@ func TestRejectionsMeetRevisions(t *testing.T) {
 		t.Errorf("an interview that was never here: %v", err)
 	}
 }
-
