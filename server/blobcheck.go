@@ -53,14 +53,14 @@ func (s *Server) CheckBlobs(ctx context.Context, report *store.Report, progress 
 			progress(done, int(totals.Blobs))
 		}
 	}, func(path string) {
-		c.warn(path, "a file that is no attachment stands among them", "look what it is, and move it elsewhere")
+		c.add(fault.SeverityWarning, fault.BlobUnlisted, path, "a file that is no attachment stands among them", "look what it is, and move it elsewhere")
 	})
 	if err != nil {
 		return err
 	}
 	c.missing()
-	c.rest("attachments that no record lists", c.orphans)
-	c.rest("attachments that have not arrived", c.absent)
+	c.rest(fault.BlobUnlisted, "attachments that no record lists", c.orphans)
+	c.rest(fault.BlobAbsent, "attachments that have not arrived", c.absent)
 	return nil
 }
 
@@ -102,11 +102,13 @@ type blobCheck struct {
 	orphans, absent int
 }
 
-func (c *blobCheck) add(severity, subject, message, do string) {
-	c.report.Findings = append(c.report.Findings, store.Finding{Severity: severity, Subject: subject, Message: message, Do: do})
+func (c *blobCheck) add(severity string, reason fault.Reason, subject, message, do string) {
+	c.report.Findings = append(c.report.Findings, store.Finding{Severity: severity, Reason: reason, Subject: subject, Message: message, Do: do})
 }
 
-func (c *blobCheck) warn(subject, message, do string) { c.add("warning", subject, message, do) }
+func (c *blobCheck) warn(reason fault.Reason, subject, message string) {
+	c.add(fault.SeverityWarning, reason, subject, message, reason.Do())
+}
 
 // held takes note of an attachment that is here.
 func (c *blobCheck) held(h blobs.Held) {
@@ -118,14 +120,14 @@ func (c *blobCheck) held(h blobs.Held) {
 		if listed {
 			name += " of interview " + w.interview
 		}
-		c.add("error", name, what(h.Problem), fault.BlobDamaged.Do())
+		c.add(fault.SeverityError, fault.BlobDamaged, name, what(h.Problem), fault.BlobDamaged.Do())
 		return
 	case !listed:
 		if c.orphans++; c.orphans <= maxBlobFindings {
-			c.warn(name, fmt.Sprintf("no record lists it (%d bytes)", h.Size), "nothing is wrong if its interview is still to come, or in quarantine; otherwise move the file elsewhere")
+			c.warn(fault.BlobUnlisted, name, fmt.Sprintf("no record lists it (%d bytes)", h.Size))
 		}
 	case w.size != h.Size:
-		c.warn(name, fmt.Sprintf("interview %s says it has %d bytes; it has %d", w.interview, w.size, h.Size), fault.BlobSizeMismatch.Do())
+		c.warn(fault.BlobSizeMismatch, name, fmt.Sprintf("interview %s says it has %d bytes; it has %d", w.interview, w.size, h.Size))
 	}
 	c.report.Blobs++
 }
@@ -145,14 +147,13 @@ func (c *blobCheck) missing() {
 	})
 	c.absent = len(left)
 	for _, w := range left[:min(len(left), maxBlobFindings)] {
-		c.warn(fmt.Sprintf("attachment %x of interview %s", w.id, w.interview),
-			fmt.Sprintf("it has not arrived whole (%d bytes)", w.size), "sync the tablet again; if it is lost, take in a copy of its file with import-tablet")
+		c.warn(fault.BlobAbsent, fmt.Sprintf("attachment %x of interview %s", w.id, w.interview), fmt.Sprintf("it has not arrived whole (%d bytes)", w.size))
 	}
 }
 
 // rest says how many findings were not listed.
-func (c *blobCheck) rest(what string, n int) {
+func (c *blobCheck) rest(reason fault.Reason, what string, n int) {
 	if n > maxBlobFindings {
-		c.warn("attachments", fmt.Sprintf("%d more %s are not named here", n-maxBlobFindings, what), "see what is to be done about those that are named")
+		c.add(fault.SeverityWarning, reason, "attachments", fmt.Sprintf("%d more %s are not named here", n-maxBlobFindings, what), "see what is to be done about those that are named")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
@@ -46,11 +47,10 @@ func (s *Server) CheckErasures(ctx context.Context, report *store.Report) error 
 			}
 		}
 		if left > 0 {
-			report.Findings = append(report.Findings, store.Finding{
-				Severity: "error", Subject: "interview " + at.id,
-				Message: fmt.Sprintf("its erasure was decided and cut short: %d revisions are still here", left),
-				Do:      "finish it with `hearth review erase " + at.id + " --yes`",
-			})
+			f := fault.NewFinding(fault.SeverityError, fault.ErasureUnfinished, "interview "+at.id,
+				fmt.Sprintf("its erasure was decided and cut short: %d revisions are still here", left))
+			f.Do = "finish it with `hearth review erase " + at.id + " --yes`"
+			report.Findings = append(report.Findings, f)
 		}
 	}
 	return nil

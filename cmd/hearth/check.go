@@ -4,18 +4,27 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/hearth-survey/hearth/proto/fault"
 	"github.com/hearth-survey/hearth/server/store"
+	"github.com/hearth-survey/hearth/syncer/tablet"
 )
 
-// checkCmd checks a server's folder, whose server is not running.
+// checkCmd checks a server's folder, whose server is not running, or a tablet's file.
 type checkCmd struct {
-	Data    string `help:"Folder of the server; it must not be running." required:"" env:"HEARTH_DATA" type:"path"`
+	File    string `arg:"" optional:"" help:"A tablet's file, or a copy of it with its -wal. It is read only, and may be in use." type:"existingfile"`
+	Data    string `help:"Folder of a headquarters or a hub; it must not be running." env:"HEARTH_DATA" type:"path"`
 	Rebuild bool   `help:"Also make every projection again from the log and compare, byte for byte."`
 	JSON    bool   `help:"Print JSON."`
 }
 
 // Run checks and says what is wrong and what to do about it.
 func (c *checkCmd) Run(e *env) (err error) {
+	if c.File != "" {
+		return c.checkTablet(e)
+	}
+	if c.Data == "" {
+		return fmt.Errorf("%w: name a tablet's file, or a server's folder with --data", errUsage)
+	}
 	report, err := checkFolder(e, c.Data, c.Rebuild)
 	if err != nil {
 		return err
@@ -27,12 +36,38 @@ func (c *checkCmd) Run(e *env) (err error) {
 	} else {
 		printReport(e, report)
 	}
-	for _, f := range report.Findings {
-		if f.Severity == "error" {
+	return found(report.Findings)
+}
+
+// found is the exit code of a check.
+func found(all []fault.Finding) error {
+	for _, f := range all {
+		if f.Severity == fault.SeverityError {
 			return errFound
 		}
 	}
 	return nil
+}
+
+// checkTablet checks a tablet's file.
+func (c *checkCmd) checkTablet(e *env) error {
+	if c.Rebuild {
+		return fmt.Errorf("%w: a tablet's store has no projections: --rebuild is for servers", errUsage)
+	}
+	r, err := tablet.Check(e.ctx, c.File, &tablet.ForeignOptions{Command: readForeignCommand()})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		if err := printAnyJSON(e.stdout, r); err != nil {
+			return err
+		}
+		return found(r.Findings)
+	}
+	verdict := printFindings(e, r.Findings)
+	fmt.Fprintf(e.stdout, "%s: %s of %s, study %s: %d records (%d more pruned, %d without a receipt) in %d lanes, %d receipts, %d attachments, %d drafts\n",
+		verdict, r.Name, r.Enumerator, r.Study, r.Records, r.Pruned, r.Pending, r.Lanes, r.Receipts, r.Blobs, r.Drafts)
+	return found(r.Findings)
 }
 
 func checkFolder(e *env, dir string, rebuild bool) (report *store.Report, err error) {
@@ -60,25 +95,31 @@ func checkFolder(e *env, dir string, rebuild bool) (report *store.Report, err er
 	return report, node.server.CheckBlobs(e.ctx, report, e.progress("check attachments"))
 }
 
-func printReport(e *env, r *store.Report) {
+// printFindings prints what was found and returns the verdict.
+func printFindings(e *env, all []fault.Finding) string {
 	wrong := 0
-	for _, f := range r.Findings {
-		if f.Severity == "error" {
+	for _, f := range all {
+		if f.Severity == fault.SeverityError {
 			wrong++
 		}
-		fmt.Fprintf(e.stdout, "%s: %s: %s\n    do: %s\n", f.Severity, f.Subject, f.Message, f.Do)
+		fmt.Fprintf(e.stdout, "%s: %s: %s: %s\n    do: %s\n", f.Severity, f.Subject, f.Reason, f.Message, f.Do)
 	}
-	verdict := "ok"
 	switch {
 	case wrong > 0:
-		verdict = fmt.Sprintf("NOT ok: %d errors", wrong)
-	case len(r.Findings) > 0:
-		verdict = fmt.Sprintf("ok, with %d warnings", len(r.Findings))
+		return fmt.Sprintf("NOT ok: %d errors", wrong)
+	case len(all) > 0:
+		return fmt.Sprintf("ok, with %d warnings", len(all))
 	}
+	return "ok"
+}
+
+func printReport(e *env, r *store.Report) {
+	verdict := printFindings(e, r.Findings)
+	wrong := found(r.Findings) != nil
 	rebuilt := ""
 	if r.Rebuilt {
 		rebuilt = "; projections made again and equal, byte for byte"
-		if wrong > 0 {
+		if wrong {
 			rebuilt = "; projections made again"
 		}
 	}

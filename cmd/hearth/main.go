@@ -51,7 +51,7 @@ type cli struct {
 	Referral     referralCmd     `cmd:"" help:"Draw and measure the graph of who referred whom."`
 	Export       exportCmd       `cmd:"" help:"Make data files for analysts."`
 	Form         formCmd         `cmd:"" help:"Show the questionnaires and their codebooks."`
-	Check        checkCmd        `cmd:"" help:"Check a server's store."`
+	Check        checkCmd        `cmd:"" help:"Check a tablet's file, or the folder of a headquarters or a hub."`
 	Simulate     simulateCmd     `cmd:"" help:"Make a study of any size with known truth."`
 	Bench        benchCmd        `cmd:"" help:"Measure this machine: ingest, load, scale, idle tablets, bytes on the wire."`
 }

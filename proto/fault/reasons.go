@@ -101,6 +101,12 @@ const (
 	AtHeadquarters       Reason = "AT_HEADQUARTERS"
 	RoundClosed          Reason = "ROUND_CLOSED"
 	NoSuchRound          Reason = "NO_SUCH_ROUND"
+	RecordsMissing       Reason = "RECORDS_MISSING"
+	ProjectionWrong      Reason = "PROJECTION_WRONG"
+	ProjectionBehind     Reason = "PROJECTION_BEHIND"
+	BlobAbsent           Reason = "BLOB_ABSENT"
+	BlobUnlisted         Reason = "BLOB_UNLISTED"
+	ErasureUnfinished    Reason = "ERASURE_UNFINISHED"
 )
 
 // Entry is what the catalogue says of a reason.
@@ -208,6 +214,12 @@ var catalogue = []Entry{
 	{AtHeadquarters, "a hub is asked for what is decided at headquarters", "do it at headquarters; the hub brings it to the tablets", false},
 	{RoundClosed, "an interview arrives after its round or its study was closed", "look at it with `hearth quarantine show`; to take it in, open the round with `hearth study reopen`, replay, and close it again", false},
 	{NoSuchRound, "a round is named that the study does not have", "look at the rounds with `hearth study show`", false},
+	{RecordsMissing, "records that were acknowledged are neither in the log nor in quarantine", "take them from a backup of the data folder, or from the tablet with import-tablet", false},
+	{ProjectionWrong, "what is derived from the log is not what the log gives", "stop the server, delete projection.sqlite and start again: it is made from the log", false},
+	{ProjectionBehind, "records of the log are not in the projections yet", "let a server open the folder: it catches up by itself", true},
+	{BlobAbsent, "an attachment that a record lists has not arrived whole, or is not in the store", "sync the tablet again; if it is lost, take in a copy of its file with import-tablet", true},
+	{BlobUnlisted, "an attachment is kept that no record lists", "nothing is wrong if its interview is still to come, or in quarantine; otherwise move the file elsewhere", false},
+	{ErasureUnfinished, "an erasure was decided and cut short", "finish it with `hearth review erase INTERVIEW --yes`", false},
 }
 
 // Catalogue returns all entries, ordered by reason.

@@ -11,6 +11,7 @@ import (
 	"crypto/ed25519"
 	"iter"
 
+	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"github.com/hearth-survey/hearth/syncer"
@@ -231,11 +232,4 @@ type Report struct {
 }
 
 // Finding is one thing that is wrong, and what to do about it.
-type Finding struct {
-	// Severity is "error" where data are damaged or missing, "warning" where somebody should look.
-	Severity string
-	// Subject names what it is about: a record, a lane, a table.
-	Subject string
-	Message string
-	Do      string
-}
+type Finding = fault.Finding

@@ -53,11 +53,13 @@ type Foreign struct {
 	good       map[syncer.Digest]span
 	order      []syncer.Digest // of good, as they were written
 	salvaged   int             // of good, found by the carver alone
+	checked    []checkedForeign
 	lanes      []foreignLane
 	salvage    foreignLane
 	blobs      []foreignBlob
 	drafts     []*surveyv1.Interview
 	problems   []Problem
+	mended     []Problem // those that the carver has solved
 }
 
 // foreignAbout is what a file says it is.
@@ -127,11 +129,17 @@ func OpenForeign(ctx context.Context, path string, opts *ForeignOptions) (f *For
 		return f, nil
 	}
 	f.carved = true
+	before := f.problems
 	if err := f.pass(ctx, passCarve); err != nil {
 		return f, err
 	}
 	if err := f.resolve(); err != nil {
 		return f, err
+	}
+	for _, p := range before {
+		if !slices.ContainsFunc(f.problems, func(q Problem) bool { return q.Subject == p.Subject && q.Reason == p.Reason }) {
+			f.mended = append(f.mended, p)
+		}
 	}
 	return f, f.judge()
 }
@@ -139,8 +147,41 @@ func OpenForeign(ctx context.Context, path string, opts *ForeignOptions) (f *For
 // copyName is the name of the private copy of the file, or of one that goes with it.
 func (f *Foreign) copyName(suffix string) string { return filepath.Join(f.dir, viewName+suffix) }
 
-// copyIn copies the file, and its -wal, which is empty if there is none.
+// maxCopies is how often a file is copied that changes meanwhile.
+const maxCopies = 5
+
+// copyIn copies the file and its -wal, both as they were at one moment: a tablet that is running may move what stands in
+// the one into the other.
 func (f *Foreign) copyIn() error {
+	for i := 1; ; i++ {
+		before := changed(f.path)
+		if err := f.copyOnce(); err != nil {
+			return err
+		}
+		if changed(f.path) == before {
+			break
+		}
+		if i == maxCopies {
+			f.passes = append(f.passes, Problem{"the file", fault.StoreInUse, "it was written to while it was copied, again and again"})
+			break
+		}
+	}
+	return f.lookAtWAL()
+}
+
+// changed tells a file and its -wal from what they are after somebody has written to them.
+func changed(path string) (state [4]int64) {
+	for i, suffix := range []string{"", "-wal"} {
+		if st, err := os.Stat(path + suffix); err == nil {
+			state[2*i], state[2*i+1] = st.Size(), st.ModTime().UnixNano()
+		}
+	}
+	return state
+}
+
+// copyOnce copies the file, and its -wal, which is empty if there is none.
+func (f *Foreign) copyOnce() error {
+	f.size = 0
 	for _, suffix := range []string{"", "-wal"} {
 		n, err := copyFile(f.copyName(suffix), f.path+suffix)
 		if suffix == "-wal" && errors.Is(err, fs.ErrNotExist) {
@@ -154,6 +195,11 @@ func (f *Foreign) copyIn() error {
 		}
 		f.size += n
 	}
+	return nil
+}
+
+// lookAtWAL reports damage of the write-ahead log, which SQLite passes over.
+func (f *Foreign) lookAtWAL() error {
 	wal, err := os.Open(f.copyName("-wal"))
 	if err != nil {
 		return fault.New(fault.Internal, "", "open the private copy: %w", err)
@@ -180,7 +226,7 @@ func copyFile(to, from string) (n int64, err error) {
 	if !st.Mode().IsRegular() || st.Size() > maxForeign {
 		return 0, fmt.Errorf("not a file of at most %d bytes", int64(maxForeign))
 	}
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return 0, err
 	}

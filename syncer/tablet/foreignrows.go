@@ -25,16 +25,18 @@ type foreignRows struct {
 	// refused are the places of which headquarters did not take the bytes.
 	refused map[foreignPlace]bool
 	drafts  map[string]foundDraft
-	blobs   map[syncer.BlobID]*servicev1.BlobRef
-	pieces  map[syncer.BlobID]map[int64][]span // by where they begin
-	gone    map[syncer.BlobID]bool             // a piece was pruned
-	uses    map[syncer.BlobID]bool
+	// badDrafts are those that SQLite has read and that do not have their digest.
+	badDrafts map[string]bool
+	blobs     map[syncer.BlobID]*servicev1.BlobRef
+	pieces    map[syncer.BlobID]map[int64][]span // by where they begin
+	gone      map[syncer.BlobID]bool             // a piece was pruned
+	uses      map[syncer.BlobID]bool
 }
 
 func (r *foreignRows) begin() {
 	r.bodies = map[syncer.Digest]foundBody{}
 	r.entries, r.known, r.refused = map[syncer.ID][]foreignEntry{}, map[foreignEntry]bool{}, map[foreignPlace]bool{}
-	r.drafts = map[string]foundDraft{}
+	r.drafts, r.badDrafts = map[string]foundDraft{}, map[string]bool{}
 	r.blobs, r.pieces = map[syncer.BlobID]*servicev1.BlobRef{}, map[syncer.BlobID]map[int64][]span{}
 	r.gone, r.uses = map[syncer.BlobID]bool{}, map[syncer.BlobID]bool{}
 }
@@ -72,6 +74,7 @@ type claimColumns struct {
 	kind    int64
 	subject string
 	part    uint64
+	parents []byte
 }
 
 // foundBody is what is known of a record's bytes.
@@ -177,7 +180,7 @@ func (f *Foreign) takeRecord(r row) error {
 		c.digest, c.named = d, true
 	}
 	if id, err := syncer.ParseID(r.bytes(recordID)); err == nil {
-		c.row = &claimColumns{id, r.number(recordKind), r.text(recordSubject), uint64(r.number(recordPart))}
+		c.row = &claimColumns{id, r.number(recordKind), r.text(recordSubject), uint64(r.number(recordPart)), r.bytes(recordParents)}
 	}
 	if body := r.bytes(recordBody); !c.pruned {
 		c.own = syncer.DigestOf(body)
@@ -226,7 +229,11 @@ func (f *Foreign) takeEntry(r row) {
 func (f *Foreign) takeDraft(r row) error {
 	id, body := r.text(draftInterview), r.bytes(draftBody)
 	before, ok := f.found.drafts[id]
-	if _, err := openDraft(id, body, r.bytes(draftDigest)); err != nil || ok && (!before.carved && f.carved || before.saved >= r.number(draftSaved)) {
+	_, err := openDraft(id, body, r.bytes(draftDigest))
+	if err != nil && !f.carved {
+		f.found.badDrafts[id] = true
+	}
+	if err != nil || ok && (!before.carved && f.carved || before.saved >= r.number(draftSaved)) {
 		return nil
 	}
 	s, err := f.keep(body)

@@ -29,7 +29,7 @@ type foreignLane struct {
 // resolve decides what of everything that was found is believed, what is bad, and what is sent where. It may be called again when
 // more was found.
 func (f *Foreign) resolve() error {
-	f.problems, f.lanes, f.salvage, f.blobs, f.drafts = nil, nil, foreignLane{}, nil, nil
+	f.checked, f.problems, f.lanes, f.salvage, f.blobs, f.drafts = nil, nil, nil, foreignLane{}, nil, nil
 	f.key, f.good, f.order, f.salvaged = nil, map[syncer.Digest]span{}, nil, 0
 	if len(f.found.metas) == 0 {
 		return nil // nobody's: nothing can be signed
@@ -38,9 +38,9 @@ func (f *Foreign) resolve() error {
 	f.key, f.name, f.enumerator, f.study = m.key, m.name, m.enumerator, m.study
 	f.device = f.whose(syncer.ID(m.device))
 	f.believe()
-	lanes := f.checkLanes()
-	f.plan(lanes)
-	f.nameBad(lanes)
+	f.checked = f.checkLanes()
+	f.plan(f.checked)
+	f.nameBad(f.checked)
 	if err := f.resolveBlobs(); err != nil {
 		return err
 	}
@@ -367,6 +367,11 @@ func (f *Foreign) readDrafts() error {
 	done := map[string]bool{}
 	for _, c := range f.found.claims {
 		done[c.subject] = true
+	}
+	for _, id := range slices.Sorted(maps.Keys(f.found.badDrafts)) {
+		if _, ok := f.found.drafts[id]; !ok {
+			f.problem(fmt.Sprintf("the draft of interview %.40q", id), fault.StoreDamaged, "its bytes do not have its digest")
+		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(f.found.drafts)) {
 		d := f.found.drafts[id]

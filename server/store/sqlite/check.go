@@ -33,7 +33,7 @@ func (s *Store) Check(ctx context.Context, opts store.CheckOptions) (*store.Repo
 		of string
 		do func() error
 	}{
-		{"structure of " + logFile, func() error { return c.structure(db, logFile, fault.StoreDamaged.Do()) }},
+		{"structure of " + logFile, func() error { return c.structure(db, logFile, fault.StoreDamaged) }},
 		{"schema of " + logFile, c.schema},
 		{"table meta", c.meta},
 		{"table device", c.devices},
@@ -54,8 +54,8 @@ func (s *Store) Check(ctx context.Context, opts store.CheckOptions) (*store.Repo
 		}
 	}
 	if c.more > 0 {
-		c.report.Findings = append(c.report.Findings, store.Finding{Severity: "error", Subject: s.dir,
-			Message: fmt.Sprintf("%d more findings are not listed", c.more), Do: fault.StoreDamaged.Do()})
+		c.report.Findings = append(c.report.Findings, fault.NewFinding(fault.SeverityError, fault.StoreDamaged, s.dir,
+			fmt.Sprintf("%d more findings are not listed", c.more)))
 	}
 	return c.report, nil
 }
@@ -97,7 +97,12 @@ func (c *checker) find(f store.Finding) {
 
 // damage is a finding about something that changed on the disk.
 func (c *checker) damage(subject, format string, args ...any) {
-	c.find(store.Finding{Severity: "error", Subject: subject, Message: fmt.Sprintf(format, args...), Do: fault.StoreDamaged.Do()})
+	c.broken(fault.StoreDamaged, subject, format, args...)
+}
+
+// broken is damage that has a reason of its own.
+func (c *checker) broken(reason fault.Reason, subject, format string, args ...any) {
+	c.find(store.Finding{Severity: fault.SeverityError, Reason: reason, Subject: subject, Message: fmt.Sprintf(format, args...), Do: fault.StoreDamaged.Do()})
 }
 
 // each calls f for every row of a query.
@@ -116,14 +121,14 @@ func (c *checker) each(db *sql.DB, query string, f func(scan func(...any) error)
 }
 
 // structure has SQLite verify pages and indexes.
-func (c *checker) structure(db *sql.DB, name, do string) error {
+func (c *checker) structure(db *sql.DB, name string, reason fault.Reason) error {
 	return c.each(db, "PRAGMA integrity_check(20)", func(scan func(...any) error) error {
 		var line string
 		if err := scan(&line); err != nil {
 			return err
 		}
 		if line != "ok" {
-			c.find(store.Finding{Severity: "error", Subject: name, Message: line, Do: do})
+			c.find(fault.NewFinding(fault.SeverityError, reason, name, line))
 		}
 		return nil
 	})
@@ -251,7 +256,7 @@ func (c *checker) records() error {
 func (c *checker) record(r *recordRow) {
 	where := fmt.Sprintf("record %d of part %016x (%s)", r.counter, uint64(r.part), r.subject)
 	lost := func(format string, args ...any) {
-		c.find(store.Finding{Severity: "error", Subject: where, Message: fmt.Sprintf(format, args...),
+		c.find(store.Finding{Severity: fault.SeverityError, Reason: fault.RecordDamaged, Subject: where, Message: fmt.Sprintf(format, args...),
 			Do: "take this record from a backup of the data folder, or from the tablet that wrote it with import-tablet"})
 	}
 	c.held = append(c.held, prefix(r.digest))
@@ -336,11 +341,13 @@ func (c *checker) quarantine() error {
 
 // projections checks that what is derived is not ahead of the log, and compares it with what is derived now.
 func (c *checker) projections() error {
-	const do = "stop the server, delete " + projectionFile + " and start again: it is made from the log"
+	wrong := func(message string) {
+		c.find(fault.NewFinding(fault.SeverityError, fault.ProjectionWrong, projectionFile, message))
+	}
 	p := c.s.projection
 	if p.path != "" {
-		if err := guard(func() error { return c.structure(p.db, projectionFile, do) }); err != nil {
-			c.find(store.Finding{Severity: "error", Subject: projectionFile, Message: err.Error(), Do: do})
+		if err := guard(func() error { return c.structure(p.db, projectionFile, fault.ProjectionWrong) }); err != nil {
+			wrong(err.Error())
 			return c.ctx.Err()
 		}
 	}
@@ -351,8 +358,7 @@ func (c *checker) projections() error {
 	behind := 0
 	for part, counter := range projected.Parts {
 		if have := uint64(c.counters[int64(part)]); counter > have {
-			c.find(store.Finding{Severity: "error", Subject: projectionFile, Do: do,
-				Message: fmt.Sprintf("made from %d records of part %016x, the log has %d", counter, part, have)})
+			wrong(fmt.Sprintf("made from %d records of part %016x, the log has %d", counter, part, have))
 		}
 	}
 	for part, counter := range c.counters {
@@ -361,8 +367,8 @@ func (c *checker) projections() error {
 		}
 	}
 	if behind > 0 {
-		c.find(store.Finding{Severity: "warning", Subject: projectionFile, Do: "let a server open the folder: it catches up by itself",
-			Message: fmt.Sprintf("%d records of the log are not in the projections yet", behind)})
+		c.find(fault.NewFinding(fault.SeverityWarning, fault.ProjectionBehind, projectionFile,
+			fmt.Sprintf("%d records of the log are not in the projections yet", behind)))
 	}
 	if c.opts.Rebuild == nil || behind > 0 {
 		return nil
@@ -372,13 +378,13 @@ func (c *checker) projections() error {
 		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 			return err
 		}
-		c.find(store.Finding{Severity: "error", Subject: projectionFile, Do: "correct what is named first, then check again",
+		c.find(store.Finding{Severity: fault.SeverityError, Reason: fault.ProjectionWrong, Subject: projectionFile, Do: "correct what is named first, then check again",
 			Message: fmt.Sprintf("the projections cannot be made again: %v", err)})
 		return nil
 	}
 	c.report.Rebuilt = true
 	if diff != "" {
-		c.find(store.Finding{Severity: "error", Subject: projectionFile, Message: diff, Do: do})
+		wrong(diff)
 	}
 	return nil
 }

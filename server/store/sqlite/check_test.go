@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/server/store/storetest"
@@ -92,7 +93,7 @@ func TestCheckSound(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &store.Report{Records: 19, Lanes: 2, Quarantined: 1, Rebuilt: true, Findings: []store.Finding{{
-		Severity: "warning", Subject: r.Findings[0].Subject,
+		Severity: "warning", Reason: fault.LaneGap, Subject: r.Findings[0].Subject,
 		Message: "32 records of tablet-17 never arrived (entries 5 to 36)",
 		Do:      "sync the tablet again; if it is lost, look for a copy of its file and import it with import-tablet",
 	}}}
@@ -106,22 +107,27 @@ func TestCheckSound(t *testing.T) {
 
 // Changes that SQLite itself takes: somebody with a tool, or a defect of ours.
 func TestCheckFinds(t *testing.T) {
-	for _, tc := range []struct{ name, change, want string }{
-		{"body", `DROP TRIGGER record_no_update; UPDATE record SET body = CAST(substr(body, 1, 80) || x'7e' || substr(body, 82) AS BLOB) WHERE rowid = 3`, "its bytes are not those its author wrote"},
-		{"subject", `DROP TRIGGER record_no_update; UPDATE record SET subject = 'other' WHERE rowid = 3`, "columns beside the record"},
-		{"received", `DROP TRIGGER record_no_update; UPDATE record SET received_ms = 1 WHERE rowid = 3`, "columns beside the record"},
-		{"record gone", `DROP TRIGGER record_no_delete; DELETE FROM record WHERE rowid = 3`, "neither in the log nor in quarantine"},
-		{"last record gone", `DROP TRIGGER record_no_delete; DELETE FROM record WHERE rowid = 19`, "should have"},
-		{"counter", `UPDATE part SET counter = counter + 1`, "counter was changed"},
-		{"head back", `UPDATE lane SET seq = seq - 1`, "head was changed"},
-		{"run gone", `DELETE FROM lane_run WHERE run_id = 1`, "stand in no lane"},
-		{"run", `UPDATE lane_run SET digests = zeroblob(length(digests)) WHERE run_id = 1`, "signature"},
-		{"signature", `UPDATE lane_run SET signature = zeroblob(64) WHERE run_id = 1`, "does not verify"},
-		{"quarantine", `UPDATE quarantine SET reason = 'OTHER'`, "quarantine"},
-		{"quarantine gone", `DELETE FROM quarantine`, "neither in the log nor in quarantine"},
-		{"device", `UPDATE device SET name = 'tablet-99' WHERE name = 'tablet-17'`, "device tablet-99"},
-		{"epoch", `UPDATE meta SET epoch = zeroblob(16)`, "epoch"},
-		{"trigger gone", `DROP TRIGGER record_no_update`, "definition"},
+	for _, tc := range []struct {
+		name, change string
+		reason       fault.Reason
+		want         string
+	}{
+		{"body", `DROP TRIGGER record_no_update; UPDATE record SET body = CAST(substr(body, 1, 80) || x'7e' || substr(body, 82) AS BLOB) WHERE rowid = 3`, fault.RecordDamaged, "its bytes are not those its author wrote"},
+		{"subject", `DROP TRIGGER record_no_update; UPDATE record SET subject = 'other' WHERE rowid = 3`, fault.StoreDamaged, "columns beside the record"},
+		{"received", `DROP TRIGGER record_no_update; UPDATE record SET received_ms = 1 WHERE rowid = 3`, fault.StoreDamaged, "columns beside the record"},
+		{"record gone", `DROP TRIGGER record_no_delete; DELETE FROM record WHERE rowid = 3`, fault.RecordsMissing, "neither in the log nor in quarantine"},
+		{"last record gone", `DROP TRIGGER record_no_delete; DELETE FROM record WHERE rowid = 19`, fault.StoreDamaged, "should have"},
+		{"counter", `UPDATE part SET counter = counter + 1`, fault.StoreDamaged, "counter was changed"},
+		{"head back", `UPDATE lane SET seq = seq - 1`, fault.StoreDamaged, "head was changed"},
+		{"run gone", `DELETE FROM lane_run WHERE run_id = 1`, fault.StoreDamaged, "stand in no lane"},
+		{"run", `UPDATE lane_run SET digests = zeroblob(length(digests)) WHERE run_id = 1`, fault.BadSignature, "signature"},
+		{"signature", `UPDATE lane_run SET signature = zeroblob(64) WHERE run_id = 1`, fault.BadSignature, "does not verify"},
+		{"quarantine", `UPDATE quarantine SET reason = 'OTHER'`, fault.StoreDamaged, "quarantine"},
+		{"quarantine gone", `DELETE FROM quarantine`, fault.RecordsMissing, "neither in the log nor in quarantine"},
+		{"device", `UPDATE device SET name = 'tablet-99' WHERE name = 'tablet-17'`, fault.StoreDamaged, "device tablet-99"},
+		{"epoch", `UPDATE meta SET epoch = zeroblob(16)`, fault.StoreDamaged, "epoch"},
+		{"chain", `UPDATE lane_run SET prev_chain = randomblob(32) WHERE first_seq > 1`, fault.BadChain, "changed on the disk"},
+		{"trigger gone", `DROP TRIGGER record_no_update`, fault.StoreDamaged, "definition"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -131,7 +137,7 @@ func TestCheckFinds(t *testing.T) {
 				t.Fatal(err)
 			}
 			tamper(t, filepath.Join(dir, logFile), tc.change)
-			wantFinding(t, check(t, open(t, dir, Options{})), tc.want)
+			wantReason(t, check(t, open(t, dir, Options{})), tc.reason, tc.want)
 		})
 	}
 }
@@ -148,6 +154,25 @@ func tamper(t *testing.T, path, change string) {
 	if err := c.close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// wantReason is wantFinding of one reason.
+func wantReason(t *testing.T, r *store.Report, reason fault.Reason, want string) {
+	t.Helper()
+	var of store.Report
+	for _, f := range r.Findings {
+		if f.Reason == "" || f.Reason.Do() == "" || f.Do == "" {
+			t.Errorf("a finding without a reason of the catalogue: %+v", f)
+		}
+		if f.Reason == reason {
+			of.Findings = append(of.Findings, f)
+		}
+	}
+	if len(of.Findings) == 0 {
+		t.Errorf("no finding is %s: %+v", reason, r.Findings)
+		return
+	}
+	wantFinding(t, &of, want)
 }
 
 func wantFinding(t *testing.T, r *store.Report, want string) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
@@ -103,7 +104,7 @@ func (c *checker) runs(lanes map[syncer.LaneID]*checkedLane) error {
 		}
 		h := r.Head(id)
 		if runSum(id, branch, r) != sum || h.Seq != uint64(last) || !bytes.Equal(h.Chain[:], head) {
-			c.damage(where, "what the tablet sent was changed on the disk: the chain does not come out as it did")
+			c.broken(fault.BadChain, where, "what the tablet sent was changed on the disk: the chain does not come out as it did")
 		}
 		c.signature(id, r, where)
 		c.entries(r, where)
@@ -123,7 +124,7 @@ func (c *checker) signature(id syncer.LaneID, r syncer.Run, where string) {
 		b.Entries = append(b.Entries, &servicev1.Entry{Digest: r.Digests[i][:]})
 	}
 	if _, err := syncer.Check(b, key, syncer.Limits{Records: len(r.Digests), Bytes: 1, RecordBytes: 1}); err != nil {
-		c.damage(where, "%v", err)
+		c.broken(fault.BadSignature, where, "%v", err)
 	}
 }
 
@@ -145,9 +146,8 @@ func (c *checker) entries(r syncer.Run, where string) {
 		}
 	}
 	if missing > 0 {
-		c.find(store.Finding{Severity: "error", Subject: where,
-			Message: fmt.Sprintf("%d records that were acknowledged are neither in the log nor in quarantine, the first is entry %d", missing, first),
-			Do:      "take them from a backup of the data folder, or from the tablet with import-tablet"})
+		c.find(fault.NewFinding(fault.SeverityError, fault.RecordsMissing, where,
+			fmt.Sprintf("%d records that were acknowledged are neither in the log nor in quarantine, the first is entry %d", missing, first)))
 	}
 }
 
@@ -164,11 +164,11 @@ func (c *checker) place(l *checkedLane, branch int64, r syncer.Run, where string
 		l.last = max(l.last, r.Last())
 	case r.Last() <= l.at.Seq:
 		if !agrees(l.id, l.path, r) {
-			c.damage(where, "they contradict the entries around them")
+			c.broken(fault.BadChain, where, "they contradict the entries around them")
 		}
 	default:
 		if r.ChainAt(l.id, l.at.Seq) != l.at.Chain {
-			c.damage(where, "they do not continue from the entry before")
+			c.broken(fault.BadChain, where, "they do not continue from the entry before")
 		}
 		l.path, l.at = append(l.path, r), r.Head(l.id)
 	}
@@ -190,7 +190,7 @@ func (c *checker) finishLane(l *checkedLane) {
 		if of == "" {
 			of = "device " + l.id.Device.String()
 		}
-		c.find(store.Finding{Severity: "warning", Subject: name,
+		c.find(store.Finding{Severity: fault.SeverityWarning, Reason: fault.LaneGap, Subject: name,
 			Message: fmt.Sprintf("%d records of %s never arrived (entries %d to %d)", g.GetLast()-g.GetFirst()+1, of, g.GetFirst(), g.GetLast()),
 			Do:      "sync the tablet again; if it is lost, look for a copy of its file and import it with import-tablet"})
 	}
