@@ -9,8 +9,12 @@ var spelling = sync.OnceValue(newSpeller)
 // does not tell apart, so that what is heard at two doors is the same. It is taken from the full name where the family
 // name is not told apart; "" where neither says anything.
 func Surname(full, family, given, pinyin string) string {
+	s := spelling()
+	if family != "" && given == "" && full == "" { // all that was said
+		return dialect(s.sound(letters(s.plain(family)), true))
+	}
 	if full == "" {
 		full = family + given
 	}
-	return dialect(spelling().surname(full, family, given, pinyin))
+	return dialect(s.surname(full, family, given, pinyin))
 }
