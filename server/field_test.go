@@ -2,13 +2,13 @@ package server
 
 import (
 	"context"
-	"path/filepath"
 	"sync"
 	"testing"
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/server/store/sqlite"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/faultdisk"
 	"github.com/hearth-survey/hearth/syncer/syncertest"
 )
 
@@ -21,9 +21,11 @@ type fieldDesk struct {
 	calls map[string]int
 }
 
-func newFieldDesk(t *testing.T, dir string) syncertest.Headquarters {
+func newFieldDesk(t *testing.T, _ string) syncertest.Headquarters {
 	t.Helper()
-	st, err := sqlite.Open(t.Context(), filepath.Join(dir, "hq"), sqlite.Options{})
+	disk := faultdisk.New(1) // headquarters' is in memory: its syncs would be what the test mostly waits for
+	t.Cleanup(disk.Close)
+	st, err := sqlite.Open(t.Context(), disk.Path("hq"), sqlite.Options{Disk: disk})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -235,6 +235,7 @@ type tries struct {
 	clock  func() time.Time
 	mu     sync.Mutex
 	failed map[string]bucket
+	swept  time.Time
 }
 
 type bucket struct {
@@ -254,18 +255,32 @@ func (t *tries) take(addr string) bool {
 	if b.left < 1 {
 		return false
 	}
-	if len(t.failed) >= maxAddresses {
-		for other := range t.failed {
-			if t.at(other, now).left >= float64(t.burst) || len(t.failed) >= maxAddresses {
-				delete(t.failed, other)
-			}
-		}
-	}
+	t.makeRoom(now)
 	if t.failed == nil {
 		t.failed = map[string]bucket{}
 	}
 	t.failed[addr] = bucket{b.left - 1, now}
 	return true
+}
+
+// makeRoom leaves out who has all tries again, but looks for them once a second only, and who comes first where there are
+// none: with many addresses no call may take long. The lock is held.
+func (t *tries) makeRoom(now time.Time) {
+	if len(t.failed) < maxAddresses {
+		return
+	}
+	sweep := now.Sub(t.swept) >= time.Second
+	if sweep {
+		t.swept = now
+	}
+	for other := range t.failed {
+		switch {
+		case sweep && t.at(other, now).left >= float64(t.burst), len(t.failed) >= maxAddresses:
+			delete(t.failed, other)
+		case !sweep:
+			return
+		}
+	}
 }
 
 // at is what an address has left now. The lock is held.

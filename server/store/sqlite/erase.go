@@ -224,7 +224,11 @@ func (s *Store) scrub(ctx context.Context) error {
 }
 
 // emptyWAL has all of the WAL in the file, and the WAL cut to nothing. It waits for those who still read from it.
-func (c *conn) emptyWAL(ctx context.Context, path string) error {
+func (c *conn) emptyWAL(ctx context.Context, path string) (err error) {
+	if err := c.run("PRAGMA busy_timeout = 100"); err != nil { // SQLite itself waits without looking at ctx
+		return wrap(err, "empty the WAL of "+path)
+	}
+	defer func() { err = errors.Join(err, c.run("PRAGMA busy_timeout = 10000")) }()
 	for {
 		busy, err := c.integer("PRAGMA wal_checkpoint(TRUNCATE)")
 		if err != nil && code(err) == 0 || err == nil && busy == 0 {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
@@ -191,12 +192,16 @@ func TestErasureWaitsForReaders(t *testing.T) {
 		select {
 		case err := <-done:
 			t.Fatalf("Erase ended while the log was read: %v", err)
-		default:
+		case <-time.After(time.Millisecond):
 		}
 	}
 	cancel()
+	begun := time.Now()
 	if err := <-done; err == nil {
 		t.Error("Erase says that all is gone while it is being read")
+	}
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("Erase went on for %v after it was told to end", took)
 	}
 	if err := held.Rollback(); err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/server/store/storetest"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/faultdisk"
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 )
@@ -52,7 +53,9 @@ func listing(ctx context.Context, log store.Log, apply func(*store.Changes) erro
 // However far the projections are, and whether or not they name records, all revisions are found.
 func TestRevisionsWhileProjecting(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		s := open(t, t.TempDir(), Options{})
+		d := faultdisk.New(1)
+		defer d.Close()
+		s := open(t, d.Path("hq"), Options{Disk: d})
 		defer s.Close()
 		b := storetest.NewTablet(1)
 		want := map[string]int{}

@@ -1,11 +1,13 @@
 package sqlite
 
 import (
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/server/store/storetest"
+	"github.com/hearth-survey/hearth/syncer/faultdisk"
 )
 
 // open opens a store in a folder for a test.
@@ -19,10 +21,17 @@ func open(t testing.TB, dir string, opts Options) *Store {
 	return s
 }
 
+// TestStore runs the suite. The model's hundreds of stores are on a disk in memory: they are about what is held, and on a
+// real one each waits for twenty syncs before it begins.
 func TestStore(t *testing.T) {
 	var dirs sync.Map
 	storetest.Run(t, storetest.Factory{
 		Open: func(t testing.TB) store.Store {
+			if strings.Contains(t.Name(), "/Model/") {
+				d := faultdisk.New(1)
+				t.Cleanup(d.Close)
+				return open(t, d.Path("hq"), Options{Disk: d})
+			}
 			dir := t.TempDir()
 			s := open(t, dir, Options{})
 			dirs.Store(store.Store(s), dir)
