@@ -258,9 +258,22 @@ func deviceOf(raw []byte) (syncer.ID, error) {
 	return device, nil
 }
 
+// revocation is that of a device, nil if there is none. A hub looks it up each time: headquarters may have said it a moment
+// ago.
+func (s *Server) revocation(ctx context.Context, device syncer.ID) (*store.Revocation, error) {
+	if s.hub == nil {
+		return s.rights.revocation(ctx, s.store, device)
+	}
+	r, is, err := s.store.Revoked(ctx, device)
+	if err != nil || !is {
+		return nil, err
+	}
+	return &r, nil
+}
+
 // revokedReason is what a revoked tablet is told of its records, nil for one that is not revoked.
 func (s *Server) revokedReason(ctx context.Context, device syncer.ID) (*fault.Error, error) {
-	r, err := s.rights.revocation(ctx, s.store, device)
+	r, err := s.revocation(ctx, device)
 	if err != nil || r == nil {
 		return nil, err
 	}

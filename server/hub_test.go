@@ -21,10 +21,12 @@ import (
 	"github.com/hearth-survey/hearth/server/store/blobs"
 	"github.com/hearth-survey/hearth/server/store/sqlite"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/faultdisk"
 	"github.com/hearth-survey/hearth/syncer/syncertest"
 	offline "github.com/hearth-survey/hearth/syncer/tablet"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -41,31 +43,37 @@ type fataler interface {
 // station is a headquarters or a hub in a folder, which can be stopped and started again.
 type station struct {
 	name, dir string
+	disk      *faultdisk.Disk // nil: dir is a folder
 	key       ed25519.PrivateKey
 	up        *radio // a hub's way to headquarters
 	store     *sqlite.Store
 	blobs     *blobs.Store
 	srv       *Server
 	relay     *relay.Relay // nil: headquarters
+	restored  bool         // the next start is from a backup, and knows it
 }
 
-// radio is a connection to a station that may be away, and that loses a call in so many: before it arrives or, every
-// other time, its answer.
+// radio is a connection to a station that may be away, or dies at a call: before it arrives, or before its answer does.
 type radio struct {
 	to    *station
+	token string // "": the caller opens a session
 	away  bool
-	every int // 0: loses none
+	dies  int  // at which call; 0: at none
+	late  bool // it is the answer of that call that is lost
 	n     atomic.Int64
 }
 
 func (r *radio) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	n := int(r.n.Add(1))
 	cut := status.Error(codes.Unavailable, "the connection was cut")
-	if r.away || r.to.srv == nil || r.every > 0 && n%(2*r.every) == 0 {
+	if r.away || r.to.srv == nil || r.dies > 0 && (n > r.dies || n == r.dies && !r.late) {
 		return cut
 	}
+	if r.token != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+r.token)
+	}
 	err := r.to.srv.Local().Invoke(ctx, method, args, reply, opts...)
-	if err == nil && r.every > 0 && n%(2*r.every) == r.every {
+	if err == nil && r.dies > 0 && n == r.dies {
 		return cut
 	}
 	return err
@@ -129,22 +137,33 @@ func (f *field) start(s *station) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+	opts := sqlite.Options{Restored: s.restored}
+	s.restored = false
+	if s.disk != nil {
+		opts.Disk = s.disk
+	} else if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		f.t.Fatal(err)
 	}
-	if s.store, err = sqlite.Open(ctx, s.dir, sqlite.Options{}); err != nil {
+	if s.store, err = sqlite.Open(ctx, s.dir, opts); err != nil {
 		f.t.Fatal(err)
 	}
-	if s.blobs, err = blobs.Open(filepath.Join(s.dir, "blobs"), blobs.Options{Now: time.Now}); err != nil {
-		f.t.Fatal(err)
+	cfg := Config{Store: s.store, Key: s.key, Questionnaires: set, Token: testToken}
+	if s.disk == nil {
+		if s.blobs, err = blobs.Open(filepath.Join(s.dir, "blobs"), blobs.Options{Now: time.Now}); err != nil {
+			f.t.Fatal(err)
+		}
+		cfg.Blobs = s.blobs
 	}
-	cfg := Config{Store: s.store, Key: s.key, Questionnaires: set, Blobs: s.blobs, Token: testToken}
 	if s.up != nil {
 		if err := s.store.IndexDigests(ctx); err != nil {
 			f.t.Fatal(err)
 		}
-		s.relay, err = relay.Open(ctx, relay.Options{Store: s.store, Blobs: s.blobs, Conn: s.up, Key: s.key, Upstream: "hq:8686",
-			Every: time.Nanosecond, MinBackoff: time.Millisecond, MaxBackoff: 2 * time.Millisecond})
+		o := relay.Options{Store: s.store, Conn: s.up, Key: s.key, Upstream: "hq:8686",
+			Every: time.Nanosecond, Attempts: 1, MinBackoff: time.Microsecond, MaxBackoff: 2 * time.Microsecond}
+		if s.blobs != nil {
+			o.Blobs = s.blobs
+		}
+		s.relay, err = relay.Open(ctx, o)
 		if err != nil {
 			f.t.Fatal(err)
 		}
@@ -245,7 +264,11 @@ func fastOptions() offline.SyncOptions {
 
 func (d *walker) sync(s *station) offline.SyncReport {
 	d.f.t.Helper()
-	r, err := d.Sync(context.Background(), &radio{to: s}, fastOptions())
+	link, opts := &radio{to: s}, fastOptions()
+	if s.disk != nil {
+		link.token, opts.Session = testToken, false
+	}
+	r, err := d.Sync(context.Background(), link, opts)
 	if err != nil {
 		d.f.t.Fatalf("%s with %s: %v (%+v)", d.name, s.name, err, r)
 	}
