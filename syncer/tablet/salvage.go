@@ -245,12 +245,18 @@ func (f *Foreign) planSalvage(sent map[syncer.Digest]bool, declared []syncer.Dig
 func (f *Foreign) nameBad(lanes []checkedForeign) {
 	b := badRecords{f: f, rows: map[syncer.Digest]claim{}, told: map[syncer.Digest]bool{}, numbers: map[int64]bool{}}
 	b.look()
-	listed := map[syncer.Digest]bool{}
+	listed, covered := map[syncer.Digest]bool{}, map[syncer.Digest]bool{}
+	for _, l := range lanes { // a record may be listed again in a later lane, that no receipt is of yet
+		for _, e := range l.entries {
+			if e.seq <= l.covered && !f.found.refused[foreignPlace{e.epoch, e.seq}] {
+				covered[e.digest] = true
+			}
+		}
+	}
 	for _, l := range lanes {
 		for _, e := range l.entries {
 			listed[e.digest] = true
-			covered := e.seq <= l.covered && !f.found.refused[foreignPlace{e.epoch, e.seq}]
-			b.entry(l.id, e, covered)
+			b.entry(l.id, e, covered[e.digest])
 		}
 		for _, e := range l.rest {
 			_, row := b.rows[e.digest]
