@@ -40,8 +40,12 @@ func (s *Server) CheckErasures(ctx context.Context, report *store.Report) error 
 		if err != nil {
 			return err
 		}
+		said, err := s.store.Revisions(ctx, at.part, servicev1.RecordKind_RECORD_KIND_REVIEW, at.id)
+		if err != nil {
+			return err
+		}
 		left := 0
-		for _, st := range revs {
+		for _, st := range append(revs, said...) {
 			if r, err := syncer.Open(st.Raw); err == nil && len(r.GetPayload()) > 0 && listed[string(st.Digest[:])] {
 				left++
 			}

@@ -83,7 +83,8 @@ func (m *memory) Erase(_ context.Context, part uint64, subject string) (store.Er
 	var out store.Erased
 	for i, st := range m.records {
 		r, err := syncer.Open(st.Raw)
-		if err != nil || st.Part != part || r.GetSubject() != subject || r.GetKind() != servicev1.RecordKind_RECORD_KIND_INTERVIEW {
+		said := r.GetKind() == servicev1.RecordKind_RECORD_KIND_INTERVIEW || r.GetKind() == servicev1.RecordKind_RECORD_KIND_REVIEW
+		if err != nil || st.Part != part || r.GetSubject() != subject || !said {
 			continue
 		}
 		r.Payload, r.Blobs = nil, nil

@@ -20,7 +20,7 @@ type Kept interface {
 	// reason. Its place in its lane stays as it was. fault.NotFound if the item is not there, fault.Invalid if the entry is
 	// not of the item's digest.
 	Replay(ctx context.Context, id int64, e *syncer.Entry) (*servicev1.EntryResult, error)
-	// Erase destroys what all records of kind interview about a subject say, in the log and in quarantine, so that no file
+	// Erase destroys what all records of kind interview and review about a subject say, in the log and in quarantine, so that no file
 	// of the store holds a byte of it when it returns. In the log an envelope without payload and attachments stays in
 	// their place, under their id, digest and counter; what was in quarantine is gone. Erased records count as held for
 	// ever: one that comes again is a DUPLICATE and stays erased. Erasing again changes nothing but finishes what was cut

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -70,7 +71,7 @@ type stub struct {
 	body          []byte
 }
 
-// Erase destroys what the interview records about a subject say.
+// Erase destroys what the records of an interview, and those of what was said of it, say.
 func (s *Store) Erase(ctx context.Context, part uint64, subject string) (store.Erased, error) {
 	var out store.Erased
 	if s.writer == nil {
@@ -80,6 +81,12 @@ func (s *Store) Erase(ctx context.Context, part uint64, subject string) (store.E
 	if err != nil {
 		return out, err
 	}
+	said, err := s.Revisions(ctx, part, servicev1.RecordKind_RECORD_KIND_REVIEW, subject)
+	if err != nil {
+		return out, err
+	}
+	revs = append(revs, said...)
+	slices.SortFunc(revs, func(a, b store.Stored) int { return bytes.Compare(a.Digest[:], b.Digest[:]) })
 	var stubs []stub
 	for _, r := range revs {
 		out.Digests = append(out.Digests, r.Digest)

@@ -26,6 +26,7 @@ var downTests = map[string]func(*testing.T, Factory){
 	"owner":          testOwner,
 	"rows reopened":  testRowsReopened,
 	"withdrawn down": testWithdrawnDown,
+	"erase reviews":  testEraseReviews,
 }
 
 const assignmentsKind = servicev1.BucketKind_BUCKET_KIND_ASSIGNMENTS
@@ -445,4 +446,29 @@ func testWithdrawnDown(t *testing.T, f Factory) {
 	if all, err := s.Reviews(t.Context(), "", "", "", 0); len(all) > 0 || err != nil {
 		t.Errorf("what was said is still there: %v, %v", all, err)
 	}
+}
+
+// What was said of an interview is destroyed with it.
+func testEraseReviews(t *testing.T, f Factory) {
+	s, b := f.Open(t), NewTablet(1)
+	subject := Subject(99)
+	said := b.Record(t, 7, subject, func(r *servicev1.Record) { r.Kind = servicev1.RecordKind_RECORD_KIND_REVIEW.Enum() })
+	answers, order := b.Record(t, 7, subject, nil), b.Record(t, 7, subject, func(r *servicev1.Record) { r.Kind = servicev1.RecordKind_RECORD_KIND_TOMBSTONE.Enum() })
+	b.Push(t, s, said, answers, order)
+	for range 2 {
+		if got, err := s.Erase(t.Context(), 7, subject); err != nil || len(got.Digests) != 2 {
+			t.Fatalf("Erase = %v, %v; want the interview and the review", got, err)
+		}
+	}
+	for _, kind := range []servicev1.RecordKind{servicev1.RecordKind_RECORD_KIND_REVIEW, servicev1.RecordKind_RECORD_KIND_TOMBSTONE} {
+		revs, err := s.Revisions(t.Context(), 7, kind, subject)
+		if err != nil || len(revs) != 1 {
+			t.Fatalf("%v: %d records, %v", kind, len(revs), err)
+		}
+		rec, err := syncer.Open(revs[0].Raw)
+		if gone := rec.GetPayload() == nil; err != nil || gone != (kind == servicev1.RecordKind_RECORD_KIND_REVIEW) {
+			t.Errorf("%v: %v, %v", kind, rec, err)
+		}
+	}
+	check(t, s, 2)
 }
