@@ -272,9 +272,12 @@ func TestLabelledSchema(t *testing.T) {
 
 // TestEveryNameFits gives the layout of every table to both formats, with every reason and every kind of column.
 func TestEveryNameFits(t *testing.T) {
-	tables := 0
+	tables, languages := 0, []string{"en", "zh", "bo", "zh-Hant", "no such language !"}
+	if testing.Short() {
+		languages = []string{"zh", "no such language !"}
+	}
 	for _, profile := range []servicev1.PrivacyProfile{identified, research} {
-		for _, lang := range []string{"en", "zh", "bo", "zh-Hant", "no such language !"} {
+		for _, lang := range languages {
 			_, m := export(t, random(9, 3, &filler{all: true}), Options{Profile: profile, Language: lang, Formats: []servicev1.ExportFormat{asStata, asSPSS}})
 			tables += len(m.Files)
 			for _, w := range m.Warnings {
@@ -284,7 +287,7 @@ func TestEveryNameFits(t *testing.T) {
 			}
 		}
 	}
-	if tables < 500 {
+	if tables < 100*len(languages) {
 		t.Errorf("only %d files", tables)
 	}
 }
