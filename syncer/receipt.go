@@ -7,6 +7,7 @@ import (
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"github.com/hearth-survey/hearth/syncer/plant"
 )
 
 // NewReceipt signs that everything of a lane up to its head is durable at timeMS (milliseconds since 1970).
@@ -30,6 +31,9 @@ func VerifyReceipt(r *servicev1.Receipt, keeper ed25519.PublicKey) (LaneID, Head
 		return lane, Head{}, fault.New(fault.Invalid, fault.BadSignature, "receipt: %w", err)
 	}
 	h := Head{Seq: r.GetSeq(), Chain: chain}
+	if plant.In(plant.ReceiptUnverified) {
+		return lane, h, nil
+	}
 	if !bytes.Equal(r.GetKeeper(), keeper) {
 		return lane, h, fault.New(fault.Conflict, fault.ServerChanged, "the receipt for lane %v is from another server", lane)
 	}

@@ -52,7 +52,7 @@ type cli struct {
 	Export       exportCmd       `cmd:"" help:"Make data files for analysts."`
 	Form         formCmd         `cmd:"" help:"Show the questionnaires and their codebooks."`
 	Check        checkCmd        `cmd:"" help:"Check a tablet's file, or the folder of a headquarters or a hub."`
-	Simulate     simulateCmd     `cmd:"" help:"Make a study of any size with known truth."`
+	Simulate     simulateCmd     `cmd:"" help:"Make a study of any size with known truth; or see what faults do to a field team (--faults)."`
 	Bench        benchCmd        `cmd:"" help:"Measure this machine: ingest, load, scale, idle tablets, bytes on the wire."`
 }
 

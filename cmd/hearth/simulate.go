@@ -13,16 +13,28 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
-// simulateCmd makes a study with known truth.
+// simulateCmd makes a study with known truth, or tells what happens to a field team when everything fails that can.
 type simulateCmd struct {
 	Households int    `help:"How many households." default:"1000"`
 	Tablets    int    `help:"How many tablets share them." default:"10"`
-	Seed       uint64 `help:"Seed: the same seed makes the same study." default:"1"`
-	Out        string `short:"o" help:"Folder to write to; must be empty or not exist." required:"" type:"path"`
+	Seed       uint64 `help:"Seed: the same seed makes the same study, or tells the same story." default:"1"`
+	Out        string `short:"o" help:"Folder to write to; must be empty or not exist." type:"path"`
+
+	Faults  bool   `help:"Instead: tell stories of tablets and headquarters in memory, on disks that lose power and links that lose calls, and see that nothing is lost or doubled."`
+	Seeds   int    `help:"How many stories to tell with --faults, from --seed on." default:"200"`
+	Story   string `help:"Tell this story with --faults: steps with ' -> ' between them, as a failure prints them." placeholder:"STEPS"`
+	Verbose bool   `short:"v" help:"Tell the story of --seed alone with --faults, and print all that happens."`
+	JSON    bool   `help:"Print JSON with --faults."`
 }
 
 // Run writes OUT/study.json, OUT/tablets/*.jsonl and OUT/truth/*.csv.
 func (c *simulateCmd) Run(e *env) (err error) {
+	if c.Faults {
+		return c.runFaults(e)
+	}
+	if c.Out == "" {
+		return fmt.Errorf("%w: name a folder to write to with -o, or tell stories with --faults", errUsage)
+	}
 	if c.Households < 1 || c.Tablets < 1 || c.Tablets > 10_000 {
 		return fmt.Errorf("%w: --households and --tablets must be at least 1, --tablets at most 10000", errUsage)
 	}

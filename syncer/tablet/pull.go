@@ -10,6 +10,7 @@ import (
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"github.com/hearth-survey/hearth/syncer"
 	"github.com/hearth-survey/hearth/syncer/failpoint"
+	"github.com/hearth-survey/hearth/syncer/plant"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -77,6 +78,11 @@ func (x *session) keepPage(ctx context.Context, resp *servicev1.PullResponse) er
 	}
 	failpoint.Hit("tablet.before-page")
 	added := 0
+	if plant.In(plant.CursorApart) {
+		if _, err := x.s.db.ExecContext(ctx, "UPDATE meta SET cursor = ?", cursor); err != nil {
+			return err
+		}
+	}
 	err = inTx(ctx, x.s.db, func(tx *sql.Tx) error {
 		for i, e := range resp.GetEntries() {
 			d, err := syncer.ParseDigest(e.GetDigest())

@@ -7,6 +7,7 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/plant"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -20,7 +21,7 @@ func (x *session) restored(ctx context.Context, lane syncer.ID) error {
 		return nil
 	}
 	wanted := 0
-	for after := int64(0); ; {
+	for after := int64(0); !plant.In(plant.OfferSkipped); {
 		n, last, err := x.offerCovered(ctx, after)
 		if err != nil {
 			return err
@@ -71,6 +72,9 @@ func (x *session) offerCovered(ctx context.Context, after int64) (wanted int, la
 		for _, i := range resp.GetWanted() {
 			if int(i) >= len(req.GetRecords()) {
 				return fault.New(fault.Invalid, fault.BadRequest, "the server wants record %d of an offer of %d", i, len(req.GetRecords()))
+			}
+			if plant.In(plant.WithheldCovered) {
+				continue
 			}
 			_, err := tx.ExecContext(ctx, `INSERT INTO answer (epoch, seq, outcome, reason, message, time_ms)
 				SELECT e.epoch, e.seq, ?, ?, ?, ? FROM lane_entry AS e

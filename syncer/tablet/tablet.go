@@ -25,6 +25,7 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	"github.com/hearth-survey/hearth/syncer"
 	"github.com/hearth-survey/hearth/syncer/failpoint"
+	"github.com/hearth-survey/hearth/syncer/plant"
 
 	_ "modernc.org/sqlite" // the driver of database/sql
 )
@@ -302,8 +303,12 @@ func connect(path, vfs string) (*sql.DB, error) {
 	if vfs != "" {
 		vfs = "&vfs=" + url.QueryEscape(vfs)
 	}
+	synchronous := "_pragma=synchronous(FULL)"
+	if plant.In(plant.SkipSyncTablet) {
+		synchronous = "_pragma=synchronous(OFF)"
+	}
 	db, err := openDB(fileURI(path,
-		"_pragma=busy_timeout(10000)", "_pragma=synchronous(FULL)", "_pragma=journal_mode(WAL)",
+		"_pragma=busy_timeout(10000)", synchronous, "_pragma=journal_mode(WAL)",
 		"_pragma=trusted_schema(0)", "_pragma=cell_size_check(1)", "_pragma=wal_autocheckpoint(1000)", "_txlock=immediate", "_dqs=0") + vfs)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/plant"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -23,10 +24,26 @@ func (s *Store) Append(ctx context.Context, batch *syncer.Checked) (*store.Appen
 		out, err = t.append(batch)
 		return err
 	}
+	if plant.In(plant.PartialBatch) {
+		if err := s.half(ctx, batch); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.writer.do(ctx, j); err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+// half is a planted bug: the first entries of a batch are committed by themselves.
+func (s *Store) half(ctx context.Context, batch *syncer.Checked) error {
+	first := *batch
+	first.Runs, first.Entries = nil, batch.Entries[:len(batch.Entries)/2]
+	return s.writer.do(ctx, &job{apply: func(t *tx) error {
+		t.forgotten = &s.queries.forgotten
+		_, err := t.append(&first)
+		return err
+	}})
 }
 
 func readOnly(dir string) error {
@@ -134,7 +151,7 @@ func (t *tx) entry(lane syncer.LaneID, e *syncer.Entry, held bool, out *store.Ap
 	switch {
 	case e.Refused:
 		outcome = servicev1.EntryOutcome_ENTRY_OUTCOME_REFUSED
-	case held || t.forgotten.has(e.Digest):
+	case held || t.forgotten.has(e.Digest) && !plant.In(plant.ErasedAccepted):
 		outcome, reason, message = servicev1.EntryOutcome_ENTRY_OUTCOME_DUPLICATE, "", ""
 	case e.Reason != "" || e.Record == nil:
 		outcome, reason, message, err = t.unusable(lane, e)
@@ -186,7 +203,7 @@ func (t *tx) record(lane syncer.LaneID, e *syncer.Entry) (servicev1.EntryOutcome
 	if err != nil {
 		return 0, "", "", err
 	}
-	if row != nil && bytes.Equal(blob(row[0]), e.Digest[:]) {
+	if row != nil && (bytes.Equal(blob(row[0]), e.Digest[:]) || plant.In(plant.DedupeByID)) {
 		return duplicate, "", "", t.release(e.Digest)
 	}
 	again := *e

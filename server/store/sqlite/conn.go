@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	_ "modernc.org/sqlite" // registers the driver "sqlite"
+
+	"github.com/hearth-survey/hearth/syncer/plant"
 )
 
 // dsn names a database file and the pragmas of every connection to it.
@@ -55,6 +57,9 @@ func dialWriter(d Disk, path, synchronous string) (*conn, error) {
 	c, err := dial(dsn(d, path, "rw"))
 	if err != nil {
 		return nil, err
+	}
+	if plant.In(plant.SkipSync) {
+		synchronous = "OFF"
 	}
 	setup := `PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = ` + synchronous + `;
 		PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -16000`

@@ -4,6 +4,7 @@ import (
 	"database/sql/driver"
 
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/plant"
 )
 
 // lane is a lane as it is loaded for one batch.
@@ -76,8 +77,14 @@ func (t *tx) admit(l *lane, r syncer.Run) (fork, held bool, err error) {
 		return false, true, nil
 	case syncer.Beyond:
 		l.changed = l.changed || !l.known
+		if plant.In(plant.GapIgnored) {
+			l.Head, l.changed = r.Head(l.ID), true
+		}
 		return false, false, t.storeRun(l.ID, 0, r, r.Head(l.ID))
 	case syncer.Fork:
+		if plant.In(plant.ForkDropped) {
+			return true, false, nil
+		}
 		held, err := t.fork(l, r)
 		return true, held, err
 	}

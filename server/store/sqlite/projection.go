@@ -13,6 +13,7 @@ import (
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
 	"github.com/hearth-survey/hearth/syncer/failpoint"
+	"github.com/hearth-survey/hearth/syncer/plant"
 	"google.golang.org/protobuf/proto"
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -346,7 +347,7 @@ func (p *projection) putInterview(iv *servicev1.InterviewProjection, records any
 	if err != nil {
 		return err
 	}
-	if old != nil {
+	if old != nil && !plant.In(plant.CountedTwice) {
 		cells[cell{part: c.part, study: text(old[0]), round: integer(old[1]), questionnaire: text(old[2]), enumerator: text(old[3]),
 			siteID: text(old[4]), day: text(old[5]), result: integer(old[6]), reviewState: integer(old[7])}]--
 	}

@@ -12,6 +12,7 @@ import (
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/plant"
 )
 
 // pageBytes is where After stops although fewer records than asked for were read.
@@ -84,7 +85,7 @@ func (s *Store) Head(context.Context) (syncer.Cursor, error) {
 // After returns the records that came after a cursor, up to the head of the log as it is at the call: a commit can be
 // read before the head that is kept in memory has moved, and a cursor beyond that head is one of another log.
 func (s *Store) After(ctx context.Context, cursor syncer.Cursor, limit int) ([]store.Stored, syncer.Cursor, bool, error) {
-	if cursor.Epoch != s.epoch && (cursor.Epoch != syncer.ID{} || len(cursor.Parts) > 0) {
+	if cursor.Epoch != s.epoch && !plant.In(plant.CursorKept) && (cursor.Epoch != syncer.ID{} || len(cursor.Parts) > 0) {
 		return nil, cursor, false, fault.New(fault.Stale, fault.CursorStale, "the cursor is of epoch %v, this log is of %v", cursor.Epoch, s.epoch)
 	}
 	next := syncer.Cursor{Epoch: s.epoch, Parts: maps.Clone(cursor.Parts)}
@@ -119,7 +120,13 @@ func (s *Store) behind(cursor syncer.Cursor) map[uint64]uint64 {
 	s.partsMu.RLock()
 	defer s.partsMu.RUnlock()
 	for part, counter := range s.parts {
-		if counter > cursor.Parts[part] {
+		seen := cursor.Parts[part]
+		if plant.In(plant.SequenceCursor) {
+			for _, c := range cursor.Parts {
+				seen = max(seen, c)
+			}
+		}
+		if counter > seen {
 			heads[part] = counter
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	"github.com/hearth-survey/hearth/syncer/failpoint"
+	"github.com/hearth-survey/hearth/syncer/plant"
 )
 
 // Bounds of one group: more would make the first of it wait too long.
@@ -246,6 +247,11 @@ func (w *writer) attempt(group []*job) (rest []*job, err error) {
 	}
 	failpoint.Hit("log.after-apply")
 	err = t.saveCounters()
+	if plant.In(plant.AckBeforeCommit) {
+		for _, j := range good {
+			j.answer(nil)
+		}
+	}
 	if err == nil {
 		failpoint.Hit("log.before-commit")
 		_, err = w.conn.commit.exec()

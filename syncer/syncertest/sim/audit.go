@@ -119,20 +119,82 @@ func (h *headquarters) missing(refs []*servicev1.RecordRef) []uint32 {
 	return wanted
 }
 
+// entry is one of a batch, whatever form it came in.
+type entry struct {
+	digest syncer.Digest
+	raw    []byte
+}
+
+// entriesOf takes a batch apart; none if it cannot be, as one that nobody has signed.
+func (w *world) entriesOf(b *servicev1.Batch) (all []entry) {
+	if len(b.GetEntries()) > 0 {
+		for _, e := range b.GetEntries() {
+			all = append(all, entry{syncer.Digest(e.GetDigest()), e.GetRecord()})
+		}
+		return all
+	}
+	b = w.withPrev(b)
+	checked, err := syncer.Check(b, w.keyOf(syncer.ID(b.GetLane().GetDevice())), syncer.DefaultLimits)
+	if err != nil {
+		return nil
+	}
+	for _, e := range checked.Entries {
+		all = append(all, entry{e.Digest, e.Raw})
+	}
+	return all
+}
+
+// withPrev is a batch that says what stands before it: a packed one leaves that out where it follows on headquarters' head.
+func (w *world) withPrev(b *servicev1.Batch) *servicev1.Batch {
+	lane, err := syncer.ParseLane(b.GetLane())
+	if err != nil || len(b.GetPrevChain()) > 0 || b.GetFirstSeq() <= 1 {
+		return b
+	}
+	chain, ok, err := w.hq.store.ChainAt(w.ctx, lane, b.GetFirstSeq()-1)
+	if err != nil || !ok {
+		return b
+	}
+	b = proto.CloneOf(b)
+	b.PrevChain = chain[:]
+	return b
+}
+
+// branch is a batch of which headquarters said that it is of another branch of its lane.
+type branch struct {
+	lane    *servicev1.LaneId
+	entries []entry
+}
+
 // refsOf names the records of a batch that come with their bytes.
-func refsOf(b *servicev1.Batch) []*servicev1.RecordRef {
+func refsOf(entries []entry) []*servicev1.RecordRef {
 	var refs []*servicev1.RecordRef
-	for _, e := range b.GetEntries() {
-		if r, err := syncer.Open(e.GetRecord()); err == nil && len(e.GetRecord()) > 0 {
-			refs = append(refs, &servicev1.RecordRef{Part: proto.Uint64(r.GetPart()), Id: r.GetId(), Digest: bytes.Clone(e.GetDigest())})
+	for _, e := range entries {
+		if r, err := syncer.Open(e.raw); err == nil && len(e.raw) > 0 {
+			refs = append(refs, &servicev1.RecordRef{Part: proto.Uint64(r.GetPart()), Id: r.GetId(), Digest: bytes.Clone(e.digest[:])})
 		}
 	}
 	return refs
 }
 
-// whole sees that all of a batch is there or none of it.
-func (h *headquarters) whole(refs []*servicev1.RecordRef, before []uint32, err error) {
+// pushed sees that all of a batch is there or none of it, and what a revoked tablet has brought in quarantine alone.
+func (h *headquarters) pushed(b *servicev1.Batch, entries []entry, refs []*servicev1.RecordRef, before []uint32, ack *servicev1.BatchAck, err error) {
 	after := h.missing(refs)
+	for _, r := range ack.GetResults() {
+		if r.GetOutcome() == servicev1.EntryOutcome_ENTRY_OUTCOME_REFUSED {
+			after = nil // it is said which are not kept
+		}
+	}
+	if ack.GetFork() && err == nil && len(after) == 0 {
+		h.w.forks = append(h.w.forks, branch{b.GetLane(), entries})
+	}
+	if h.w.revoked[syncer.ID(b.GetLane().GetDevice())] {
+		h.audit.read(h)
+		for _, i := range before {
+			if h.audit.held[syncer.Digest(refs[i].GetDigest())] {
+				h.w.fail("REVOKED: a revoked tablet has brought record %s into the log", h.w.name(syncer.Digest(refs[i].GetDigest())))
+			}
+		}
+	}
 	switch {
 	case len(after) == 0 || err != nil && len(after) == len(before):
 	case err == nil:

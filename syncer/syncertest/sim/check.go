@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"database/sql"
 	"fmt"
 	"slices"
 
@@ -88,7 +89,11 @@ func (w *world) heal() {
 	w.must(w.hq.server.Project(w.ctx), "make the projections")
 	w.hq.audit.read(w.hq)
 	w.checkAll()
+	w.checkForks()
 	w.checkProjections()
+	for _, t := range w.tablets {
+		w.checkPulled(t)
+	}
 	w.checkStore()
 }
 
@@ -145,7 +150,7 @@ type shown struct{ heads []syncer.Digest }
 func (w *world) checkProjections() {
 	revisions := map[string][]syncer.Revision{}
 	gone := map[string]bool{}
-	cursor := syncer.Cursor{}
+	cursor, rows := syncer.Cursor{}, 0
 	for more := true; more; {
 		var page []store.Stored
 		var err error
@@ -153,6 +158,7 @@ func (w *world) checkProjections() {
 		w.must(err, "read headquarters' log")
 		for _, st := range page {
 			w.revision(st, revisions, gone)
+			rows++
 		}
 	}
 	want := map[string]shown{}
@@ -160,7 +166,11 @@ func (w *world) checkProjections() {
 		if !gone[at] {
 			slices.Reverse(revs)
 			want[at] = shown{syncer.Heads(revs)}
+			w.current(at, revs, want[at].heads)
 		}
+	}
+	if n := len(w.hq.audit.rows); n != rows {
+		w.fail("LOST: the log's reader was given %d records, the log has %d", n, rows)
 	}
 	seen := 0
 	for iv, err := range w.hq.store.Interviews(w.ctx, store.Filter{}) {
@@ -186,6 +196,58 @@ func (w *world) checkProjections() {
 	}
 }
 
+// current counts by itself which revisions no other replaces.
+func (w *world) current(at string, revs []syncer.Revision, heads []syncer.Digest) {
+	replaced := map[syncer.Digest]bool{}
+	for _, r := range revs {
+		for _, p := range r.Parents {
+			replaced[p] = true
+		}
+	}
+	n := 0
+	for _, r := range revs {
+		if !replaced[r.Digest] {
+			n++
+		}
+	}
+	for _, h := range heads {
+		if replaced[h] {
+			w.fail("DIVERGED: interview %s is shown with revision %s, which another replaces", at, w.name(h))
+		}
+	}
+	if n != len(heads) {
+		w.fail("DIVERGED: interview %s has %d revisions that no other replaces, %d are shown", at, n, len(heads))
+	}
+}
+
+// checkForks sees that headquarters has kept, as part of a lane, every run of which it said that it is of another branch.
+func (w *world) checkForks() {
+	if len(w.forks) == 0 {
+		return
+	}
+	listed := map[string]bool{}
+	for after, more := int64(0), true; more; {
+		runs, err := w.hq.store.Runs(w.ctx, after, 1000)
+		w.must(err, "list the runs of lanes")
+		for _, r := range runs {
+			after = r.Number
+			for _, d := range r.Digests {
+				listed[fmt.Sprint(r.Lane, d)] = true
+			}
+		}
+		more = len(runs) > 0
+	}
+	for _, b := range w.forks {
+		lane, err := syncer.ParseLane(b.lane)
+		w.must(err, "read a lane")
+		for _, e := range b.entries {
+			if !listed[fmt.Sprint(lane, e.digest)] {
+				w.fail("FORK: headquarters has not kept the branch of lane %v in which record %s stands", lane, w.name(e.digest))
+			}
+		}
+	}
+}
+
 func (w *world) all(digests []syncer.Digest) (out []string) {
 	for _, d := range digests {
 		out = append(out, w.name(d))
@@ -201,6 +263,8 @@ func (w *world) revision(st store.Stored, revisions map[string][]syncer.Revision
 	switch r.GetKind() {
 	case servicev1.RecordKind_RECORD_KIND_TOMBSTONE:
 		gone[at] = true
+	case servicev1.RecordKind_RECORD_KIND_STUDY:
+		w.studies = append(w.studies, st.Digest)
 	case servicev1.RecordKind_RECORD_KIND_INTERVIEW:
 		rev := syncer.Revision{Digest: st.Digest}
 		for _, p := range r.GetParents() {
@@ -212,6 +276,35 @@ func (w *world) revision(st store.Stored, revisions map[string][]syncer.Revision
 			rev.Rank = 1
 		}
 		revisions[at] = append(revisions[at], rev)
+	}
+}
+
+// checkPulled sees that a tablet has every definition that headquarters has written, once.
+func (w *world) checkPulled(t *tab) {
+	id, _ := identity(t.dev)
+	if w.revoked[id] || t.lied {
+		return
+	}
+	db, err := sql.Open("sqlite", "file:"+t.disk.Path(storeFile)+"?mode=ro&vfs="+t.disk.VFS())
+	w.must(err, "look into %s", t.name)
+	defer db.Close()
+	rows, err := db.QueryContext(w.ctx, "SELECT digest FROM pulled WHERE kind = ?", int64(servicev1.RecordKind_RECORD_KIND_STUDY))
+	w.must(err, "look into %s", t.name)
+	defer rows.Close()
+	has := map[syncer.Digest]bool{}
+	for rows.Next() {
+		var raw []byte
+		w.must(rows.Scan(&raw), "look into %s", t.name)
+		if has[syncer.Digest(raw)] {
+			w.fail("DOUBLED: %s has definition %.4x twice", t.name, raw)
+		}
+		has[syncer.Digest(raw)] = true
+	}
+	w.must(rows.Err(), "look into %s", t.name)
+	for _, d := range w.studies {
+		if !has[d] {
+			w.fail("LOST: headquarters' definition %s never came to %s", w.name(d), t.name)
+		}
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,7 +46,11 @@ type headquarters struct {
 type saved struct {
 	image  *faultdisk.Image
 	proven map[syncer.Digest]bool
-	audit  audit
+	// revoked and withdrawn are the devices and interviews that were so by then.
+	revoked   map[syncer.ID]bool
+	withdrawn map[string]bool
+	forks     []branch
+	audit     audit
 }
 
 // emptyHQ is the disk of a headquarters that has a study, and nothing else. It is made once in a process.
@@ -131,12 +137,14 @@ func (h *headquarters) end() error {
 func (h *headquarters) call(ctx context.Context, who, method string, request, answer proto.Message) error {
 	h.w.res.Calls++
 	push, isPush := request.(*servicev1.PushBatchRequest)
+	var entries []entry
 	var refs []*servicev1.RecordRef
 	var before []uint32
 	if isPush {
-		refs = refsOf(push.GetBatch())
+		entries = h.w.entriesOf(push.GetBatch())
+		refs = refsOf(entries)
 		before = h.missing(refs)
-		h.w.sent = append(h.w.sent, lateCall{who, method, request})
+		h.w.sent = append(h.w.sent, lateCall{who, method, request, entries})
 	}
 	err := h.conn.Invoke(ctx, method, request, answer)
 	if h.disk.Dead() {
@@ -144,7 +152,7 @@ func (h *headquarters) call(ctx context.Context, who, method string, request, an
 		h.restart(true)
 	}
 	if isPush {
-		h.whole(refs, before, err)
+		h.pushed(push.GetBatch(), entries, refs, before, answer.(*servicev1.PushBatchResponse).GetAck(), err)
 	}
 	if err != nil {
 		h.w.trace("    %s <- hq  %v %v", who, status.Code(err), reasonOf(err))
@@ -179,11 +187,11 @@ func (h *headquarters) restart(cut bool) {
 
 // save makes a backup, as of a folder copied while nothing is written.
 func (h *headquarters) save() {
-	s := saved{image: h.disk.Image(), proven: map[syncer.Digest]bool{}, audit: h.audit.clone()}
-	for d := range h.w.proven {
-		s.proven[d] = true
-	}
-	h.w.saved = append(h.w.saved, s)
+	w := h.w
+	w.saved = append(w.saved, saved{
+		image: h.disk.Image(), proven: maps.Clone(w.proven), audit: h.audit.clone(), revoked: maps.Clone(w.revoked),
+		withdrawn: maps.Clone(w.withdrawn), forks: slices.Clone(w.forks),
+	})
 }
 
 // load starts headquarters anew from a backup. What it signed for since may be lost; it must come again from whoever
@@ -193,10 +201,8 @@ func (h *headquarters) load(s saved) {
 	h.w.must(err, "stop headquarters")
 	h.disk.Load(s.image)
 	h.w.must(h.open(true), "open headquarters from a backup")
-	h.w.proven = map[syncer.Digest]bool{}
-	for d := range s.proven {
-		h.w.proven[d] = true
-	}
+	w := h.w
+	w.proven, w.revoked, w.withdrawn, w.forks = maps.Clone(s.proven), maps.Clone(s.revoked), maps.Clone(s.withdrawn), slices.Clone(s.forks)
 	h.audit.restored(h, s.audit)
 }
 

@@ -8,11 +8,10 @@ import (
 // rebuildEvery is how many stories there are to one at whose end the projections are made anew.
 const rebuildEvery = 10
 
-// Failed is a story that failed, and the shortest that was found in it that fails in the same way.
+// Failed is a story that failed.
 type Failed struct {
-	Seed     uint64
-	Result   *Result
-	Shortest *Result
+	Seed   uint64
+	Result *Result
 }
 
 // Summary is what telling many stories has given.
@@ -69,9 +68,6 @@ func Many(ctx context.Context, first, n uint64, workers, most int, progress func
 		})
 	}
 	wait.Wait()
-	for i := range sum.Failed {
-		sum.Failed[i].Shortest = Shorten(ctx, sum.Failed[i].Result)
-	}
 	return sum
 }
 

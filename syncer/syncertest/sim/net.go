@@ -36,6 +36,8 @@ const (
 	answerLost
 	delivered2 // twice, the second answer comes
 	delayed    // the caller gives up; the request comes later
+	flipped    // a byte of a record is another on its way
+	forged     // somebody between keeps the request and answers in headquarters' name
 )
 
 // linkFaults are the faults of a network by name.
@@ -49,11 +51,18 @@ var linkFaults = map[string]func(l *link, call int) fate{
 		}
 		return arrives
 	},
+	"flip": func(l *link, call int) fate {
+		if l.batch == 1 {
+			return flipped
+		}
+		return arrives
+	},
+	"forge": func(*link, int) fate { return forged },
 	"flaky": func(l *link, _ int) fate {
 		if l.rand.IntN(3) > 0 {
 			return arrives
 		}
-		return fate(l.rand.IntN(int(delayed + 1)))
+		return fate(l.rand.IntN(int(delayed) + 1))
 	},
 }
 
@@ -68,6 +77,7 @@ func after(l *link, call int, f fate) fate {
 type lateCall struct {
 	name, method string
 	request      proto.Message
+	entries      []entry // of a batch
 }
 
 // Invoke implements grpc.ClientConnInterface.
@@ -96,8 +106,15 @@ func (l *link) Invoke(ctx context.Context, method string, args, reply any, _ ...
 		return lost("request")
 	case delayed:
 		l.w.trace("    %s -~      late", l.name)
-		l.w.late = append(l.w.late, lateCall{l.name, method, proto.Clone(request)})
+		l.w.late = append(l.w.late, lateCall{l.name, method, proto.Clone(request), nil})
 		return lost("request")
+	case flipped:
+		request = l.w.flip(request)
+	case forged:
+		if l.w.forge(request, answer) {
+			l.w.trace("    %s <-?     %s%s, forged", l.name, short, told(answer))
+			return nil
+		}
 	case delivered2:
 		_ = l.w.hq.call(ctx, l.name, method, request, answer.ProtoReflect().New().Interface())
 	case answerLost:
@@ -121,8 +138,11 @@ func (l *link) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.Call
 func told(m proto.Message) string {
 	switch m := m.(type) {
 	case *servicev1.PushBatchRequest:
-		n := uint64(len(m.GetBatch().GetEntries()))
-		return fmt.Sprintf(" lane %.4x, %d to %d", m.GetBatch().GetLane().GetEpoch(), m.GetBatch().GetFirstSeq(), m.GetBatch().GetFirstSeq()+n-1)
+		b := m.GetBatch()
+		if len(b.GetEntries()) == 0 {
+			return fmt.Sprintf(" lane %.4x, packed from %d", b.GetLane().GetEpoch(), b.GetFirstSeq())
+		}
+		return fmt.Sprintf(" lane %.4x, %d to %d", b.GetLane().GetEpoch(), b.GetFirstSeq(), b.GetFirstSeq()+uint64(len(b.GetEntries()))-1)
 	case *servicev1.PushBatchResponse:
 		a := m.GetAck()
 		s := fmt.Sprintf(" receipt to %d", a.GetReceipt().GetSeq())

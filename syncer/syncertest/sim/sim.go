@@ -59,6 +59,9 @@ type world struct {
 	touched   map[*tab]bool
 	proven    map[syncer.Digest]bool
 	withdrawn map[string]bool
+	revoked   map[syncer.ID]bool
+	forks     []branch        // of which headquarters said that they are of another branch
+	studies   []syncer.Digest // definitions in headquarters' log, at the end
 	names     map[syncer.Digest]string
 }
 
@@ -88,6 +91,7 @@ func Run(ctx context.Context, story Story, opts Options) (res *Result) {
 		ctx: ctx, story: story, opts: opts, res: res, rand: newRand(story.Seed, 1),
 		now: time.Date(2016, 7, 1, 8, 0, 0, 0, time.UTC), touched: map[*tab]bool{}, proven: map[syncer.Digest]bool{},
 		withdrawn: map[string]bool{}, names: map[syncer.Digest]string{},
+		revoked: map[syncer.ID]bool{},
 	}
 	defer func() {
 		p := recover()

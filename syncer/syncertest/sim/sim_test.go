@@ -35,6 +35,9 @@ func TestSim(t *testing.T) {
 		}
 		return
 	}
+	if told, r, name := sim.TellAll(t.Context()); r != nil {
+		t.Errorf("scenario %d, %s, step %d: %s\n%s", told, name, r.Step, r.Failure, r.Trace)
+	}
 	n := *seeds
 	if n == 0 {
 		n = 60
@@ -44,7 +47,8 @@ func TestSim(t *testing.T) {
 	sum := sim.Many(ctx, *first, n, runtime.GOMAXPROCS(0), 5, nil)
 	t.Logf("%d stories, %d steps, %d calls, %d power cuts", sum.Stories, sum.Steps, sum.Calls, sum.Crashes)
 	for _, f := range sum.Failed {
-		t.Errorf("seed %d, step %d: %s\nshortest: %s\nwhich gives: %s\n%s", f.Seed, f.Result.Step, f.Result.Failure, f.Shortest.Story, f.Shortest.Failure, f.Shortest.Trace)
+		shortest := sim.Shorten(ctx, f.Result)
+		t.Errorf("seed %d, step %d: %s\nshortest: -seed %d -story '%s'\nwhich gives: %s\n%s", f.Seed, f.Result.Step, f.Result.Failure, f.Seed, shortest.Story, shortest.Failure, shortest.Trace)
 	}
 	if sum.Crashes == 0 {
 		t.Error("no disk lost power")

@@ -97,7 +97,7 @@ type habit struct {
 // nobody are the verbs that are not of a tablet.
 var nobody = map[string]bool{
 	"project": true, "save": true, "load": true, "killhq": true, "cuthq": true, "study": true, "replay": true, "late": true,
-	"withdraw": true, "erase": true, "again": true, "old": true,
+	"withdraw": true, "erase": true, "again": true, "old": true, "reuse": true, "forge": true,
 }
 
 var habits = []habit{
@@ -107,9 +107,12 @@ var habits = []habit{
 	{weight: 5, verb: "skew", n: 4},
 	{weight: 14, verb: "sync"},
 	{weight: 12, verb: "sync", faults: []string{"norequest", "noanswer", "flaky", "twice", "late"}, at: 6},
+	{weight: 3, verb: "sync", faults: []string{"flip", "forge"}, at: 1},
 	{weight: 5, verb: "sync", faults: []string{"cut", "kill", "full", "badwrite", "badsync"}, at: 40},
 	{weight: 8, verb: "sync", faults: []string{"cuthq", "fullhq", "badwritehq", "badsynchq"}, at: 50},
 	{weight: 9, verb: "race", n: 4},
+	{weight: 6, verb: "twins", n: 5},
+	{weight: 3, verb: "relapse", n: 4},
 	{weight: 6, verb: "backup"},
 	{weight: 6, verb: "restore", n: 6},
 	{weight: 3, verb: "clone"},
@@ -131,6 +134,8 @@ var habits = []habit{
 	{weight: 1, verb: "erase", n: 4},
 	{weight: 3, verb: "again", n: 12},
 	{weight: 1, verb: "old", n: 3},
+	{weight: 2, verb: "reuse", n: 12},
+	{weight: 1, verb: "forge", n: 12},
 }
 
 // Tell draws the story of a seed.

@@ -86,6 +86,20 @@ func identity(dev int) (syncer.ID, ed25519.PrivateKey) {
 	return id, ed25519.NewKeyFromSeed(seed)
 }
 
+// devices is how many devices there can be in a story.
+const devices = 64
+
+var keys = sync.OnceValue(func() map[syncer.ID]ed25519.PublicKey {
+	all := map[syncer.ID]ed25519.PublicKey{}
+	for dev := range devices {
+		id, key := identity(dev)
+		all[id] = key.Public().(ed25519.PublicKey)
+	}
+	return all
+})
+
+func (w *world) keyOf(id syncer.ID) ed25519.PublicKey { return keys()[id] }
+
 func (w *world) newTablet(dev int) *tab {
 	return w.addTablet(backup{image: emptyTablet(dev), dev: dev})
 }
@@ -126,8 +140,8 @@ func (t *tab) open() (err error) {
 // replace gives the enumerator an empty tablet: the store is gone.
 func (t *tab) replace() {
 	t.w.trace("       %s  is lost, and replaced", t.name)
-	dev := 10 + t.w.opened // one that was never there
-	t.load(backup{image: emptyTablet(dev % 64), dev: dev % 64})
+	dev := (10 + t.w.opened) % (devices - 1) // one that was never there
+	t.load(backup{image: emptyTablet(dev), dev: dev})
 }
 
 func (t *tab) end() error {
@@ -270,7 +284,7 @@ func (t *tab) record(k int, iv *surveyv1.Interview) bool {
 func (t *tab) sync(l *link) error {
 	t.w.touched[t] = true
 	_, err := t.store.Sync(t.w.ctx, l, tablet.SyncOptions{
-		MinBackoff: 1, MaxBackoff: 1, Attempts: 3, MaxBatchBytes: 1 << (10 + t.w.rand.IntN(3)), Now: func() time.Time { return t.w.now },
+		MinBackoff: 1, MaxBackoff: 1, Attempts: 3, MaxBatchBytes: 1 << (10 + t.w.rand.IntN(3)), Compress: t.w.rand.IntN(2) == 0, Now: func() time.Time { return t.w.now },
 	})
 	if err != nil {
 		t.w.trace("       %s  ends its sync: %s", t.name, fault.ReasonOf(err))

@@ -3,9 +3,11 @@ package sim
 import (
 	"bytes"
 	"crypto/ed25519"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
@@ -51,7 +53,7 @@ func verbs() map[string]func(w *world, s Step) {
 		"project": (*world).project, "save": (*world).save, "load": (*world).load,
 		"killhq": func(w *world, _ Step) { w.hq.restart(false) }, "cuthq": func(w *world, _ Step) { w.hq.restart(true) },
 		"study": (*world).study, "replay": (*world).replay, "late": (*world).deliver, "withdraw": (*world).withdraw,
-		"erase": (*world).erase, "again": (*world).again, "old": (*world).old,
+		"erase": (*world).erase, "again": (*world).again, "old": (*world).old, "reuse": (*world).reuse, "twins": (*world).twins, "relapse": (*world).relapse, "forge": (*world).forgery,
 	}
 }
 
@@ -147,6 +149,66 @@ func (w *world) race(s Step) {
 	together(w.rand, work...)
 }
 
+// twin is another tablet that is a copy of this one; there is none only if there are too many tablets.
+func (w *world) twin(t *tab) *tab {
+	for _, o := range w.tablets {
+		if o != t && o.dev == t.dev {
+			return o
+		}
+	}
+	if len(w.tablets) >= maxTablets {
+		return nil
+	}
+	return w.addTablet(t.copy())
+}
+
+// twins has a tablet and its copy record different things and sync in turn.
+func (w *world) twins(s Step) {
+	t := w.tablet(s)
+	o := w.twin(t)
+	if o == nil {
+		return
+	}
+	w.must(o.stop(), "stop %s", o.name)
+	o.load(t.copy())
+	var work []func(yield func())
+	for i, who := range []*tab{t, o} {
+		for range max(s.N, 1) + i {
+			k := w.rand.IntN(interviews)
+			iv := proto.CloneOf(who.interview(k))
+			iv.Remarks = proto.String(fmt.Sprint(who.name, " said ", w.records, strings.Repeat("答", 150)))
+			who.record(k, iv)
+		}
+		l := w.link(who, Step{Seed: s.Seed})
+		work = append(work, func(yield func()) {
+			l.yield = yield
+			if err := who.sync(l); err != nil {
+				w.fail("STUCK: a sync of %s beside its copy over a good link: %v", who.name, err)
+			}
+		})
+	}
+	together(w.rand, work...)
+}
+
+// relapse has a tablet sync and be copied, and headquarters restored to before that.
+func (w *world) relapse(s Step) {
+	t := w.tablet(s)
+	w.hq.save()
+	for range s.N {
+		k := w.rand.IntN(interviews)
+		t.record(k, t.interview(k))
+	}
+	if err := t.sync(w.link(t, Step{})); err != nil {
+		w.fail("STUCK: a sync of %s over a good link: %v", t.name, err)
+	}
+	w.check()
+	w.twin(t)
+	w.hq.load(w.saved[len(w.saved)-1])
+	if w.rand.IntN(2) == 0 {
+		w.prune(s)
+	}
+}
+
 func (w *world) backup(s Step) { w.backups = append(w.backups, w.tablet(s).copy()) }
 
 // restore puts an old copy onto a tablet of the same device; what was written there since is gone.
@@ -221,7 +283,9 @@ func (w *world) revoke(s Step) {
 	t := w.tablet(s)
 	id, _ := identity(t.dev)
 	_, err := servicev1.NewDeviceServiceClient(w.hq.conn).RevokeDevice(w.ctx, &servicev1.RevokeDeviceRequest{Device: id[:], Reason: proto.String("lost")})
-	w.hq.do(err, fault.NoSuchDevice)
+	if w.hq.do(err, fault.NoSuchDevice) {
+		w.revoked[id] = true
+	}
 }
 
 // enrol enrols a tablet, perhaps again, which ends a revocation.
@@ -238,7 +302,9 @@ func (w *world) enrol(s Step) {
 	_, err = client.Enrol(w.ctx, &servicev1.EnrolRequest{
 		Code: proto.String(string(code)), Device: id[:], PublicKey: key.Public().(ed25519.PublicKey), Signature: syncer.SignEnrolment(key, code, id),
 	})
-	w.hq.do(err, fault.TooManyTries)
+	if w.hq.do(err, fault.TooManyTries) {
+		delete(w.revoked, id)
+	}
 }
 
 func (w *world) project(Step) { w.must(w.hq.server.Project(w.ctx), "make the projections") }

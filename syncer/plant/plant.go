@@ -1,0 +1,68 @@
+// Package plant holds the names of bugs that are planted in the product to see that the stories of syncertest/sim find
+// them. A program built without the tag `planted` has none of them: In is the constant false, and the compiler leaves out
+// what stands behind it. `make planted` builds with the tag and lets each bug in, one after the other.
+//
+// It is not a way to switch features, and nothing but In may be asked by the product.
+package plant
+
+// Bug names a planted bug.
+type Bug string
+
+// The planted bugs, each where it is planted.
+const (
+	// SkipSync has headquarters' log written without waiting for the disk.
+	SkipSync Bug = "skip-sync"
+	// SkipSyncTablet does the same on tablets.
+	SkipSyncTablet Bug = "skip-sync-tablet"
+	// AckBeforeCommit answers a batch before it is committed.
+	AckBeforeCommit Bug = "ack-before-commit"
+	// SequenceCursor has readers of the log keep one number for all parts.
+	SequenceCursor Bug = "sequence-cursor"
+	// DropParents takes revisions for current that others have replaced.
+	DropParents Bug = "drop-parents"
+	// ReceiptByNumber believes a receipt by its lane and number, whatever chain it is over.
+	ReceiptByNumber Bug = "receipt-by-number"
+	// ReceiptUnverified believes a receipt whoever signed it.
+	ReceiptUnverified Bug = "receipt-unverified"
+	// SameEpoch goes on in the old lane though headquarters holds another branch of it.
+	SameEpoch Bug = "same-epoch"
+	// DedupeByID takes a record for held if its id is held.
+	DedupeByID Bug = "dedupe-by-id"
+	// PartialBatch commits a batch in two halves.
+	PartialBatch Bug = "partial-batch"
+	// GapIgnored moves a lane's head over a gap.
+	GapIgnored Bug = "gap-ignored"
+	// ForkDropped does not keep the run of a branch.
+	ForkDropped Bug = "fork-dropped"
+	// QuarantineDropped does not keep what cannot be used.
+	QuarantineDropped Bug = "quarantine-dropped"
+	// ErasedAccepted takes in again what was erased.
+	ErasedAccepted Bug = "erased-accepted"
+	// CursorApart stores the cursor of a pull before the records, in a transaction of its own.
+	CursorApart Bug = "cursor-apart"
+	// CursorKept believes a cursor that was given before headquarters was restored.
+	CursorKept Bug = "cursor-kept"
+	// WithheldCovered lets a receipt over an entry without bytes cover the record.
+	WithheldCovered Bug = "withheld-covered"
+	// OfferSkipped does not ask again for what is under receipts when headquarters was restored.
+	OfferSkipped Bug = "offer-skipped"
+	// HeldBelieved does not ask about places that headquarters holds without a receipt here.
+	HeldBelieved Bug = "held-believed"
+	// CountedTwice counts an interview again with each of its revisions.
+	CountedTwice Bug = "counted-twice"
+	// DigestUnchecked stores a record whose bytes do not have the digest.
+	DigestUnchecked Bug = "digest-unchecked"
+	// SignatureUnchecked takes a batch whoever signed it.
+	SignatureUnchecked Bug = "signature-unchecked"
+	// RevokedAccepted takes the records of a revoked tablet for good.
+	RevokedAccepted Bug = "revoked-accepted"
+)
+
+// All lists the planted bugs.
+func All() []Bug {
+	return []Bug{
+		SkipSync, SkipSyncTablet, AckBeforeCommit, SequenceCursor, DropParents, ReceiptByNumber, ReceiptUnverified,
+		SameEpoch, DedupeByID, PartialBatch, GapIgnored, ForkDropped, QuarantineDropped, ErasedAccepted, CursorApart, CursorKept,
+		WithheldCovered, OfferSkipped, HeldBelieved, CountedTwice, DigestUnchecked, SignatureUnchecked, RevokedAccepted,
+	}
+}

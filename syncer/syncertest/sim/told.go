@@ -1,0 +1,45 @@
+package sim
+
+import "context"
+
+// Scenario is a story that is always told, with what it is about: most were once the shortest that showed a bug.
+type Scenario struct{ Name, Text string }
+
+// Scenarios are short stories as diagrams of arrows.
+//
+// Each step is who:verb/how many!fault@when. Tablet 1's `1:record/4 -> save -> 1:sync` is: tablet 1 records four revisions,
+// headquarters is backed up, tablet 1 syncs.
+func Scenarios() []Scenario {
+	return []Scenario{
+		{"the answer to the last batch is lost", "1:record/3 -> 1:sync!noanswer@2 -> 1:prune -> 1:sync -> 1:prune"},
+		{"every call is lost in turn", "1:record/5 -> 1:sync!norequest@1 -> 1:sync!norequest@2 -> 1:sync!noanswer@1 -> 1:sync!noanswer@2 -> 1:sync!noanswer@3"},
+		{"restored to before what it sent, then as long again", "1:record/2 -> 1:backup -> 1:record/5 -> 1:sync -> 1:restore/1 -> 1:record/5 -> 1:sync -> 1:prune"},
+		{"restored while the answer was lost", "1:record/2 -> 1:backup -> 1:record/2 -> 1:sync!noanswer@2 -> 1:restore/1 -> 1:record/2 -> 1:sync!noanswer@2 -> 1:sync -> 1:prune"},
+		{"two copies push in turn", "1:record/2 -> 1:sync -> 1:twins/5#3 -> 1:twins/5#4 -> 1:twins/5#7 -> 1:prune -> 3:prune"},
+		{"a copy has pruned, headquarters is restored: the other has the bytes", "1:record/4 -> save -> 1:sync -> 1:clone -> load/1 -> 1:prune -> 1:sync -> 3:sync"},
+		{"the same, and the connection is cut while it is asked", "1:record/4 -> save -> 1:sync -> 1:clone -> load/1 -> 1:prune -> 1:sync -> 3:sync!norequest@3 -> 3:sync!noanswer@3"},
+		{"a copy has pruned, headquarters is restored, the other never had a receipt", "save -> 1:record/4 -> 1:clone -> 1:sync -> 1:prune -> load/1 -> 1:sync -> 3:sync"},
+		{"a byte is changed on the way", "1:record/3 -> 1:sync!flip@1 -> 1:sync"},
+		{"somebody answers in headquarters' name, somebody sends in a tablet's", "1:record/3 -> 1:sync!forge@1 -> 1:sync -> 2:sync -> forge/2 -> reuse/2"},
+		{"a sync of headquarters' disk fails, it is killed, then the power", "1:record/3 -> 1:sync!badsynchq@5#1 -> killhq -> 1:sync -> cuthq"},
+		{"what was erased in quarantine comes again in a new lane", "1:record/5#2 -> 1:skew/1 -> 1:skew/1#5 -> 1:backup -> 1:sync -> 1:record/1 -> 1:sync -> withdraw/1 -> withdraw/2 -> withdraw/3 -> withdraw/4 -> erase/1 -> erase/2 -> erase/3 -> erase/4 -> 1:restore/1 -> 1:record/1#9 -> 1:sync"},
+		{"a revoked tablet sends what it has", "1:record/2 -> 1:sync -> revoke -> 1:revoke -> 1:record/2 -> 1:sync -> replay -> 1:enrol -> replay"},
+		{"a late batch comes when headquarters was restored", "save -> 1:record/5 -> 1:sync -> load/1 -> again/3 -> again/2 -> 1:sync"},
+		{"the power fails while definitions come", "study/2 -> 1:sync!cut@3 -> study/3 -> 1:sync!cut@4 -> study/4 -> 1:sync!cut@5 -> study/5 -> 1:sync!cut@6 -> 1:sync"},
+	}
+}
+
+// TellAll tells the scenarios, each with projections made anew, until one has failed.
+func TellAll(ctx context.Context) (told int, failed *Result, name string) {
+	for _, s := range Scenarios() {
+		story, err := Parse(s.Text)
+		if err != nil {
+			return told, &Result{Failure: err.Error()}, s.Name
+		}
+		told++
+		if r := Run(ctx, story, Options{Rebuild: true}); r.Failure != "" {
+			return told, r, s.Name
+		}
+	}
+	return told, nil, ""
+}
