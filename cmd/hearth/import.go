@@ -2,10 +2,13 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"slices"
 
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"github.com/hearth-survey/hearth/syncer/tablet"
+	"google.golang.org/protobuf/encoding/protojson"
 )
 
 // importTabletCmd takes in a tablet's file that was copied by hand.
@@ -13,6 +16,8 @@ type importTabletCmd struct {
 	target
 	File string `arg:"" help:"The tablet's file, with its -wal beside it if there is one." type:"existingfile"`
 	JSON bool   `help:"Print JSON."`
+
+	Drafts string `help:"File to write the interviews to that were still being filled in: JSON lines, as tablet load reads them. It holds answers." placeholder:"FILE" type:"path"`
 }
 
 // Run takes in every good record and names the bad ones.
@@ -23,7 +28,11 @@ func (c *importTabletCmd) Run(e *env) error {
 	}
 	defer cc.Close()
 	bar := e.progress("import")
-	r, err := tablet.Import(e.ctx, c.File, cc, &tablet.ForeignOptions{Command: readForeignCommand(), Progress: func(done int) { bar(done, -1) }})
+	opts := &tablet.ForeignOptions{Command: readForeignCommand(), Progress: func(done int) { bar(done, -1) }}
+	if c.Drafts != "" {
+		opts.Drafts = func(all []*surveyv1.Interview) error { return writeDrafts(c.Drafts, all) }
+	}
+	r, err := tablet.Import(e.ctx, c.File, cc, opts)
 	if err != nil {
 		return err
 	}
@@ -38,6 +47,22 @@ func (c *importTabletCmd) Run(e *env) error {
 		return errFound
 	}
 	return nil
+}
+
+// writeDrafts writes interviews as JSON lines.
+func writeDrafts(path string, all []*surveyv1.Interview) error {
+	return writeWhole(path, func(w io.Writer) error {
+		for _, iv := range all {
+			raw, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(iv)
+			if err != nil {
+				return err
+			}
+			if _, err := fmt.Fprintf(w, "%s\n", compact(raw)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // readForeignCmd is the process that reads a tablet's file for another: the program calls itself.
@@ -69,7 +94,7 @@ func printImport(e *env, r tablet.ImportReport) {
 		fmt.Fprintln(e.stdout, "  this is a copy of a tablet that went on elsewhere; both branches are kept")
 	}
 	if r.Drafts > 0 {
-		fmt.Fprintf(e.stdout, "  %d interviews are not complete; they stay in the file\n", r.Drafts)
+		fmt.Fprintf(e.stdout, "  %d interviews are not complete; they stay in the file (--drafts writes them out)\n", r.Drafts)
 	}
 	for _, p := range slices.Concat(r.Quarantined, r.Refused) {
 		fmt.Fprintf(e.stdout, "  entry %d %s: %s: %s\n", p.Seq, p.Reason, p.Message, p.Reason.Do())

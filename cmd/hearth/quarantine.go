@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
@@ -22,8 +25,8 @@ type quarantineCmd struct {
 	Export quarantineExportCmd `cmd:"" help:"Write all items with their bytes to a file of JSON lines."`
 }
 
-// eachItem calls f for every item, oldest first.
-func eachItem(e *env, client servicev1.MonitorServiceClient, f func(*servicev1.QuarantineItem) error) error {
+// eachItem calls f for every item, oldest first, or for those with a reason.
+func eachItem(e *env, client servicev1.MonitorServiceClient, reason string, f func(*servicev1.QuarantineItem) error) error {
 	req := &servicev1.ListQuarantineRequest{PageSize: proto.Uint32(1000)}
 	for {
 		resp, err := client.ListQuarantine(e.ctx, req)
@@ -31,6 +34,9 @@ func eachItem(e *env, client servicev1.MonitorServiceClient, f func(*servicev1.Q
 			return err
 		}
 		for _, q := range resp.GetItems() {
+			if reason != "" && q.GetReason() != reason {
+				continue
+			}
 			if err := f(q); err != nil {
 				return err
 			}
@@ -42,37 +48,69 @@ func eachItem(e *env, client servicev1.MonitorServiceClient, f func(*servicev1.Q
 	}
 }
 
+// deviceNames are the names of tablets by their ids.
+type deviceNames map[string]string
+
+func namesOfDevices(e *env, client servicev1.MonitorServiceClient) (deviceNames, error) {
+	resp, err := client.ListDevices(e.ctx, &servicev1.ListDevicesRequest{})
+	if err != nil {
+		return nil, err
+	}
+	names := deviceNames{}
+	for _, d := range resp.GetDevices() {
+		names[string(d.GetDevice())] = d.GetName()
+	}
+	return names, nil
+}
+
 // printItem says what an item is, why it is there and what to do; nothing of what it holds.
-func printItem(w io.Writer, q *servicev1.QuarantineItem) error {
+func (n deviceNames) printItem(w io.Writer, q *servicev1.QuarantineItem) error {
+	device := hex.EncodeToString(q.GetLane().GetDevice())
+	if name := n[string(q.GetLane().GetDevice())]; name != "" {
+		device = fmt.Sprintf("%s (%.8s)", name, device)
+	}
 	_, err := fmt.Fprintf(w, "%d  %s  %d bytes, received %s, device %s entry %d\n    %s\n    do: %s\n", q.GetId(), q.GetReason(), q.GetSize(),
-		since(q.GetReceivedMs()), hex.EncodeToString(q.GetLane().GetDevice()), q.GetSeq(), q.GetMessage(), fault.Reason(q.GetReason()).Do())
+		since(q.GetReceivedMs()), device, q.GetSeq(), q.GetMessage(), fault.Reason(q.GetReason()).Do())
 	return err
 }
 
 type quarantineListCmd struct {
 	target
-	JSON bool `help:"Print JSON lines."`
+	Reason string `help:"Only items with this reason, such as ROUND_CLOSED."`
+	JSON   bool   `help:"Print JSON lines."`
 }
 
-// Run prints one entry per item.
+// Run prints one entry per item, and how many there are of each reason.
 func (c *quarantineListCmd) Run(e *env) error {
 	cc, err := c.dial(e.ctx)
 	if err != nil {
 		return err
 	}
 	defer cc.Close()
-	n := 0
-	err = eachItem(e, servicev1.NewMonitorServiceClient(cc), func(q *servicev1.QuarantineItem) error {
-		n++
+	client := servicev1.NewMonitorServiceClient(cc)
+	names, err := namesOfDevices(e, client)
+	if err != nil {
+		return err
+	}
+	of := map[string]int{}
+	err = eachItem(e, client, c.Reason, func(q *servicev1.QuarantineItem) error {
+		of[q.GetReason()]++
 		if c.JSON {
 			return jsonLine(e, q)
 		}
-		return printItem(e.stdout, q)
+		return names.printItem(e.stdout, q)
 	})
-	if err == nil && n == 0 && !c.JSON {
-		return say(e, "nothing is in quarantine")
+	if err != nil || c.JSON {
+		return err
 	}
-	return err
+	if len(of) == 0 {
+		return say(e, "nothing is in quarantine"+map[bool]string{true: " with that reason"}[c.Reason != ""])
+	}
+	var total []string
+	for _, reason := range slices.Sorted(maps.Keys(of)) {
+		total = append(total, fmt.Sprintf("%d %s", of[reason], reason))
+	}
+	return say(e, "in quarantine: "+strings.Join(total, ", "))
 }
 
 type quarantineShowCmd struct {
@@ -93,7 +131,8 @@ func (c *quarantineShowCmd) Run(e *env) error {
 		return err
 	}
 	defer cc.Close()
-	resp, err := servicev1.NewMonitorServiceClient(cc).ShowQuarantine(e.ctx, &servicev1.ShowQuarantineRequest{Id: &c.ID})
+	client := servicev1.NewMonitorServiceClient(cc)
+	resp, err := client.ShowQuarantine(e.ctx, &servicev1.ShowQuarantineRequest{Id: &c.ID})
 	if err != nil {
 		return err
 	}
@@ -113,7 +152,11 @@ func (c *quarantineShowCmd) Run(e *env) error {
 	if c.JSON {
 		return printJSON(e.stdout, resp)
 	}
-	if err := printItem(e.stdout, resp.GetItem()); err != nil {
+	names, err := namesOfDevices(e, client)
+	if err != nil {
+		return err
+	}
+	if err := names.printItem(e.stdout, resp.GetItem()); err != nil {
 		return err
 	}
 	r := resp.GetEnvelope()
@@ -149,15 +192,20 @@ func (c *quarantineReplayCmd) Run(e *env) error {
 		return err
 	}
 	defer cc.Close()
-	resp, err := servicev1.NewMonitorServiceClient(cc).ReplayQuarantine(e.ctx, &servicev1.ReplayQuarantineRequest{Ids: c.IDs, Reason: &c.Reason})
+	client := servicev1.NewMonitorServiceClient(cc)
+	resp, err := client.ReplayQuarantine(e.ctx, &servicev1.ReplayQuarantineRequest{Ids: c.IDs, Reason: &c.Reason})
 	if err != nil {
 		return err
 	}
 	if c.JSON {
 		return printJSON(e.stdout, resp)
 	}
+	names, err := namesOfDevices(e, client)
+	if err != nil {
+		return err
+	}
 	for _, q := range resp.GetRemaining() {
-		if err := printItem(e.stdout, q); err != nil {
+		if err := names.printItem(e.stdout, q); err != nil {
 			return err
 		}
 	}
@@ -166,6 +214,8 @@ func (c *quarantineReplayCmd) Run(e *env) error {
 
 type quarantineExportCmd struct {
 	target
+	Reason string `help:"Only items with this reason."`
+
 	Out string `short:"o" help:"File to write: JSON lines of hearth.service.v1.ShowQuarantineResponse, bytes in base64. It holds answers." required:"" type:"path"`
 }
 
@@ -180,7 +230,7 @@ func (c *quarantineExportCmd) Run(e *env) error {
 	n := 0
 	bar := e.progress("export")
 	err = writeWhole(c.Out, func(w io.Writer) error {
-		return eachItem(e, client, func(q *servicev1.QuarantineItem) error {
+		return eachItem(e, client, c.Reason, func(q *servicev1.QuarantineItem) error {
 			resp, err := client.ShowQuarantine(e.ctx, &servicev1.ShowQuarantineRequest{Id: q.Id})
 			if err != nil {
 				return err

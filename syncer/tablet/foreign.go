@@ -88,6 +88,8 @@ type ForeignOptions struct {
 	Command []string
 	// Progress is told how many entries headquarters has answered; may be nil.
 	Progress func(done int)
+	// Drafts gets the interviews that were still being filled in, before anything is sent; may be nil.
+	Drafts func([]*surveyv1.Interview) error
 }
 
 // OpenForeign reads a tablet's file without touching it: the file and the -wal beside it, which holds what was written

@@ -42,6 +42,11 @@ func Import(ctx context.Context, path string, conn grpc.ClientConnInterface, opt
 		err = errors.Join(err, f.Close())
 	}()
 	report.Device, report.Name, report.Records, report.Salvaged, report.Drafts = f.device, f.name, f.Records(), f.Salvaged(), len(f.drafts)
+	if opts != nil && opts.Drafts != nil {
+		if err := opts.Drafts(f.Drafts()); err != nil {
+			return report, err
+		}
+	}
 	client := servicev1.NewSyncServiceClient(conn)
 	hello, err := client.Hello(ctx, f.Hello())
 	if err != nil {
