@@ -109,18 +109,13 @@ func (c *storeCheck) receipts() {
 
 // entries counts what no receipt covers, and tells what headquarters has not taken.
 func (c *storeCheck) entries() {
-	covered, listed := map[syncer.Digest]bool{}, map[syncer.Digest]bool{}
+	covered, listed := c.f.underReceipt(c.f.checked), map[syncer.Digest]bool{}
 	refused := 0
 	for _, l := range c.f.checked {
 		for _, e := range l.entries {
 			listed[e.digest] = true
-			if e.seq > l.covered {
-				continue
-			}
-			if c.f.found.refused[foreignPlace{e.epoch, e.seq}] {
+			if e.seq <= l.covered && c.f.found.refused[foreignPlace{e.epoch, e.seq}] {
 				refused++
-			} else {
-				covered[e.digest] = true
 			}
 		}
 	}

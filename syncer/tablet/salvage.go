@@ -178,6 +178,20 @@ func (f *Foreign) covered(l *checkedForeign) uint64 {
 	return most
 }
 
+// underReceipt are the records whose bytes headquarters has signed for, in whichever lane: a record may be listed again in a
+// later one, over which there is no receipt yet.
+func (f *Foreign) underReceipt(lanes []checkedForeign) map[syncer.Digest]bool {
+	covered := map[syncer.Digest]bool{}
+	for _, l := range lanes {
+		for _, e := range l.entries {
+			if e.seq <= l.covered && !f.found.refused[foreignPlace{e.epoch, e.seq}] {
+				covered[e.digest] = true
+			}
+		}
+	}
+	return covered
+}
+
 // plan decides what is sent where. Each lane is sent as far as it is whole: its chain verifies and its records are good.
 // A lane is never sent past a damaged record, for the tablet itself may have it whole, and a lane that headquarters
 // holds to the end would tell it that there is nothing more to send. What stands behind goes, with the damaged ones
@@ -188,6 +202,7 @@ func (f *Foreign) plan(lanes []checkedForeign) {
 	for _, c := range f.found.claims {
 		pruned[c.digest] = pruned[c.digest] || c.pruned && c.named
 	}
+	covered := f.underReceipt(lanes)
 	sent, known := map[syncer.Digest]bool{}, map[syncer.Digest]bool{}
 	var declared []syncer.Digest
 	for _, l := range lanes {
@@ -195,8 +210,7 @@ func (f *Foreign) plan(lanes []checkedForeign) {
 		for _, e := range l.entries {
 			_, good := f.good[e.digest]
 			// Bytes that are gone under a receipt headquarters has; gone without one they are a loss.
-			at := pruned[e.digest] && e.seq <= l.covered && !f.found.refused[foreignPlace{e.epoch, e.seq}]
-			whole = whole && (good || at)
+			whole = whole && (good || pruned[e.digest] && covered[e.digest])
 			switch {
 			case whole:
 				lane.digests = append(lane.digests, e.digest)
@@ -245,14 +259,7 @@ func (f *Foreign) planSalvage(sent map[syncer.Digest]bool, declared []syncer.Dig
 func (f *Foreign) nameBad(lanes []checkedForeign) {
 	b := badRecords{f: f, rows: map[syncer.Digest]claim{}, told: map[syncer.Digest]bool{}, numbers: map[int64]bool{}}
 	b.look()
-	listed, covered := map[syncer.Digest]bool{}, map[syncer.Digest]bool{}
-	for _, l := range lanes { // a record may be listed again in a later lane, that no receipt is of yet
-		for _, e := range l.entries {
-			if e.seq <= l.covered && !f.found.refused[foreignPlace{e.epoch, e.seq}] {
-				covered[e.digest] = true
-			}
-		}
-	}
+	listed, covered := map[syncer.Digest]bool{}, f.underReceipt(lanes)
 	for _, l := range lanes {
 		for _, e := range l.entries {
 			listed[e.digest] = true
