@@ -103,6 +103,9 @@ func (s *Server) asHub(ctx context.Context, device syncer.ID, req *servicev1.Hel
 	if resp.Notice, err = s.noticeFor(ctx, device); err != nil {
 		return err
 	}
+	if err := s.scopeAtHub(ctx, device, req, resp); err != nil {
+		return err
+	}
 	left := maxHandedResults
 	for _, m := range req.GetLanes() {
 		lane, _, err := syncer.ParseHead(m)

@@ -81,6 +81,7 @@ func teamOf(t *testing.T, hubs int, names ...string) (*field, []*walker) {
 // A copy of a tablet has said that a record is damaged. Headquarters' receipt over its place, handed down by the hub, does
 // not cover the whole record of the other one.
 func TestHubReceiptOverAPlaceWithoutBytes(t *testing.T) {
+	t.Parallel()
 	f, ts := teamOf(t, 1, "a")
 	a, hub := ts[0], f.hubs[0]
 	a.write(3)
@@ -110,6 +111,7 @@ func TestHubReceiptOverAPlaceWithoutBytes(t *testing.T) {
 // Headquarters has a place from a copy that sent it without bytes; the hub has the bytes and was cut before it forwarded
 // them. The receipt over that place is not handed down: the hub may burn.
 func TestHubHandsDownOnlyWhatIsDelivered(t *testing.T) {
+	t.Parallel()
 	f, ts := teamOf(t, 1, "a")
 	a, hub := ts[0], f.hubs[0]
 	a.write(70)
@@ -150,6 +152,7 @@ func TestHubHandsDownOnlyWhatIsDelivered(t *testing.T) {
 // A tablet that has pruned goes to a hub that knows nothing of its lane: it need not send what headquarters has signed
 // for, and the hub's part is forwarded and receipted all the same.
 func TestHubTakesALaneFromWhereHeadquartersHasIt(t *testing.T) {
+	t.Parallel()
 	f, ts := teamOf(t, 2, "a")
 	a := ts[0]
 	a.write(4)
@@ -192,6 +195,7 @@ func TestHubTakesALaneFromWhereHeadquartersHasIt(t *testing.T) {
 // The states that a hub must survive, each with what a supervisor sees.
 func TestHubStates(t *testing.T) {
 	t.Run("lost before forwarding", func(t *testing.T) {
+		t.Parallel()
 		f, ts := teamOf(t, 1, "a")
 		a := ts[0]
 		a.write(3)
@@ -207,6 +211,7 @@ func TestHubStates(t *testing.T) {
 		}
 	})
 	t.Run("restored from a backup", func(t *testing.T) {
+		t.Parallel()
 		f, ts := teamOf(t, 1, "a")
 		a, hub := ts[0], f.hubs[0]
 		a.write(2)
@@ -227,6 +232,7 @@ func TestHubStates(t *testing.T) {
 		}
 	})
 	t.Run("weeks without headquarters", func(t *testing.T) {
+		t.Parallel()
 		f, ts := teamOf(t, 1, "a", "b")
 		hub := f.hubs[0]
 		hub.up.away = true
@@ -251,6 +257,7 @@ func TestHubStates(t *testing.T) {
 		}
 	})
 	t.Run("a tablet that headquarters revoked", func(t *testing.T) {
+		t.Parallel()
 		f, ts := teamOf(t, 1, "a")
 		a, hub := ts[0], f.hubs[0]
 		a.write(1)
@@ -277,6 +284,7 @@ func TestHubStates(t *testing.T) {
 		}
 	})
 	t.Run("a hub that headquarters revoked", func(t *testing.T) {
+		t.Parallel()
 		f, ts := teamOf(t, 1, "a")
 		a, hub := ts[0], f.hubs[0]
 		a.write(2)
@@ -307,6 +315,7 @@ func TestHubStates(t *testing.T) {
 		}
 	})
 	t.Run("a hub of another headquarters", func(t *testing.T) {
+		t.Parallel()
 		f, ts := teamOf(t, 0, "a")
 		g := newField(t, t.TempDir(), 0)
 		t.Cleanup(g.close)
@@ -327,6 +336,7 @@ func TestHubStates(t *testing.T) {
 		}
 	})
 	t.Run("what headquarters cannot use", func(t *testing.T) {
+		t.Parallel()
 		f, ts := teamOf(t, 1, "a")
 		a, hub := ts[0], f.hubs[0]
 		a.write(1)
@@ -345,6 +355,7 @@ func TestHubStates(t *testing.T) {
 		}
 	})
 	t.Run("headquarters restored from a backup", func(t *testing.T) {
+		t.Parallel()
 		for _, knows := range []bool{false, true} {
 			f, ts := teamOf(t, 1, "a")
 			a, hub := ts[0], f.hubs[0]
@@ -374,6 +385,7 @@ func TestHubStates(t *testing.T) {
 		}
 	})
 	t.Run("headquarters that has forgotten a tablet", func(t *testing.T) {
+		t.Parallel()
 		f, _ := teamOf(t, 1)
 		hub := f.hubs[0]
 		f.backup(f.hq, "old")
@@ -408,6 +420,7 @@ func TestHubStates(t *testing.T) {
 		}
 	})
 	t.Run("two copies of a tablet", func(t *testing.T) {
+		t.Parallel()
 		f, ts := teamOf(t, 2, "a")
 		a := ts[0]
 		a.write(2)
@@ -452,6 +465,7 @@ func keyOf(t *testing.T, f *field, id syncer.ID) []byte {
 // over a link that is cut, once for two tablets that have the same. The tablet drops its bytes only under headquarters'
 // signature.
 func TestHubForwardsAttachments(t *testing.T) {
+	t.Parallel()
 	f, ts := teamOf(t, 1, "a", "b")
 	hub := f.hubs[0]
 	photo := strings.Repeat("photo of a house ", 20_000)
@@ -517,6 +531,7 @@ func size(t *testing.T, path string) int64 {
 // Studies come down through the hub under headquarters' own cursor: a tablet goes on at headquarters without getting
 // anything twice. A hub that is behind the tablet says that there is nothing newer.
 func TestHubMirrorsStudies(t *testing.T) {
+	t.Parallel()
 	f, ts := teamOf(t, 1, "a", "b")
 	a, b, hub := ts[0], ts[1], f.hubs[0]
 	put := func(title string) {

@@ -110,8 +110,12 @@ func (s *Server) enrolledDevices(ctx context.Context) ([]*servicev1.EnrolledDevi
 		if err != nil {
 			return nil, err
 		}
+		owner, err := s.owner(ctx, id)
+		if err != nil {
+			return nil, err
+		}
 		out = append(out, &servicev1.EnrolledDevice{Device: id[:], Name: d.Name, Enumerator: d.Enumerator, PublicKey: key,
-			RevokedMs: d.RevokedMs, RevokedReason: d.RevokedReason})
+			RevokedMs: d.RevokedMs, RevokedReason: d.RevokedReason, Study: proto.String(owner.Study)})
 	}
 	return out, nil
 }

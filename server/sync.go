@@ -363,6 +363,9 @@ func (s *syncService) Pull(ctx context.Context, req *servicev1.PullRequest) (*se
 		return &servicev1.PullResponse{Cursor: req.GetCursor(), Notice: notice}, err
 	}
 	if s.hub != nil {
+		if len(req.GetBuckets()) > 0 || req.GetListBuckets() {
+			return s.pullBucketsAtHub(ctx, device, req)
+		}
 		return s.pullMirror(ctx, req)
 	}
 	if len(req.GetBuckets()) > 0 || req.GetListBuckets() {

@@ -205,7 +205,7 @@ func (r *Relay) retryNow() {
 // forget drops what an earlier log of headquarters has said: it was restored from a backup, and everything is offered
 // again. The new epoch is written last, so that this is begun again if it is cut short.
 func (r *Relay) forget(ctx context.Context) error {
-	for _, space := range []string{store.ShelfHubLane, store.ShelfHubResult, store.ShelfHubTrouble, store.ShelfHubRecord} {
+	for _, space := range []string{store.ShelfHubLane, store.ShelfHubResult, store.ShelfHubTrouble, store.ShelfHubRecord, store.ShelfHubBucket, store.ShelfHubRow} {
 		if err := r.drop(ctx, space); err != nil {
 			return err
 		}

@@ -80,6 +80,7 @@ type Relay struct {
 	budget   int // bytes of records to send next
 	failures int // in a row
 	retried  time.Time
+	buckets  time.Time // when they were asked about
 
 	mu       sync.Mutex
 	state    *servicev1.HubState // replaced, never changed
@@ -240,6 +241,9 @@ func (r *Relay) once(ctx context.Context) error {
 	}
 	if r.State().GetNotice() == nil {
 		if err := r.mirror(ctx); err != nil {
+			return err
+		}
+		if err := r.mirrorBuckets(ctx); err != nil {
 			return err
 		}
 	}

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"fmt"
 
 	"github.com/hearth-survey/hearth/proto/fault"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/syncer"
 	"google.golang.org/protobuf/proto"
 )
@@ -78,6 +80,12 @@ const (
 	ShelfHubBlob = "hub/blob"
 	// ShelfHubRecord has a HubRecord of headquarters for each part and counter.
 	ShelfHubRecord = "hub/record"
+	// ShelfHubScope has a HubScope for the id of each tablet that was here.
+	ShelfHubScope = "hub/scope"
+	// ShelfHubBucket has a HubBucket for each BucketKey.
+	ShelfHubBucket = "hub/bucket"
+	// ShelfHubRow has a Row for each RowKey.
+	ShelfHubRow = "hub/row"
 	// ShelfHubs has a HubReport for each hub that headquarters has enrolled, by its id.
 	ShelfHubs = "hubs"
 	// ShelfHubCode has the end, in milliseconds since 1970, of each code that was made for a hub, by the code's hash.
@@ -91,6 +99,14 @@ func LaneKey(l syncer.LaneID) []byte { return append(bytes.Clone(l.Device[:]), l
 func EntryKey(l syncer.LaneID, seq uint64) []byte {
 	return binary.BigEndian.AppendUint64(LaneKey(l), seq)
 }
+
+// BucketKey is the key of a bucket of a study, and what the keys of its rows begin with.
+func BucketKey(study string, kind servicev1.BucketKind, scope string) []byte {
+	return fmt.Appendf(nil, "%s\x00%d\x00%s\x00", study, kind, scope)
+}
+
+// RowKey is the key of a row of a bucket.
+func RowKey(bucket []byte, key string) []byte { return append(bytes.Clone(bucket), key...) }
 
 // NumberKey is the key of a number; keys are in the order of the numbers.
 func NumberKey(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }

@@ -118,8 +118,10 @@ func (x *session) fetch(ctx context.Context) error {
 			want = append(want, id)
 		}
 	}
-	if err := x.dropBuckets(ctx, held, listed); err != nil {
-		return err
+	if x.hub == nil { // a hub may know less than this tablet has heard at headquarters
+		if err := x.dropBuckets(ctx, held, listed); err != nil {
+			return err
+		}
 	}
 	if records {
 		if err := x.pull(ctx); err != nil {

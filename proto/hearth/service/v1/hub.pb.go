@@ -183,6 +183,8 @@ type EnrolledDevice struct {
 	// Set where its rights were taken away.
 	RevokedMs     *int64  `protobuf:"varint,5,opt,name=revoked_ms,json=revokedMs" json:"revoked_ms,omitempty"`
 	RevokedReason *string `protobuf:"bytes,6,opt,name=revoked_reason,json=revokedReason" json:"revoked_reason,omitempty"`
+	// Code of the study that it was enrolled for; empty where headquarters does not know.
+	Study         *string `protobuf:"bytes,7,opt,name=study" json:"study,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -255,6 +257,13 @@ func (x *EnrolledDevice) GetRevokedMs() int64 {
 func (x *EnrolledDevice) GetRevokedReason() string {
 	if x != nil && x.RevokedReason != nil {
 		return *x.RevokedReason
+	}
+	return ""
+}
+
+func (x *EnrolledDevice) GetStudy() string {
+	if x != nil && x.Study != nil {
+		return *x.Study
 	}
 	return ""
 }
@@ -863,6 +872,124 @@ func (x *HubRecord) GetEntry() *Entry {
 	return nil
 }
 
+// HubScope is what headquarters has said of the buckets that one tablet should hold.
+type HubScope struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Buckets []*BucketState         `protobuf:"bytes,1,rep,name=buckets" json:"buckets,omitempty"`
+	// Code of the tablet's study, as headquarters knows it.
+	Study         *string `protobuf:"bytes,2,opt,name=study" json:"study,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HubScope) Reset() {
+	*x = HubScope{}
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HubScope) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HubScope) ProtoMessage() {}
+
+func (x *HubScope) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HubScope.ProtoReflect.Descriptor instead.
+func (*HubScope) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *HubScope) GetBuckets() []*BucketState {
+	if x != nil {
+		return x.Buckets
+	}
+	return nil
+}
+
+func (x *HubScope) GetStudy() string {
+	if x != nil && x.Study != nil {
+		return *x.Study
+	}
+	return ""
+}
+
+// HubBucket is how far a hub has mirrored a bucket; its rows stand beside it, those that were removed since among them.
+type HubBucket struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As headquarters gave it: up to here every change is here.
+	Cursor *Cursor `protobuf:"bytes,1,opt,name=cursor" json:"cursor,omitempty"`
+	// From here on every change is here; who stands before it is given the whole bucket.
+	Since *Cursor `protobuf:"bytes,2,opt,name=since" json:"since,omitempty"`
+	// The sum of the rows at the cursor.
+	Sum           *uint64 `protobuf:"fixed64,3,opt,name=sum" json:"sum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HubBucket) Reset() {
+	*x = HubBucket{}
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HubBucket) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HubBucket) ProtoMessage() {}
+
+func (x *HubBucket) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HubBucket.ProtoReflect.Descriptor instead.
+func (*HubBucket) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *HubBucket) GetCursor() *Cursor {
+	if x != nil {
+		return x.Cursor
+	}
+	return nil
+}
+
+func (x *HubBucket) GetSince() *Cursor {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *HubBucket) GetSum() uint64 {
+	if x != nil && x.Sum != nil {
+		return *x.Sum
+	}
+	return 0
+}
+
 // HubBlob is an attachment that a hub is to forward.
 type HubBlob struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -877,7 +1004,7 @@ type HubBlob struct {
 
 func (x *HubBlob) Reset() {
 	*x = HubBlob{}
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[10]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -889,7 +1016,7 @@ func (x *HubBlob) String() string {
 func (*HubBlob) ProtoMessage() {}
 
 func (x *HubBlob) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[10]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -902,7 +1029,7 @@ func (x *HubBlob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HubBlob.ProtoReflect.Descriptor instead.
 func (*HubBlob) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{10}
+	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HubBlob) GetBlob() *BlobRef {
@@ -944,7 +1071,7 @@ type HubReport struct {
 
 func (x *HubReport) Reset() {
 	*x = HubReport{}
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[11]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -956,7 +1083,7 @@ func (x *HubReport) String() string {
 func (*HubReport) ProtoMessage() {}
 
 func (x *HubReport) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[11]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -969,7 +1096,7 @@ func (x *HubReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HubReport.ProtoReflect.Descriptor instead.
 func (*HubReport) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{11}
+	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HubReport) GetStatus() *HubStatus {
@@ -990,7 +1117,7 @@ var File_hearth_service_v1_hub_proto protoreflect.FileDescriptor
 
 const file_hearth_service_v1_hub_proto_rawDesc = "" +
 	"\n" +
-	"\x1bhearth/service/v1/hub.proto\x12\x11hearth.service.v1\x1a\x1bhearth/service/v1/log.proto\x1a\x1chearth/service/v1/sync.proto\"\x99\x01\n" +
+	"\x1bhearth/service/v1/hub.proto\x12\x11hearth.service.v1\x1a\x1chearth/service/v1/down.proto\x1a\x1bhearth/service/v1/log.proto\x1a\x1chearth/service/v1/sync.proto\"\x99\x01\n" +
 	"\rReportRequest\x124\n" +
 	"\x06status\x18\x01 \x01(\v2\x1c.hearth.service.v1.HubStatusR\x06status\x12\x1f\n" +
 	"\vdevices_sum\x18\x02 \x01(\fR\n" +
@@ -1004,7 +1131,7 @@ const file_hearth_service_v1_hub_proto_rawDesc = "" +
 	"\vdevices_sum\x18\x04 \x01(\fR\n" +
 	"devicesSum\x12;\n" +
 	"\adevices\x18\x05 \x03(\v2!.hearth.service.v1.EnrolledDeviceR\adevices\x121\n" +
-	"\x05lanes\x18\x06 \x03(\v2\x1b.hearth.service.v1.LaneHeadR\x05lanes\"\xc1\x01\n" +
+	"\x05lanes\x18\x06 \x03(\v2\x1b.hearth.service.v1.LaneHeadR\x05lanes\"\xd7\x01\n" +
 	"\x0eEnrolledDevice\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\fR\x06device\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1e\n" +
@@ -1015,7 +1142,8 @@ const file_hearth_service_v1_hub_proto_rawDesc = "" +
 	"public_key\x18\x04 \x01(\fR\tpublicKey\x12\x1d\n" +
 	"\n" +
 	"revoked_ms\x18\x05 \x01(\x03R\trevokedMs\x12%\n" +
-	"\x0erevoked_reason\x18\x06 \x01(\tR\rrevokedReason\"\x15\n" +
+	"\x0erevoked_reason\x18\x06 \x01(\tR\rrevokedReason\x12\x14\n" +
+	"\x05study\x18\a \x01(\tR\x05study\"\x15\n" +
 	"\x13GetHubStatusRequest\"L\n" +
 	"\x14GetHubStatusResponse\x124\n" +
 	"\x06status\x18\x01 \x01(\v2\x1c.hearth.service.v1.HubStatusR\x06status\"\xce\x03\n" +
@@ -1072,7 +1200,14 @@ const file_hearth_service_v1_hub_proto_rawDesc = "" +
 	"\tHubRecord\x12\x12\n" +
 	"\x04part\x18\x01 \x01(\x06R\x04part\x12\x18\n" +
 	"\acounter\x18\x02 \x01(\x04R\acounter\x12.\n" +
-	"\x05entry\x18\x03 \x01(\v2\x18.hearth.service.v1.EntryR\x05entry\"\x98\x01\n" +
+	"\x05entry\x18\x03 \x01(\v2\x18.hearth.service.v1.EntryR\x05entry\"Z\n" +
+	"\bHubScope\x128\n" +
+	"\abuckets\x18\x01 \x03(\v2\x1e.hearth.service.v1.BucketStateR\abuckets\x12\x14\n" +
+	"\x05study\x18\x02 \x01(\tR\x05study\"\x81\x01\n" +
+	"\tHubBucket\x121\n" +
+	"\x06cursor\x18\x01 \x01(\v2\x19.hearth.service.v1.CursorR\x06cursor\x12/\n" +
+	"\x05since\x18\x02 \x01(\v2\x19.hearth.service.v1.CursorR\x05since\x12\x10\n" +
+	"\x03sum\x18\x03 \x01(\x06R\x03sum\"\x98\x01\n" +
 	"\aHubBlob\x12.\n" +
 	"\x04blob\x18\x01 \x01(\v2\x1a.hearth.service.v1.BlobRefR\x04blob\x12\x1c\n" +
 	"\tforwarded\x18\x02 \x01(\bR\tforwarded\x12\x1c\n" +
@@ -1099,7 +1234,7 @@ func file_hearth_service_v1_hub_proto_rawDescGZIP() []byte {
 	return file_hearth_service_v1_hub_proto_rawDescData
 }
 
-var file_hearth_service_v1_hub_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_hearth_service_v1_hub_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_hearth_service_v1_hub_proto_goTypes = []any{
 	(*ReportRequest)(nil),        // 0: hearth.service.v1.ReportRequest
 	(*ReportResponse)(nil),       // 1: hearth.service.v1.ReportResponse
@@ -1111,43 +1246,49 @@ var file_hearth_service_v1_hub_proto_goTypes = []any{
 	(*HubState)(nil),             // 7: hearth.service.v1.HubState
 	(*HubLane)(nil),              // 8: hearth.service.v1.HubLane
 	(*HubRecord)(nil),            // 9: hearth.service.v1.HubRecord
-	(*HubBlob)(nil),              // 10: hearth.service.v1.HubBlob
-	(*HubReport)(nil),            // 11: hearth.service.v1.HubReport
-	(*LaneHead)(nil),             // 12: hearth.service.v1.LaneHead
-	(*Notice)(nil),               // 13: hearth.service.v1.Notice
-	(*LaneId)(nil),               // 14: hearth.service.v1.LaneId
-	(*HubCertificate)(nil),       // 15: hearth.service.v1.HubCertificate
-	(*Cursor)(nil),               // 16: hearth.service.v1.Cursor
-	(*Receipt)(nil),              // 17: hearth.service.v1.Receipt
-	(*Entry)(nil),                // 18: hearth.service.v1.Entry
-	(*BlobRef)(nil),              // 19: hearth.service.v1.BlobRef
+	(*HubScope)(nil),             // 10: hearth.service.v1.HubScope
+	(*HubBucket)(nil),            // 11: hearth.service.v1.HubBucket
+	(*HubBlob)(nil),              // 12: hearth.service.v1.HubBlob
+	(*HubReport)(nil),            // 13: hearth.service.v1.HubReport
+	(*LaneHead)(nil),             // 14: hearth.service.v1.LaneHead
+	(*Notice)(nil),               // 15: hearth.service.v1.Notice
+	(*LaneId)(nil),               // 16: hearth.service.v1.LaneId
+	(*HubCertificate)(nil),       // 17: hearth.service.v1.HubCertificate
+	(*Cursor)(nil),               // 18: hearth.service.v1.Cursor
+	(*Receipt)(nil),              // 19: hearth.service.v1.Receipt
+	(*Entry)(nil),                // 20: hearth.service.v1.Entry
+	(*BucketState)(nil),          // 21: hearth.service.v1.BucketState
+	(*BlobRef)(nil),              // 22: hearth.service.v1.BlobRef
 }
 var file_hearth_service_v1_hub_proto_depIdxs = []int32{
 	5,  // 0: hearth.service.v1.ReportRequest.status:type_name -> hearth.service.v1.HubStatus
-	12, // 1: hearth.service.v1.ReportRequest.lanes:type_name -> hearth.service.v1.LaneHead
-	13, // 2: hearth.service.v1.ReportResponse.notice:type_name -> hearth.service.v1.Notice
+	14, // 1: hearth.service.v1.ReportRequest.lanes:type_name -> hearth.service.v1.LaneHead
+	15, // 2: hearth.service.v1.ReportResponse.notice:type_name -> hearth.service.v1.Notice
 	2,  // 3: hearth.service.v1.ReportResponse.devices:type_name -> hearth.service.v1.EnrolledDevice
-	12, // 4: hearth.service.v1.ReportResponse.lanes:type_name -> hearth.service.v1.LaneHead
+	14, // 4: hearth.service.v1.ReportResponse.lanes:type_name -> hearth.service.v1.LaneHead
 	5,  // 5: hearth.service.v1.GetHubStatusResponse.status:type_name -> hearth.service.v1.HubStatus
 	6,  // 6: hearth.service.v1.HubStatus.troubles:type_name -> hearth.service.v1.HubTrouble
-	14, // 7: hearth.service.v1.HubTrouble.lane:type_name -> hearth.service.v1.LaneId
-	15, // 8: hearth.service.v1.HubState.certificate:type_name -> hearth.service.v1.HubCertificate
-	13, // 9: hearth.service.v1.HubState.notice:type_name -> hearth.service.v1.Notice
-	16, // 10: hearth.service.v1.HubState.cursor:type_name -> hearth.service.v1.Cursor
-	17, // 11: hearth.service.v1.HubLane.base:type_name -> hearth.service.v1.Receipt
-	17, // 12: hearth.service.v1.HubLane.receipt:type_name -> hearth.service.v1.Receipt
-	18, // 13: hearth.service.v1.HubRecord.entry:type_name -> hearth.service.v1.Entry
-	19, // 14: hearth.service.v1.HubBlob.blob:type_name -> hearth.service.v1.BlobRef
-	5,  // 15: hearth.service.v1.HubReport.status:type_name -> hearth.service.v1.HubStatus
-	0,  // 16: hearth.service.v1.HubService.Report:input_type -> hearth.service.v1.ReportRequest
-	3,  // 17: hearth.service.v1.HubService.GetHubStatus:input_type -> hearth.service.v1.GetHubStatusRequest
-	1,  // 18: hearth.service.v1.HubService.Report:output_type -> hearth.service.v1.ReportResponse
-	4,  // 19: hearth.service.v1.HubService.GetHubStatus:output_type -> hearth.service.v1.GetHubStatusResponse
-	18, // [18:20] is the sub-list for method output_type
-	16, // [16:18] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	16, // 7: hearth.service.v1.HubTrouble.lane:type_name -> hearth.service.v1.LaneId
+	17, // 8: hearth.service.v1.HubState.certificate:type_name -> hearth.service.v1.HubCertificate
+	15, // 9: hearth.service.v1.HubState.notice:type_name -> hearth.service.v1.Notice
+	18, // 10: hearth.service.v1.HubState.cursor:type_name -> hearth.service.v1.Cursor
+	19, // 11: hearth.service.v1.HubLane.base:type_name -> hearth.service.v1.Receipt
+	19, // 12: hearth.service.v1.HubLane.receipt:type_name -> hearth.service.v1.Receipt
+	20, // 13: hearth.service.v1.HubRecord.entry:type_name -> hearth.service.v1.Entry
+	21, // 14: hearth.service.v1.HubScope.buckets:type_name -> hearth.service.v1.BucketState
+	18, // 15: hearth.service.v1.HubBucket.cursor:type_name -> hearth.service.v1.Cursor
+	18, // 16: hearth.service.v1.HubBucket.since:type_name -> hearth.service.v1.Cursor
+	22, // 17: hearth.service.v1.HubBlob.blob:type_name -> hearth.service.v1.BlobRef
+	5,  // 18: hearth.service.v1.HubReport.status:type_name -> hearth.service.v1.HubStatus
+	0,  // 19: hearth.service.v1.HubService.Report:input_type -> hearth.service.v1.ReportRequest
+	3,  // 20: hearth.service.v1.HubService.GetHubStatus:input_type -> hearth.service.v1.GetHubStatusRequest
+	1,  // 21: hearth.service.v1.HubService.Report:output_type -> hearth.service.v1.ReportResponse
+	4,  // 22: hearth.service.v1.HubService.GetHubStatus:output_type -> hearth.service.v1.GetHubStatusResponse
+	21, // [21:23] is the sub-list for method output_type
+	19, // [19:21] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_hub_proto_init() }
@@ -1155,6 +1296,7 @@ func file_hearth_service_v1_hub_proto_init() {
 	if File_hearth_service_v1_hub_proto != nil {
 		return
 	}
+	file_hearth_service_v1_down_proto_init()
 	file_hearth_service_v1_log_proto_init()
 	file_hearth_service_v1_sync_proto_init()
 	type x struct{}
@@ -1163,7 +1305,7 @@ func file_hearth_service_v1_hub_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_service_v1_hub_proto_rawDesc), len(file_hearth_service_v1_hub_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
