@@ -18,7 +18,9 @@ func TestHubServesBuckets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	desk := func() servicev1.AssignmentServiceClient { return servicev1.NewAssignmentServiceClient(f.hq.srv.Local()) }
+	desk := func() servicev1.AssignmentServiceClient {
+		return servicev1.NewAssignmentServiceClient(f.hq.srv.Local())
+	}
 	assign := func(to string) string {
 		t.Helper()
 		resp, err := desk().CreateAssignment(with(t.Context()), &servicev1.CreateAssignmentRequest{Assignment: &servicev1.Assignment{
