@@ -1,0 +1,565 @@
+//go:build linux
+
+package crashtest
+
+import (
+	"bytes"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"github.com/hearth-survey/hearth/study"
+	"github.com/hearth-survey/hearth/syncer/tablet"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+)
+
+// world is a folder with a server's folder and tablets in it, and what a step needs to know of it.
+type world struct {
+	t   testing.TB
+	dir string
+	srv *hq // nil while none runs
+	// serverEnv is for the next start of the server, tabletEnv for tablets until one was killed.
+	serverEnv, tabletEnv []string
+	addr                 string
+	fired                bool // a failpoint killed somebody
+	loud                 bool // a failpoint that makes a step fail was set: nobody is killed
+}
+
+func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
+
+// up has the server running.
+func (w *world) up() *hq {
+	w.t.Helper()
+	for tries := 0; ; tries++ {
+		if w.srv != nil && w.srv.alive() {
+			return w.srv
+		}
+		if w.srv != nil {
+			w.noteServer()
+		}
+		env := w.serverEnv
+		w.serverEnv = nil
+		srv, err := serve(w.t, w.path("hq"), w.addr, env...)
+		switch {
+		case err == nil:
+			w.srv = srv
+		case errors.Is(err, errKilled) && tries < 4:
+			w.fired = true
+		default:
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// noteServer sees how the server has ended.
+func (w *world) noteServer() {
+	if w.srv.killed() {
+		w.fired = true
+	} else {
+		w.t.Errorf("the server has ended by itself: %v\n%s", w.srv.endErr, w.srv.text())
+	}
+	w.srv = nil
+}
+
+// tablet runs a verb of the tablet, with its failpoint until one has killed it. It is repeated, with a server that runs,
+// until it succeeds, as an enumerator does.
+func (w *world) tablet(args ...string) string {
+	w.t.Helper()
+	for tries := 0; ; tries++ {
+		srv := w.up()
+		env := append([]string{"HEARTH_SERVER=" + srv.addr, "HEARTH_TOKEN=" + srv.token}, w.tabletEnv...)
+		if w.session(args) {
+			env = slices.DeleteFunc(env, func(e string) bool { return strings.HasPrefix(e, "HEARTH_TOKEN=") })
+		}
+		out, err := w.attended(env, append([]string{"tablet"}, args...)...)
+		switch {
+		case err == nil:
+			return out
+		case errors.Is(err, errKilled):
+			w.fired, w.tabletEnv = true, nil
+		case tries > 5:
+			w.t.Fatalf("it does not come to its end: %v", err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// session says whether a verb is of the enrolled tablet, which has no token.
+func (w *world) session(args []string) bool {
+	return slices.Contains(args, w.path("enrolled.sqlite")) && args[0] != "create"
+}
+
+// attended runs the program, and starts the server again if that ends meanwhile, as a system does with a service.
+func (w *world) attended(env []string, args ...string) (string, error) {
+	w.t.Helper()
+	p := start(w.t, env, nil, args...)
+	for {
+		srv := w.up()
+		select {
+		case <-p.ended:
+			switch {
+			case p.killed():
+				return p.text(), errKilled
+			case p.endErr != nil:
+				return p.text(), fmt.Errorf("hearth %s: %w\n%s", strings.Join(args, " "), p.endErr, p.text())
+			}
+			return p.text(), nil
+		case <-srv.ended:
+		case <-time.After(60 * time.Second):
+			p.kill()
+			return "", fmt.Errorf("hearth %s had not ended after a minute\n%s", strings.Join(args, " "), p.text())
+		}
+	}
+}
+
+// desk runs a verb of headquarters until it succeeds.
+func (w *world) desk(args ...string) string {
+	w.t.Helper()
+	for tries := 0; ; tries++ {
+		srv := w.up()
+		out, err := w.attended([]string{"HEARTH_SERVER=" + srv.addr, "HEARTH_TOKEN=" + srv.token}, args...)
+		if err == nil {
+			return out
+		}
+		if tries > 5 {
+			w.t.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// step is something that people do. What it leaves is where the next begins; done again it changes nothing.
+type step struct {
+	name string
+	// act does it.
+	act func(w *world)
+	// idle steps leave the server a moment to make projections.
+	idle bool
+}
+
+// storeOf is the tablet that most steps are about.
+const storeOf = "enrolled.sqlite"
+
+func steps() []step {
+	return []step{
+		{name: "first start", act: func(w *world) { w.up() }},
+		{name: "study", act: func(w *world) { w.desk("study", "put", w.path("study.json")) }, idle: true},
+		{name: "enrol", act: enrol},
+		{name: "create", act: func(w *world) {
+			out := w.path("created.sqlite")
+			if _, err := os.Stat(out); err == nil { // a store that was cut short is made again
+				if _, err := tablet.Open(w.t.(*testing.T).Context(), out, tablet.Options{}); err == nil {
+					return
+				}
+				_ = os.Remove(out)
+			}
+			w.create(out)
+		}},
+		{name: "load", act: func(w *world) { w.tablet("load", "--store", w.path(storeOf), w.path("first.jsonl")) }},
+		{name: "attach", act: func(w *world) {
+			w.tablet("attach", "--store", w.path(storeOf), "--interview", firstID(w, "first.jsonl"), w.path("photo.jpg"))
+		}},
+		{name: "sync", act: func(w *world) { w.sync() }, idle: true},
+		{name: "more", act: func(w *world) {
+			w.tablet("load", "--store", w.path(storeOf), w.path("second.jsonl"))
+			w.sync()
+		}, idle: true},
+		{name: "lost answer", act: lostAnswer, idle: true},
+		{name: "restored", act: restored, idle: true},
+		{name: "withheld", act: withheld},
+		{name: "clone", act: damagedClone},
+		{name: "prune", act: func(w *world) { w.tablet("prune", "--store", w.path(storeOf), "--keep-days", "0") }},
+	}
+}
+
+func (w *world) sync() { w.tablet("sync", "--store", w.path(storeOf)) }
+
+// create makes a store without a code; what is left of one that was cut short is removed first.
+func (w *world) create(path string) {
+	args := []string{"tablet", "create", "--store", path, "--name", "created", "--enumerator", "E2", "--study", studyCode}
+	for tries := 0; tries < 4; tries++ {
+		_, err := run(w.t, w.tabletEnv, args...)
+		if err == nil {
+			return
+		}
+		if errors.Is(err, errKilled) {
+			w.fired, w.tabletEnv = true, nil
+		}
+		for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
+			_ = os.Remove(path + suffix)
+		}
+	}
+	w.t.Errorf("the store %s cannot be made", path)
+}
+
+func enrol(w *world) {
+	code := w.path("code")
+	raw, err := os.ReadFile(code)
+	if err != nil {
+		var resp struct{ Code string }
+		out := w.desk("device", "enrol", "--name", "t-1", "--enumerator", "E1", "--study", studyCode, "--valid", "1h", "--json")
+		if err := json.Unmarshal([]byte(out[strings.IndexByte(out, '{'):]), &resp); err != nil {
+			w.t.Fatalf("%v: %s", err, out)
+		}
+		raw = []byte(resp.Code)
+		if err := os.WriteFile(code, raw, 0o600); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	w.tablet("enrol", "--store", w.path(storeOf), "--code", string(raw))
+	if _, err := os.Stat(w.path(storeOf + ".enrolling")); err == nil {
+		w.t.Error("the enrolled store still has its other name")
+	}
+}
+
+// lostAnswer has a tablet killed before it takes an answer in, so that the next sync asks what has arrived.
+func lostAnswer(w *world) {
+	third := w.path("third.jsonl")
+	w.tablet("load", "--store", w.path(storeOf), third)
+	srv := w.up()
+	_, err := w.attended([]string{"HEARTH_SERVER=" + srv.addr, "HEARTH_FAILPOINT=tablet.after-send=kill"}, "tablet", "sync", "--store", w.path(storeOf))
+	if err != nil && !errors.Is(err, errKilled) {
+		w.t.Fatal(err)
+	}
+	w.sync()
+}
+
+// restored puts an older copy of the store in its place, which goes on with other interviews.
+func restored(w *world) {
+	if _, err := os.Stat(w.path("old-done")); err != nil {
+		w.put("backup.sqlite", storeOf)
+		if err := os.WriteFile(w.path("old-done"), nil, 0o600); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	w.tablet("load", "--store", w.path(storeOf), w.path("fourth.jsonl"))
+	w.sync()
+}
+
+// put copies a store that nobody has open.
+func (w *world) put(from, to string) {
+	for _, suffix := range []string{"-wal", "-shm"} {
+		_ = os.Remove(w.path(to + suffix))
+	}
+	raw, err := os.ReadFile(w.path(from))
+	if err == nil {
+		err = os.WriteFile(w.path(to), raw, 0o600)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// withheld has the store believe that the server could not take a record, which it lists once more.
+func withheld(w *world) {
+	w.edit(storeOf, `INSERT INTO answer (epoch, seq, outcome, reason, message, time_ms)
+		SELECT e.epoch, e.seq, 4, 'RECORD_DAMAGED', 'a test', 0 FROM lane_entry AS e JOIN record AS rec ON rec.digest = e.digest
+		WHERE rec.body IS NOT NULL AND (SELECT count(*) FROM answer) = 0 ORDER BY e.n DESC LIMIT 1`)
+	w.sync()
+}
+
+// damagedClone has a copy of the store, in which a record is damaged, sync before the store itself does.
+func damagedClone(w *world) {
+	if _, err := os.Stat(w.path("clone.sqlite")); err != nil {
+		w.tablet("load", "--store", w.path(storeOf), w.path("fifth.jsonl"))
+		w.put(storeOf, "clone.sqlite")
+		w.edit("clone.sqlite", `DROP TRIGGER record_fixed; DROP TRIGGER record_pruned;
+			UPDATE record SET body = zeroblob(length(body)) WHERE n = (SELECT max(n) FROM record)`)
+		srv := w.up()
+		if _, err := w.attended([]string{"HEARTH_SERVER=" + srv.addr}, "tablet", "sync", "--store", w.path("clone.sqlite")); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	w.sync()
+}
+
+// edit changes a store behind the program's back.
+func (w *world) edit(name, script string) {
+	db, err := sql.Open("sqlite", "file:"+w.path(name))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(script); err != nil {
+		w.t.Fatalf("%s: %v", script, err)
+	}
+}
+
+func firstID(w *world, name string) string {
+	raw, err := os.ReadFile(w.path(name))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	line, _, _ := bytes.Cut(raw, []byte("\n"))
+	iv := &surveyv1.Interview{}
+	if err := protojson.Unmarshal(line, iv); err != nil {
+		w.t.Fatal(err)
+	}
+	return iv.GetInterviewId()
+}
+
+// newWorld writes what the steps need.
+func newWorld(t testing.TB, dir string) *world {
+	w := &world{t: t, dir: dir, addr: freeAddr(t)}
+	def, err := study.Definition()
+	if err != nil {
+		t.Fatal(err)
+	}
+	def.Study = proto.String(studyCode)
+	raw, err := protojson.Marshal(def)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{"study.json": raw, "photo.jpg": append([]byte("\xff\xd8\xff\xe0"), noise(90_000)...)} {
+		if err := os.WriteFile(w.path(name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"first", "second", "third", "fourth", "fifth"} {
+		jsonLines(t, w.path(name+".jsonl"), 4)
+	}
+	return w
+}
+
+// rest ends the server in good order, after a moment to make projections.
+func (w *world) rest(idle bool) {
+	w.t.Helper()
+	if w.srv == nil {
+		return
+	}
+	if idle {
+		time.Sleep(400 * time.Millisecond)
+	}
+	if w.srv.alive() {
+		_ = w.srv.cmd.Process.Signal(syscall.SIGTERM)
+		if err := w.srv.wait(40 * time.Second); err != nil && !w.srv.killed() {
+			w.t.Errorf("stop the server: %v\n%s", err, w.srv.text())
+		}
+	}
+	if w.srv.killed() {
+		w.fired = true
+	}
+	w.srv = nil
+}
+
+// place is a failpoint as it is reached in a step.
+type place struct {
+	name   string
+	step   int
+	server bool
+	times  int
+}
+
+// trace counts what a file of HEARTH_FAILPOINT_TRACE names.
+func trace(path string) map[string]int {
+	counts := map[string]int{}
+	raw, _ := os.ReadFile(path) // nothing was reached
+	for name := range strings.Lines(string(raw)) {
+		counts[strings.TrimSpace(name)]++
+	}
+	return counts
+}
+
+// rehearse does all steps without a fault, keeps a copy of the world before each, and notes which failpoints each reaches.
+func rehearse(t *testing.T, dir string) (all []place) {
+	live := filepath.Join(dir, "live")
+	if err := os.MkdirAll(live, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, live)
+	for i, st := range steps() {
+		copyTree(t, live, filepath.Join(dir, fmt.Sprint("before-", i)))
+		server, tab := filepath.Join(dir, fmt.Sprint("server-", i)), filepath.Join(dir, fmt.Sprint("tablet-", i))
+		w.serverEnv, w.tabletEnv = []string{"HEARTH_FAILPOINT_TRACE=" + server}, []string{"HEARTH_FAILPOINT_TRACE=" + tab}
+		w.up()
+		st.act(w)
+		w.rest(st.idle)
+		for name, n := range trace(server) {
+			all = append(all, place{name, i, true, n})
+		}
+		for name, n := range trace(tab) {
+			all = append(all, place{name, i, false, n})
+		}
+		if st.name == "attach" { // what "restored" goes back to
+			w.put(storeOf, "backup.sqlite")
+		}
+		if w.fired {
+			t.Fatalf("%s: somebody was killed without a failpoint", st.name)
+		}
+	}
+	slices.SortFunc(all, func(a, b place) int {
+		if a.name != b.name {
+			return strings.Compare(a.name, b.name)
+		}
+		return a.step - b.step
+	})
+	verifyWorld(t, w)
+	return all
+}
+
+// verifyWorld checks what a healed world holds.
+func verifyWorld(t testing.TB, w *world) {
+	t.Helper()
+	verify(t, w.path("hq"), []string{w.path(storeOf)}, true)
+	// The store was restored and cloned, and says so.
+	check(t, w.path("hq"), "restored from a backup", "cloned", "damaged", "RECORD_DAMAGED", "fork")
+}
+
+// fp is one failpoint to be tried: the place is reached for the nth time in a step.
+type fp struct {
+	place
+	nth int
+}
+
+func (f fp) String() string { return fmt.Sprintf("%s@%d/%s", f.name, f.nth, steps()[f.step].name) }
+
+// choose takes of every failpoint the first time it is reached, and in a whole run a later step and a later time too.
+func choose(all []place) []fp {
+	var out []fp
+	byName := map[string][]place{}
+	for _, p := range all {
+		byName[p.name] = append(byName[p.name], p)
+	}
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		places := byName[name]
+		out = append(out, fp{places[0], 1})
+		last := places[len(places)-1]
+		if len(places) > 1 {
+			out = append(out, fp{last, 1 + last.times/2})
+		} else if last.times > 1 {
+			out = append(out, fp{last, last.times})
+		}
+	}
+	return out
+}
+
+// The program is killed at each of its failpoints, server and tablet; then people do what they did again. Nothing is lost
+// and nothing is doubled.
+func TestKilledAtFailpoints(t *testing.T) {
+	built(t)
+	dir := t.TempDir()
+	all := rehearse(t, dir)
+	reached := map[string]bool{}
+	for _, p := range all {
+		reached[p.name] = true
+	}
+	for name := range maps.Keys(named(t)) {
+		if !reached[name] && elsewhere[name] == "" {
+			t.Errorf("failpoint %s is reached by no step: add one that does", name)
+		}
+	}
+	chosen := choose(all)
+	if !wholeRun() {
+		chosen = fewOf(chosen, 10)
+	}
+	t.Logf("%d failpoints are reached, %d kills", len(reached), len(chosen))
+	t.Run("kill", func(t *testing.T) {
+		for _, f := range chosen {
+			t.Run(f.String(), func(t *testing.T) {
+				t.Parallel()
+				killAt(t, dir, f)
+			})
+		}
+	})
+}
+
+// elsewhere are the failpoints of other tests.
+var elsewhere = map[string]string{
+	"log.before-copy": "TestKilledWhileCopying",
+	"log.after-copy":  "TestKilledWhileCopying",
+}
+
+// fewOf takes n of all, others on other days.
+func fewOf(all []fp, n int) []fp {
+	h := func(f fp) uint64 {
+		s := fnv.New64a()
+		fmt.Fprint(s, f.String(), time.Now().YearDay())
+		return s.Sum64()
+	}
+	slices.SortFunc(all, func(a, b fp) int {
+		if h(a) < h(b) {
+			return -1
+		}
+		return 1
+	})
+	return all[:min(n, len(all))]
+}
+
+// named lists the failpoints in the program's source.
+func named(t *testing.T) map[string]bool {
+	t.Helper()
+	mark := regexp.MustCompile(`failpoint\.(?:Hit|Fail)\("([^"]+)"\)`)
+	names, files := map[string]bool{}, 0
+	for _, root := range []string{"../../../server", "../../../syncer", ".."} {
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			raw, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			files++
+			for _, m := range mark.FindAllSubmatch(raw, -1) {
+				names[string(m[1])] = true
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if files < 50 || len(names) < 40 {
+		t.Fatalf("found %d failpoints in %d files, want at least 40", len(names), files)
+	}
+	return names
+}
+
+// killAt begins with the world before a step, kills at the failpoint, does the step again and all that heals.
+func killAt(t *testing.T, dir string, f fp) {
+	here := t.TempDir()
+	copyTree(t, filepath.Join(dir, fmt.Sprint("before-", f.step)), here)
+	w := &world{t: t, dir: here, addr: freeAddr(t)}
+	action := "kill"
+	if f.name == "blob.sync-folder" {
+		action, w.loud = "error", true
+	}
+	order := []string{fmt.Sprintf("HEARTH_FAILPOINT=%s=%s@%d", f.name, action, f.nth)}
+	st := steps()[f.step]
+	if f.server {
+		w.serverEnv = order
+	} else {
+		w.tabletEnv = order
+	}
+	st.act(w)
+	w.rest(st.idle || strings.HasPrefix(f.name, "proj"))
+	if !w.fired && !w.loud {
+		t.Errorf("nobody was killed: the failpoint was not reached %d times", f.nth)
+	}
+	w.serverEnv, w.tabletEnv = nil, nil
+	w.up()
+	st.act(w)
+	if _, err := os.Stat(w.path(storeOf)); err != nil { // before anything was enrolled
+		w.rest(false)
+		check(t, w.path("hq"))
+		return
+	}
+	w.tablet("load", "--store", w.path(storeOf), w.path("first.jsonl"))
+	w.sync()
+	w.rest(false)
+	verifyWorld(t, w)
+}
