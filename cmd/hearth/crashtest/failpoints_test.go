@@ -179,6 +179,10 @@ func steps() []step {
 			w.sync()
 		}, idle: true},
 		{name: "lost answer", act: lostAnswer, idle: true},
+		{name: "killed before", act: func(w *world) {
+			w.tabletEnvOnce("HEARTH_FAILPOINT=tablet.after-load=kill", "load", "--store", w.path(storeOf), w.path("sixth.jsonl"))
+			w.tablet("load", "--store", w.path(storeOf), w.path("sixth.jsonl"))
+		}},
 		{name: "restored", act: restored, idle: true},
 		{name: "withheld", act: withheld},
 		{name: "clone", act: damagedClone},
@@ -230,12 +234,21 @@ func enrol(w *world) {
 func lostAnswer(w *world) {
 	third := w.path("third.jsonl")
 	w.tablet("load", "--store", w.path(storeOf), third)
+	w.tabletEnvOnce("HEARTH_FAILPOINT=tablet.after-send=kill", "sync", "--store", w.path(storeOf))
+	w.sync()
+}
+
+// tabletEnvOnce runs a verb of the tablet with a failpoint of the step's own, which kills it or is not reached again.
+func (w *world) tabletEnvOnce(env string, args ...string) {
+	w.t.Helper()
 	srv := w.up()
-	_, err := w.attended([]string{"HEARTH_SERVER=" + srv.addr, "HEARTH_FAILPOINT=tablet.after-send=kill"}, "tablet", "sync", "--store", w.path(storeOf))
+	_, err := w.attended([]string{"HEARTH_SERVER=" + srv.addr, env}, append([]string{"tablet"}, args...)...)
 	if err != nil && !errors.Is(err, errKilled) {
 		w.t.Fatal(err)
 	}
-	w.sync()
+	if err == nil {
+		w.t.Logf("%s has killed nobody", env)
+	}
 }
 
 // restored puts an older copy of the store in its place, which goes on with other interviews.
@@ -329,7 +342,7 @@ func newWorld(t testing.TB, dir string) *world {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"first", "second", "third", "fourth", "fifth"} {
+	for _, name := range []string{"first", "second", "third", "fourth", "fifth", "sixth"} {
 		jsonLines(t, w.path(name+".jsonl"), 4)
 	}
 	return w

@@ -101,11 +101,20 @@ func (w lockedWriter) Write(p []byte) (int, error) {
 func start(t testing.TB, env []string, stdout io.Writer, args ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(built(t), args...), out: &bytes.Buffer{}, outMu: &sync.Mutex{}, ended: make(chan struct{})}
-	w := lockedWriter{p.outMu, p.out}
 	p.cmd.Env = append(cleanEnv(), env...)
-	p.cmd.Stderr, p.cmd.Stdout = w, io.Writer(w)
 	if stdout != nil {
 		p.cmd.Stdout = stdout
+	}
+	p.begin(t, lockedWriter{p.outMu, p.out})
+	return p
+}
+
+// begin starts the process in a group of its own.
+func (p *process) begin(t testing.TB, w io.Writer) {
+	t.Helper()
+	p.cmd.Stderr = w
+	if p.cmd.Stdout == nil {
+		p.cmd.Stdout = w
 	}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p.cmd.WaitDelay = 2 * time.Second
@@ -117,7 +126,6 @@ func start(t testing.TB, env []string, stdout io.Writer, args ...string) *proces
 		close(p.ended)
 	}()
 	t.Cleanup(p.kill)
-	return p
 }
 
 // cleanEnv is the environment without what would change what the program does.
@@ -248,9 +256,23 @@ func serve(t testing.TB, dir, addr string, env ...string) (*hq, error) {
 	return &hq{process: p, dir: dir, addr: addr, token: token}, nil
 }
 
+// mounted are the disks of this process by where they are mounted. What is on them is read from memory: who serves a file
+// system does not wait for it.
+var mounted sync.Map
+
 // tokenOf reads a token; "" where it cannot be read, as on a disk that has died.
 func tokenOf(path string) string {
-	raw, _ := os.ReadFile(path)
+	var raw []byte
+	inMemory := false
+	mounted.Range(func(mnt, d any) bool {
+		if rest, ok := strings.CutPrefix(path, mnt.(string)+"/"); ok {
+			raw, inMemory = d.(*disk).file(rest), true
+		}
+		return !inMemory
+	})
+	if !inMemory {
+		raw, _ = os.ReadFile(path)
+	}
 	return strings.TrimSpace(string(raw))
 }
 
@@ -325,4 +347,18 @@ func copyTree(t testing.TB, from, to string) {
 	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// startShell runs a script in a process of its own: whoever serves a file system must not wait for it.
+func startShell(t testing.TB, script string, args ...string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command("/bin/sh", append([]string{"-c", script, "sh"}, args...)...), out: &bytes.Buffer{}, outMu: &sync.Mutex{}, ended: make(chan struct{})}
+	p.begin(t, lockedWriter{p.outMu, p.out})
+	return p
+}
+
+// loadAverage says how busy the machine is.
+func loadAverage() string {
+	raw, _ := os.ReadFile("/proc/loadavg") // only told
+	return strings.TrimSpace(string(raw))
 }
