@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/proto/questionnaire"
@@ -38,11 +39,19 @@ type tabletFile struct {
 }
 
 func (t tabletFile) open(e *env) (*tablet.Store, error) {
-	fingerprint, err := fingerprints()
-	if err != nil {
-		return nil, err
+	return tablet.Open(e.ctx, t.Store, tablet.Options{Fingerprint: fingerprintWhenAsked()})
+}
+
+// fingerprintWhenAsked is fingerprints, which reads all questionnaires, for verbs that may not need any.
+func fingerprintWhenAsked() func(string, uint32) []byte {
+	read := sync.OnceValues(fingerprints)
+	return func(name string, version uint32) []byte {
+		fingerprint, err := read()
+		if err != nil {
+			return nil // as of a questionnaire that is not known
+		}
+		return fingerprint(name, version)
 	}
-	return tablet.Open(e.ctx, t.Store, tablet.Options{Fingerprint: fingerprint})
 }
 
 // fingerprints looks up the versions of the built-in questionnaires.

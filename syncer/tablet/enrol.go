@@ -115,7 +115,15 @@ func enrolNew(ctx context.Context, waiting string, conn grpc.ClientConnInterface
 	var s *Store
 	if there {
 		s, err = Open(ctx, waiting, opts.Options)
-	} else {
+		if reason := fault.ReasonOf(err); reason == fault.NotSQLite || reason == fault.NotATablet {
+			// The making of it was cut short, so that nobody has been told of the device.
+			if err := removeStore(waiting); err != nil {
+				return fault.New(fault.Internal, "", "remove a store that was never completely made: %w", err)
+			}
+			there = false
+		}
+	}
+	if !there {
 		s, err = Create(ctx, waiting, CreateOptions{Name: enrolling, Enumerator: enrolling, Study: enrolling,
 			Now: opts.Now, Rand: opts.Rand, Fingerprint: opts.Fingerprint})
 	}

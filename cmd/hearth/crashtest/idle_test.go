@@ -262,6 +262,7 @@ func fetch(t testing.TB, cc grpc.ClientConnInterface, sum []byte) (n int) {
 // Who opens a connection and says nothing, a byte now and then, or half of a call, is shown the door in time; tablets are
 // served meanwhile.
 func TestSlowWriters(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	data := filepath.Join(dir, "hq")
 	srv := mustServe(t, data, "")

@@ -305,6 +305,7 @@ func report(t *testing.T, sum *tally, seconds float64) {
 
 // A stopped server, as of a laptop that sleeps, and a stopped tablet go on where they were.
 func TestStopped(t *testing.T) {
+	t.Parallel()
 	pause := time.Duration(some(30, 3)) * time.Second
 	t.Run("server", func(t *testing.T) {
 		t.Parallel()
@@ -363,6 +364,7 @@ func stopFor(t testing.TB, p *process, pause time.Duration) {
 
 // The server is killed while the end of its log is being copied into the file.
 func TestKilledWhileCopying(t *testing.T) {
+	t.Parallel()
 	if !wholeRun() {
 		t.Skip("skipped: it writes 30 MB, and is run by make crash")
 	}

@@ -108,6 +108,7 @@ func heal(t testing.TB, dir string, stores []*tablet.Store, paths []string) {
 // The power fails at the server, at any write, sync or renaming, and what was not synced is gone, or some of it. What a
 // tablet has a receipt for is there, and so is every attachment that the server said it has.
 func TestPowerCutOfTheServer(t *testing.T) {
+	t.Parallel()
 	needFUSE(t)
 	built(t)
 	from := template(t)
@@ -150,6 +151,7 @@ func TestPowerCutOfTheServer(t *testing.T) {
 // The server's disk is full, or fails to write, to sync, or to sync a folder. The server goes on as soon as the disk does,
 // and whatever it has signed for survives the power cut that follows.
 func TestFailingDiskOfTheServer(t *testing.T) {
+	t.Parallel()
 	needFUSE(t)
 	built(t)
 	from := template(t)
@@ -334,6 +336,7 @@ func fieldDay(t testing.TB) (dir, photo string) {
 // The power fails at a tablet, and its disk is full or fails. What the program said was recorded is there; the rest of the
 // day comes through afterwards.
 func TestDiskOfATablet(t *testing.T) {
+	t.Parallel()
 	needFUSE(t)
 	built(t)
 	base := t.TempDir()

@@ -170,6 +170,7 @@ func TestCutAtEveryFrame(t *testing.T) {
 
 // A tablet whose connection is open and dead gives up its call in time and comes through on the next one.
 func TestBlackHole(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	data := filepath.Join(dir, "hq")
 	srv := mustServe(t, data, "")
