@@ -10,7 +10,7 @@ FUZZTIME ?= 3s
 READERS := r-cran-haven r-cran-jsonlite r-cran-readstata13 readstat pspp python3-pandas python3-networkx python3-igraph \
   graphviz zbar-tools librsvg2-bin
 
-.PHONY: help build demo test unit race sim planted fuzz bench lint proto checkproto tools readers clean
+.PHONY: help build demo test unit crash race sim planted fuzz bench lint proto checkproto tools readers clean
 
 help: ## Show this list.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,10 +22,13 @@ demo: build ## Build and run the whole main job on the bundled study; leaves ./d
 	rm -rf demo
 	./hearth demo --dir demo
 
-test: tools readers lint checkproto unit race sim planted fuzz ## Every check, as CI runs it.
+test: tools readers lint checkproto unit crash race sim planted fuzz ## Every check, as CI runs it.
 
 unit: ## The tests alone, whole.
 	go test -timeout 20m ./...
+
+crash: ## The real program killed, cut off, stopped, and run on disks that fail and lose power; needs root for FUSE.
+	HEARTH_CRASH=1 go test -count 1 -parallel 6 -timeout 8m ./cmd/hearth/crashtest
 
 race: ## The tests in their short mode with the race detector, which still runs every kind of case; every benchmark once.
 	go test -race -short -timeout 20m ./...

@@ -491,7 +491,7 @@ func TestKilledAtFailpoints(t *testing.T) {
 	}
 	chosen := choose(all)
 	if !wholeRun() {
-		chosen = fewOf(chosen, 10)
+		chosen = fewOf(chosen, 4)
 	}
 	t.Logf("%d failpoints are reached, %d kills", len(reached), len(chosen))
 	t.Run("kill", func(t *testing.T) {

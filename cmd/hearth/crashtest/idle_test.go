@@ -126,7 +126,7 @@ func openIdle(t testing.TB, addr string, n int) {
 
 // Ten thousand tablets hold a connection and say nothing. The server stays small and answers a sync at once.
 func TestIdleConnections(t *testing.T) {
-	n := some(10_000, 500)
+	n := some(10_000, 300)
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
@@ -160,7 +160,7 @@ func TestIdleConnections(t *testing.T) {
 
 // Who reads an attachment slowly, or not at all, costs the server little, and others are served meanwhile.
 func TestSlowReaders(t *testing.T) {
-	n := some(200, 40)
+	n := some(200, 20)
 	dir := t.TempDir()
 	data := filepath.Join(dir, "hq")
 	srv := mustServe(t, data, "")

@@ -154,7 +154,7 @@ func TestCutAtEveryFrame(t *testing.T) {
 	}
 	cuts := 0
 	for _, d := range []direction{up, down} {
-		for at := 0; at <= frames[d]; at += some(1, 6) {
+		for at := 0; at <= frames[d]; at += some(1, 15) {
 			cuts += int(session(d, at).cuts.Load())
 		}
 	}

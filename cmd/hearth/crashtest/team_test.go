@@ -247,7 +247,13 @@ func readServer(t testing.TB, dir string) map[syncer.Digest]int {
 // check runs `hearth check --rebuild`, which must find nothing but what is allowed.
 func check(t testing.TB, dir string, allowed ...string) {
 	t.Helper()
-	out, err := run(t, nil, "check", "--data", dir, "--rebuild")
+	findNothing(t, []string{"check", "--data", dir, "--rebuild"}, allowed...)
+}
+
+// findNothing runs a check, which must find nothing but what is allowed.
+func findNothing(t testing.TB, args []string, allowed ...string) {
+	t.Helper()
+	out, err := run(t, nil, args...)
 	for line := range strings.Lines(out) {
 		if !strings.HasPrefix(line, "error:") && !strings.HasPrefix(line, "warning:") {
 			continue
