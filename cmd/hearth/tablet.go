@@ -132,10 +132,14 @@ type tabletSyncCmd struct {
 	tabletFile
 	Server string `help:"Address of the server, host:port." required:"" env:"HEARTH_SERVER"`
 	Token  string `help:"The server's token; without it the tablet opens a session as the device that it was enrolled as." env:"HEARTH_TOKEN"`
+	Tries  int    `help:"How often in a row the server may not be reached before the sync gives up; the pauses grow, ten tries take a minute." default:"10"`
 }
 
 // Run syncs.
 func (c *tabletSyncCmd) Run(e *env) (err error) {
+	if c.Tries < 1 {
+		return fmt.Errorf("%w: --tries is at least 1", errUsage)
+	}
 	st, err := c.open(e)
 	if err != nil {
 		return err
@@ -147,7 +151,7 @@ func (c *tabletSyncCmd) Run(e *env) (err error) {
 	}
 	defer cc.Close()
 	report, err := st.Sync(e.ctx, cc, tablet.SyncOptions{
-		Progress: e.progress("sync"), BlobProgress: blobBar(e), Compress: true, Session: c.Token == "",
+		Progress: e.progress("sync"), BlobProgress: blobBar(e), Compress: true, Session: c.Token == "", Attempts: c.Tries,
 	})
 	printSync(e.stdout, report)
 	if err == nil && report.Notice != nil {
