@@ -28,6 +28,7 @@ type downlink struct {
 	mu      sync.Mutex
 	owners  map[syncer.ID]aged[store.Owner]
 	records map[string]uint64 // sums of the records that define studies, by the study asked for; nil: ask again
+	same    map[string]uint64 // sums of what stands in the program itself, by kind and study
 	changed uint64            // counts changes of those records: what was read before one is not kept after it
 }
 
@@ -120,11 +121,7 @@ func (s *Server) bucketStates(ctx context.Context, o store.Owner) ([]*servicev1.
 		add(b.Kind, b.Scope, b.Sum)
 	}
 	for _, kind := range []servicev1.BucketKind{servicev1.BucketKind_BUCKET_KIND_QUESTIONNAIRES, servicev1.BucketKind_BUCKET_KIND_STUDY} {
-		sum := uint64(0)
-		for _, r := range s.standing(kind, o.Study) {
-			sum += syncer.RowFingerprint(kind, r.GetKey(), r.GetBody())
-		}
-		add(kind, "", sum)
+		add(kind, "", s.standingSum(kind, o.Study))
 	}
 	records, err := s.recordsSum(ctx, o.Study)
 	if err != nil {
@@ -153,6 +150,28 @@ func (s *Server) standing(kind servicev1.BucketKind, study string) []*servicev1.
 		add(study, &servicev1.StudyRow{Study: proto.String(study), HintKey: s.hintKey(study)})
 	}
 	return out
+}
+
+// standingSum is the sum of such a bucket. It stays as long as the process runs.
+func (s *Server) standingSum(kind servicev1.BucketKind, study string) uint64 {
+	d := &s.down
+	key := fmt.Sprint(int32(kind), " ", study)
+	d.mu.Lock()
+	sum, ok := d.same[key]
+	d.mu.Unlock()
+	if ok {
+		return sum
+	}
+	for _, r := range s.standing(kind, study) {
+		sum += syncer.RowFingerprint(kind, r.GetKey(), r.GetBody())
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.same == nil || len(d.same) >= maxKeys {
+		d.same = map[string]uint64{}
+	}
+	d.same[key] = sum
+	return sum
 }
 
 // recordsSum is the sum of the records that Pull brings a tablet of a study.
@@ -240,11 +259,7 @@ func (s *Server) fill(ctx context.Context, page *servicev1.BucketPage, b store.B
 	switch b.Kind {
 	case servicev1.BucketKind_BUCKET_KIND_QUESTIONNAIRES, servicev1.BucketKind_BUCKET_KIND_STUDY:
 		page.Whole, page.Rows = proto.Bool(true), s.standing(b.Kind, b.Study)
-		sum := uint64(0)
-		for _, r := range page.GetRows() {
-			sum += syncer.RowFingerprint(b.Kind, r.GetKey(), r.GetBody())
-		}
-		page.Sum, page.Cursor = proto.Uint64(sum), &servicev1.Cursor{}
+		page.Sum, page.Cursor = proto.Uint64(s.standingSum(b.Kind, b.Study)), &servicev1.Cursor{}
 		return nil
 	case servicev1.BucketKind_BUCKET_KIND_RECORDS:
 		return fault.New(fault.Invalid, fault.BadRequest, "the records are pulled by themselves, without naming buckets")

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"database/sql"
 	"strings"
 	"testing"
 
@@ -89,5 +90,35 @@ func TestPagesThatAreNotWhatTheySay(t *testing.T) {
 				t.Errorf("after an honest sync the second assignment is %q", got)
 			}
 		})
+	}
+}
+
+// A row that changed on the tablet's disk is noticed at the next sync, and its bucket comes anew.
+func TestRowDamagedOnTheTablet(t *testing.T) {
+	for _, damage := range []string{
+		"UPDATE down_row SET body = x'ff' WHERE kind = 1", "DELETE FROM down_row WHERE kind = 1", "UPDATE down_row SET key = 'x' WHERE kind = 1",
+		"UPDATE down_bucket SET sum = 7 WHERE kind = 1", "UPDATE down_bucket SET cursor = x'ff', sum = 7 WHERE kind = 1", "DELETE FROM down_bucket",
+	} {
+		tm := newTeam(t, newMemory(), "A")
+		id := tm.assign(t, "A", "school-c")
+		tm.sync(t, "A")
+		db, err := sql.Open("sqlite", tm.tablets["A"].Path())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.ExecContext(t.Context(), damage); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		tm.sync(t, "A")
+		if got := tm.holds(t, "A", id); got != "OPEN" {
+			t.Errorf("after %q and a sync the assignment is %q", damage, got)
+		}
+		counted := &lossy{ClientConnInterface: tm.conn}
+		if _, err := tm.tablets["A"].Sync(t.Context(), counted, onlyOnce()); err != nil || counted.calls["Pull"] > 0 {
+			t.Errorf("after %q it is fetched again and again: %v, %v", damage, counted.calls, err)
+		}
 	}
 }

@@ -25,7 +25,7 @@ type tabletCmd struct {
 
 	Assignments tabletAssignmentsCmd `cmd:"" help:"List what the enumerator has to do."`
 	Start       tabletStartCmd       `cmd:"" help:"Begin an assignment."`
-	Reviews     tabletReviewsCmd     `cmd:"" help:"List what supervisors say of the interviews; open a rejected one again."`
+	Reviews     tabletReviewsCmd     `cmd:"" help:"List what supervisors say of the interviews; print a rejected one to correct it."`
 	Door        tabletDoorCmd        `cmd:"" help:"Look whether somebody at the door may have been interviewed before."`
 
 	Export tabletExportCmd `cmd:"" help:"Write the tablet's current interviews as JSON lines."`
@@ -222,8 +222,13 @@ func (c *tabletStatusCmd) Run(e *env) (err error) {
 	if err != nil {
 		return err
 	}
+	open, rejected, err := toDo(e, st)
+	if err != nil {
+		return err
+	}
 	if c.JSON {
 		return printAnyJSON(e.stdout, map[string]any{
+			"assignments_open": open, "rejected": rejected,
 			"device": s.Device.String(), "name": s.Name, "enumerator": s.Enumerator, "study": s.Study, "epoch": s.Epoch.String(), "epochs": s.Epochs,
 			"records": s.Records, "interviews": s.Interviews, "drafts": s.Drafts, "conflicts": s.Conflicts, "pending": s.Pending,
 			"blobs": s.Blobs, "blobs_pending": s.BlobsPending, "blob_bytes_pending": s.BlobBytesPending, "blobs_pruned": s.BlobsPruned, "blobs_absent": s.BlobsAbsent,
@@ -235,6 +240,12 @@ func (c *tabletStatusCmd) Run(e *env) (err error) {
 		{"interviews", fmt.Sprintf("%d in %d revisions, %d drafts", s.Interviews, s.Records, s.Drafts)},
 		{"not yet signed for by headquarters", fmt.Sprint(s.Pending)},
 		{"last sync", since(millis(s.LastSync))},
+	}
+	if open > 0 {
+		rows = append(rows, []string{"assignments to do", fmt.Sprint(open)})
+	}
+	if rejected > 0 {
+		rows = append(rows, []string{"rejected, to be corrected", fmt.Sprint(rejected)})
 	}
 	if s.Blobs > 0 {
 		rows = append(rows, []string{"attachments", fmt.Sprintf("%d, %d not yet at headquarters (%s)", s.Blobs, s.BlobsPending, byteCount(s.BlobBytesPending))})

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
@@ -45,6 +46,31 @@ func (c *tabletAssignmentsCmd) Run(e *env) (err error) {
 		return say(e, "this tablet has no assignments; what the supervisor gives comes with the next sync")
 	}
 	return table(e.stdout, rows)
+}
+
+// toDo counts the assignments that are to be begun or finished, and the interviews that were rejected and not corrected.
+func toDo(e *env, st *tablet.Store) (open, rejected int, err error) {
+	all, err := st.Assignments(e.ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, a := range all {
+		switch a.State {
+		case servicev1.AssignmentState_ASSIGNMENT_STATE_OPEN, servicev1.AssignmentState_ASSIGNMENT_STATE_STARTED:
+			open++
+		}
+	}
+	reviews, err := st.Reviews(e.ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	interviews := map[string]bool{}
+	for _, v := range reviews {
+		if v.Open {
+			interviews[v.Review.GetInterviewId()] = true
+		}
+	}
+	return open, len(interviews), nil
 }
 
 func printAssignmentJSON(e *env, a tablet.AssignmentStatus) error {
@@ -114,7 +140,7 @@ func (c *tabletStartCmd) Run(e *env) (err error) {
 type tabletReviewsCmd struct {
 	tabletFile
 	Open   bool   `help:"Only rejections that are not answered yet."`
-	Reopen string `help:"Open this interview again, by key or id, and print it as a line to correct and load."`
+	Reopen string `help:"Print this rejected interview, by key or id, as a line to correct and load."`
 	JSON   bool   `help:"Print JSON lines."`
 }
 
@@ -176,7 +202,8 @@ func reviewNote(v tablet.ReviewStatus) string {
 	return ": " + strings.Join(notes, "; ")
 }
 
-// reopen makes a draft of a rejected interview and prints it.
+// reopen prints a rejected interview, in progress again. On the command line it is corrected in a file, so that no draft of
+// it stays that was not there.
 func (c *tabletReviewsCmd) reopen(e *env, st *tablet.Store, all []tablet.ReviewStatus) error {
 	id := c.Reopen
 	for _, v := range all {
@@ -184,9 +211,18 @@ func (c *tabletReviewsCmd) reopen(e *env, st *tablet.Store, all []tablet.ReviewS
 			id = v.Review.GetInterviewId()
 		}
 	}
+	drafts, err := st.Drafts(e.ctx)
+	if err != nil {
+		return err
+	}
 	iv, err := st.ReopenForReview(e.ctx, id)
 	if err != nil {
 		return err
+	}
+	if !slices.ContainsFunc(drafts, func(d *surveyv1.Interview) bool { return d.GetInterviewId() == id }) {
+		if err := st.DropDraft(e.ctx, id); err != nil {
+			return err
+		}
 	}
 	return jsonLine(e, iv)
 }

@@ -39,7 +39,7 @@ type down struct {
 	released int // assignments given back in this Sync
 }
 
-// bucketStates lists what the store holds.
+// bucketStates lists what the store says it holds.
 func bucketStates(ctx context.Context, q querier) (_ []*servicev1.BucketState, err error) {
 	rows, err := q.QueryContext(ctx, "SELECT kind, scope, sum FROM down_bucket ORDER BY kind, scope")
 	if err != nil {
@@ -72,14 +72,65 @@ func bucketStates(ctx context.Context, q querier) (_ []*servicev1.BucketState, e
 	return append(out, &servicev1.BucketState{Kind: servicev1.BucketKind_BUCKET_KIND_RECORDS.Enum(), Scope: proto.String(""), Sum: proto.Uint64(sum)}), nil
 }
 
-// addDown tells in a Hello what the store holds of the buckets.
+// addDown tells in a Hello what the store holds of the buckets, having looked: a bucket with a row that changed on the disk
+// comes anew.
 func (s *Store) addDown(ctx context.Context, req *servicev1.HelloRequest) error {
+	if err := s.verifyBuckets(ctx); err != nil {
+		return err
+	}
 	states, err := bucketStates(ctx, s.db)
 	if err != nil {
 		return err
 	}
 	req.DownSum, req.Study = proto.Uint64(syncer.DownSum(states)), proto.String(s.study)
 	return nil
+}
+
+// verifyBuckets adds up the rows that are there. Where they do not have the sum that is noted, that of the rows is noted, and
+// the bucket is to be fetched from the beginning.
+func (s *Store) verifyBuckets(ctx context.Context) error {
+	return inTx(ctx, s.db, func(tx *sql.Tx) error {
+		noted, err := bucketStates(ctx, tx)
+		if err != nil {
+			return err
+		}
+		held, err := rowSums(ctx, tx)
+		if err != nil {
+			return err
+		}
+		for _, m := range noted {
+			id := idOf(m)
+			if id.kind == servicev1.BucketKind_BUCKET_KIND_RECORDS || held[id] == m.GetSum() {
+				continue
+			}
+			if _, err := tx.ExecContext(ctx, "UPDATE down_bucket SET sum = ?, cursor = x'', stage_cursor = NULL WHERE kind = ? AND scope = ?",
+				int64(held[id]), int64(id.kind), id.scope); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// rowSums adds up the rows of every bucket.
+func rowSums(ctx context.Context, q querier) (_ map[bucketID]uint64, err error) {
+	rows, err := q.QueryContext(ctx, "SELECT kind, scope, key, body FROM down_row")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	sums := map[bucketID]uint64{}
+	for rows.Next() {
+		var kind int64
+		var scope, key string
+		var body []byte
+		if err := rows.Scan(&kind, &scope, &key, &body); err != nil {
+			return nil, err
+		}
+		id := bucketID{servicev1.BucketKind(kind), scope}
+		sums[id] += syncer.RowFingerprint(id.kind, key, body)
+	}
+	return sums, rows.Err()
 }
 
 // fetch brings what headquarters has for this tablet. Where the answer to the Hello says that there is nothing new, no

@@ -59,23 +59,8 @@ func FuzzPages(f *testing.F) {
 		if err != nil && fault.ReasonOf(err) == "" {
 			t.Fatalf("keep: %v", err)
 		}
-		sums := map[bucketID]uint64{}
-		rows, err := s.db.QueryContext(ctx, "SELECT kind, scope, key, body FROM down_row")
+		sums, err := rowSums(ctx, s.db)
 		if err != nil {
-			t.Fatal(err)
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var kind int64
-			var scope, key string
-			var body []byte
-			if err := rows.Scan(&kind, &scope, &key, &body); err != nil {
-				t.Fatal(err)
-			}
-			id := bucketID{servicev1.BucketKind(kind), scope}
-			sums[id] += syncer.RowFingerprint(id.kind, key, body)
-		}
-		if err := rows.Close(); err != nil {
 			t.Fatal(err)
 		}
 		states, err := bucketStates(ctx, s.db)
