@@ -26,9 +26,9 @@ import (
 // Every call there is has a row here; a new one fails until somebody has decided who may make it.
 func TestPolicy(t *testing.T) {
 	table := map[string]access{
-		"/hearth.service.v1.SyncService/Hello":                    enrolled,
+		"/hearth.service.v1.SyncService/Hello":                    proving,
 		"/hearth.service.v1.SyncService/PushBatch":                enrolled,
-		"/hearth.service.v1.SyncService/Push":                     enrolled,
+		"/hearth.service.v1.SyncService/Push":                     proving,
 		"/hearth.service.v1.SyncService/Offer":                    enrolled,
 		"/hearth.service.v1.SyncService/Pull":                     enrolled,
 		"/hearth.service.v1.SyncService/BlobStat":                 enrolled,

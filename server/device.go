@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"fmt"
 	"strings"
 	"time"
@@ -216,16 +215,11 @@ func (s *deviceService) openSession(ctx context.Context, req *servicev1.OpenSess
 	if err := s.challenges.spend(req.GetChallenge()); err != nil {
 		return nil, err
 	}
-	token, err := newSessionToken()
+	token, err := s.addSession(ctx, device)
 	if err != nil {
 		return nil, err
 	}
-	now := s.nowMS()
-	n := store.Session{Token: sha256.Sum256([]byte(token)), Device: device, OpenedMS: now, ExpiresMS: now + sessionTime.Milliseconds()}
-	if err := s.store.AddSession(ctx, n); err != nil {
-		return nil, err
-	}
-	return &servicev1.OpenSessionResponse{Token: proto.String(token), ExpiresMs: proto.Int64(n.ExpiresMS)}, nil
+	return &servicev1.OpenSessionResponse{Token: proto.String(token), ExpiresMs: proto.Int64(s.nowMS() + sessionTime.Milliseconds())}, nil
 }
 
 // RevokeDevice takes a tablet's rights away: it holds from the next call on.

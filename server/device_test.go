@@ -183,7 +183,7 @@ func TestWhoMayCall(t *testing.T) {
 func forDevices(inside fault.Reason) func(access) fault.Reason {
 	return func(a access) fault.Reason {
 		switch a {
-		case enrolled:
+		case enrolled, proving:
 			return inside
 		case holder, hubs:
 			return fault.NotForDevices
@@ -195,7 +195,7 @@ func forDevices(inside fault.Reason) func(access) fault.Reason {
 // forHubs is what a hub with a session is told that acts for a tablet.
 func forHubs(a access) fault.Reason {
 	switch a {
-	case enrolled:
+	case enrolled, proving:
 		return fault.OtherDevice // but see forwards
 	case holder:
 		return fault.NotForDevices

@@ -28,6 +28,9 @@ const requestHeader = "x-request-id"
 // healthPrefix begins the names of the calls by which health is asked, to the last moment.
 const healthPrefix = "/grpc.health."
 
+// proofTime is how long a stream without a token may take to prove whose it is.
+const proofTime = 30 * time.Second
+
 // watchGrace is how long a stream that watches the server's health stays open when the server stops.
 const watchGrace = 200 * time.Millisecond
 
@@ -42,6 +45,11 @@ type call struct {
 	// hub is true where that is a hub's.
 	hub     bool
 	in, out int
+	// unproven is set while a call without a token is yet to prove in its first message whose it is.
+	unproven bool
+	// grant is the session that it has opened so; granted is set once it was told of.
+	grant   *grant
+	granted bool
 }
 
 func (s *Server) begin(ctx context.Context, method string) *call {
@@ -104,7 +112,9 @@ func (s *Server) admit(ctx context.Context, c *call) (rule, error) {
 	if !ok {
 		return r, fault.New(fault.Permission, fault.BadRequest, "nobody may call %s", method)
 	}
-	if r.access != anyone && s.token != nil {
+	if r.access == proving && s.token != nil && !hasToken(ctx) {
+		c.unproven = true
+	} else if r.access != anyone && s.token != nil {
 		var err error
 		if c.tablet, err = s.identify(ctx); err != nil {
 			return r, err
@@ -115,7 +125,7 @@ func (s *Server) admit(ctx context.Context, c *call) (rule, error) {
 		if err := s.admitHub(ctx, c); err != nil {
 			return r, err
 		}
-		if r.access != enrolled && (r.access != hubs || !c.hub) {
+		if r.access != enrolled && r.access != proving && (r.access != hubs || !c.hub) {
 			return r, fault.New(fault.Permission, fault.NotForDevices, "tablets may not call %s", method)
 		}
 	}
@@ -146,10 +156,15 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 	if err != nil {
 		return nil, err
 	}
+	if c.unproven {
+		if err := s.prove(ctx, c, req); err != nil {
+			return nil, err
+		}
+	}
 	if err := c.note(req); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.WithValue(ctx, tabletKey{}, c.tablet != nil), r.longest)
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, callKey{}, c), r.longest)
 	defer cancel()
 	if c.hub {
 		ctx = context.WithValue(ctx, hubKey{}, *c.tablet)
@@ -172,12 +187,16 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.longest)
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, callKey{}, c), r.longest)
 	defer cancel()
+	w := &watched{ServerStream: ss, ctx: ctx, call: c, server: s}
+	if c.unproven { // whoever is nobody may not keep a stream open
+		w.proved = time.AfterFunc(proofTime, cancel).Stop
+	}
 	if info.FullMethod == healthv1.Health_Watch_FullMethodName {
 		go s.endWatch(ctx, cancel)
 	}
-	return handler(srv, &watched{ServerStream: ss, ctx: ctx, call: c})
+	return handler(srv, w)
 }
 
 // endWatch lets those who watch the server's health hear that it stops, and then ends their stream, which would hold the
@@ -199,17 +218,26 @@ func panicked(p any) error {
 // watched is a stream whose messages are counted.
 type watched struct {
 	grpc.ServerStream
-	ctx  context.Context
-	call *call
+	ctx    context.Context
+	call   *call
+	server *Server
+	// proved stops the clock that ends a stream whose caller does not prove who it is.
+	proved func() bool
 }
 
 // Context is the stream's, with the longest time the call may take.
 func (w *watched) Context() context.Context { return w.ctx }
 
-// RecvMsg counts what comes in.
+// RecvMsg counts what comes in. The first message of a stream without a token must prove whose it is.
 func (w *watched) RecvMsg(m any) error {
 	if err := w.ServerStream.RecvMsg(m); err != nil {
 		return err
+	}
+	if w.call.unproven {
+		if err := w.server.prove(w.ctx, w.call, m); err != nil {
+			return err
+		}
+		w.proved()
 	}
 	return w.call.note(m)
 }
@@ -240,7 +268,12 @@ func (c *call) forItself(m any, device []byte) error {
 		return nil
 	}
 	named := [][]byte{device}
-	if hello, ok := m.(*servicev1.HelloRequest); ok {
+	hello, _ := m.(*servicev1.HelloRequest)
+	if push, ok := m.(*servicev1.PushRequest); ok {
+		hello = push.GetHello()
+		named = append(named, hello.GetDevice())
+	}
+	if hello != nil {
 		for _, l := range hello.GetLanes() {
 			named = append(named, l.GetLane().GetDevice())
 		}

@@ -19,6 +19,8 @@ const (
 	holder
 	// hubs needs the session of a hub.
 	hubs
+	// proving needs what enrolled needs, or no token and a Hello at the beginning that proves which tablet it is.
+	proving
 )
 
 // rule is what is decided about a call before its handler runs.
@@ -38,8 +40,9 @@ const (
 // policy is the one place that decides who may call what. A method that is not listed may be called by nobody.
 func policy(method string) (rule, bool) {
 	switch method {
-	case servicev1.SyncService_Hello_FullMethodName,
-		servicev1.SyncService_PushBatch_FullMethodName,
+	case servicev1.SyncService_Hello_FullMethodName:
+		return rule{proving, short}, true
+	case servicev1.SyncService_PushBatch_FullMethodName,
 		servicev1.SyncService_Offer_FullMethodName,
 		servicev1.SyncService_Pull_FullMethodName,
 		servicev1.SyncService_BlobStat_FullMethodName,
@@ -86,7 +89,7 @@ func policy(method string) (rule, bool) {
 		servicev1.ReferralService_GetReferralGraph_FullMethodName:
 		return rule{holder, long}, true
 	case servicev1.SyncService_Push_FullMethodName:
-		return rule{enrolled, stream}, true
+		return rule{proving, stream}, true
 	case servicev1.SyncService_GetBlob_FullMethodName,
 		servicev1.ExportService_Export_FullMethodName:
 		return rule{holder, stream}, true

@@ -324,10 +324,16 @@ func addressOf(ctx context.Context) string {
 	return addr.String()
 }
 
-// tabletKey is the key under which a call's context says whether it comes with a tablet's session.
-type tabletKey struct{}
+// callKey is the key under which a context has the call that it is of.
+type callKey struct{}
 
+func callOf(ctx context.Context) *call {
+	c, _ := ctx.Value(callKey{}).(*call)
+	return c
+}
+
+// isTablet says whether a call comes with a tablet's session.
 func isTablet(ctx context.Context) bool {
-	is, _ := ctx.Value(tabletKey{}).(bool)
-	return is
+	c := callOf(ctx)
+	return c != nil && c.tablet != nil
 }

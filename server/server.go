@@ -86,6 +86,7 @@ type Server struct {
 	linkage   linkageCache
 	down      downlink
 
+	ticketsMu                sync.Mutex // held while the use of a ticket is looked up and noted
 	challenges               *challenges
 	enrolTries, sessionTries *tries
 

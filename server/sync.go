@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/ed25519"
@@ -43,6 +44,11 @@ func (s *syncService) Hello(ctx context.Context, req *servicev1.HelloRequest) (*
 	device, err := syncer.ParseID(req.GetDevice())
 	if err != nil {
 		return nil, fault.New(fault.Invalid, fault.BadRequest, "device of the Hello: %w", err)
+	}
+	if len(req.GetPublicKey()) == 0 && isTablet(ctx) { // it has proved that it has the key that is known
+		if req.PublicKey, err = s.keys.of(ctx, s.store, device); err != nil {
+			return nil, err
+		}
 	}
 	switch {
 	case len(req.GetPublicKey()) != 32:
@@ -89,10 +95,30 @@ func (s *syncService) Hello(ctx context.Context, req *servicev1.HelloRequest) (*
 		},
 		Packing: proto.Uint32(syncer.PackingVersion), Dictionaries: syncer.Dictionaries(),
 	}
+	if resp.Session, err = s.grantFor(ctx, device); err != nil {
+		return nil, err
+	}
 	if s.hub != nil {
 		return resp, s.asHub(ctx, device, req, resp)
 	}
+	if req.GetBrief() {
+		shorten(req, resp)
+	}
 	return resp, s.answerDown(ctx, device, req, resp)
+}
+
+// shorten leaves out of an answer what it would repeat: lanes that are held exactly as they were named, and limits that are
+// those of the protocol.
+func shorten(req *servicev1.HelloRequest, resp *servicev1.HelloResponse) {
+	resp.Limits = nil
+	kept := resp.Lanes[:0]
+	for i, ours := range resp.Lanes {
+		theirs := req.GetLanes()[i]
+		if ours.GetSeq() != theirs.GetSeq() || !bytes.Equal(ours.GetChain(), theirs.GetChain()) {
+			kept = append(kept, ours)
+		}
+	}
+	resp.Lanes = kept
 }
 
 func shortText(s string) bool { return len(s) <= maxNameBytes && utf8.ValidString(s) }
@@ -173,15 +199,25 @@ func (s *syncService) Push(stream grpc.BidiStreamingServer[servicev1.PushRequest
 			if r.err != nil {
 				return r.err
 			}
-			ack, err := s.take(ctx, r.req.GetBatch())
+			resp, err := s.pushed(ctx, r.req)
 			if err != nil {
 				return err
 			}
-			if err := stream.Send(&servicev1.PushResponse{Ack: ack}); err != nil {
+			if err := stream.Send(resp); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// pushed answers one message of a stream: a batch, or a Hello.
+func (s *syncService) pushed(ctx context.Context, req *servicev1.PushRequest) (*servicev1.PushResponse, error) {
+	if req.GetHello() != nil {
+		hello, err := s.Hello(ctx, req.GetHello())
+		return &servicev1.PushResponse{Hello: hello}, err
+	}
+	ack, err := s.take(ctx, req.GetBatch())
+	return &servicev1.PushResponse{Ack: ack}, err
 }
 
 // take checks a batch, decides what becomes of each entry, stores it, and signs what is held.

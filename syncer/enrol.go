@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net/url"
@@ -19,6 +20,7 @@ const (
 	enrolTag   = "hearth/enrol/v1\x00"
 	sessionTag = "hearth/session/v1\x00"
 	codeTag    = "hearth/code/v1\x00"
+	ticketTag  = "hearth/ticket/v1\x00"
 )
 
 // CodeAlphabet are the characters of a code: digits and capitals without those that look alike (0 O, 1 I L, U V).
@@ -119,6 +121,25 @@ func VerifySession(key ed25519.PublicKey, device ID, challenge, signature []byte
 func sessionBytes(device ID, challenge []byte) []byte {
 	buf := append([]byte(sessionTag), device[:]...)
 	return append(buf, challenge...)
+}
+
+// SignTicket proves within a Hello that the device has the key: it signs the server's ticket with a number that is greater
+// than at any use before.
+func SignTicket(key ed25519.PrivateKey, device ID, use uint64, ticket []byte) []byte {
+	return ed25519.Sign(key, ticketBytes(device, use, ticket))
+}
+
+// VerifyTicket checks that. It fails with fault.BadSignature.
+func VerifyTicket(key ed25519.PublicKey, device ID, use uint64, ticket, signature []byte) error {
+	if len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, ticketBytes(device, use, ticket), signature) {
+		return fault.New(fault.Invalid, fault.BadSignature, "the ticket is not signed with the key of device %v", device)
+	}
+	return nil
+}
+
+func ticketBytes(device ID, use uint64, ticket []byte) []byte {
+	buf := append([]byte(ticketTag), device[:]...)
+	return append(binary.BigEndian.AppendUint64(buf, use), ticket...)
 }
 
 // Invitation is what a tablet must know to enrol: where the server is, which key it has, and the code.

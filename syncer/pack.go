@@ -8,7 +8,6 @@ import (
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
 )
 
 // PackingVersion is the newest packed form written and read here.
@@ -485,8 +484,6 @@ type PackOptions struct {
 	Dictionaries []uint32
 	// KnownHead leaves out the chain hash before the first entry: the receiver's head of the lane is there.
 	KnownHead bool
-	// Pending, if not nil, is told with the batch: what is left once it is taken.
-	Pending *uint64
 }
 
 // PackBatch makes a batch of consecutive entries, as NewBatch does, in the packed form. Who unpacks it has the exact bytes of
@@ -505,9 +502,6 @@ func PackBatch(key ed25519.PrivateKey, lane LaneID, first uint64, prev Chain, di
 		}
 	} else {
 		b = NewBatch(key, lane, first, prev, digests, raws, true)
-	}
-	if opts.Pending != nil {
-		b.Pending = proto.Uint64(*opts.Pending)
 	}
 	return b
 }

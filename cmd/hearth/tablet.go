@@ -130,9 +130,12 @@ func loadInterviews(e *env, st *tablet.Store, in io.Reader) error {
 
 type tabletSyncCmd struct {
 	tabletFile
-	Server string `help:"Address of the server, host:port." required:"" env:"HEARTH_SERVER"`
-	Token  string `help:"The server's token; without it the tablet opens a session as the device that it was enrolled as." env:"HEARTH_TOKEN"`
-	Tries  int    `help:"How often in a row the server may not be reached before the sync gives up; the pauses grow, ten tries take a minute." default:"10"`
+	Server  string `help:"Address of the server, host:port." required:"" env:"HEARTH_SERVER"`
+	Token   string `help:"The server's token; without it the tablet opens a session as the device that it was enrolled as." env:"HEARTH_TOKEN"`
+	Tries   int    `help:"How often in a row the server may not be reached before the sync gives up; the pauses grow, ten tries take a minute." default:"10"`
+	Window  int    `help:"How many batches may be on their way at a time; 1: each is a call of its own." default:"4"`
+	Verbose bool   `short:"v" help:"Say how many bytes, batches and round trips it took."`
+	JSON    bool   `help:"Print JSON."`
 }
 
 // Run syncs.
@@ -145,19 +148,39 @@ func (c *tabletSyncCmd) Run(e *env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	cc, err := dialServer(c.Server, c.Token)
+	cc, err := dialTablet(c.Server, c.Token)
 	if err != nil {
 		return err
 	}
 	defer cc.Close()
 	report, err := st.Sync(e.ctx, cc, tablet.SyncOptions{
 		Progress: e.progress("sync"), BlobProgress: blobBar(e), Compress: true, Session: c.Token == "", Attempts: c.Tries,
+		Window: c.Window, Address: c.Server, Moved: cc.Moved,
 	})
-	printSync(e.stdout, report)
+	switch {
+	case c.JSON:
+		err = errors.Join(err, printSyncJSON(e.stdout, report, cc.Moved()))
+	default:
+		printSync(e.stdout, report)
+		if c.Verbose {
+			fmt.Fprintf(e.stdout, "  %d round trips, %d batches, %d retries; messages of %d bytes up and %d down; %d bytes on the connection, both ways\n",
+				report.RoundTrips, report.Batches, report.Retries, report.BytesUp, report.BytesDown, cc.Moved())
+		}
+	}
 	if err == nil && report.Notice != nil {
 		return errFound
 	}
 	return err
+}
+
+// printSyncJSON is the report for a program.
+func printSyncJSON(w io.Writer, r tablet.SyncReport, moved int64) error {
+	return printAnyJSON(w, map[string]any{
+		"sent": r.Sent, "duplicates": r.Duplicates, "quarantined": len(r.Quarantined), "refused": len(r.Refused), "damaged": len(r.Damaged),
+		"pulled": r.Pulled, "pending": r.Pending, "new_epoch": r.NewEpoch, "batches": r.Batches, "retries": r.Retries, "round_trips": r.RoundTrips,
+		"bytes_up": r.BytesUp, "bytes_down": r.BytesDown, "bytes_on_connection": moved,
+		"attachments_sent": r.Blobs.Sent, "attachments_pending": r.Blobs.Pending, "hub": r.Hub, "notice": r.Notice,
+	})
 }
 
 func printSync(w io.Writer, r tablet.SyncReport) {

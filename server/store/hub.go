@@ -86,6 +86,8 @@ const (
 	ShelfHubBucket = "hub/bucket"
 	// ShelfHubRow has a Row for each RowKey.
 	ShelfHubRow = "hub/row"
+	// ShelfTickets has the last number with which each device has used a ticket, by its id.
+	ShelfTickets = "tickets"
 	// ShelfHubs has a HubReport for each hub that headquarters has enrolled, by its id.
 	ShelfHubs = "hubs"
 	// ShelfHubCode has the end, in milliseconds since 1970, of each code that was made for a hub, by the code's hash.

@@ -140,11 +140,6 @@ func (l *Link) Invoke(ctx context.Context, method string, args, reply any, opts 
 	return l.conn.Invoke(ctx, method, args, reply, append(opts, grpc.WaitForReady(true))...)
 }
 
-// NewStream implements grpc.ClientConnInterface.
-func (l *Link) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	return l.conn.NewStream(ctx, desc, method, opts...)
-}
-
 // Close ends the link and the service behind it.
 func (l *Link) Close() error {
 	err := l.conn.Close()

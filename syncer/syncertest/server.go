@@ -11,7 +11,9 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"sync"
@@ -19,6 +21,7 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/syncer"
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -164,6 +167,34 @@ func (s *Server) Hello(_ context.Context, req *servicev1.HelloRequest) (*service
 		}
 	}
 	return resp, nil
+}
+
+// Push implements servicev1.SyncServiceServer.
+func (s *Server) Push(stream grpc.BidiStreamingServer[servicev1.PushRequest, servicev1.PushResponse]) error {
+	ctx := stream.Context()
+	for {
+		req, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		resp := &servicev1.PushResponse{}
+		if req.GetHello() != nil {
+			resp.Hello, err = s.Hello(ctx, req.GetHello())
+		} else {
+			var one *servicev1.PushBatchResponse
+			one, err = s.PushBatch(ctx, &servicev1.PushBatchRequest{Batch: req.GetBatch()})
+			resp.Ack = one.GetAck()
+		}
+		if err != nil {
+			return err
+		}
+		if err := stream.Send(resp); err != nil {
+			return err
+		}
+	}
 }
 
 // PushBatch implements servicev1.SyncServiceServer.

@@ -47,6 +47,7 @@ type team struct {
 	backups  []backup
 	opened   int
 	recorded int
+	syncs    int
 	// proven are the records that any tablet ever held a receipt for.
 	proven map[syncer.Digest]bool
 }
@@ -125,14 +126,21 @@ func (m *team) sync(i, cut int, f Fault) bool {
 		}
 		return None
 	})
-	_, err := m.tablets[i].Sync(context.Background(), m.link, tablet.SyncOptions{
-		MinBackoff: time.Microsecond, MaxBackoff: time.Microsecond, Attempts: 2, MaxBatchBytes: 2 << 10,
-	})
+	_, err := m.tablets[i].Sync(context.Background(), m.link, m.options(2<<10))
 	m.link.Plan(nil)
 	if err != nil && cut == 0 {
 		m.t.Fatalf("sync of tablet %d over a good link: %v", i, err)
 	}
 	return err == nil
+}
+
+// options are those of a Sync: every other one has a window over a stream and sends early, packed.
+func (m *team) options(batch int) tablet.SyncOptions {
+	opts := tablet.SyncOptions{MinBackoff: time.Microsecond, MaxBackoff: time.Microsecond, Attempts: 2, MaxBatchBytes: batch}
+	if m.syncs++; m.syncs%2 == 0 {
+		opts.Window, opts.Address, opts.Compress = 4, "hq", true
+	}
+	return opts
 }
 
 // race syncs tablet i, and in the middle of that, before its call number at, all of tablet j.
@@ -141,7 +149,7 @@ func (m *team) race(i, j, at int) {
 	if i == j {
 		return
 	}
-	opts := tablet.SyncOptions{MinBackoff: time.Microsecond, MaxBackoff: time.Microsecond, Attempts: 2, MaxBatchBytes: 1 << 10}
+	opts := m.options(1 << 10)
 	m.link.Plan(func(call int, _ string) Fault {
 		if call == at {
 			if _, err := m.tablets[j].Sync(context.Background(), m.second, opts); err != nil {

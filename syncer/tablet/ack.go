@@ -3,6 +3,7 @@ package tablet
 import (
 	"context"
 	"database/sql"
+	"time"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
@@ -19,6 +20,9 @@ type outgoing struct {
 	digests  []syncer.Digest
 	raws     [][]byte
 	subjects []string
+
+	batch  *servicev1.Batch // as it was sent over a stream, and when
+	posted time.Time
 }
 
 func (r *outgoing) next() uint64 { return r.first + uint64(len(r.digests)) }

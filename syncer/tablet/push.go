@@ -30,6 +30,9 @@ func (x *session) push(ctx context.Context, held map[syncer.ID]syncer.Head) erro
 	if err != nil {
 		return err
 	}
+	if err := x.settleEarly(ctx, epochs[0], held); err != nil {
+		return err
+	}
 	// An old lane is at its end: what had no receipt went on to the new one. Only a server that lost what it had
 	// signed for is sent it again.
 	for _, epoch := range epochs[1:] {
@@ -38,6 +41,7 @@ func (x *session) push(ctx context.Context, held map[syncer.ID]syncer.Head) erro
 			return err
 		}
 		if h := held[epoch]; h.Seq < signed {
+			x.closePipe() // what is on its way is of another lane
 			if err := x.pushLane(ctx, epoch, h, signed); err != nil && !errors.Is(err, errFork) {
 				return err
 			}
@@ -235,7 +239,8 @@ func (s *Store) relist(ctx context.Context, epoch syncer.ID, limit int) error {
 	})
 }
 
-// pushLane sends a lane from behind h to the entry to; 0: to its end, which may move meanwhile.
+// pushLane sends a lane from behind h to the entry to; 0: to its end, which may move meanwhile. Batches of it may be on their
+// way already.
 func (x *session) pushLane(ctx context.Context, epoch syncer.ID, h syncer.Head, to uint64) error {
 	lane := syncer.LaneID{Device: x.s.device, Epoch: epoch}
 	x.refusals, x.counted = map[uint64]int{}, map[uint64]bool{}
@@ -244,40 +249,58 @@ func (x *session) pushLane(ctx context.Context, epoch syncer.ID, h syncer.Head, 
 		return err
 	}
 	start, next, stalls := h.Seq, h.Seq+1, 0
-	for {
+	burst := next // where what is on its way begins
+	if n := len(x.out); n > 0 {
+		next = x.out[n-1].next()
+	}
+	for drain := false; ; {
 		end, err := x.s.laneEnd(ctx, epoch, to)
 		if err != nil {
 			return err
 		}
-		if next > end {
-			if end <= signed || end == 0 || x.hub != nil {
-				return nil // a hub has it in custody, headquarters' receipt comes at another time
+		if len(x.out) == 0 {
+			x.bidden()
+			if drain = false; next > end {
+				if end <= signed || end == 0 || x.hub != nil {
+					return nil // a hub has it in custody, headquarters' receipt comes at another time
+				}
+				next = end // all is there, but its receipt was lost: sending the last entry again brings one
 			}
-			next = end // all is there, but its receipt was lost: sending the last entry again brings one
+			burst = next
 		}
-		run, err := x.load(ctx, lane, next, end)
-		if err != nil {
-			return err
+		if !drain {
+			if err := x.fill(ctx, lane, &next, end); err != nil {
+				return err
+			}
+			if drain = next > end && to == 0; drain {
+				if err := x.bid(ctx); err != nil {
+					return err
+				}
+			}
 		}
-		ack, err := x.send(ctx, run)
+		run, ack, err := x.answer(ctx)
 		if err != nil {
 			return err
 		}
 		if ack == nil {
+			next = run.first
 			continue // cut; the batch is now smaller
 		}
 		head, err := x.take(ctx, run, ack)
 		if err != nil {
 			return err
 		}
-		if head.Seq < run.first {
+		signed = max(signed, head.Seq)
+		if drain = drain || head.Seq+1 < run.next(); len(x.out) == 0 || head.Seq >= next {
+			next = head.Seq + 1 // what is behind a gap comes again
+		}
+		if len(x.out) == 0 && head.Seq < burst {
 			if stalls++; stalls > maxStalls {
 				return fault.New(fault.Conflict, fault.LaneGap, "headquarters holds lane %v up to %d and does not get past it", lane, head.Seq)
 			}
-		} else {
+		} else if head.Seq >= burst {
 			stalls = 0
 		}
-		signed, next = max(signed, head.Seq), head.Seq+1
 		if x.opts.Progress != nil && end > start {
 			x.opts.Progress(int(min(signed, end)-min(start, end)), int(end-start))
 		}

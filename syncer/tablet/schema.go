@@ -26,6 +26,11 @@ var custodySchema string
 //go:embed down.sql
 var downSchema string
 
+// contactSchema adds the table of what is remembered of servers.
+//
+//go:embed contact.sql
+var contactSchema string
+
 // addition is a group of tables that came after schema.sql: a store that was made without them gets them when it is opened.
 type addition struct {
 	// table is one of them; where it is, all are.
@@ -40,6 +45,7 @@ func additions() []addition {
 		{"blob", attachmentSchema},
 		{"custody", custodySchema},
 		{"down_bucket", downSchema},
+		{"contact", contactSchema},
 	}
 }
 

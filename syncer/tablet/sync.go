@@ -15,6 +15,8 @@ import (
 	"github.com/hearth-survey/hearth/syncer"
 	"github.com/hearth-survey/hearth/syncer/failpoint"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -22,9 +24,11 @@ import (
 // it failed: on a bad link small batches arrive where large ones do not.
 const (
 	firstBatch = 8 << 10
-	leastBatch = 1 << 10
-	mostBatch  = 256 << 10
-	quick      = 2 * time.Second
+	// packedFirst is the first where batches travel packed, in a fifth of that.
+	packedFirst = 32 << 10
+	leastBatch  = 1 << 10
+	mostBatch   = 256 << 10
+	quick       = 2 * time.Second
 )
 
 // maxForks bounds how many epochs one Sync opens. One is enough unless copies of the store sync at the same moment.
@@ -44,8 +48,16 @@ type SyncOptions struct {
 	Attempts int
 	// MinBackoff and MaxBackoff bound the wait between attempts; 0: 0.5 s and 15 s.
 	MinBackoff, MaxBackoff time.Duration
-	// CallTimeout is the time a call may take beside what its bytes need; 0: 30 s.
+	// CallTimeout is the time a call may take beside what its bytes need, or in which no byte moves, where Moved counts them;
+	// 0: 30 s.
 	CallTimeout time.Duration
+	// Moved, if not nil, counts the bytes of the connection, both ways.
+	Moved func() int64
+	// Window is how many batches may be on their way, over a stream; 0 and 1: one, each a call of its own.
+	Window int
+	// Address is where the server is, if the tablet is to remember it: it then comes back without the round trips of a new
+	// session, and with a Window sends its first batches with its Hello.
+	Address string
 	// Now measures how long batches take; nil: the store's clock.
 	Now func() time.Time
 	// Session opens a session as the enrolled tablet and has every call carry it; for a connection that carries no token
@@ -77,8 +89,9 @@ type SyncReport struct {
 	Rows map[servicev1.BucketKind]int
 	// BytesUp and BytesDown count the messages, without what gRPC and TLS add.
 	BytesUp, BytesDown int64
-	// Batches counts the batches answered, Retries the calls that were tried again.
-	Batches, Retries int
+	// Batches counts the batches answered, Retries the calls that were tried again, RoundTrips how often an answer was waited
+	// for.
+	Batches, Retries, RoundTrips int
 	// NewEpoch is true where the store found itself restored or cloned and went on in a new lane.
 	NewEpoch bool
 	// Pending counts the records headquarters has still not signed for.
@@ -101,8 +114,16 @@ var errFork = errors.New("the lane has another branch at headquarters")
 type session struct {
 	s      *Store
 	client servicev1.SyncServiceClient
+	conn   *sessionConn // nil: the connection has a token of its own
 	opts   SyncOptions
 	report SyncReport
+
+	pipe    *pipe       // nil: there is no stream
+	out     []*outgoing // batches on their way, the oldest first
+	early   bool        // batches went before the answer to Hello once
+	asked   bool        // something was sent since the last wait for an answer
+	bidding bool        // a farewell went behind the batches
+	saidAll bool        // it was answered
 
 	server ed25519.PublicKey
 	hub    *hub // nil: the server is headquarters
@@ -129,12 +150,18 @@ type session struct {
 func (s *Store) Sync(ctx context.Context, conn grpc.ClientConnInterface, opts SyncOptions) (SyncReport, error) {
 	s.syncing.Lock()
 	defer s.syncing.Unlock()
+	x := &session{s: s, opts: opts.withDefaults(s.now), refusals: map[uint64]int{}, counted: map[uint64]bool{}}
 	if opts.Session {
-		conn = s.withSession(conn)
+		x.conn = s.withSession(conn, opts.Address)
+		conn = x.conn
 	}
-	x := &session{s: s, client: servicev1.NewSyncServiceClient(conn), opts: opts.withDefaults(s.now)}
+	x.client = servicev1.NewSyncServiceClient(conn)
 	x.batch = min(firstBatch, x.opts.MaxBatchBytes)
 	err := x.run(ctx)
+	x.closePipe()
+	if x.conn != nil {
+		x.report.RoundTrips += x.conn.opening
+	}
 	// How much is left is worth knowing even if ctx has ended.
 	var countErr error
 	x.report.Pending, countErr = s.pending(context.WithoutCancel(ctx))
@@ -182,6 +209,9 @@ func (x *session) run(ctx context.Context) error {
 			return err
 		}
 		err = x.push(ctx, held)
+		if errors.Is(err, errCut) {
+			continue
+		}
 		if errors.Is(err, errFork) {
 			if x.forks++; x.forks > maxForks {
 				return fault.New(fault.Conflict, fault.LaneFork, "headquarters contradicted %d new lanes one after the other", maxForks)
@@ -200,13 +230,14 @@ func (x *session) run(ctx context.Context) error {
 		}
 		break
 	}
+	x.closePipe()
 	if err := x.fetch(ctx); err != nil {
 		return err
 	}
 	if err := x.sendReleases(ctx); err != nil {
 		return err
 	}
-	if x.report.Sent+x.report.Duplicates > 0 {
+	if x.report.Sent+x.report.Duplicates > 0 && !x.saidAll {
 		x.farewell(ctx)
 	}
 	if _, err := x.s.db.ExecContext(ctx, "UPDATE meta SET last_sync_ms = ?", x.s.now().UnixMilli()); err != nil {
@@ -230,6 +261,7 @@ func (x *session) farewell(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, farewellTime)
 	defer cancel()
 	x.report.BytesUp += int64(proto.Size(req))
+	x.report.RoundTrips++
 	if resp, err := x.client.Hello(ctx, req); err == nil {
 		x.report.BytesDown += int64(proto.Size(resp))
 	}
@@ -252,16 +284,10 @@ func (x *session) hello(ctx context.Context) (map[syncer.ID]syncer.Head, error) 
 }
 
 func (x *session) sayHello(ctx context.Context, req *servicev1.HelloRequest) (map[syncer.ID]syncer.Head, error) {
-	var resp *servicev1.HelloResponse
-	err := x.call(ctx, "say hello", proto.Size(req), func(ctx context.Context) (err error) {
-		x.report.BytesUp += int64(proto.Size(req))
-		resp, err = x.client.Hello(ctx, req)
-		return err
-	})
+	resp, err := x.greet(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	x.report.BytesDown += int64(proto.Size(resp))
 	if resp.GetProtocol() != syncer.Protocol {
 		return nil, fault.New(fault.Invalid, fault.ProtocolTooOld, "the server speaks protocol %d, this tablet %d", resp.GetProtocol(), syncer.Protocol)
 	}
@@ -275,6 +301,10 @@ func (x *session) sayHello(ctx context.Context, req *servicev1.HelloRequest) (ma
 	x.down.answer, x.down.told = resp, req.GetDownSum()
 	x.limits = limitsOf(resp.GetLimits())
 	x.packing, x.dictionaries = resp.GetPacking(), resp.GetDictionaries()
+	x.grow()
+	if err := x.s.meet(ctx, x.opts.Address, resp); err != nil {
+		return nil, err
+	}
 	held := make(map[syncer.ID]syncer.Head)
 	for _, m := range resp.GetLanes() {
 		lane, head, err := syncer.ParseHead(m)
@@ -286,6 +316,49 @@ func (x *session) sayHello(ctx context.Context, req *servicev1.HelloRequest) (ma
 		}
 	}
 	return held, nil
+}
+
+// greet says Hello until it is answered: over a stream where batches are to follow in a window, if the server has streams.
+func (x *session) greet(ctx context.Context, req *servicev1.HelloRequest) (*servicev1.HelloResponse, error) {
+	for x.opts.Window > 1 {
+		resp, err := x.openPipe(ctx, req)
+		if err == nil {
+			x.failures = 0
+			return resp, nil
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if status.Code(err) == codes.Unimplemented {
+			x.opts.Window = 1
+			break
+		}
+		if f := new(fault.Error); !errors.As(err, &f) {
+			err = wireFault(err, "say hello")
+		}
+		if fault.ReasonOf(err) == fault.SessionEnded && x.failures == 0 {
+			x.failures++
+			continue // another one is opened
+		}
+		switch fault.ReasonOf(err) {
+		case fault.BadBatch, fault.BadChain, fault.BadSignature, fault.BatchTooLarge: // of what went with it, or it knows no Hello here
+			if x.opts.Window = 1; x.early {
+				x.plain = true
+			}
+			continue
+		}
+		if err := x.pause(ctx, err); err != nil {
+			return nil, err
+		}
+	}
+	var resp *servicev1.HelloResponse
+	err := x.call(ctx, "say hello", proto.Size(req), func(ctx context.Context) (err error) {
+		x.report.BytesUp += int64(proto.Size(req))
+		resp, err = x.client.Hello(ctx, req)
+		return err
+	})
+	x.report.BytesDown += int64(proto.Size(resp))
+	return resp, err
 }
 
 // limitsOf are the server's limits, and ours where it does not say.

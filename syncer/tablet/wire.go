@@ -71,11 +71,13 @@ func mayPass(err error) bool {
 	}
 }
 
-// attempt makes one call with a time limit that leaves a slow link time for size bytes: 30 seconds and 1 KB a second.
+// attempt makes one call, which is ended when nothing moves; a slow link has time for size bytes: 30 seconds and 1 KB a
+// second.
 func (x *session) attempt(ctx context.Context, what string, size int, do func(context.Context) error) error {
-	limit := x.opts.CallTimeout + time.Duration(size)*time.Millisecond
-	call, cancel := context.WithTimeout(ctx, limit)
+	call, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer x.watch(cancel, size)()
+	x.report.RoundTrips++
 	err := do(call)
 	if err == nil {
 		return nil

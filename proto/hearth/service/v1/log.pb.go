@@ -669,8 +669,6 @@ type Batch struct {
 	Packed        []byte `protobuf:"bytes,7,opt,name=packed" json:"packed,omitempty"`
 	PackedIds     []byte `protobuf:"bytes,8,opt,name=packed_ids,json=packedIds" json:"packed_ids,omitempty"`
 	PackedNumbers []byte `protobuf:"bytes,10,opt,name=packed_numbers,json=packedNumbers" json:"packed_numbers,omitempty"`
-	// What the tablet will hold without a receipt once this batch is taken; set on the last one of a sync.
-	Pending       *uint64 `protobuf:"varint,9,opt,name=pending" json:"pending,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -766,13 +764,6 @@ func (x *Batch) GetPackedNumbers() []byte {
 		return x.PackedNumbers
 	}
 	return nil
-}
-
-func (x *Batch) GetPending() uint64 {
-	if x != nil && x.Pending != nil {
-		return *x.Pending
-	}
-	return 0
 }
 
 // EntryResult is the answer to one entry. Entries that were plainly stored are not listed.
@@ -1428,7 +1419,7 @@ const file_hearth_service_v1_log_proto_rawDesc = "" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x16\n" +
 	"\x06record\x18\x02 \x01(\fR\x06record\"?\n" +
 	"\tEntryList\x122\n" +
-	"\aentries\x18\x01 \x03(\v2\x18.hearth.service.v1.EntryR\aentries\"\xdf\x02\n" +
+	"\aentries\x18\x01 \x03(\v2\x18.hearth.service.v1.EntryR\aentries\"\xc5\x02\n" +
 	"\x05Batch\x12-\n" +
 	"\x04lane\x18\x01 \x01(\v2\x19.hearth.service.v1.LaneIdR\x04lane\x12\x1b\n" +
 	"\tfirst_seq\x18\x02 \x01(\x04R\bfirstSeq\x12\x1d\n" +
@@ -1441,8 +1432,7 @@ const file_hearth_service_v1_log_proto_rawDesc = "" +
 	"\n" +
 	"packed_ids\x18\b \x01(\fR\tpackedIds\x12%\n" +
 	"\x0epacked_numbers\x18\n" +
-	" \x01(\fR\rpackedNumbers\x12\x18\n" +
-	"\apending\x18\t \x01(\x04R\apending\"\x8c\x01\n" +
+	" \x01(\fR\rpackedNumbers\"\x8c\x01\n" +
 	"\vEntryResult\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x129\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x1f.hearth.service.v1.EntryOutcomeR\aoutcome\x12\x16\n" +

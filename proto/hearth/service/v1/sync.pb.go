@@ -471,7 +471,9 @@ type SessionGrant struct {
 	// Empty where the call came with one.
 	Token *string `protobuf:"bytes,1,opt,name=token" json:"token,omitempty"`
 	// Empty where the one the tablet has holds for long enough.
-	Ticket        []byte `protobuf:"bytes,2,opt,name=ticket" json:"ticket,omitempty"`
+	Ticket []byte `protobuf:"bytes,2,opt,name=ticket" json:"ticket,omitempty"`
+	// With a ticket: the number of the last use that the server knows of.
+	Used          *uint64 `protobuf:"varint,3,opt,name=used" json:"used,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -518,6 +520,13 @@ func (x *SessionGrant) GetTicket() []byte {
 		return x.Ticket
 	}
 	return nil
+}
+
+func (x *SessionGrant) GetUsed() uint64 {
+	if x != nil && x.Used != nil {
+		return *x.Used
+	}
+	return 0
 }
 
 // PushBatchRequest carries one batch.
@@ -1595,10 +1604,11 @@ const file_hearth_service_v1_sync_proto_rawDesc = "" +
 	"\fSessionProof\x12\x16\n" +
 	"\x06ticket\x18\x01 \x01(\fR\x06ticket\x12\x10\n" +
 	"\x03use\x18\x02 \x01(\x04R\x03use\x12\x1c\n" +
-	"\tsignature\x18\x03 \x01(\fR\tsignature\"<\n" +
+	"\tsignature\x18\x03 \x01(\fR\tsignature\"P\n" +
 	"\fSessionGrant\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x16\n" +
-	"\x06ticket\x18\x02 \x01(\fR\x06ticket\"B\n" +
+	"\x06ticket\x18\x02 \x01(\fR\x06ticket\x12\x12\n" +
+	"\x04used\x18\x03 \x01(\x04R\x04used\"B\n" +
 	"\x10PushBatchRequest\x12.\n" +
 	"\x05batch\x18\x01 \x01(\v2\x18.hearth.service.v1.BatchR\x05batch\"B\n" +
 	"\x11PushBatchResponse\x12-\n" +
