@@ -15,6 +15,7 @@ import (
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/failpoint"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -61,6 +62,7 @@ func (r *Relay) forwardBlobs(ctx context.Context) (sent bool, err error) {
 			}
 			switch err := r.sendBlob(ctx, group[i], st); {
 			case err == nil:
+				failpoint.Hit("hub.after-blob")
 				whole = append(whole, group[i])
 			case passesOver(err):
 				r.opts.Log.WarnContext(ctx, "headquarters does not take an attachment", "sha256", fmt.Sprintf("%x", group[i].GetSha256()), "reason", string(fault.ReasonOf(err)))

@@ -11,6 +11,7 @@ import (
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/failpoint"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -85,16 +86,19 @@ func (r *Relay) forward(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		failpoint.Hit("hub.after-offer")
 		entries, lanes := uint64(0), map[syncer.LaneID]*answers{}
 		for _, p := range pieces {
 			if err := r.deliver(ctx, p, wanted, lanes); err != nil {
 				return err
 			}
+			failpoint.Hit("hub.after-deliver")
 			entries += uint64(len(p.Digests))
 		}
 		if err := r.handDown(ctx, lanes, page[len(page)-1].Number); err != nil {
 			return err
 		}
+		failpoint.Hit("hub.before-place")
 		err = r.change(ctx, func(st *servicev1.HubState) {
 			st.Run = proto.Int64(page[len(page)-1].Number)
 			st.Forwarded = proto.Uint64(st.GetForwarded() + entries)
@@ -102,6 +106,7 @@ func (r *Relay) forward(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		failpoint.Hit("hub.after-place")
 	}
 }
 

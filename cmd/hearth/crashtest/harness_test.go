@@ -220,6 +220,12 @@ type hq struct {
 // before it listened.
 func serve(t testing.TB, dir, addr string, env ...string) (*hq, error) {
 	t.Helper()
+	return serveWith(t, env, dir, addr)
+}
+
+// serveWith is serve with more arguments, as of a hub.
+func serveWith(t testing.TB, env []string, dir, addr string, args ...string) (*hq, error) {
+	t.Helper()
 	if addr == "" {
 		addr = "127.0.0.1:0"
 	}
@@ -227,7 +233,7 @@ func serve(t testing.TB, dir, addr string, env ...string) (*hq, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := start(t, env, pw, "serve", "--data", dir, "--listen", addr, "--metrics", "off", "--quiet")
+	p := start(t, env, pw, append([]string{"serve", "--data", dir, "--listen", addr, "--metrics", "off", "--quiet"}, args...)...)
 	_ = pw.Close()
 	line := make(chan string, 1)
 	go func() {
@@ -330,8 +336,7 @@ func dial(t testing.TB, addr, token string, opts ...grpc.DialOption) *grpc.Clien
 	t.Helper()
 	opts = append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithPerRPCCredentials(bearer(token)),
-		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: 2 * time.Second,
-			Backoff: backoff.Config{BaseDelay: 10 * time.Millisecond, Multiplier: 1.5, Jitter: 0.2, MaxDelay: 100 * time.Millisecond}}),
+		quickly,
 	}, opts...)
 	cc, err := grpc.NewClient("passthrough:///"+addr, opts...)
 	if err != nil {
@@ -362,3 +367,18 @@ func loadAverage() string {
 	raw, _ := os.ReadFile("/proc/loadavg") // only told
 	return strings.TrimSpace(string(raw))
 }
+
+// dialTablet connects as a tablet does that has no token.
+func dialTablet(t testing.TB, addr string) *grpc.ClientConn {
+	t.Helper()
+	cc, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()), quickly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cc.Close() })
+	return cc
+}
+
+// quickly has a connection that was cut made again without much waiting.
+var quickly = grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: 2 * time.Second,
+	Backoff: backoff.Config{BaseDelay: 10 * time.Millisecond, Multiplier: 1.5, Jitter: 0.2, MaxDelay: 100 * time.Millisecond}})
