@@ -34,9 +34,9 @@ func (s *Store) rebuildAndCompare(ctx context.Context, again rebuild) (string, e
 	}
 	for _, t := range []struct{ name, query string }{
 		{"cursor", `SELECT part, counter, listed FROM cursor ORDER BY part`},
-		{"interview", `SELECT * FROM interview ORDER BY interview_id, part`},
+		{"interview", `SELECT * FROM interview ORDER BY part, interview_id`},
 		{"count_cell", `SELECT * FROM count_cell ORDER BY part, study, round, questionnaire, enumerator, site_id, day, result, review_state`},
-		{"withdrawn", `SELECT * FROM withdrawn ORDER BY interview_id, part`},
+		{"withdrawn", `SELECT * FROM withdrawn ORDER BY part, interview_id`},
 		{"decision", `SELECT * FROM decision ORDER BY part, decision_id`},
 		{"study", `SELECT * FROM study ORDER BY part, study`},
 		{"assignment", `SELECT * FROM assignment ORDER BY part, assignment_id`},

@@ -86,10 +86,16 @@ func selection(f store.Filter) (string, []any) {
 	return query, args
 }
 
+// oneInterview looks into every part that has interviews, one after the other: the key is led by the part. A part takes
+// two or three microseconds.
+const oneInterview = `WITH RECURSIVE p (part) AS (SELECT min(part) FROM count_cell
+	UNION ALL SELECT (SELECT min(c.part) FROM count_cell AS c WHERE c.part > p.part) FROM p WHERE p.part IS NOT NULL)
+	SELECT i.body FROM p CROSS JOIN interview AS i ON i.part = p.part AND i.interview_id = ? ORDER BY p.part LIMIT 1`
+
 // Interview returns one interview.
 func (s *Store) Interview(ctx context.Context, interviewID string) (*servicev1.InterviewProjection, error) {
 	var body []byte
-	err := s.projection.db.QueryRowContext(ctx, `SELECT body FROM interview WHERE interview_id = ? ORDER BY part LIMIT 1`, interviewID).Scan(&body)
+	err := s.projection.db.QueryRowContext(ctx, oneInterview, interviewID).Scan(&body)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, fault.New(fault.NotFound, "", "there is no interview %s", interviewID)
 	}

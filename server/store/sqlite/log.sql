@@ -24,7 +24,9 @@ CREATE TABLE record (
   body        BLOB    NOT NULL  -- the exact bytes
 ) STRICT;
 CREATE UNIQUE INDEX record_counter ON record (part, counter);
--- Ids begin with a time: in their order what comes together lies together, and a commit touches few pages of the index.
+-- The one key that part does not lead. Ids begin with a time: in their order what comes together lies together, and a
+-- commit touches few pages of the index. With part first, 64 tablets in 64 sites write 0.44 pages for each of 100,000
+-- records, and 0.34 so.
 CREATE UNIQUE INDEX record_id ON record (id, part);
 -- Interviews (kind 1) are not in it: nearly all records are, their ids are random, and every one would touch a page of
 -- its own. Their revisions are listed in projection.sqlite.

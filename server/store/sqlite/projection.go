@@ -171,7 +171,7 @@ func (p *projection) prepare(epoch syncer.ID) error {
 			FROM interview WHERE part = ? AND interview_id = ?`},
 		{&p.saveInterview, `INSERT INTO interview (part, interview_id, study, round, questionnaire, enumerator, site_id, day, result,
 			review_state, start_time_ms, conflict, records, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (interview_id, part) DO UPDATE SET study = excluded.study, round = excluded.round,
+			ON CONFLICT (part, interview_id) DO UPDATE SET study = excluded.study, round = excluded.round,
 			questionnaire = excluded.questionnaire, enumerator = excluded.enumerator, site_id = excluded.site_id,
 			day = excluded.day, result = excluded.result, review_state = excluded.review_state,
 			start_time_ms = excluded.start_time_ms, conflict = excluded.conflict,

@@ -17,7 +17,7 @@ func (p *projection) withdraw(w store.Withdrawal, cells map[cell]int64) error {
 	if old != nil {
 		cells[cell{part: int64(w.Part), study: text(old[0]), round: integer(old[1]), questionnaire: text(old[2]), enumerator: text(old[3]),
 			siteID: text(old[4]), day: text(old[5]), result: integer(old[6]), reviewState: integer(old[7])}]--
-		if _, err := p.w.once(`DELETE FROM interview WHERE interview_id = ? AND part = ?`, w.InterviewID, int64(w.Part)); err != nil {
+		if _, err := p.w.once(`DELETE FROM interview WHERE part = ? AND interview_id = ?`, int64(w.Part), w.InterviewID); err != nil {
 			return err
 		}
 	}
@@ -31,7 +31,7 @@ func (p *projection) withdraw(w store.Withdrawal, cells map[cell]int64) error {
 		return err
 	}
 	_, err = p.w.once(`INSERT INTO withdrawn (part, interview_id, records, body) VALUES (?, ?, ?, ?)
-		ON CONFLICT (interview_id, part) DO UPDATE SET records = excluded.records, body = excluded.body`,
+		ON CONFLICT (part, interview_id) DO UPDATE SET records = excluded.records, body = excluded.body`,
 		int64(w.Part), w.InterviewID, packCounters(w.Records), body)
 	return err
 }
