@@ -140,6 +140,8 @@ type nodeOptions struct {
 	// serving is true for `hearth serve`: calls need the token.
 	serving    bool
 	reflection bool
+	// restored is true where the folder was a backup until now.
+	restored bool
 	// upstream and code are for a hub: where headquarters is, and the code by which the hub becomes known there.
 	upstream, code string
 	every          time.Duration
@@ -164,7 +166,7 @@ func openNode(ctx context.Context, dir string, o nodeOptions) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := sqlite.Open(ctx, dir, sqlite.Options{MustExist: o.mustExist, Now: time.Now})
+	st, err := sqlite.Open(ctx, dir, sqlite.Options{MustExist: o.mustExist, Now: time.Now, Restored: o.restored})
 	if err != nil {
 		return nil, err
 	}

@@ -39,7 +39,11 @@ func TestSim(t *testing.T) {
 		t.Errorf("scenario %d, %s, step %d: %s\n%s", told, name, r.Step, r.Failure, r.Trace)
 	}
 	n := *seeds
-	if n == 0 {
+	switch {
+	case n > 0:
+	case testing.Short():
+		n = 10
+	default:
 		n = 60
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
@@ -57,7 +61,11 @@ func TestSim(t *testing.T) {
 
 // The same seed tells the same story, byte for byte.
 func TestSameSeedSameStory(t *testing.T) {
-	for s := uint64(1); s <= 6; s++ {
+	last := uint64(6)
+	if testing.Short() {
+		last = 2
+	}
+	for s := uint64(1); s <= last; s++ {
 		a, b := sim.Seed(t.Context(), s), sim.Seed(t.Context(), s)
 		if a.Trace != b.Trace {
 			t.Errorf("seed %d tells two stories:\n%s\n%s", s, a.Trace, b.Trace)
