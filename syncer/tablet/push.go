@@ -34,13 +34,19 @@ func (x *session) push(ctx context.Context, held map[syncer.ID]syncer.Head) erro
 		return err
 	}
 	// An old lane is at its end: what had no receipt went on to the new one. Only a server that lost what it had
-	// signed for is sent it again.
+	// signed for is sent it again, unless it has another branch there by now: what it still wants then is listed in the
+	// current lane when it was asked (restored).
 	for _, epoch := range epochs[1:] {
 		signed, err := x.s.receipted(ctx, epoch)
 		if err != nil {
 			return err
 		}
-		if h := held[epoch]; h.Seq < signed {
+		h := held[epoch]
+		same, err := x.s.agrees(ctx, epoch, h)
+		if err != nil {
+			return err
+		}
+		if same && h.Seq < signed {
 			x.closePipe() // what is on its way is of another lane
 			if err := x.pushLane(ctx, epoch, h, signed); err != nil && !errors.Is(err, errFork) {
 				return err

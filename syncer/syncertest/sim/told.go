@@ -19,6 +19,7 @@ func Scenarios() []Scenario {
 		{"a copy has pruned, headquarters is restored: the other has the bytes", "1:record/4 -> save -> 1:sync -> 1:clone -> load/1 -> 1:prune -> 1:sync -> 3:sync"},
 		{"the same, and the connection is cut while it is asked", "1:record/4 -> save -> 1:sync -> 1:clone -> load/1 -> 1:prune -> 1:sync -> 3:sync!norequest@3 -> 3:sync!noanswer@3"},
 		{"a copy has pruned, headquarters is restored, the other never had a receipt", "save -> 1:record/4 -> 1:clone -> 1:sync -> 1:prune -> load/1 -> 1:sync -> 3:sync"},
+		{"a copy fills the old lane of a restored headquarters otherwise", "1:relapse/3 -> 3:relapse/3 -> 1:record/1 -> 1:sync -> 3:sync -> 3:sync"},
 		{"a byte is changed on the way", "1:record/3 -> 1:sync!flip@1 -> 1:sync"},
 		{"somebody answers in headquarters' name, somebody sends in a tablet's", "1:record/3 -> 1:sync!forge@1 -> 1:sync -> 2:sync -> forge/2 -> reuse/2"},
 		{"a sync of headquarters' disk fails, it is killed, then the power", "1:record/3 -> 1:sync!badsynchq@5#1 -> killhq -> 1:sync -> cuthq"},
