@@ -62,13 +62,13 @@ func TestCheckFindsChangedRights(t *testing.T) {
 	}
 }
 
-// Codes are forgotten a day after their end.
+// Codes that nobody used are forgotten a day after their end; those that were used tell whose a tablet is.
 func TestOldCodesAreForgotten(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
 	rightful(t, s)
 	count := func() (n int) {
 		t.Helper()
-		if err := s.log.QueryRowContext(t.Context(), `SELECT count(*) FROM enrolment`).Scan(&n); err != nil {
+		if err := s.log.QueryRowContext(t.Context(), `SELECT count(*) FROM enrolment WHERE length(device) = 0`).Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 		return n
@@ -76,13 +76,17 @@ func TestOldCodesAreForgotten(t *testing.T) {
 	for _, add := range []struct {
 		at   int64
 		want int
-	}{{1000 + dayMS, 4}, {1001 + dayMS, 2}} {
-		if err := s.AddEnrolment(t.Context(), store.Enrolment{Code: [32]byte(bytes.Repeat([]byte{byte(add.want)}, 32)), CreatedMS: add.at, ExpiresMS: add.at + 1}); err != nil {
+	}{{1000 + dayMS, 2}, {1001 + dayMS, 2}, {2000 + dayMS, 3}} {
+		if err := s.AddEnrolment(t.Context(), store.Enrolment{Code: [32]byte(bytes.Repeat([]byte{byte(add.at)}, 32)), CreatedMS: add.at, ExpiresMS: add.at + 1}); err != nil {
 			t.Fatal(err)
 		}
 		if n := count(); n != add.want {
-			t.Errorf("at %d there are %d codes, want %d", add.at, n, add.want)
+			t.Errorf("at %d there are %d codes that nobody used, want %d", add.at, n, add.want)
 		}
+	}
+	var used int
+	if err := s.log.QueryRowContext(t.Context(), `SELECT count(*) FROM enrolment WHERE length(device) > 0`).Scan(&used); err != nil || used != 2 {
+		t.Errorf("%d codes that were used, %v; want 2", used, err)
 	}
 }
 
