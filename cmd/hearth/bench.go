@@ -24,6 +24,7 @@ type benchCmd struct {
 	Seconds int   `help:"For how long syncs begin with --load." default:"5"`
 	Scale   []int `help:"Instead: what sync, counts and check cost per interview in stores of these sizes; 10000,100000,1000000 are those of the promise." placeholder:"N,..." xor:"kind"`
 	Idle    int   `help:"Instead: the server's memory for this many tablets that are connected and say nothing." placeholder:"N" xor:"kind"`
+	Radio   bool  `help:"Instead: what a tablet takes for 40 interviews and a photo over 40 kbit/s with round trips of 600 ms, beside an OpenRosa-like client; takes a minute." xor:"kind"`
 }
 
 // Run measures and prints.
@@ -46,6 +47,8 @@ func (c *benchCmd) Run(e *env) (err error) {
 		return c.runScale(e, dir)
 	case c.Idle > 0:
 		return c.runIdle(e, dir)
+	case c.Radio:
+		return c.runRadio(e, dir)
 	}
 	return c.runIngest(e, dir)
 }
