@@ -91,3 +91,30 @@ func TestHubServesBuckets(t *testing.T) {
 		t.Errorf("b at headquarters: %+v; want nothing again", r)
 	}
 }
+
+// A hub that has not heard of a tablet's first assignment does not take it away.
+func TestOlderHubTakesNoBucketAway(t *testing.T) {
+	f, ts := teamOf(t, 1, "a")
+	a, hub := ts[0], f.hubs[0]
+	_, err := servicev1.NewStudyServiceClient(f.hq.srv.Local()).PutStudy(with(t.Context()), &servicev1.PutStudyRequest{Study: &surveyv1.Study{Study: proto.String("guiyang")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.sync(hub)
+	f.once(hub)
+	if r := a.sync(hub); r.Pulled != 1 {
+		t.Fatalf("the hub does not mirror: %+v", r)
+	}
+	hub.up.away = true
+	_, err = servicev1.NewAssignmentServiceClient(f.hq.srv.Local()).CreateAssignment(with(t.Context()), &servicev1.CreateAssignmentRequest{
+		Assignment: &servicev1.Assignment{Study: proto.String("guiyang"), Enumerator: proto.String("E-a")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, to := range []*station{f.hq, hub, hub} {
+		a.sync(to)
+		if all, err := a.Assignments(t.Context()); err != nil || len(all) != 1 {
+			t.Errorf("after sync %d: %d assignments, %v; want 1", i+1, len(all), err)
+		}
+	}
+}
