@@ -97,10 +97,10 @@ func (d *fieldDesk) Records() map[syncer.Digest][]byte {
 	}
 }
 
-// The stories of syncertest, told to the real server over the real store and real connections: nothing is lost, nothing is
-// doubled, whatever is cut, restored, cloned or taken in by hand. Those of syncertest/sim go much further, without the
-// connections.
+// The stories and the state machine of syncertest, told to the real server over the real store: nothing is lost,
+// nothing is doubled, whatever is cut, restored, cloned or taken in by hand.
 func TestFieldTeam(t *testing.T) {
 	t.Run("scenarios", func(t *testing.T) { syncertest.Scenarios(t, newFieldDesk) })
 	t.Run("cuts", func(t *testing.T) { syncertest.Cuts(t, newFieldDesk) })
+	t.Run("state machine", func(t *testing.T) { syncertest.FieldTeam(t, newFieldDesk) })
 }

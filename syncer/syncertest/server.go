@@ -1,7 +1,7 @@
 // Package syncertest is a field team in memory: tablets with real stores, links over the real wire that lose requests
 // and answers, a model of headquarters, and the stories and the state machine that every server must survive.
 //
-// It is for tests of the tablet's store and of servers: Scenarios and Cuts take any. The model keeps
+// It is for tests of the tablet's store and of servers: FieldTeam, Scenarios and Cuts take any. The model keeps
 // everything in maps and is simple enough to be believed; it is no server: it has no store, no projections and no clock.
 package syncertest
 

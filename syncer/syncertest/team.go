@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/hearth-survey/hearth/syncer"
 	"github.com/hearth-survey/hearth/syncer/tablet"
 	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
 )
 
 // Headquarters is a server that a field team syncs with: the model, or a real one.
@@ -27,9 +29,16 @@ type Headquarters interface {
 	Calls(method string) int
 }
 
+// fataler is what a *testing.T and a *rapid.T have in common.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // team is some tablets, headquarters, and what must be true of both.
 type team struct {
-	t        testing.TB
+	t        fataler
 	dir      string
 	srv      Headquarters
 	link     *Link
@@ -48,7 +57,7 @@ type backup struct {
 	device syncer.ID
 }
 
-func newTeam(t testing.TB, dir string, srv Headquarters, tablets int) *team {
+func newTeam(t fataler, dir string, srv Headquarters, tablets int) *team {
 	t.Helper()
 	m := &team{t: t, dir: dir, srv: srv, proven: map[syncer.Digest]bool{}}
 	var err error
@@ -294,4 +303,63 @@ func (m *team) heal() {
 	if got := m.srv.Calls("PushBatch"); got != pushes {
 		m.t.Fatalf("when all was told, %d more batches were sent", got-pushes)
 	}
+}
+
+// FieldTeam runs the state machine: tablets record, sync over links cut anywhere and at the same moment, are backed up,
+// restored, cloned, pruned and imported, in any order. At every step headquarters must hold what a receipt covers, and
+// when everything has healed nothing may be lost and nothing doubled. Each run gets a server of its own from hq, and a
+// folder it may use.
+func FieldTeam(t *testing.T, hq func(t *testing.T, dir string) Headquarters) {
+	t.Helper()
+	n := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		n++
+		dir := filepath.Join(t.TempDir(), fmt.Sprint(n))
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			rt.Fatal(err)
+		}
+		m := newTeam(rt, dir, hq(t, dir), 2)
+		defer m.close()
+		pick := func(label string, n int) int { return rapid.IntRange(0, n-1).Draw(rt, label) }
+		someBackup := func() backup { return m.backups[pick("backup", len(m.backups))] }
+		rt.Repeat(map[string]func(*rapid.T){
+			"record": func(*rapid.T) { m.record(pick("tablet", len(m.tablets)), pick("interview", 4)) },
+			"record some": func(*rapid.T) {
+				i := pick("tablet", len(m.tablets))
+				for range 4 {
+					m.record(i, pick("interview", 4))
+				}
+			},
+			"sync": func(*rapid.T) { m.sync(pick("tablet", len(m.tablets)), 0, None) },
+			"sync cut": func(*rapid.T) {
+				f := rapid.SampledFrom([]Fault{RequestLost, AnswerLost}).Draw(rt, "fault")
+				m.sync(pick("tablet", len(m.tablets)), 1+pick("call", 6), f)
+			},
+			"race": func(*rapid.T) {
+				m.race(pick("tablet", len(m.tablets)), pick("meanwhile", len(m.tablets)), 1+pick("call", 4))
+			},
+			"backup": func(*rapid.T) { m.backup(pick("tablet", len(m.tablets))) },
+			"restore": func(*rapid.T) {
+				if len(m.backups) == 0 {
+					return
+				}
+				b := someBackup()
+				i := slices.IndexFunc(m.tablets, func(s *tablet.Store) bool { return s.Device() == b.device })
+				m.restore(i, b)
+			},
+			"clone": func(*rapid.T) {
+				if len(m.tablets) < 4 {
+					m.tablets = append(m.tablets, m.revive(m.backup(pick("tablet", len(m.tablets)))))
+				}
+			},
+			"prune": func(*rapid.T) { m.prune(pick("tablet", len(m.tablets))) },
+			"usb": func(*rapid.T) {
+				if len(m.backups) > 0 {
+					m.usb(someBackup())
+				}
+			},
+			"": func(*rapid.T) { m.check() },
+		})
+		m.heal()
+	})
 }
