@@ -10,6 +10,9 @@ FUZZTIME ?= 3s
 READERS := r-cran-haven r-cran-jsonlite r-cran-readstata13 readstat pspp python3-pandas python3-networkx python3-igraph \
   graphviz zbar-tools librsvg2-bin
 
+# at says when a stage began, to see in CI's output where the time goes.
+at = @echo "== $@ $$(date +%T)"
+
 .PHONY: help build demo test unit crash race sim planted fuzz bench lint proto checkproto tools readers clean
 
 help: ## Show this list.
@@ -25,25 +28,32 @@ demo: build ## Build and run the whole main job on the bundled study; leaves ./d
 test: tools readers lint checkproto unit crash race sim planted fuzz ## Every check, as CI runs it.
 
 unit: ## The tests alone, whole.
-	go test -timeout 20m ./...
+	$(at)
+	go test -timeout 10m ./...
 
 crash: ## The real program killed, cut off, stopped, and run on disks that fail and lose power; needs root for FUSE.
+	$(at)
 	HEARTH_CRASH=1 go test -count 1 -parallel 6 -timeout 8m ./cmd/hearth/crashtest
 
 race: ## The tests in their short mode with the race detector, which still runs every kind of case; every benchmark once.
-	go test -race -short -timeout 20m ./...
+	$(at)
+	go test -race -short -timeout 10m ./...
+	$(at) benchmarks
 	go test -run '^$$' -bench . -benchtime 1x ./... > /dev/null
 
 sim: build ## SEEDS stories of a field team on failing disks and links; a seed that fails replays.
+	$(at)
 	GOGC=400 ./hearth simulate --faults --seeds $(SEEDS)
 
 planted: ## Let each planted bug in and see that the stories find it.
+	$(at)
 	GOGC=400 go test -tags planted -timeout 10m -run TestPlanted -v ./syncer/syncertest/sim
 
 fuzz: ## Fuzz every decoder for FUZZTIME.
-	@n=0; for pkg in $$(go list ./...); do \
-	  for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-	    echo "fuzz $$pkg $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; n=$$((n+1)); \
+	$(at)
+	@n=0; for file in $$(grep -l '^func Fuzz' $$(git ls-files '*_test.go')); do \
+	  for f in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p' $$file); do \
+	    echo "fuzz $$(dirname $$file) $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file); n=$$((n+1)); \
 	  done; done; \
 	if [ $$n -eq 0 ]; then echo "no fuzz tests found" >&2; exit 1; fi; echo "$$n fuzz tests"
 
@@ -51,6 +61,7 @@ bench: build ## The benchmarks with their ratios.
 	./hearth bench
 
 lint: ## gofmt, vet, staticcheck.
+	$(at)
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not formatted: $$out" >&2; exit 1; fi
 	go vet ./...
 	go tool -modfile=tools.mod staticcheck ./...
