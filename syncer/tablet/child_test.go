@@ -147,9 +147,15 @@ func TestReaderThatIsAnEnemy(t *testing.T) {
 	file := usb(t, s, true)
 	for _, how := range []string{"garbage", "long frame", "flood", "nothing", "dies", "lies"} {
 		t.Run(how, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
 			f, err := tablet.OpenForeign(ctx, file, &tablet.ForeignOptions{Command: []string{os.Args[0], "enemy", how}})
 			if err == nil {
 				f.Close()
+			}
+			runtime.ReadMemStats(&after)
+			if took := after.TotalAlloc - before.TotalAlloc; took > 256<<20 {
+				t.Errorf("%d MiB were allocated for it", took>>20)
 			}
 			if r := fault.ReasonOf(err); r != fault.NotATablet && r != fault.StoreDamaged && r != fault.NotSQLite {
 				t.Errorf("OpenForeign: %v (%s)", err, r)

@@ -1,9 +1,15 @@
 package tablet
 
+import "io"
+
 // What tests outside the package look into.
 var (
-	Confine     = confine
-	ReadFrames  = readFrames
+	Confine    = confine
+	ReadFrames = readFrames
+	DamagedWAL = func(r io.Reader) (int, error) {
+		_, damaged, err := scanWAL(r, func(walFrame) {})
+		return damaged, err
+	}
 	FrameStream = func(frames ...[]any) []byte {
 		var b limitedBuffer
 		b.left = 1 << 20
