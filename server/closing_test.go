@@ -1,12 +1,14 @@
 package server
 
 import (
+	"context"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
@@ -132,5 +134,35 @@ func TestClosedAfterARestart(t *testing.T) {
 	ack := tb.push(t, again, tb.record(t, household(1), nil))
 	if diff := cmp.Diff([]string{"QUARANTINED ROUND_CLOSED"}, outcomes(ack)); diff != "" {
 		t.Errorf("after a restart (-want +got):\n%s", diff)
+	}
+}
+
+// behind is a store whose projections know the definitions of another day.
+type behind struct {
+	store.Store
+	studies []*surveyv1.Study
+}
+
+func (b behind) Studies(context.Context) ([]*surveyv1.Study, error) { return b.studies, nil }
+
+// What is closed is read from the log, for the projections may be behind it when the first tablet comes.
+func TestClosedThoughProjectionsAreBehind(t *testing.T) {
+	d := newDesk(t, newMemory())
+	ctx := with(t.Context())
+	if _, err := servicev1.NewStudyServiceClient(d.conn).PutStudy(ctx, &servicev1.PutStudyRequest{Study: guiyang()}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := servicev1.NewStudyServiceClient(d.conn).CloseStudy(ctx, &servicev1.CloseStudyRequest{Round: proto.Uint32(1)}); err != nil {
+		t.Fatal(err)
+	}
+	var c closures
+	if err := c.load(t.Context(), behind{d.store, []*surveyv1.Study{guiyang()}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.refuses("guiyang", 1); err == nil || err.Reason != fault.RoundClosed {
+		t.Errorf("round 1 is refused with %v", err)
+	}
+	if err := c.refuses("guiyang", 2); err != nil {
+		t.Errorf("round 2 is refused with %v", err)
 	}
 }

@@ -333,3 +333,24 @@ func TestPrunedRecordInALaterLane(t *testing.T) {
 		t.Errorf("the tablet itself afterwards: %+v", st)
 	}
 }
+
+// Bytes that are gone without a receipt are a loss, not a pruning: no lane is sent past them, and the tablet still brings the
+// record.
+func TestBytesGoneWithoutAReceipt(t *testing.T) {
+	s := create(t, "tablet-01")
+	add(t, s, syncertest.Interview("tablet-01", 1, "a"), syncertest.Interview("tablet-01", 2, "b"), syncertest.Interview("tablet-01", 3, "c"))
+	path := filepath.Join(t.TempDir(), "x.sqlite")
+	if err := s.Backup(t.Context(), path); err != nil {
+		t.Fatal(err)
+	}
+	alter(t, path, "UPDATE record SET body = NULL WHERE n = 2", "VACUUM")
+	srv := syncertest.NewServer("hq")
+	link := connect(t, srv)
+	r, err := tablet.Import(t.Context(), path, link, nil)
+	if err != nil || r.Sent != 2 || len(r.Problems) != 1 || r.Problems[0].Reason != fault.RecordDamaged {
+		t.Errorf("import: %+v, %v; want 2 records and one lost", r, err)
+	}
+	if got := mustSync(t, s, link, fast()); got.Pending != 0 || len(srv.Records()) != 3 {
+		t.Errorf("after the tablet's sync headquarters has %d of 3 records: %+v", len(srv.Records()), got)
+	}
+}
