@@ -416,3 +416,82 @@ func joinSorted(all []string) string {
 	slices.Sort(all)
 	return strings.Join(all, " ")
 }
+
+// peeking is a store that looks at a bucket after every step of the projections.
+type peeking struct {
+	store.Store
+	bucket store.Bucket
+	peeked func(store.RowPage, error)
+}
+
+func (p *peeking) Apply(ctx context.Context, c *store.Changes) error {
+	err := p.Store.Apply(ctx, c)
+	if err == nil {
+		p.peeked(p.Store.RowsAfter(ctx, p.bucket, syncer.Cursor{}, 10))
+	}
+	return err
+}
+
+// A subject is read whole: its row may be made of a record that the projections have not come to. It does not stand ahead
+// of them for that: a reader who went by it would miss what lies between.
+func TestRowsAreNeverAheadOfTheCursor(t *testing.T) {
+	inner := openSQLite(t, t.TempDir())
+	tb := newTablet("filler")
+	part := syncer.Part("guiyang", "school-c")
+	if err := inner.Greet(t.Context(), store.Greeting{Device: tb.lane.Device, Key: tb.hello().GetPublicKey()}); err != nil {
+		t.Fatal(err)
+	}
+	order := func(note string) []byte {
+		a := &servicev1.Assignment{AssignmentId: proto.String("3b241101-e2bb-4255-8caf-4136c566a962"), Study: proto.String("guiyang"), Part: proto.Uint64(part),
+			Enumerator: proto.String("A"), Action: servicev1.AssignmentAction_ASSIGNMENT_ACTION_ASSIGN.Enum(), Note: proto.String(note)}
+		raw, err := proto.Marshal(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tb.record(t, interviewFor("", "school-c"), func(r *servicev1.Record) {
+			r.Kind, r.Subject, r.Part, r.Payload = servicev1.RecordKind_RECORD_KIND_ASSIGNMENT.Enum(), a.AssignmentId, proto.Uint64(part), raw
+		})
+	}
+	checked := &syncer.Checked{Lane: tb.lane}
+	add := func(raw []byte) {
+		rec, err := syncer.Open(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checked.Entries = append(checked.Entries, syncer.Entry{Seq: uint64(len(checked.Entries) + 1), Digest: syncer.DigestOf(raw), Raw: raw, Record: rec})
+	}
+	add(order("first"))
+	for range projectorBatch + projectorPage {
+		add(tb.record(t, interviewFor("", "school-c"), func(r *servicev1.Record) { r.Kind, r.Part = servicev1.RecordKind(99).Enum(), proto.Uint64(part) }))
+	}
+	add(order("second"))
+	if _, err := inner.Append(t.Context(), checked); err != nil {
+		t.Fatal(err)
+	}
+	peeks := 0
+	p := &peeking{Store: inner, bucket: store.Bucket{Kind: servicev1.BucketKind_BUCKET_KIND_ASSIGNMENTS, Study: "guiyang", Scope: "A"}}
+	p.peeked = func(page store.RowPage, err error) {
+		peeks++
+		if err != nil || len(page.Rows) != 1 || page.Rows[0].Counter > page.Cursor.Parts[part] {
+			t.Errorf("after step %d: %+v, %v; want one row not ahead of the cursor", peeks, page, err)
+		}
+	}
+	set, err := builtin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, err := New(Config{Store: p, Key: newTablet("hq").key, Questionnaires: set})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.Project(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if peeks < 2 {
+		t.Errorf("the projections were made in %d steps: the test tests nothing", peeks)
+	}
+	page, err := inner.RowsAfter(t.Context(), p.bucket, syncer.Cursor{}, 10)
+	if err != nil || len(page.Rows) != 1 || page.Rows[0].Counter != uint64(len(checked.Entries)) {
+		t.Errorf("in the end: %+v, %v; want the counter of the last record", page, err)
+	}
+}

@@ -222,3 +222,57 @@ func TestWithdrawnScope(t *testing.T) {
 		t.Errorf("another sync brings %v", r.Rows)
 	}
 }
+
+// Only headquarters orders and reviews: what a tablet writes so is kept in quarantine, and changes nothing.
+func TestTabletsGiveNoOrders(t *testing.T) {
+	d := newDesk(t, newMemory())
+	tb := newTablet("bold")
+	tb.greet(t, d)
+	a := &servicev1.Assignment{AssignmentId: proto.String("3b241101-e2bb-4255-8caf-4136c566a962"), Study: proto.String("guiyang"), Part: proto.Uint64(7), Enumerator: proto.String("E1")}
+	of := func(kind servicev1.RecordKind, payload proto.Message) []byte {
+		t.Helper()
+		raw, err := proto.Marshal(payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tb.record(t, interviewFor("", "school-c"), func(r *servicev1.Record) {
+			r.Kind, r.Subject, r.Study, r.Part, r.Payload = kind.Enum(), a.AssignmentId, a.Study, a.Part, raw
+		})
+	}
+	with := func(change func(*servicev1.Assignment)) []byte {
+		b := proto.CloneOf(a)
+		change(b)
+		return of(servicev1.RecordKind_RECORD_KIND_ASSIGNMENT, b)
+	}
+	for _, tc := range []struct {
+		name   string
+		raw    []byte
+		reason fault.Reason
+	}{
+		{"an order", with(func(a *servicev1.Assignment) { a.Action = servicev1.AssignmentAction_ASSIGNMENT_ACTION_ASSIGN.Enum() }), fault.UnknownKind},
+		{"force", with(func(a *servicev1.Assignment) { a.Action = servicev1.AssignmentAction_ASSIGNMENT_ACTION_FORCE.Enum() }), fault.UnknownKind},
+		{"no action", with(func(*servicev1.Assignment) {}), fault.UnknownKind},
+		{"of another assignment", with(func(a *servicev1.Assignment) { a.AssignmentId = proto.String("x") }), fault.PayloadUnreadable},
+		{"of another part", with(func(a *servicev1.Assignment) { a.Part = proto.Uint64(8) }), fault.PayloadUnreadable},
+		{"a review", of(servicev1.RecordKind_RECORD_KIND_REVIEW, &servicev1.Review{InterviewId: a.AssignmentId}), fault.UnknownKind},
+		{"a start", with(func(a *servicev1.Assignment) { a.Action = servicev1.AssignmentAction_ASSIGNMENT_ACTION_START.Enum() }), ""},
+	} {
+		ack, err := d.take(t.Context(), tb.batch(tc.raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := fault.Reason("")
+		if len(ack.GetResults()) > 0 {
+			got = fault.Reason(ack.GetResults()[0].GetReason())
+		}
+		if got != tc.reason {
+			t.Errorf("%s: %q, want %q", tc.name, got, tc.reason)
+		}
+	}
+	if err := d.Project(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := d.store.Assignments(t.Context(), store.AssignmentFilter{}); len(all) > 0 || err != nil {
+		t.Errorf("a tablet has given orders: %v, %v", all, err)
+	}
+}
