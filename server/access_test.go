@@ -57,6 +57,7 @@ func TestPolicy(t *testing.T) {
 		"/hearth.service.v1.MonitorService/ListInterviews":        holder,
 		"/hearth.service.v1.MonitorService/ListDevices":           holder,
 		"/hearth.service.v1.MonitorService/ListQuarantine":        holder,
+		"/hearth.service.v1.MonitorService/GetParadata":           holder,
 		"/hearth.service.v1.MonitorService/ListFlags":             holder,
 		"/hearth.service.v1.LinkageService/RunLinkage":            holder,
 		"/hearth.service.v1.LinkageService/ListPairs":             holder,

@@ -44,8 +44,12 @@ func (s *Server) CheckErasures(ctx context.Context, report *store.Report) error 
 		if err != nil {
 			return err
 		}
+		trails, err := s.store.Revisions(ctx, at.part, servicev1.RecordKind_RECORD_KIND_PARADATA, at.id)
+		if err != nil {
+			return err
+		}
 		left := 0
-		for _, st := range append(revs, said...) {
+		for _, st := range append(append(revs, said...), trails...) {
 			if r, err := syncer.Open(st.Raw); err == nil && len(r.GetPayload()) > 0 && listed[string(st.Digest[:])] {
 				left++
 			}

@@ -330,7 +330,11 @@ func (s *Server) writeErasure(ctx context.Context, at place, refs []*servicev1.B
 	if err != nil {
 		return fmt.Errorf("read what was said of interview %s: %w", at.id, err)
 	}
-	revs = append(revs, said...)
+	trails, err := s.store.Revisions(ctx, at.part, servicev1.RecordKind_RECORD_KIND_PARADATA, at.id)
+	if err != nil {
+		return fmt.Errorf("read the paradata of interview %s: %w", at.id, err)
+	}
+	revs = append(append(revs, said...), trails...)
 	before, err := s.store.Revisions(ctx, at.part, servicev1.RecordKind_RECORD_KIND_ERASURE, at.id)
 	if err != nil {
 		return fmt.Errorf("read the erasures of interview %s: %w", at.id, err)

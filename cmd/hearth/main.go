@@ -43,6 +43,7 @@ type cli struct {
 	Device       deviceCmd       `cmd:"" help:"Enrol tablets by one-time codes, and revoke them."`
 	Hub          hubCmd          `cmd:"" help:"For a supervisor's laptop in the field that forwards to headquarters."`
 	Devices      devicesCmd      `cmd:"" help:"List tablets: last sync, what is missing."`
+	Paradata     paradataCmd     `cmd:"" help:"Show how the answers of an interview came about: which question, when, for how long."`
 	Flags        flagsCmd        `cmd:"" help:"List answers that fail a check."`
 	Quarantine   quarantineCmd   `cmd:"" help:"List, show, replay and export what was taken in but could not be used."`
 	Assignment   assignmentCmd   `cmd:"" help:"Give interviews to enumerators, hand them over, take them back."`
@@ -53,7 +54,7 @@ type cli struct {
 	Form         formCmd         `cmd:"" help:"Show the questionnaires and their codebooks."`
 	Check        checkCmd        `cmd:"" help:"Check a tablet's file, or the folder of a headquarters or a hub."`
 	Simulate     simulateCmd     `cmd:"" help:"Make a study of any size with known truth; or see what faults do to a field team (--faults)."`
-	Bench        benchCmd        `cmd:"" help:"Measure this machine: ingest, load, scale, idle tablets, bytes on the wire."`
+	Bench        benchCmd        `cmd:"" help:"Measure this machine: ingest, load, scale, idle tablets, radio, bytes on the wire."`
 }
 
 const description = `Hearth is the backend of household surveys collected offline on tablets.

@@ -90,11 +90,30 @@ func (c *tabletCreateCmd) Run(e *env) error {
 
 type tabletLoadCmd struct {
 	tabletFile
-	File string `arg:"" help:"File with one interview per line; - for standard input."`
+	File     string `arg:"" optional:"" help:"File with one interview per line; - for standard input."`
+	Paradata string `help:"Also, or instead: file that says how answers came about, one interview per line; - for standard input." placeholder:"FILE"`
 }
 
 // Run loads every good line and names the bad ones.
 func (c *tabletLoadCmd) Run(e *env) (err error) {
+	if c.File == "" && c.Paradata == "" {
+		return fmt.Errorf("%w: name a file of interviews, or one with --paradata", errUsage)
+	}
+	st, err := c.open(e)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	if c.File != "" {
+		err = c.loadFile(e, st)
+	}
+	if c.Paradata != "" && (err == nil || errors.Is(err, errFound)) {
+		err = errors.Join(err, loadParadata(e, st, c.Paradata))
+	}
+	return err
+}
+
+func (c *tabletLoadCmd) loadFile(e *env, st *tablet.Store) error {
 	in := e.stdin
 	if c.File != "-" {
 		f, err := os.Open(c.File)
@@ -104,11 +123,6 @@ func (c *tabletLoadCmd) Run(e *env) (err error) {
 		defer f.Close()
 		in = f
 	}
-	st, err := c.open(e)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, st.Close()) }()
 	return loadInterviews(e, st, in)
 }
 

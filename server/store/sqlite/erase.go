@@ -85,7 +85,11 @@ func (s *Store) Erase(ctx context.Context, part uint64, subject string) (store.E
 	if err != nil {
 		return out, err
 	}
-	revs = append(revs, said...)
+	trails, err := s.Revisions(ctx, part, servicev1.RecordKind_RECORD_KIND_PARADATA, subject)
+	if err != nil {
+		return out, err
+	}
+	revs = append(append(revs, said...), trails...)
 	slices.SortFunc(revs, func(a, b store.Stored) int { return bytes.Compare(a.Digest[:], b.Digest[:]) })
 	var stubs []stub
 	for _, r := range revs {

@@ -7,6 +7,7 @@
 package servicev1
 
 import (
+	v1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -1344,11 +1345,101 @@ func (x *ReplayQuarantineResponse) GetRemaining() []*QuarantineItem {
 	return nil
 }
 
+// GetParadataRequest names an interview.
+type GetParadataRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	InterviewId   *string                `protobuf:"bytes,1,opt,name=interview_id,json=interviewId" json:"interview_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetParadataRequest) Reset() {
+	*x = GetParadataRequest{}
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetParadataRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetParadataRequest) ProtoMessage() {}
+
+func (x *GetParadataRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetParadataRequest.ProtoReflect.Descriptor instead.
+func (*GetParadataRequest) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *GetParadataRequest) GetInterviewId() string {
+	if x != nil && x.InterviewId != nil {
+		return *x.InterviewId
+	}
+	return ""
+}
+
+// GetParadataResponse holds what has come, in the order in which it came.
+type GetParadataResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Paradata      []*v1.Paradata         `protobuf:"bytes,1,rep,name=paradata" json:"paradata,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetParadataResponse) Reset() {
+	*x = GetParadataResponse{}
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetParadataResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetParadataResponse) ProtoMessage() {}
+
+func (x *GetParadataResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetParadataResponse.ProtoReflect.Descriptor instead.
+func (*GetParadataResponse) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *GetParadataResponse) GetParadata() []*v1.Paradata {
+	if x != nil {
+		return x.Paradata
+	}
+	return nil
+}
+
 var File_hearth_service_v1_monitor_proto protoreflect.FileDescriptor
 
 const file_hearth_service_v1_monitor_proto_rawDesc = "" +
 	"\n" +
-	"\x1fhearth/service/v1/monitor.proto\x12\x11hearth.service.v1\x1a\x1bhearth/service/v1/hub.proto\x1a\x1bhearth/service/v1/log.proto\x1a\"hearth/service/v1/projection.proto\"\x83\x02\n" +
+	"\x1fhearth/service/v1/monitor.proto\x12\x11hearth.service.v1\x1a\x1bhearth/service/v1/hub.proto\x1a\x1bhearth/service/v1/log.proto\x1a\"hearth/service/v1/projection.proto\x1a\x1fhearth/survey/v1/paradata.proto\"\x83\x02\n" +
 	"\tCountCell\x12\x14\n" +
 	"\x05study\x18\x01 \x01(\tR\x05study\x12\x14\n" +
 	"\x05round\x18\x02 \x01(\rR\x05round\x12$\n" +
@@ -1460,7 +1551,11 @@ const file_hearth_service_v1_monitor_proto_rawDesc = "" +
 	"\x18ReplayQuarantineResponse\x12\x14\n" +
 	"\x05tried\x18\x01 \x01(\rR\x05tried\x12\x1a\n" +
 	"\breleased\x18\x02 \x01(\rR\breleased\x12?\n" +
-	"\tremaining\x18\x03 \x03(\v2!.hearth.service.v1.QuarantineItemR\tremaining*\xcb\x01\n" +
+	"\tremaining\x18\x03 \x03(\v2!.hearth.service.v1.QuarantineItemR\tremaining\"7\n" +
+	"\x12GetParadataRequest\x12!\n" +
+	"\finterview_id\x18\x01 \x01(\tR\vinterviewId\"M\n" +
+	"\x13GetParadataResponse\x126\n" +
+	"\bparadata\x18\x01 \x03(\v2\x1a.hearth.survey.v1.ParadataR\bparadata*\xcb\x01\n" +
 	"\tDimension\x12\x19\n" +
 	"\x15DIMENSION_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17DIMENSION_QUESTIONNAIRE\x10\x01\x12\x18\n" +
@@ -1469,14 +1564,15 @@ const file_hearth_service_v1_monitor_proto_rawDesc = "" +
 	"\rDIMENSION_DAY\x10\x04\x12\x14\n" +
 	"\x10DIMENSION_RESULT\x10\x05\x12\x13\n" +
 	"\x0fDIMENSION_ROUND\x10\x06\x12\x1a\n" +
-	"\x16DIMENSION_REVIEW_STATE\x10\a2\xd2\x05\n" +
+	"\x16DIMENSION_REVIEW_STATE\x10\a2\xb0\x06\n" +
 	"\x0eMonitorService\x12h\n" +
 	"\x0fCountInterviews\x12).hearth.service.v1.CountInterviewsRequest\x1a*.hearth.service.v1.CountInterviewsResponse\x12e\n" +
 	"\x0eListInterviews\x12(.hearth.service.v1.ListInterviewsRequest\x1a).hearth.service.v1.ListInterviewsResponse\x12\\\n" +
 	"\vListDevices\x12%.hearth.service.v1.ListDevicesRequest\x1a&.hearth.service.v1.ListDevicesResponse\x12e\n" +
 	"\x0eListQuarantine\x12(.hearth.service.v1.ListQuarantineRequest\x1a).hearth.service.v1.ListQuarantineResponse\x12e\n" +
 	"\x0eShowQuarantine\x12(.hearth.service.v1.ShowQuarantineRequest\x1a).hearth.service.v1.ShowQuarantineResponse\x12k\n" +
-	"\x10ReplayQuarantine\x12*.hearth.service.v1.ReplayQuarantineRequest\x1a+.hearth.service.v1.ReplayQuarantineResponse\x12V\n" +
+	"\x10ReplayQuarantine\x12*.hearth.service.v1.ReplayQuarantineRequest\x1a+.hearth.service.v1.ReplayQuarantineResponse\x12\\\n" +
+	"\vGetParadata\x12%.hearth.service.v1.GetParadataRequest\x1a&.hearth.service.v1.GetParadataResponse\x12V\n" +
 	"\tListFlags\x12#.hearth.service.v1.ListFlagsRequest\x1a$.hearth.service.v1.ListFlagsResponseBCZAgithub.com/hearth-survey/hearth/proto/hearth/service/v1;servicev1b\beditionsp\xe8\a"
 
 var (
@@ -1492,7 +1588,7 @@ func file_hearth_service_v1_monitor_proto_rawDescGZIP() []byte {
 }
 
 var file_hearth_service_v1_monitor_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_hearth_service_v1_monitor_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_hearth_service_v1_monitor_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_hearth_service_v1_monitor_proto_goTypes = []any{
 	(Dimension)(0),                   // 0: hearth.service.v1.Dimension
 	(*CountCell)(nil),                // 1: hearth.service.v1.CountCell
@@ -1513,48 +1609,54 @@ var file_hearth_service_v1_monitor_proto_goTypes = []any{
 	(*ShowQuarantineResponse)(nil),   // 16: hearth.service.v1.ShowQuarantineResponse
 	(*ReplayQuarantineRequest)(nil),  // 17: hearth.service.v1.ReplayQuarantineRequest
 	(*ReplayQuarantineResponse)(nil), // 18: hearth.service.v1.ReplayQuarantineResponse
-	(*InterviewSummary)(nil),         // 19: hearth.service.v1.InterviewSummary
-	(*LaneHead)(nil),                 // 20: hearth.service.v1.LaneHead
-	(*SeqRange)(nil),                 // 21: hearth.service.v1.SeqRange
-	(*HubStatus)(nil),                // 22: hearth.service.v1.HubStatus
-	(*LaneId)(nil),                   // 23: hearth.service.v1.LaneId
-	(*Flag)(nil),                     // 24: hearth.service.v1.Flag
-	(*Record)(nil),                   // 25: hearth.service.v1.Record
+	(*GetParadataRequest)(nil),       // 19: hearth.service.v1.GetParadataRequest
+	(*GetParadataResponse)(nil),      // 20: hearth.service.v1.GetParadataResponse
+	(*InterviewSummary)(nil),         // 21: hearth.service.v1.InterviewSummary
+	(*LaneHead)(nil),                 // 22: hearth.service.v1.LaneHead
+	(*SeqRange)(nil),                 // 23: hearth.service.v1.SeqRange
+	(*HubStatus)(nil),                // 24: hearth.service.v1.HubStatus
+	(*LaneId)(nil),                   // 25: hearth.service.v1.LaneId
+	(*Flag)(nil),                     // 26: hearth.service.v1.Flag
+	(*Record)(nil),                   // 27: hearth.service.v1.Record
+	(*v1.Paradata)(nil),              // 28: hearth.survey.v1.Paradata
 }
 var file_hearth_service_v1_monitor_proto_depIdxs = []int32{
 	0,  // 0: hearth.service.v1.CountInterviewsRequest.by:type_name -> hearth.service.v1.Dimension
 	4,  // 1: hearth.service.v1.CountInterviewsResponse.rows:type_name -> hearth.service.v1.CountRow
 	4,  // 2: hearth.service.v1.CountInterviewsResponse.total:type_name -> hearth.service.v1.CountRow
-	19, // 3: hearth.service.v1.ListInterviewsResponse.interviews:type_name -> hearth.service.v1.InterviewSummary
+	21, // 3: hearth.service.v1.ListInterviewsResponse.interviews:type_name -> hearth.service.v1.InterviewSummary
 	9,  // 4: hearth.service.v1.ListDevicesResponse.devices:type_name -> hearth.service.v1.DeviceStatus
-	20, // 5: hearth.service.v1.DeviceStatus.lanes:type_name -> hearth.service.v1.LaneHead
-	21, // 6: hearth.service.v1.DeviceStatus.gaps:type_name -> hearth.service.v1.SeqRange
-	22, // 7: hearth.service.v1.DeviceStatus.hub:type_name -> hearth.service.v1.HubStatus
+	22, // 5: hearth.service.v1.DeviceStatus.lanes:type_name -> hearth.service.v1.LaneHead
+	23, // 6: hearth.service.v1.DeviceStatus.gaps:type_name -> hearth.service.v1.SeqRange
+	24, // 7: hearth.service.v1.DeviceStatus.hub:type_name -> hearth.service.v1.HubStatus
 	12, // 8: hearth.service.v1.ListQuarantineResponse.items:type_name -> hearth.service.v1.QuarantineItem
-	23, // 9: hearth.service.v1.QuarantineItem.lane:type_name -> hearth.service.v1.LaneId
-	24, // 10: hearth.service.v1.ListFlagsResponse.flags:type_name -> hearth.service.v1.Flag
+	25, // 9: hearth.service.v1.QuarantineItem.lane:type_name -> hearth.service.v1.LaneId
+	26, // 10: hearth.service.v1.ListFlagsResponse.flags:type_name -> hearth.service.v1.Flag
 	12, // 11: hearth.service.v1.ShowQuarantineResponse.item:type_name -> hearth.service.v1.QuarantineItem
-	25, // 12: hearth.service.v1.ShowQuarantineResponse.envelope:type_name -> hearth.service.v1.Record
+	27, // 12: hearth.service.v1.ShowQuarantineResponse.envelope:type_name -> hearth.service.v1.Record
 	12, // 13: hearth.service.v1.ReplayQuarantineResponse.remaining:type_name -> hearth.service.v1.QuarantineItem
-	2,  // 14: hearth.service.v1.MonitorService.CountInterviews:input_type -> hearth.service.v1.CountInterviewsRequest
-	5,  // 15: hearth.service.v1.MonitorService.ListInterviews:input_type -> hearth.service.v1.ListInterviewsRequest
-	7,  // 16: hearth.service.v1.MonitorService.ListDevices:input_type -> hearth.service.v1.ListDevicesRequest
-	10, // 17: hearth.service.v1.MonitorService.ListQuarantine:input_type -> hearth.service.v1.ListQuarantineRequest
-	15, // 18: hearth.service.v1.MonitorService.ShowQuarantine:input_type -> hearth.service.v1.ShowQuarantineRequest
-	17, // 19: hearth.service.v1.MonitorService.ReplayQuarantine:input_type -> hearth.service.v1.ReplayQuarantineRequest
-	13, // 20: hearth.service.v1.MonitorService.ListFlags:input_type -> hearth.service.v1.ListFlagsRequest
-	3,  // 21: hearth.service.v1.MonitorService.CountInterviews:output_type -> hearth.service.v1.CountInterviewsResponse
-	6,  // 22: hearth.service.v1.MonitorService.ListInterviews:output_type -> hearth.service.v1.ListInterviewsResponse
-	8,  // 23: hearth.service.v1.MonitorService.ListDevices:output_type -> hearth.service.v1.ListDevicesResponse
-	11, // 24: hearth.service.v1.MonitorService.ListQuarantine:output_type -> hearth.service.v1.ListQuarantineResponse
-	16, // 25: hearth.service.v1.MonitorService.ShowQuarantine:output_type -> hearth.service.v1.ShowQuarantineResponse
-	18, // 26: hearth.service.v1.MonitorService.ReplayQuarantine:output_type -> hearth.service.v1.ReplayQuarantineResponse
-	14, // 27: hearth.service.v1.MonitorService.ListFlags:output_type -> hearth.service.v1.ListFlagsResponse
-	21, // [21:28] is the sub-list for method output_type
-	14, // [14:21] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	28, // 14: hearth.service.v1.GetParadataResponse.paradata:type_name -> hearth.survey.v1.Paradata
+	2,  // 15: hearth.service.v1.MonitorService.CountInterviews:input_type -> hearth.service.v1.CountInterviewsRequest
+	5,  // 16: hearth.service.v1.MonitorService.ListInterviews:input_type -> hearth.service.v1.ListInterviewsRequest
+	7,  // 17: hearth.service.v1.MonitorService.ListDevices:input_type -> hearth.service.v1.ListDevicesRequest
+	10, // 18: hearth.service.v1.MonitorService.ListQuarantine:input_type -> hearth.service.v1.ListQuarantineRequest
+	15, // 19: hearth.service.v1.MonitorService.ShowQuarantine:input_type -> hearth.service.v1.ShowQuarantineRequest
+	17, // 20: hearth.service.v1.MonitorService.ReplayQuarantine:input_type -> hearth.service.v1.ReplayQuarantineRequest
+	19, // 21: hearth.service.v1.MonitorService.GetParadata:input_type -> hearth.service.v1.GetParadataRequest
+	13, // 22: hearth.service.v1.MonitorService.ListFlags:input_type -> hearth.service.v1.ListFlagsRequest
+	3,  // 23: hearth.service.v1.MonitorService.CountInterviews:output_type -> hearth.service.v1.CountInterviewsResponse
+	6,  // 24: hearth.service.v1.MonitorService.ListInterviews:output_type -> hearth.service.v1.ListInterviewsResponse
+	8,  // 25: hearth.service.v1.MonitorService.ListDevices:output_type -> hearth.service.v1.ListDevicesResponse
+	11, // 26: hearth.service.v1.MonitorService.ListQuarantine:output_type -> hearth.service.v1.ListQuarantineResponse
+	16, // 27: hearth.service.v1.MonitorService.ShowQuarantine:output_type -> hearth.service.v1.ShowQuarantineResponse
+	18, // 28: hearth.service.v1.MonitorService.ReplayQuarantine:output_type -> hearth.service.v1.ReplayQuarantineResponse
+	20, // 29: hearth.service.v1.MonitorService.GetParadata:output_type -> hearth.service.v1.GetParadataResponse
+	14, // 30: hearth.service.v1.MonitorService.ListFlags:output_type -> hearth.service.v1.ListFlagsResponse
+	23, // [23:31] is the sub-list for method output_type
+	15, // [15:23] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_monitor_proto_init() }
@@ -1571,7 +1673,7 @@ func file_hearth_service_v1_monitor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_service_v1_monitor_proto_rawDesc), len(file_hearth_service_v1_monitor_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

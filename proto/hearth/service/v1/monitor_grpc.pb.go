@@ -25,6 +25,7 @@ const (
 	MonitorService_ListQuarantine_FullMethodName   = "/hearth.service.v1.MonitorService/ListQuarantine"
 	MonitorService_ShowQuarantine_FullMethodName   = "/hearth.service.v1.MonitorService/ShowQuarantine"
 	MonitorService_ReplayQuarantine_FullMethodName = "/hearth.service.v1.MonitorService/ReplayQuarantine"
+	MonitorService_GetParadata_FullMethodName      = "/hearth.service.v1.MonitorService/GetParadata"
 	MonitorService_ListFlags_FullMethodName        = "/hearth.service.v1.MonitorService/ListFlags"
 )
 
@@ -46,6 +47,8 @@ type MonitorServiceClient interface {
 	ShowQuarantine(ctx context.Context, in *ShowQuarantineRequest, opts ...grpc.CallOption) (*ShowQuarantineResponse, error)
 	// ReplayQuarantine tries items again: those that can be used now leave quarantine.
 	ReplayQuarantine(ctx context.Context, in *ReplayQuarantineRequest, opts ...grpc.CallOption) (*ReplayQuarantineResponse, error)
+	// GetParadata returns how the answers of an interview came about, as its tablet has told.
+	GetParadata(ctx context.Context, in *GetParadataRequest, opts ...grpc.CallOption) (*GetParadataResponse, error)
 	// ListFlags lists failed checks.
 	ListFlags(ctx context.Context, in *ListFlagsRequest, opts ...grpc.CallOption) (*ListFlagsResponse, error)
 }
@@ -118,6 +121,16 @@ func (c *monitorServiceClient) ReplayQuarantine(ctx context.Context, in *ReplayQ
 	return out, nil
 }
 
+func (c *monitorServiceClient) GetParadata(ctx context.Context, in *GetParadataRequest, opts ...grpc.CallOption) (*GetParadataResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetParadataResponse)
+	err := c.cc.Invoke(ctx, MonitorService_GetParadata_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *monitorServiceClient) ListFlags(ctx context.Context, in *ListFlagsRequest, opts ...grpc.CallOption) (*ListFlagsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListFlagsResponse)
@@ -146,6 +159,8 @@ type MonitorServiceServer interface {
 	ShowQuarantine(context.Context, *ShowQuarantineRequest) (*ShowQuarantineResponse, error)
 	// ReplayQuarantine tries items again: those that can be used now leave quarantine.
 	ReplayQuarantine(context.Context, *ReplayQuarantineRequest) (*ReplayQuarantineResponse, error)
+	// GetParadata returns how the answers of an interview came about, as its tablet has told.
+	GetParadata(context.Context, *GetParadataRequest) (*GetParadataResponse, error)
 	// ListFlags lists failed checks.
 	ListFlags(context.Context, *ListFlagsRequest) (*ListFlagsResponse, error)
 	mustEmbedUnimplementedMonitorServiceServer()
@@ -175,6 +190,9 @@ func (UnimplementedMonitorServiceServer) ShowQuarantine(context.Context, *ShowQu
 }
 func (UnimplementedMonitorServiceServer) ReplayQuarantine(context.Context, *ReplayQuarantineRequest) (*ReplayQuarantineResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReplayQuarantine not implemented")
+}
+func (UnimplementedMonitorServiceServer) GetParadata(context.Context, *GetParadataRequest) (*GetParadataResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetParadata not implemented")
 }
 func (UnimplementedMonitorServiceServer) ListFlags(context.Context, *ListFlagsRequest) (*ListFlagsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListFlags not implemented")
@@ -308,6 +326,24 @@ func _MonitorService_ReplayQuarantine_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _MonitorService_GetParadata_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetParadataRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MonitorServiceServer).GetParadata(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MonitorService_GetParadata_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MonitorServiceServer).GetParadata(ctx, req.(*GetParadataRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _MonitorService_ListFlags_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListFlagsRequest)
 	if err := dec(in); err != nil {
@@ -356,6 +392,10 @@ var MonitorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReplayQuarantine",
 			Handler:    _MonitorService_ReplayQuarantine_Handler,
+		},
+		{
+			MethodName: "GetParadata",
+			Handler:    _MonitorService_GetParadata_Handler,
 		},
 		{
 			MethodName: "ListFlags",
