@@ -344,6 +344,17 @@ func TestBytesGoneWithoutAReceipt(t *testing.T) {
 		t.Fatal(err)
 	}
 	alter(t, path, "UPDATE record SET body = NULL WHERE n = 2", "VACUUM")
+	f, err := tablet.OpenForeign(t.Context(), path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	epoch := mustStatus(t, s).Epoch
+	for b, err := range f.Batches(t.Context(), syncer.DefaultLimits) {
+		if own := bytes.Equal(b.GetLane().GetEpoch(), epoch[:]); err != nil || own && len(b.GetEntries()) != 1 {
+			t.Errorf("its lane is sent up to entry %d, %v; want 1", len(b.GetEntries()), err)
+		}
+	}
+	f.Close()
 	srv := syncertest.NewServer("hq")
 	link := connect(t, srv)
 	r, err := tablet.Import(t.Context(), path, link, nil)
