@@ -394,7 +394,7 @@ func checks(t *testing.T, n int) {
 // headquarters does not have, and when all has healed nobody has anything left.
 func TestHubTeam(t *testing.T) {
 	if checks(t, 20); testing.Short() {
-		checks(t, 3)
+		checks(t, 2)
 	}
 	images, err := teamImages()
 	if err != nil {
