@@ -28,18 +28,20 @@ import (
 
 // Limits of the port. What arrives is bounded before it is read.
 const (
-	maxMessage     = 4 << 20  // one message
-	maxReceive     = 6 << 20  // what is read of one at all: one that is a little too large is told so with a reason
-	maxSend        = 64 << 20 // one message: a drawing of 100 000 people
-	maxBody        = 8 << 20  // a request of Connect or gRPC-Web: a message in JSON is larger
-	maxHeader      = 16 << 10 // all headers of a request
-	maxStreams     = 64       // calls at a time on one connection
-	maxConnections = 16384
-	headerTimeout  = 20 * time.Second
-	bodyTimeout    = 2 * time.Minute
-	idleTimeout    = 5 * time.Minute
-	drainTimeout   = 15 * time.Second
+	maxMessage    = 4 << 20  // one message
+	maxReceive    = 6 << 20  // what is read of one at all: one that is a little too large is told so with a reason
+	maxSend       = 64 << 20 // one message: a drawing of 100 000 people
+	maxBody       = 8 << 20  // a request of Connect or gRPC-Web: a message in JSON is larger
+	maxHeader     = 16 << 10 // all headers of a request
+	maxStreams    = 64       // calls at a time on one connection
+	headerTimeout = 20 * time.Second
+	bodyTimeout   = 2 * time.Minute
+	idleTimeout   = 5 * time.Minute
+	drainTimeout  = 15 * time.Second
 )
+
+// MaxConnections is how many connections the port takes at a time; those after them wait. Each needs an open file.
+const MaxConnections = 16384
 
 // newGRPC makes the gRPC server with every limit that its defaults leave open.
 func (s *Server) newGRPC() *grpc.Server {
@@ -221,7 +223,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		IdleTimeout:       idleTimeout,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	l = netutil.LimitListener(l, maxConnections)
+	l = netutil.LimitListener(l, MaxConnections)
 	p := newPort(l.Addr())
 	failed := make(chan error, 3)
 	go func() { failed <- p.serve(l) }()

@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/hearth-survey/hearth/server"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 )
@@ -29,6 +30,9 @@ type serveCmd struct {
 	LogJSON    bool          `help:"Write the log as JSON." name:"log-json"`
 	Quiet      bool          `help:"Log warnings and errors only."`
 }
+
+// spareFiles is how many files the server has open beside its connections.
+const spareFiles = 200
 
 // collectAt is how much a server's memory grows, in per cent of what is in use, before what is not is looked for: at Go's
 // 100 a tenth of all processor time goes into that, at 200 it needs more memory than it may.
@@ -54,6 +58,10 @@ func (c *serveCmd) Run(e *env) error {
 	}
 	if addr, ok := ln.Addr().(*net.TCPAddr); ok && !addr.IP.IsLoopback() {
 		log.Warn("this address is reachable from other machines and the connection is not encrypted: put it behind a proxy with TLS, or in a network of its own")
+	}
+	if n := openFiles(); n > 0 && n < server.MaxConnections+spareFiles {
+		log.Warn("this process may open too few files for as many tablets as could hold a connection: raise the limit with ulimit -n, or LimitNOFILE= of systemd",
+			"limit", n, "tablets", n-min(n, spareFiles), "want", server.MaxConnections+spareFiles)
 	}
 	fmt.Fprintf(e.stdout, "hearth serves %s on %s\ntoken: in %s\n", c.Data, ln.Addr(), filepath.Join(c.Data, "token"))
 	if node.relay != nil {

@@ -409,3 +409,30 @@ func TestKilledWhileCopying(t *testing.T) {
 		})
 	}
 }
+
+// The server makes projections of what comes in by itself, whether anybody asks for them or not.
+func TestServerFollowsItsLog(t *testing.T) {
+	t.Parallel()
+	data := filepath.Join(t.TempDir(), "hq")
+	srv := mustServe(t, data, "")
+	l := newLoaders(t, 1, 2)[0]
+	client := servicev1.NewSyncServiceClient(dial(t, srv.addr, srv.token))
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	for _, b := range l.batches {
+		if err := l.sync(ctx, client, b, false, &tally{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for began := time.Now(); ; time.Sleep(500 * time.Millisecond) {
+		copied := filepath.Join(t.TempDir(), "hq") // the server goes on
+		copyTree(t, data, copied)
+		out, err := run(t, nil, "check", "--data", copied)
+		if err == nil && !strings.Contains(out, "PROJECTION_BEHIND") {
+			break
+		}
+		if time.Since(began) > 15*time.Second {
+			t.Fatalf("nobody has asked for projections, and there are none: %v\n%s", err, out)
+		}
+	}
+}
