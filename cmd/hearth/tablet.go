@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/proto/questionnaire"
 	"github.com/hearth-survey/hearth/syncer/tablet"
@@ -145,7 +146,7 @@ func loadInterviews(e *env, st *tablet.Store, in io.Reader) error {
 type tabletSyncCmd struct {
 	tabletFile
 	Server  string `help:"Address of the server, host:port." required:"" env:"HEARTH_SERVER"`
-	Token   string `help:"The server's token; without it the tablet opens a session as the device that it was enrolled as." env:"HEARTH_TOKEN"`
+	Token   string `help:"The server's token, for a tablet that was not enrolled there: one that was opens a session as the device that it is." env:"HEARTH_TOKEN"`
 	Tries   int    `help:"How often in a row the server may not be reached before the sync gives up; the pauses grow, ten tries take a minute." default:"10"`
 	Window  int    `help:"How many batches may be on their way at a time; 1: each is a call of its own." default:"4"`
 	Verbose bool   `short:"v" help:"Say how many bytes, batches and round trips it took."`
@@ -162,29 +163,38 @@ func (c *tabletSyncCmd) Run(e *env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	cc, err := dialTablet(c.Server, c.Token)
-	if err != nil {
-		return err
+	report, moved, err := c.sync(e, st, "")
+	if c.Token != "" && fault.ReasonOf(err) == fault.DeviceNotEnrolled {
+		report, moved, err = c.sync(e, st, c.Token)
 	}
-	defer cc.Close()
-	report, err := st.Sync(e.ctx, cc, tablet.SyncOptions{
-		Progress: e.progress("sync"), BlobProgress: blobBar(e), Compress: true, Session: c.Token == "", Attempts: c.Tries,
-		Window: c.Window, Address: c.Server, Moved: cc.Moved,
-	})
 	switch {
 	case c.JSON:
-		err = errors.Join(err, printSyncJSON(e.stdout, report, cc.Moved()))
+		err = errors.Join(err, printSyncJSON(e.stdout, report, moved))
 	default:
 		printSync(e.stdout, report)
 		if c.Verbose {
 			fmt.Fprintf(e.stdout, "  %d round trips, %d batches, %d retries; messages of %d bytes up and %d down; %d bytes on the connection, both ways\n",
-				report.RoundTrips, report.Batches, report.Retries, report.BytesUp, report.BytesDown, cc.Moved())
+				report.RoundTrips, report.Batches, report.Retries, report.BytesUp, report.BytesDown, moved)
 		}
 	}
 	if err == nil && report.Notice != nil {
 		return errFound
 	}
 	return err
+}
+
+// sync syncs with the server's token, or without one as the enrolled device, and returns how many bytes the connection moved.
+func (c *tabletSyncCmd) sync(e *env, st *tablet.Store, token string) (tablet.SyncReport, int64, error) {
+	cc, err := dialTablet(c.Server, token)
+	if err != nil {
+		return tablet.SyncReport{}, 0, err
+	}
+	defer cc.Close()
+	report, err := st.Sync(e.ctx, cc, tablet.SyncOptions{
+		Progress: e.progress("sync"), BlobProgress: blobBar(e), Compress: true, Session: token == "", Attempts: c.Tries,
+		Window: c.Window, Address: c.Server, Moved: cc.Moved,
+	})
+	return report, cc.Moved(), err
 }
 
 // printSyncJSON is the report for a program.
