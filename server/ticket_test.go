@@ -22,7 +22,7 @@ import (
 // fieldOptions are those of the program: a window, an address at which the server is remembered, packed.
 func fieldOptions() offline.SyncOptions {
 	o := fastSession()
-	o.Window, o.Address, o.Compress = 4, "10.0.0.7:8686", true
+	o.Window, o.Address, o.Compress, o.Near = 4, "10.0.0.7:8686", true, -1
 	return o
 }
 

@@ -138,7 +138,7 @@ func (m *team) sync(i, cut int, f Fault) bool {
 func (m *team) options(batch int) tablet.SyncOptions {
 	opts := tablet.SyncOptions{MinBackoff: time.Microsecond, MaxBackoff: time.Microsecond, Attempts: 2, MaxBatchBytes: batch}
 	if m.syncs++; m.syncs%2 == 0 {
-		opts.Window, opts.Address, opts.Compress = 4, "hq", true
+		opts.Window, opts.Address, opts.Compress, opts.Near = 4, "hq", true, -1
 	}
 	return opts
 }

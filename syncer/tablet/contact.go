@@ -34,8 +34,8 @@ func (s *Store) contact(ctx context.Context, address string) (contact, error) {
 	return c, err
 }
 
-// meet remembers a server that was believed, and that it has answered.
-func (s *Store) meet(ctx context.Context, address string, resp *servicev1.HelloResponse) error {
+// meet remembers a server that was believed, that it has answered, and which packed form it is to be sent.
+func (s *Store) meet(ctx context.Context, address string, resp *servicev1.HelloResponse, packing uint32) error {
 	if address == "" {
 		return nil
 	}
@@ -46,7 +46,7 @@ func (s *Store) meet(ctx context.Context, address string, resp *servicev1.HelloR
 	hub := resp.GetHub() != nil
 	_, err := s.db.ExecContext(ctx, `INSERT INTO contact (address, ticket, used, packing, dictionaries, hub, early) VALUES (?1, x'', 0, ?2, ?3, ?4, 0)
 		ON CONFLICT (address) DO UPDATE SET packing = ?2, dictionaries = ?3, hub = ?4, early = 0
-		WHERE packing <> ?2 OR dictionaries <> ?3 OR hub <> ?4 OR early <> 0`, address, resp.GetPacking(), dictionaries, hub)
+		WHERE packing <> ?2 OR dictionaries <> ?3 OR hub <> ?4 OR early <> 0`, address, packing, dictionaries, hub)
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hearth-survey/hearth/proto/fault"
@@ -81,7 +82,7 @@ func TestPackedBatchesHoldNothingUp(t *testing.T) {
 			}
 			defer link.Close()
 			opts := fast()
-			opts.Compress = true
+			opts.Compress, opts.Near = true, -1
 			r := mustSync(t, s, link, opts)
 			if r.Sent != len(want) || r.Pending != 0 || len(srv.Records()) != len(want) {
 				t.Errorf("%d sent, %d pending, %d arrived, want %d", r.Sent, r.Pending, len(srv.Records()), len(want))
@@ -97,9 +98,9 @@ func TestPackedBatchesHoldNothingUp(t *testing.T) {
 	}
 }
 
-// The packed form is chosen by what is smaller on the wire.
+// The packed form is chosen by what is smaller on the wire, and not for a server that answers as if it stood beside.
 func TestPackedSyncIsSmaller(t *testing.T) {
-	size := func(old bool) int64 {
+	size := func(old bool, near, away time.Duration) int64 {
 		s := create(t, "tablet-01")
 		for i := range 20 {
 			add(t, s, syncertest.Interview("tablet-01", i, fmt.Sprint("answer ", i)))
@@ -110,10 +111,20 @@ func TestPackedSyncIsSmaller(t *testing.T) {
 		}
 		defer link.Close()
 		opts := fast()
-		opts.Compress = true
+		opts.Compress, opts.Near = true, near
+		clock := time.Unix(0, 0)
+		opts.Now = func() time.Time { clock = clock.Add(away); return clock } // every look takes so long
 		return mustSync(t, s, link, opts).BytesUp
 	}
-	if packed, zstd := size(false), size(true); packed > zstd*2/3 {
+	const beside, radio = time.Millisecond, 700 * time.Millisecond
+	packed, zstd := size(false, -1, beside), size(true, -1, beside)
+	if packed > zstd*2/3 {
 		t.Errorf("%d bytes packed, %d with zstd alone", packed, zstd)
+	}
+	if got := size(false, 0, beside); got != zstd {
+		t.Errorf("%d bytes were sent to a server beside, want %d as zstd", got, zstd)
+	}
+	if got := size(false, 0, radio); got != packed {
+		t.Errorf("%d bytes were sent by radio, want %d packed", got, packed)
 	}
 }

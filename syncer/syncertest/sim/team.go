@@ -284,7 +284,7 @@ func (t *tab) record(k int, iv *surveyv1.Interview) bool {
 func (t *tab) sync(l *link) error {
 	t.w.touched[t] = true
 	_, err := t.store.Sync(t.w.ctx, l, tablet.SyncOptions{
-		MinBackoff: 1, MaxBackoff: 1, Attempts: 3, MaxBatchBytes: 1 << (10 + t.w.rand.IntN(3)), Compress: t.w.rand.IntN(6) == 0, Now: func() time.Time { return t.w.now },
+		MinBackoff: 1, MaxBackoff: 1, Attempts: 3, MaxBatchBytes: 1 << (10 + t.w.rand.IntN(3)), Compress: t.w.rand.IntN(6) == 0, Near: -1, Now: func() time.Time { return t.w.now },
 	})
 	if err != nil {
 		t.w.trace("       %s  ends its sync: %s", t.name, fault.ReasonOf(err))
