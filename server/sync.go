@@ -203,6 +203,7 @@ func (s *syncService) Push(stream grpc.BidiStreamingServer[servicev1.PushRequest
 			if err != nil {
 				return err
 			}
+			failpoint.Hit("push.before-answer")
 			if err := stream.Send(resp); err != nil {
 				return err
 			}

@@ -337,7 +337,7 @@ func newWorld(t testing.TB, dir string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, b := range map[string][]byte{"study.json": raw, "photo.jpg": append([]byte("\xff\xd8\xff\xe0"), noise(90_000)...)} {
+	for name, b := range map[string][]byte{"addr": []byte(w.addr), "study.json": raw, "photo.jpg": append([]byte("\xff\xd8\xff\xe0"), noise(90_000)...)} {
 		if err := os.WriteFile(w.path(name), b, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -559,11 +559,25 @@ func named(t *testing.T) map[string]bool {
 	return names
 }
 
+// moved has the stores of a copied world know the server at the address that it has now.
+func (w *world) moved() {
+	was, err := os.ReadFile(w.path("addr"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, name := range []string{storeOf, "backup.sqlite"} {
+		if _, err := os.Stat(w.path(name)); err == nil {
+			w.edit(name, fmt.Sprintf("UPDATE contact SET address = replace(address, '%s', '%s')", was, w.addr))
+		}
+	}
+}
+
 // killAt begins with the world before a step, kills at the failpoint, does the step again and all that heals.
 func killAt(t *testing.T, dir string, f fp) {
 	here := t.TempDir()
 	copyTree(t, filepath.Join(dir, fmt.Sprint("before-", f.step)), here)
 	w := &world{t: t, dir: here, addr: freeAddr(t)}
+	w.moved()
 	action := "kill"
 	if f.name == "blob.sync-folder" {
 		action, w.loud = "error", true
