@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"crypto/tls"
 	"encoding/binary"
 	"io"
-	"net"
 	"net/http"
 	"runtime"
 	"strings"
@@ -18,7 +16,6 @@ import (
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/syncer"
 	"github.com/klauspost/compress/zstd"
-	"golang.org/x/net/http2"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 )
@@ -159,9 +156,8 @@ func framed(b []byte) []byte {
 // grpcGzip sends a packed message as gRPC and returns the status.
 func grpcGzip(t *testing.T, ctx context.Context, d *desk, packed []byte) string {
 	t.Helper()
-	transport := &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, network, addr)
-	}}
+	transport := &http.Transport{Protocols: &http.Protocols{}}
+	transport.Protocols.SetUnencryptedHTTP2(true)
 	defer transport.CloseIdleConnections()
 	return answerTo(t, ctx, &http.Client{Transport: transport}, d, "application/grpc", map[string]string{"Grpc-Encoding": "gzip", "Te": "trailers"}, framed(packed))
 }
