@@ -9,14 +9,15 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
 	"connectrpc.com/connect"
 	"connectrpc.com/vanguard"
 	"connectrpc.com/vanguard/vanguardgrpc"
-	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -108,6 +109,10 @@ func (s *Server) newHandler() (http.Handler, error) {
 		default:
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // not every writer can
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+			if isPacked(r) {
+				refusePacked(w, r)
+				return
+			}
 			if isEmptyJSON(r) {
 				refuseEmpty(w)
 				return
@@ -136,6 +141,33 @@ func isGRPC(r *http.Request) bool {
 
 func isGRPCType(contentType string) bool {
 	return strings.HasPrefix(contentType, "application/grpc") && !strings.HasPrefix(contentType, "application/grpc-web")
+}
+
+// isPacked says whether what a request of Connect or gRPC-Web carries is to be unpacked first.
+func isPacked(r *http.Request) bool {
+	for _, h := range []string{"Content-Encoding", "Connect-Content-Encoding", "Grpc-Encoding"} {
+		if v := r.Header.Get(h); v != "" && !strings.EqualFold(v, "identity") {
+			return true
+		}
+	}
+	return r.Method == http.MethodGet && r.URL.Query().Get("compression") != ""
+}
+
+// refusePacked says that nothing is unpacked: the translator would unpack all of it, however large, before it asks who
+// calls. The body is read first, since an answer to one who still sends may be lost with the connection.
+func refusePacked(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body) // over the limit or cut off: the answer is the same
+	const why = "requests are not unpacked here: send them as they are; batches have their own zstd inside"
+	if ct := r.Header.Get("Content-Type"); strings.HasPrefix(ct, "application/grpc") {
+		w.Header().Set("Content-Type", ct)
+		w.Header().Set("Grpc-Status", strconv.Itoa(int(codes.Unimplemented)))
+		w.Header().Set("Grpc-Message", why)
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusNotImplemented)
+	_, _ = io.WriteString(w, `{"code":"unimplemented","message":"`+why+`"}`) // the caller has gone if this fails
 }
 
 // isEmptyJSON says whether a request of JSON holds nothing but blanks. What it reads of the body is put back.
@@ -223,7 +255,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		IdleTimeout:       idleTimeout,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	l = netutil.LimitListener(l, MaxConnections)
+	l = newLimited(l, MaxConnections)
 	p := newPort(l.Addr())
 	failed := make(chan error, 3)
 	go func() { failed <- p.serve(l) }()

@@ -217,6 +217,71 @@ func (c *replayed) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// CloseWrite ends the answers and leaves the connection open for what is still arriving: net/http does so where it has
+// not read all of a request, for a reset may overtake its answer.
+func (c *replayed) CloseWrite() error { return closeWrite(c.Conn) }
+
+// CloseWrite is that of replayed.
+func (c *unasked) CloseWrite() error { return closeWrite(c.Conn) }
+
+// limited is a listener that has so many connections at a time; those after them wait. Its connections can be closed for
+// writing alone, as those of x/net/netutil cannot.
+type limited struct {
+	net.Listener
+	slots  chan struct{}
+	ended  chan struct{}
+	finish func()
+}
+
+func newLimited(l net.Listener, most int) *limited {
+	ended := make(chan struct{})
+	return &limited{Listener: l, slots: make(chan struct{}, most), ended: ended, finish: sync.OnceFunc(func() { close(ended) })}
+}
+
+// Accept waits for a free place and then for a connection.
+func (l *limited) Accept() (net.Conn, error) {
+	select {
+	case l.slots <- struct{}{}:
+	case <-l.ended:
+		return nil, net.ErrClosed
+	}
+	free := sync.OnceFunc(func() { <-l.slots })
+	c, err := l.Listener.Accept()
+	if err != nil {
+		free()
+		return nil, err
+	}
+	return &placed{Conn: c, free: free}, nil
+}
+
+// Close ends the listener and whoever waits for a place.
+func (l *limited) Close() error {
+	l.finish()
+	return l.Listener.Close()
+}
+
+// placed is a connection that has a place among the limited ones.
+type placed struct {
+	net.Conn
+	free func()
+}
+
+// Close closes the connection and gives its place up.
+func (c *placed) Close() error {
+	defer c.free()
+	return c.Conn.Close()
+}
+
+// CloseWrite closes the connection for writing alone.
+func (c *placed) CloseWrite() error { return closeWrite(c.Conn) }
+
+func closeWrite(c net.Conn) error {
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
 // unasked is a connection of HTTP/2 without the first acknowledgement of settings: it is of those that the port sent,
 // and net/http takes it for a mistake that settings are acknowledged which it did not send.
 type unasked struct {
