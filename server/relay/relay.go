@@ -219,8 +219,8 @@ func pause(ctx context.Context, wait time.Duration, kick <-chan struct{}) error 
 	return nil
 }
 
-// Once does what there is to do: it reports, mirrors what headquarters has written, forwards lanes, then attachments. It
-// may be cut at any moment and called again.
+// Once does what there is to do: it reports, mirrors what headquarters has written, forwards lanes, then attachments, and
+// mirrors buckets. It may be cut at any moment and called again.
 func (r *Relay) Once(ctx context.Context) error {
 	r.busy.Lock()
 	defer r.busy.Unlock()
@@ -243,10 +243,16 @@ func (r *Relay) once(ctx context.Context) error {
 		if err := r.mirror(ctx); err != nil {
 			return err
 		}
-		if err := r.mirrorBuckets(ctx); err != nil {
-			return err
-		}
 	}
+	up := r.sendUp(ctx)
+	if r.State().GetNotice() != nil || fault.KindOf(up) == fault.Unavailable {
+		return up
+	}
+	return errors.Join(up, r.mirrorBuckets(ctx)) // what is wrong with the one does not hold the other up
+}
+
+// sendUp forwards lanes, then attachments.
+func (r *Relay) sendUp(ctx context.Context) error {
 	before := r.State().GetForwarded()
 	if err := r.forward(ctx); err != nil {
 		return err

@@ -129,7 +129,7 @@ func (t *tab) load(b backup) {
 func (t *tab) open() (err error) {
 	t.w.touched[t] = true
 	t.store, err = tablet.Open(t.w.ctx, t.disk.Path(storeFile), tablet.Options{
-		VFS: t.disk.VFS(), Rand: t.w.random(), Now: func() time.Time {
+		VFS: t.disk.VFS(), Rewrite: t.disk.Rewrite, Rand: t.w.random(), Now: func() time.Time {
 			t.w.now = t.w.now.Add(time.Second)
 			return t.w.now.AddDate(t.year, 0, 0)
 		},
