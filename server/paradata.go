@@ -6,7 +6,6 @@ import (
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
-	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"github.com/hearth-survey/hearth/proto/paradata"
 	"github.com/hearth-survey/hearth/syncer"
 	"google.golang.org/protobuf/proto"
@@ -18,7 +17,7 @@ func (s *Server) usableParadata(r *servicev1.Record) *fault.Error {
 	if len(s.gone.in(r.GetSubject())) > 0 {
 		return fault.New(fault.Conflict, fault.InterviewWithdrawn, "the interview was withdrawn at headquarters")
 	}
-	p := &surveyv1.Paradata{}
+	p := &servicev1.Paradata{}
 	if err := proto.Unmarshal(r.GetPayload(), p); err != nil {
 		return fault.New(fault.Invalid, fault.PayloadUnreadable, "the payload is no paradata: %w", err)
 	}
@@ -46,7 +45,7 @@ func (s *monitorService) GetParadata(ctx context.Context, req *servicev1.GetPara
 	}
 	resp := &servicev1.GetParadataResponse{}
 	for _, st := range all {
-		p := &surveyv1.Paradata{}
+		p := &servicev1.Paradata{}
 		if r, err := syncer.Open(st.Raw); err == nil && len(r.GetPayload()) > 0 && proto.Unmarshal(r.GetPayload(), p) == nil {
 			resp.Paradata = append(resp.Paradata, p)
 		}

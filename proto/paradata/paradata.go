@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/hearth-survey/hearth/proto/fault"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -60,11 +61,11 @@ func time(step int64) int64 {
 
 // Encode makes it small. Gaps are taken from where the reader will believe the visit before to have ended, so that what
 // rounding takes away does not add up. It fails with fault.BadRequest for what is not in order or too much.
-func Encode(t Trail) (*surveyv1.Paradata, error) {
+func Encode(t Trail) (*servicev1.Paradata, error) {
 	if len(t.Visits) == 0 || len(t.Visits) > MaxVisits {
 		return nil, fault.New(fault.Invalid, fault.BadRequest, "paradata of %d visits, want 1 to %d", len(t.Visits), MaxVisits)
 	}
-	p := &surveyv1.Paradata{InterviewId: proto.String(t.InterviewID), StartMs: proto.Int64(t.Visits[0].StartMS)}
+	p := &servicev1.Paradata{InterviewId: proto.String(t.InterviewID), StartMs: proto.Int64(t.Visits[0].StartMS)}
 	var before []uint64
 	clock := t.Visits[0].StartMS
 	for i, v := range t.Visits {
@@ -96,7 +97,7 @@ func Encode(t Trail) (*surveyv1.Paradata, error) {
 }
 
 // Decode reads it. It fails with fault.PayloadUnreadable.
-func Decode(p *surveyv1.Paradata) (Trail, error) {
+func Decode(p *servicev1.Paradata) (Trail, error) {
 	bad := func(what string) (Trail, error) {
 		return Trail{}, fault.New(fault.Invalid, fault.PayloadUnreadable, "paradata: %s", what)
 	}

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 )
@@ -77,7 +77,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add(raw)
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		p := &surveyv1.Paradata{}
+		p := &servicev1.Paradata{}
 		if proto.Unmarshal(raw, p) != nil {
 			return
 		}

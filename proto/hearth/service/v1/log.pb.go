@@ -44,7 +44,7 @@ const (
 	RecordKind_RECORD_KIND_ASSIGNMENT RecordKind = 6
 	// What a supervisor or headquarters says of an interview: hearth.service.v1.Review. Subject: its interview_id.
 	RecordKind_RECORD_KIND_REVIEW RecordKind = 7
-	// How the answers of an interview came about: hearth.survey.v1.Paradata. Subject: its interview_id.
+	// How the answers of an interview came about: hearth.service.v1.Paradata. Subject: its interview_id.
 	RecordKind_RECORD_KIND_PARADATA RecordKind = 9
 )
 

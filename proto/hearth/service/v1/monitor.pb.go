@@ -7,7 +7,6 @@
 package servicev1
 
 import (
-	v1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -1393,7 +1392,7 @@ func (x *GetParadataRequest) GetInterviewId() string {
 // GetParadataResponse holds what has come, in the order in which it came.
 type GetParadataResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Paradata      []*v1.Paradata         `protobuf:"bytes,1,rep,name=paradata" json:"paradata,omitempty"`
+	Paradata      []*Paradata            `protobuf:"bytes,1,rep,name=paradata" json:"paradata,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1428,7 +1427,7 @@ func (*GetParadataResponse) Descriptor() ([]byte, []int) {
 	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{19}
 }
 
-func (x *GetParadataResponse) GetParadata() []*v1.Paradata {
+func (x *GetParadataResponse) GetParadata() []*Paradata {
 	if x != nil {
 		return x.Paradata
 	}
@@ -1439,7 +1438,7 @@ var File_hearth_service_v1_monitor_proto protoreflect.FileDescriptor
 
 const file_hearth_service_v1_monitor_proto_rawDesc = "" +
 	"\n" +
-	"\x1fhearth/service/v1/monitor.proto\x12\x11hearth.service.v1\x1a\x1bhearth/service/v1/hub.proto\x1a\x1bhearth/service/v1/log.proto\x1a\"hearth/service/v1/projection.proto\x1a\x1fhearth/survey/v1/paradata.proto\"\x83\x02\n" +
+	"\x1fhearth/service/v1/monitor.proto\x12\x11hearth.service.v1\x1a\x1bhearth/service/v1/hub.proto\x1a\x1bhearth/service/v1/log.proto\x1a hearth/service/v1/paradata.proto\x1a\"hearth/service/v1/projection.proto\"\x83\x02\n" +
 	"\tCountCell\x12\x14\n" +
 	"\x05study\x18\x01 \x01(\tR\x05study\x12\x14\n" +
 	"\x05round\x18\x02 \x01(\rR\x05round\x12$\n" +
@@ -1553,9 +1552,9 @@ const file_hearth_service_v1_monitor_proto_rawDesc = "" +
 	"\breleased\x18\x02 \x01(\rR\breleased\x12?\n" +
 	"\tremaining\x18\x03 \x03(\v2!.hearth.service.v1.QuarantineItemR\tremaining\"7\n" +
 	"\x12GetParadataRequest\x12!\n" +
-	"\finterview_id\x18\x01 \x01(\tR\vinterviewId\"M\n" +
-	"\x13GetParadataResponse\x126\n" +
-	"\bparadata\x18\x01 \x03(\v2\x1a.hearth.survey.v1.ParadataR\bparadata*\xcb\x01\n" +
+	"\finterview_id\x18\x01 \x01(\tR\vinterviewId\"N\n" +
+	"\x13GetParadataResponse\x127\n" +
+	"\bparadata\x18\x01 \x03(\v2\x1b.hearth.service.v1.ParadataR\bparadata*\xcb\x01\n" +
 	"\tDimension\x12\x19\n" +
 	"\x15DIMENSION_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17DIMENSION_QUESTIONNAIRE\x10\x01\x12\x18\n" +
@@ -1618,7 +1617,7 @@ var file_hearth_service_v1_monitor_proto_goTypes = []any{
 	(*LaneId)(nil),                   // 25: hearth.service.v1.LaneId
 	(*Flag)(nil),                     // 26: hearth.service.v1.Flag
 	(*Record)(nil),                   // 27: hearth.service.v1.Record
-	(*v1.Paradata)(nil),              // 28: hearth.survey.v1.Paradata
+	(*Paradata)(nil),                 // 28: hearth.service.v1.Paradata
 }
 var file_hearth_service_v1_monitor_proto_depIdxs = []int32{
 	0,  // 0: hearth.service.v1.CountInterviewsRequest.by:type_name -> hearth.service.v1.Dimension
@@ -1635,7 +1634,7 @@ var file_hearth_service_v1_monitor_proto_depIdxs = []int32{
 	12, // 11: hearth.service.v1.ShowQuarantineResponse.item:type_name -> hearth.service.v1.QuarantineItem
 	27, // 12: hearth.service.v1.ShowQuarantineResponse.envelope:type_name -> hearth.service.v1.Record
 	12, // 13: hearth.service.v1.ReplayQuarantineResponse.remaining:type_name -> hearth.service.v1.QuarantineItem
-	28, // 14: hearth.service.v1.GetParadataResponse.paradata:type_name -> hearth.survey.v1.Paradata
+	28, // 14: hearth.service.v1.GetParadataResponse.paradata:type_name -> hearth.service.v1.Paradata
 	2,  // 15: hearth.service.v1.MonitorService.CountInterviews:input_type -> hearth.service.v1.CountInterviewsRequest
 	5,  // 16: hearth.service.v1.MonitorService.ListInterviews:input_type -> hearth.service.v1.ListInterviewsRequest
 	7,  // 17: hearth.service.v1.MonitorService.ListDevices:input_type -> hearth.service.v1.ListDevicesRequest
@@ -1666,6 +1665,7 @@ func file_hearth_service_v1_monitor_proto_init() {
 	}
 	file_hearth_service_v1_hub_proto_init()
 	file_hearth_service_v1_log_proto_init()
+	file_hearth_service_v1_paradata_proto_init()
 	file_hearth_service_v1_projection_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -2,9 +2,9 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        (unknown)
-// source: hearth/survey/v1/paradata.proto
+// source: hearth/service/v1/paradata.proto
 
-package surveyv1
+package servicev1
 
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -45,7 +45,7 @@ type Paradata struct {
 
 func (x *Paradata) Reset() {
 	*x = Paradata{}
-	mi := &file_hearth_survey_v1_paradata_proto_msgTypes[0]
+	mi := &file_hearth_service_v1_paradata_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -57,7 +57,7 @@ func (x *Paradata) String() string {
 func (*Paradata) ProtoMessage() {}
 
 func (x *Paradata) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_survey_v1_paradata_proto_msgTypes[0]
+	mi := &file_hearth_service_v1_paradata_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -70,7 +70,7 @@ func (x *Paradata) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Paradata.ProtoReflect.Descriptor instead.
 func (*Paradata) Descriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_paradata_proto_rawDescGZIP(), []int{0}
+	return file_hearth_service_v1_paradata_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *Paradata) GetInterviewId() string {
@@ -122,11 +122,11 @@ func (x *Paradata) GetChanges() []uint32 {
 	return nil
 }
 
-var File_hearth_survey_v1_paradata_proto protoreflect.FileDescriptor
+var File_hearth_service_v1_paradata_proto protoreflect.FileDescriptor
 
-const file_hearth_survey_v1_paradata_proto_rawDesc = "" +
+const file_hearth_service_v1_paradata_proto_rawDesc = "" +
 	"\n" +
-	"\x1fhearth/survey/v1/paradata.proto\x12\x10hearth.survey.v1\"\xc0\x01\n" +
+	" hearth/service/v1/paradata.proto\x12\x11hearth.service.v1\"\xc0\x01\n" +
 	"\bParadata\x12!\n" +
 	"\finterview_id\x18\x01 \x01(\tR\vinterviewId\x12\x19\n" +
 	"\bstart_ms\x18\x02 \x01(\x03R\astartMs\x12\x14\n" +
@@ -134,25 +134,25 @@ const file_hearth_survey_v1_paradata_proto_rawDesc = "" +
 	"\x05names\x18\x04 \x03(\tR\x05names\x12\x12\n" +
 	"\x04gaps\x18\x05 \x03(\x11R\x04gaps\x12\x1c\n" +
 	"\tdurations\x18\x06 \x03(\rR\tdurations\x12\x18\n" +
-	"\achanges\x18\a \x03(\rR\achangesBAZ?github.com/hearth-survey/hearth/proto/hearth/survey/v1;surveyv1b\beditionsp\xe8\a"
+	"\achanges\x18\a \x03(\rR\achangesBCZAgithub.com/hearth-survey/hearth/proto/hearth/service/v1;servicev1b\beditionsp\xe8\a"
 
 var (
-	file_hearth_survey_v1_paradata_proto_rawDescOnce sync.Once
-	file_hearth_survey_v1_paradata_proto_rawDescData []byte
+	file_hearth_service_v1_paradata_proto_rawDescOnce sync.Once
+	file_hearth_service_v1_paradata_proto_rawDescData []byte
 )
 
-func file_hearth_survey_v1_paradata_proto_rawDescGZIP() []byte {
-	file_hearth_survey_v1_paradata_proto_rawDescOnce.Do(func() {
-		file_hearth_survey_v1_paradata_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_hearth_survey_v1_paradata_proto_rawDesc), len(file_hearth_survey_v1_paradata_proto_rawDesc)))
+func file_hearth_service_v1_paradata_proto_rawDescGZIP() []byte {
+	file_hearth_service_v1_paradata_proto_rawDescOnce.Do(func() {
+		file_hearth_service_v1_paradata_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_hearth_service_v1_paradata_proto_rawDesc), len(file_hearth_service_v1_paradata_proto_rawDesc)))
 	})
-	return file_hearth_survey_v1_paradata_proto_rawDescData
+	return file_hearth_service_v1_paradata_proto_rawDescData
 }
 
-var file_hearth_survey_v1_paradata_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
-var file_hearth_survey_v1_paradata_proto_goTypes = []any{
-	(*Paradata)(nil), // 0: hearth.survey.v1.Paradata
+var file_hearth_service_v1_paradata_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_hearth_service_v1_paradata_proto_goTypes = []any{
+	(*Paradata)(nil), // 0: hearth.service.v1.Paradata
 }
-var file_hearth_survey_v1_paradata_proto_depIdxs = []int32{
+var file_hearth_service_v1_paradata_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
 	0, // [0:0] is the sub-list for method input_type
 	0, // [0:0] is the sub-list for extension type_name
@@ -160,26 +160,26 @@ var file_hearth_survey_v1_paradata_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for field type_name
 }
 
-func init() { file_hearth_survey_v1_paradata_proto_init() }
-func file_hearth_survey_v1_paradata_proto_init() {
-	if File_hearth_survey_v1_paradata_proto != nil {
+func init() { file_hearth_service_v1_paradata_proto_init() }
+func file_hearth_service_v1_paradata_proto_init() {
+	if File_hearth_service_v1_paradata_proto != nil {
 		return
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_survey_v1_paradata_proto_rawDesc), len(file_hearth_survey_v1_paradata_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_service_v1_paradata_proto_rawDesc), len(file_hearth_service_v1_paradata_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   1,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
-		GoTypes:           file_hearth_survey_v1_paradata_proto_goTypes,
-		DependencyIndexes: file_hearth_survey_v1_paradata_proto_depIdxs,
-		MessageInfos:      file_hearth_survey_v1_paradata_proto_msgTypes,
+		GoTypes:           file_hearth_service_v1_paradata_proto_goTypes,
+		DependencyIndexes: file_hearth_service_v1_paradata_proto_depIdxs,
+		MessageInfos:      file_hearth_service_v1_paradata_proto_msgTypes,
 	}.Build()
-	File_hearth_survey_v1_paradata_proto = out.File
-	file_hearth_survey_v1_paradata_proto_goTypes = nil
-	file_hearth_survey_v1_paradata_proto_depIdxs = nil
+	File_hearth_service_v1_paradata_proto = out.File
+	file_hearth_service_v1_paradata_proto_goTypes = nil
+	file_hearth_service_v1_paradata_proto_depIdxs = nil
 }
