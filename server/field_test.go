@@ -10,6 +10,7 @@ import (
 	"github.com/hearth-survey/hearth/syncer"
 	"github.com/hearth-survey/hearth/syncer/faultdisk"
 	"github.com/hearth-survey/hearth/syncer/syncertest"
+	"google.golang.org/grpc"
 )
 
 // fieldDesk is this server over SQLite, as the field team of syncertest wants a headquarters.
@@ -51,6 +52,18 @@ func (d *fieldDesk) called(method string) {
 	d.calls[method]++
 }
 
+// told is an error as tablets are told it; the interceptors do so elsewhere.
+func (d *fieldDesk) told(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	return answer(ctx, d.log, &call{}, err)
+}
+
+func (d *fieldDesk) Push(stream grpc.BidiStreamingServer[servicev1.PushRequest, servicev1.PushResponse]) error {
+	return d.told(stream.Context(), d.syncService.Push(stream))
+}
+
 // Calls returns how often a method was called.
 func (d *fieldDesk) Calls(method string) int {
 	d.mu.Lock()
@@ -60,22 +73,26 @@ func (d *fieldDesk) Calls(method string) int {
 
 func (d *fieldDesk) Hello(ctx context.Context, req *servicev1.HelloRequest) (*servicev1.HelloResponse, error) {
 	d.called("Hello")
-	return d.syncService.Hello(ctx, req)
+	resp, err := d.syncService.Hello(ctx, req)
+	return resp, d.told(ctx, err)
 }
 
 func (d *fieldDesk) PushBatch(ctx context.Context, req *servicev1.PushBatchRequest) (*servicev1.PushBatchResponse, error) {
 	d.called("PushBatch")
-	return d.syncService.PushBatch(ctx, req)
+	resp, err := d.syncService.PushBatch(ctx, req)
+	return resp, d.told(ctx, err)
 }
 
 func (d *fieldDesk) Offer(ctx context.Context, req *servicev1.OfferRequest) (*servicev1.OfferResponse, error) {
 	d.called("Offer")
-	return d.syncService.Offer(ctx, req)
+	resp, err := d.syncService.Offer(ctx, req)
+	return resp, d.told(ctx, err)
 }
 
 func (d *fieldDesk) Pull(ctx context.Context, req *servicev1.PullRequest) (*servicev1.PullResponse, error) {
 	d.called("Pull")
-	return d.syncService.Pull(ctx, req)
+	resp, err := d.syncService.Pull(ctx, req)
+	return resp, d.told(ctx, err)
 }
 
 // Records returns the bytes of every record that tablets wrote, by digest.

@@ -249,7 +249,7 @@ func (s *Store) relist(ctx context.Context, epoch syncer.ID, limit int) error {
 // way already.
 func (x *session) pushLane(ctx context.Context, epoch syncer.ID, h syncer.Head, to uint64) error {
 	lane := syncer.LaneID{Device: x.s.device, Epoch: epoch}
-	x.refusals, x.counted = map[uint64]int{}, map[uint64]bool{}
+	x.refusals, x.counted, x.again = map[uint64]int{}, map[uint64]bool{}, false
 	signed, err := x.s.receipted(ctx, epoch)
 	if err != nil {
 		return err
@@ -270,7 +270,7 @@ func (x *session) pushLane(ctx context.Context, epoch syncer.ID, h syncer.Head, 
 				if end <= signed || end == 0 || x.hub != nil {
 					return nil // a hub has it in custody, headquarters' receipt comes at another time
 				}
-				next = end // all is there, but its receipt was lost: sending the last entry again brings one
+				next, x.again = end, true // all is there, but its receipt was lost: sending the last entry again brings one
 			}
 			burst = next
 		}
@@ -289,9 +289,10 @@ func (x *session) pushLane(ctx context.Context, epoch syncer.ID, h syncer.Head, 
 			return err
 		}
 		if ack == nil {
-			next = run.first
+			next, x.again = run.first, true
 			continue // cut; the batch is now smaller
 		}
+		x.again = false
 		head, err := x.take(ctx, run, ack)
 		if err != nil {
 			return err
@@ -359,7 +360,7 @@ func (x *session) batchOf(r *outgoing) *servicev1.Batch {
 	if !x.opts.Compress || x.plain || x.packing == 0 {
 		return syncer.NewBatch(x.s.key, r.lane, r.first, r.prev, r.digests, r.raws, x.opts.Compress)
 	}
-	return syncer.PackBatch(x.s.key, r.lane, r.first, r.prev, r.digests, r.raws, syncer.PackOptions{Dictionaries: x.dictionaries, KnownHead: true})
+	return syncer.PackBatch(x.s.key, r.lane, r.first, r.prev, r.digests, r.raws, syncer.PackOptions{Dictionaries: x.dictionaries, KnownHead: !x.again})
 }
 
 // unpacked says whether a packed batch was refused for what may be the fault of packing: from then on batches go as

@@ -137,6 +137,7 @@ type session struct {
 	packing        uint32   // the newest packed form that the server reads; 0: none
 	dictionaries   []uint32 // that it has
 	plain          bool     // it refused a packed batch
+	again          bool     // it may hold what is sent next, so that its head is not known
 	batch          int      // bytes of records to send next
 	failures       int      // in a row
 	forks          int
@@ -335,8 +336,7 @@ func (x *session) greet(ctx context.Context, req *servicev1.HelloRequest) (*serv
 	for x.opts.Window > 1 {
 		resp, err := x.openPipe(ctx, req)
 		if err == nil {
-			x.failures = 0
-			return resp, nil
+			return resp, nil // the failures go on counting: a server that answers this alone is not tried for ever
 		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
