@@ -3,7 +3,6 @@ package relay
 import (
 	"bytes"
 	"context"
-	"time"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
@@ -34,7 +33,7 @@ func (r *Relay) mirrorBuckets(ctx context.Context) error {
 		fresh = fresh || len(it.Value) == 0
 		return len(tablets) < maxScopes, nil
 	})
-	if err != nil || !fresh && time.Since(r.buckets) < bucketsFactor*r.opts.Every {
+	if err != nil || !fresh && r.opts.Now().Sub(r.buckets) < bucketsFactor*r.opts.Every {
 		return err
 	}
 	seen := map[string]bool{}
@@ -50,7 +49,7 @@ func (r *Relay) mirrorBuckets(ctx context.Context) error {
 			return err
 		}
 	}
-	r.buckets = time.Now()
+	r.buckets = r.opts.Now()
 	return nil
 }
 

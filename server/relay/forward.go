@@ -323,7 +323,7 @@ var errSmaller = errors.New("the batch was too large")
 func (r *Relay) push(ctx context.Context, p *piece, raws [][]byte, size int) (*servicev1.BatchAck, error) {
 	req := &servicev1.PushBatchRequest{Batch: syncer.Forward(p.lane, p.Run, raws)}
 	var resp *servicev1.PushBatchResponse
-	began := time.Now()
+	began := r.opts.Now()
 	err := r.call(ctx, "forward records", size+len(p.Digests)*40, func(ctx context.Context) (err error) {
 		resp, err = r.sync.PushBatch(ctx, req)
 		return err
@@ -332,7 +332,7 @@ func (r *Relay) push(ctx context.Context, p *piece, raws [][]byte, size int) (*s
 	case err == nil && resp.GetAck() == nil:
 		return nil, fault.New(fault.Invalid, fault.BadRequest, "headquarters answered a batch without saying what became of it")
 	case err == nil:
-		if time.Since(began) < quick {
+		if r.opts.Now().Sub(began) < quick {
 			r.budget = min(2*r.budget, mostBudget)
 		}
 		return resp.GetAck(), nil

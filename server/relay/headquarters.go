@@ -79,7 +79,7 @@ func (r *Relay) Refresh(ctx context.Context) error {
 func (r *Relay) askedLately() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := time.Now()
+	now := r.opts.Now()
 	if now.Sub(r.reported) < refreshEvery {
 		return true
 	}
@@ -90,7 +90,7 @@ func (r *Relay) askedLately() bool {
 // greet reports if it is time to.
 func (r *Relay) greet(ctx context.Context) error {
 	r.mu.Lock()
-	now := time.Now()
+	now := r.opts.Now()
 	due := now.Sub(r.reported) >= r.opts.Every/2 || r.wrong != nil || r.state.GetContactMs() == 0
 	if due {
 		r.reported = now

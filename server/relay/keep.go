@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"encoding/binary"
-	"time"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
@@ -161,7 +160,7 @@ func (r *Relay) eachTrouble(ctx context.Context, f func(number int64, t *service
 // retryTroubles offers again what headquarters did not take: now and then, and at once when there is a reason to hope.
 func (r *Relay) retryTroubles(ctx context.Context) error {
 	r.mu.Lock()
-	due := r.retry || time.Since(r.retried) >= retryEvery
+	due := r.retry || r.opts.Now().Sub(r.retried) >= retryEvery
 	r.retry = false
 	r.mu.Unlock()
 	var numbers []int64
@@ -201,7 +200,7 @@ func (r *Relay) retryTroubles(ctx context.Context) error {
 	if due {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.retried = time.Now()
+		r.retried = r.opts.Now()
 	}
 	return nil
 }

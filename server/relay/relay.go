@@ -44,7 +44,7 @@ type Options struct {
 	Key ed25519.PrivateKey
 	// Upstream is headquarters' address, as people give it.
 	Upstream string
-	// Now is the clock, for people to read; nil: time.Now.
+	// Now is the clock, for what people read and for how often headquarters is asked; nil: time.Now.
 	Now func() time.Time
 	// Log gets a line when headquarters is lost and found; nil: none.
 	Log *slog.Logger

@@ -56,6 +56,8 @@ const (
 	SignatureUnchecked Bug = "signature-unchecked"
 	// RevokedAccepted takes the records of a revoked tablet for good.
 	RevokedAccepted Bug = "revoked-accepted"
+	// HubReceiptPrunes has a tablet count a hub's promise as headquarters' receipt, and prune under it.
+	HubReceiptPrunes Bug = "hub-receipt-prunes"
 )
 
 // All lists the planted bugs.
@@ -64,5 +66,6 @@ func All() []Bug {
 		SkipSync, SkipSyncTablet, AckBeforeCommit, SequenceCursor, DropParents, ReceiptByNumber, ReceiptUnverified,
 		SameEpoch, DedupeByID, PartialBatch, GapIgnored, ForkDropped, QuarantineDropped, ErasedAccepted, CursorApart, CursorKept,
 		WithheldCovered, OfferSkipped, HeldBelieved, CountedTwice, DigestUnchecked, SignatureUnchecked, RevokedAccepted,
+		HubReceiptPrunes,
 	}
 }

@@ -72,6 +72,10 @@ func (x *session) takeCustody(ctx context.Context, tx *sql.Tx, run *outgoing, ac
 	}
 	_, err = tx.ExecContext(ctx, `INSERT OR REPLACE INTO custody (epoch, hub_key, hub, seq, chain, time_ms, signature) VALUES (?, ?, ?, ?, ?, ?, ?)`,
 		lane.Epoch[:], []byte(x.hub.key), x.hub.name, int64(head.Seq), head.Chain[:], c.GetTimeMs(), c.GetSignature())
+	if err == nil && plant.In(plant.HubReceiptPrunes) {
+		r := &servicev1.Receipt{TimeMs: c.TimeMs, Keeper: x.hub.key, Signature: c.GetSignature()}
+		_, err = x.s.keepReceipt(ctx, tx, r, head, lane.Epoch)
+	}
 	return head, true, err
 }
 

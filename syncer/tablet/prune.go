@@ -9,6 +9,7 @@ import (
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/syncer"
 	"github.com/hearth-survey/hearth/syncer/failpoint"
+	"github.com/hearth-survey/hearth/syncer/plant"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -60,7 +61,7 @@ func (s *Store) verifyReceipts(ctx context.Context, tx *sql.Tx) error {
 			Lane: &servicev1.LaneId{Device: s.device[:], Epoch: epoch}, Seq: proto.Uint64(uint64(seq)), Chain: chain,
 			TimeMs: proto.Int64(ms), Keeper: keeper, Signature: signature,
 		}, ed25519.PublicKey(server))
-		if err != nil || string(head.Chain[:]) != string(own) {
+		if (err != nil || string(head.Chain[:]) != string(own)) && !plant.In(plant.HubReceiptPrunes) {
 			return fault.New(fault.Internal, fault.StoreDamaged, "the receipt over %d entries of lane %x does not verify, so nothing is pruned", seq, epoch[:4])
 		}
 	}

@@ -24,6 +24,7 @@ func (w *world) check() {
 		}
 	}
 	clear(w.touched)
+	w.checkHubs()
 }
 
 func (w *world) checkTablet(t *tab) {
@@ -65,6 +66,7 @@ func (w *world) heal() {
 	w.trace("the faults end")
 	w.rand = newRand(w.story.Seed, 9)
 	w.hq.disk.Set(faultdisk.Plan{})
+	w.healHubs()
 	for round := range 3 {
 		sent := 0
 		for _, t := range w.tablets {
@@ -83,6 +85,7 @@ func (w *world) heal() {
 			break
 		}
 	}
+	w.endHubs()
 	for _, t := range w.tablets {
 		w.healed(t)
 	}

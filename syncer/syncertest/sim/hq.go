@@ -20,6 +20,7 @@ import (
 	"github.com/hearth-survey/hearth/syncer/syncertest"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 )
@@ -42,6 +43,20 @@ type headquarters struct {
 	audit  audit
 }
 
+// token is headquarters'; hubs alone come with sessions of their own.
+const token = "the token of all the stories"
+
+// holder is a connection whose calls carry headquarters' token where they carry none.
+type holder struct{ grpc.ClientConnInterface }
+
+// Invoke implements grpc.ClientConnInterface.
+func (h holder) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	if md, _ := metadata.FromOutgoingContext(ctx); len(md.Get("authorization")) == 0 {
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+	}
+	return h.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
+}
+
 // saved is a backup of headquarters, and what receipts had been given by then.
 type saved struct {
 	image  *faultdisk.Image
@@ -49,6 +64,7 @@ type saved struct {
 	// revoked and withdrawn are the devices and interviews that were so by then.
 	revoked   map[syncer.ID]bool
 	withdrawn map[string]bool
+	hubs      map[syncer.ID]bool // that were enrolled by then
 	forks     []branch
 	audit     audit
 }
@@ -100,11 +116,11 @@ func (h *headquarters) open(restored bool) error {
 	if err != nil {
 		return err
 	}
-	h.server, err = server.New(server.Config{Store: h.store, Key: hqKey, Questionnaires: set, Now: now})
+	h.server, err = server.New(server.Config{Store: h.store, Key: hqKey, Questionnaires: set, Now: now, Token: token})
 	if err != nil {
 		return err
 	}
-	h.conn = h.server.Local()
+	h.conn = holder{h.server.Local()}
 	return nil
 }
 
@@ -114,6 +130,9 @@ func (h *headquarters) random() *syncertest.Source {
 	}
 	return h.w.random()
 }
+
+// called implements station.
+func (h *headquarters) called() string { return "hq" }
 
 // end closes what is open. A disk without power has nothing to say about it.
 func (h *headquarters) end() error {
@@ -144,7 +163,7 @@ func (h *headquarters) call(ctx context.Context, who, method string, request, an
 		entries = h.w.entriesOf(push.GetBatch())
 		refs = refsOf(entries)
 		before = h.missing(refs)
-		h.w.sent = append(h.w.sent, lateCall{who, method, request, entries})
+		h.w.sent = append(h.w.sent, lateCall{h, who, method, request, entries})
 	}
 	err := h.conn.Invoke(ctx, method, request, answer)
 	if h.disk.Dead() {
@@ -190,7 +209,7 @@ func (h *headquarters) save() {
 	w := h.w
 	w.saved = append(w.saved, saved{
 		image: h.disk.Image(), proven: maps.Clone(w.proven), audit: h.audit.clone(), revoked: maps.Clone(w.revoked),
-		withdrawn: maps.Clone(w.withdrawn), forks: slices.Clone(w.forks),
+		withdrawn: maps.Clone(w.withdrawn), hubs: maps.Clone(w.enrolled), forks: slices.Clone(w.forks),
 	})
 }
 
@@ -203,6 +222,7 @@ func (h *headquarters) load(s saved) {
 	h.w.must(h.open(true), "open headquarters from a backup")
 	w := h.w
 	w.proven, w.revoked, w.withdrawn, w.forks = maps.Clone(s.proven), maps.Clone(s.revoked), maps.Clone(s.withdrawn), slices.Clone(s.forks)
+	w.enrolled = maps.Clone(s.hubs)
 	h.audit.restored(h, s.audit)
 }
 

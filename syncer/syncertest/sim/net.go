@@ -14,17 +14,26 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// link is the network between one tablet and headquarters during one step. It is a grpc.ClientConnInterface; calls are
+// station is whom a link leads to.
+type station interface {
+	called() string
+	call(ctx context.Context, who, method string, request, answer proto.Message) error
+}
+
+// link is the network between one tablet or hub and a station during one step. It is a grpc.ClientConnInterface; calls are
 // made one at a time.
 type link struct {
 	w     *world
-	name  string // of the tablet, for the trace
+	to    station
+	name  string // of the tablet or hub, for the trace
 	fault func(l *link, call int) fate
 	at    int
 	rand  *rand.Rand
 	calls int
 	batch int    // calls of PushBatch
 	yield func() // hands over to whoever else is at work; nil: nobody
+	// yieldSync does so at the calls of a sync alone: at others the hub holds locks for which the other may wait.
+	yieldSync func()
 }
 
 // fate is what becomes of a call.
@@ -75,6 +84,7 @@ func after(l *link, call int, f fate) fate {
 
 // lateCall is a request that is still under way when its caller has given up.
 type lateCall struct {
+	to           station
 	name, method string
 	request      proto.Message
 	entries      []entry // of a batch
@@ -84,6 +94,9 @@ type lateCall struct {
 func (l *link) Invoke(ctx context.Context, method string, args, reply any, _ ...grpc.CallOption) error {
 	if l.yield != nil {
 		l.yield()
+	}
+	if l.yieldSync != nil && strings.HasPrefix(method, "/"+servicev1.SyncService_ServiceDesc.ServiceName+"/") {
+		l.yieldSync()
 	}
 	l.calls++
 	if method == servicev1.SyncService_PushBatch_FullMethodName {
@@ -99,14 +112,14 @@ func (l *link) Invoke(ctx context.Context, method string, args, reply any, _ ...
 	lost := func(what string) error {
 		return status.Error(codes.Unavailable, "the link lost the "+what)
 	}
-	l.w.trace("    %s -> hq  %s%s", l.name, short, told(request))
+	l.w.trace("    %s -> %s  %s%s", l.name, l.to.called(), short, told(request))
 	switch f {
 	case requestLost:
 		l.w.trace("    %s -x      lost", l.name)
 		return lost("request")
 	case delayed:
 		l.w.trace("    %s -~      late", l.name)
-		l.w.late = append(l.w.late, lateCall{l.name, method, proto.Clone(request), nil})
+		l.w.late = append(l.w.late, lateCall{l.to, l.name, method, proto.Clone(request), nil})
 		return lost("request")
 	case flipped:
 		request = l.w.flip(request)
@@ -116,16 +129,16 @@ func (l *link) Invoke(ctx context.Context, method string, args, reply any, _ ...
 			return nil
 		}
 	case delivered2:
-		_ = l.w.hq.call(ctx, l.name, method, request, answer.ProtoReflect().New().Interface())
+		_ = l.to.call(ctx, l.name, method, request, answer.ProtoReflect().New().Interface())
 	case answerLost:
-		err := l.w.hq.call(ctx, l.name, method, request, answer.ProtoReflect().New().Interface())
-		l.w.trace("    %s  x- hq  answer lost (%v)", l.name, status.Code(err))
+		err := l.to.call(ctx, l.name, method, request, answer.ProtoReflect().New().Interface())
+		l.w.trace("    %s  x- %s  answer lost (%v)", l.name, l.to.called(), status.Code(err))
 		return lost("answer")
 	}
-	if err := l.w.hq.call(ctx, l.name, method, request, answer); err != nil {
+	if err := l.to.call(ctx, l.name, method, request, answer); err != nil {
 		return err
 	}
-	l.w.trace("    %s <- hq  %s%s", l.name, short, told(answer))
+	l.w.trace("    %s <- %s  %s%s", l.name, l.to.called(), short, told(answer))
 	return nil
 }
 
@@ -146,6 +159,9 @@ func told(m proto.Message) string {
 	case *servicev1.PushBatchResponse:
 		a := m.GetAck()
 		s := fmt.Sprintf(" receipt to %d", a.GetReceipt().GetSeq())
+		if c := a.GetCustody(); c != nil {
+			s = fmt.Sprintf(" custody to %d", c.GetSeq())
+		}
 		if a.GetFork() {
 			s += ", fork"
 		}

@@ -52,6 +52,11 @@ type world struct {
 
 	hq        *headquarters
 	tablets   []*tab
+	hubs      [places]*hub // those that stand now, nil where none does
+	burnt     int
+	at        *hub // of the step
+	visited   map[*hub]bool
+	enrolled  map[syncer.ID]bool // hubs, at headquarters
 	backups   []backup
 	saved     []saved
 	late      []lateCall
@@ -91,7 +96,7 @@ func Run(ctx context.Context, story Story, opts Options) (res *Result) {
 		ctx: ctx, story: story, opts: opts, res: res, rand: newRand(story.Seed, 1),
 		now: time.Date(2016, 7, 1, 8, 0, 0, 0, time.UTC), touched: map[*tab]bool{}, proven: map[syncer.Digest]bool{},
 		withdrawn: map[string]bool{}, names: map[syncer.Digest]string{},
-		revoked: map[syncer.ID]bool{},
+		revoked: map[syncer.ID]bool{}, visited: map[*hub]bool{}, enrolled: map[syncer.ID]bool{},
 	}
 	defer func() {
 		p := recover()
@@ -133,6 +138,7 @@ func (w *world) step(s Step) {
 	if do == nil {
 		w.fail("there is no verb %q", s.Verb)
 	}
+	w.at = nil
 	do(w, s)
 }
 
@@ -149,6 +155,9 @@ func (w *world) close() error {
 	var errs []error
 	for _, t := range w.tablets {
 		errs = append(errs, t.end())
+	}
+	for _, h := range w.standing() {
+		errs = append(errs, h.end())
 	}
 	return errors.Join(append(errs, w.hq.end())...)
 }

@@ -63,11 +63,11 @@ func TestSim(t *testing.T) {
 
 // The same seed tells the same story, byte for byte.
 func TestSameSeedSameStory(t *testing.T) {
-	last := uint64(6)
+	seeds := []uint64{1, 2, 3, 4, 7, 8} // the last two with hubs
 	if testing.Short() {
-		last = 1
+		seeds = []uint64{1, 7}
 	}
-	for s := uint64(1); s <= last; s++ {
+	for _, s := range seeds {
 		a, b := sim.Seed(t.Context(), s), sim.Seed(t.Context(), s)
 		if a.Trace != b.Trace {
 			t.Errorf("seed %d tells two stories:\n%s\n%s", s, a.Trace, b.Trace)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -98,6 +99,7 @@ type habit struct {
 var nobody = map[string]bool{
 	"project": true, "save": true, "load": true, "killhq": true, "cuthq": true, "study": true, "replay": true, "late": true,
 	"withdraw": true, "erase": true, "again": true, "old": true, "reuse": true, "forge": true,
+	"forward": true, "killhub": true, "cuthub": true, "burnhub": true, "savehub": true, "loadhub": true, "revokehub": true, "enrolhub": true,
 }
 
 var habits = []habit{
@@ -136,6 +138,74 @@ var habits = []habit{
 	{weight: 1, verb: "old", n: 3},
 	{weight: 2, verb: "reuse", n: 12},
 	{weight: 1, verb: "forge", n: 12},
+}
+
+// hubHabits are what is drawn beside in a story with hubs; N is the hub.
+var hubHabits = []habit{
+	{weight: 16, verb: "hubsync"},
+	{weight: 10, verb: "hubsync", faults: []string{"norequest", "noanswer", "flaky", "twice", "late"}, at: 6},
+	{weight: 2, verb: "hubsync", faults: []string{"flip", "forge"}, at: 1},
+	{weight: 5, verb: "hubsync", faults: []string{"cut", "kill", "full", "badsync"}, at: 40},
+	{weight: 8, verb: "hubsync", faults: []string{"cuthub", "fullhub", "badsynchub"}, at: 50},
+	{weight: 12, verb: "forward"},
+	{weight: 10, verb: "forward", faults: []string{"norequest", "noanswer", "flaky", "twice", "late"}, at: 9},
+	{weight: 2, verb: "forward", faults: []string{"flip", "forge"}, at: 1},
+	{weight: 6, verb: "forward", faults: []string{"cuthub", "fullhub", "badsynchub"}, at: 40},
+	{weight: 5, verb: "forward", faults: []string{"cuthq", "fullhq", "badsynchq"}, at: 50},
+	{weight: 8, verb: "hubrace"},
+	{weight: 2, verb: "killhub"},
+	{weight: 2, verb: "cuthub"},
+	{weight: 3, verb: "burnhub"},
+	{weight: 3, verb: "savehub"},
+	{weight: 3, verb: "loadhub"},
+	{weight: 2, verb: "revokehub"},
+	{weight: 2, verb: "enrolhub"},
+}
+
+// hubsEvery is how many stories there are to one with hubs.
+const hubsEvery = 4
+
+// withHubs puts what happens with one or two hubs between the steps of one story in four. It draws from a source of its
+// own, so that the others stay as they are.
+func withHubs(story Story, tablets int) Story {
+	r := rand.New(rand.NewPCG(story.Seed, 0x68756273))
+	if r.IntN(hubsEvery) > 0 {
+		return story
+	}
+	hubs, total := 1+r.IntN(places), 0
+	for _, h := range hubHabits {
+		total += h.weight
+	}
+	for range 6 + r.IntN(8) {
+		pick := r.IntN(total)
+		for _, h := range hubHabits {
+			if pick -= h.weight; pick >= 0 {
+				continue
+			}
+			s := Step{Verb: h.verb, N: 1 + r.IntN(hubs), Seed: r.Uint32() & 0x7fffffff}
+			if !nobody[h.verb] {
+				s.Who = 1 + r.IntN(tablets+1)
+			}
+			if len(h.faults) > 0 {
+				s.Fault, s.At = h.faults[r.IntN(len(h.faults))], 1+r.IntN(h.at)
+			}
+			steps := []Step{s}
+			switch { // as a day goes: what is forwarded was handed over, and that was recorded
+			case s.Who > 0 && r.IntN(3) > 0:
+				steps = []Step{{Who: s.Who, Verb: "record", N: 1 + r.IntN(3), Seed: r.Uint32() & 0x7fffffff}, s}
+			case s.Verb == "forward" && r.IntN(2) > 0:
+				who := 1 + r.IntN(tablets)
+				steps = []Step{{Who: who, Verb: "record", N: 1 + r.IntN(3), Seed: r.Uint32() & 0x7fffffff}, {Who: who, Verb: "hubsync", N: s.N}, s}
+			}
+			story.Steps = slices.Insert(story.Steps, r.IntN(len(story.Steps)+1), steps...)
+			break
+		}
+	}
+	// A hub takes in whom headquarters knows.
+	for who := range tablets {
+		story.Steps = slices.Insert(story.Steps, who, Step{Who: 1 + who, Verb: "sync"})
+	}
+	return story
 }
 
 // Tell draws the story of a seed.
@@ -179,5 +249,5 @@ func Tell(seed uint64) Story {
 			break
 		}
 	}
-	return story
+	return withHubs(story, tablets)
 }

@@ -27,6 +27,11 @@ func Scenarios() []Scenario {
 		{"a revoked tablet sends what it has", "1:record/2 -> 1:sync -> revoke -> 1:revoke -> 1:record/2 -> 1:sync -> replay -> 1:enrol -> replay"},
 		{"a late batch comes when headquarters was restored", "save -> 1:record/5 -> 1:sync -> load/1 -> again/3 -> again/2 -> 1:sync"},
 		{"the power fails while definitions come", "study/2 -> 1:sync!cut@3 -> study/3 -> 1:sync!cut@4 -> study/4 -> 1:sync!cut@5 -> study/5 -> 1:sync!cut@6 -> 1:sync"},
+		{"a hub burns before it has forwarded", "1:sync -> forward/1 -> 1:record/3 -> 1:hubsync/1 -> 1:prune -> burnhub/1 -> 1:hubsync/1"},
+		{"a hub forwards, and headquarters' receipt comes down", "1:sync -> forward/1 -> 1:record/3 -> 1:hubsync/1 -> forward/1!norequest@4 -> forward/1!noanswer@5 -> cuthub/1 -> forward/1 -> 1:hubsync/1 -> 1:prune -> burnhub/1"},
+		{"two hubs and headquarters in turn, a hub from a backup", "1:sync -> forward/1 -> savehub/1 -> 1:record/2 -> 1:hubsync/1 -> 1:record/2 -> 1:hubsync/2 -> 1:record/1 -> 1:sync!noanswer@2 -> forward/2 -> loadhub/1 -> 1:hubsync/1 -> 1:hubrace/1"},
+		{"headquarters is restored behind a hub that has forwarded", "save -> 1:sync -> forward/1 -> 1:record/4 -> 1:hubsync/1 -> forward/1 -> 1:hubsync/1 -> load/1 -> 1:sync -> forward/1 -> 1:hubsync/1"},
+		{"a hub's rights are taken away while it holds something", "1:sync -> forward/1 -> 1:record/2 -> 1:hubsync/1 -> revokehub/1 -> forward/1 -> 1:record/1 -> 1:hubsync/1 -> enrolhub/1 -> 1:hubsync/1!cuthub@9"},
 	}
 }
 

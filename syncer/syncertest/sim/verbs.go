@@ -42,6 +42,11 @@ var diskFaults = map[string]func(at int) faultdisk.Plan{
 	"badsynchq": func(at int) faultdisk.Plan {
 		return faultdisk.Plan{Fail: faultdisk.BadSync, FailAt: at, FailFor: 1}
 	},
+	"cuthub":  func(at int) faultdisk.Plan { return faultdisk.Plan{CutAt: at} },
+	"fullhub": func(at int) faultdisk.Plan { return faultdisk.Plan{Fail: faultdisk.Full, FailAt: at, FailFor: 3} },
+	"badsynchub": func(at int) faultdisk.Plan {
+		return faultdisk.Plan{Fail: faultdisk.BadSync, FailAt: at, FailFor: 1}
+	},
 }
 
 // verbs are what can happen.
@@ -54,6 +59,9 @@ func verbs() map[string]func(w *world, s Step) {
 		"killhq": func(w *world, _ Step) { w.hq.restart(false) }, "cuthq": func(w *world, _ Step) { w.hq.restart(true) },
 		"study": (*world).study, "replay": (*world).replay, "late": (*world).deliver, "withdraw": (*world).withdraw,
 		"erase": (*world).erase, "again": (*world).again, "old": (*world).old, "reuse": (*world).reuse, "twins": (*world).twins, "relapse": (*world).relapse, "forge": (*world).forgery,
+		"hubsync": (*world).hubSync, "forward": (*world).forward, "hubrace": (*world).hubRace, "burnhub": (*world).burnHub,
+		"savehub": (*world).saveHub, "loadhub": (*world).loadHub, "revokehub": (*world).revokeHub, "enrolhub": (*world).enrolHub,
+		"killhub": func(w *world, s Step) { w.hub(s).restart(false) }, "cuthub": func(w *world, s Step) { w.hub(s).restart(true) },
 	}
 }
 
@@ -65,8 +73,14 @@ func (w *world) during(s Step, t *tab, do func()) {
 		return
 	}
 	p, disk := plan(s.At), t.disk
-	if len(s.Fault) > 2 && s.Fault[len(s.Fault)-2:] == "hq" {
+	switch {
+	case strings.HasSuffix(s.Fault, "hq"):
 		disk = w.hq.disk
+	case strings.HasSuffix(s.Fault, "hub") && w.at == nil:
+		do() // no hub is part of it
+		return
+	case strings.HasSuffix(s.Fault, "hub"):
+		disk = w.at.disk
 	}
 	t.lied = t.lied || p.Lie
 	disk.Set(p)
@@ -74,6 +88,8 @@ func (w *world) during(s Step, t *tab, do func()) {
 	switch {
 	case disk == w.hq.disk && disk.Dead():
 		w.hq.restart(true)
+	case w.at != nil && disk == w.at.disk && (disk.Dead() || disk.Failed() > 0 && w.rand.IntN(3) > 0):
+		w.at.restart(disk.Dead() || w.rand.IntN(2) == 0)
 	case disk == t.disk && (disk.Dead() || p.Lie):
 		t.restart(s.Fault != "kill")
 	case disk == w.hq.disk && disk.Failed() > 0 && w.rand.IntN(3) > 0:
@@ -115,7 +131,7 @@ func (w *world) skew(s Step) {
 }
 
 func (w *world) link(t *tab, s Step) *link {
-	return &link{w: w, name: t.name, fault: linkFaults[s.Fault], at: s.At, rand: rand.New(rand.NewPCG(uint64(s.Seed), 3))}
+	return &link{w: w, to: w.hq, name: t.name, fault: linkFaults[s.Fault], at: s.At, rand: rand.New(rand.NewPCG(uint64(s.Seed), 3))}
 }
 
 func (w *world) sync(s Step) {
@@ -346,14 +362,14 @@ func (w *world) again(s Step) {
 }
 
 func (w *world) arrive(c lateCall) {
-	w.trace("    %s ~> hq  late %s%s", c.name, c.method, told(c.request))
+	w.trace("    %s ~> %s  late %s%s", c.name, c.to.called(), c.method, told(c.request))
 	answers := map[string]proto.Message{
 		servicev1.SyncService_Hello_FullMethodName: &servicev1.HelloResponse{}, servicev1.SyncService_PushBatch_FullMethodName: &servicev1.PushBatchResponse{},
 		servicev1.SyncService_Offer_FullMethodName: &servicev1.OfferResponse{}, servicev1.SyncService_Pull_FullMethodName: &servicev1.PullResponse{},
 	}
 	if answer := answers[c.method]; answer != nil {
 		sent := len(w.sent)
-		err := w.hq.call(w.ctx, c.name, c.method, c.request, answer)
+		err := c.to.call(w.ctx, c.name, c.method, c.request, answer)
 		w.sent = w.sent[:sent]
 		if k := status.Code(err); k == codes.Internal || k == codes.Unknown || k == codes.DataLoss {
 			w.fail("DEFECT: a late call: %v", err)
