@@ -20,9 +20,9 @@ func (s *Server) scopeAtHub(ctx context.Context, device syncer.ID, req *servicev
 	if err != nil {
 		return err
 	}
-	if !known {
+	if !known || scope.GetStudy() == "" && req.GetStudy() != "" {
 		s.hub.Kick()
-		return store.PutMessage(ctx, s.store, store.ShelfHubScope, device[:], scope)
+		return store.PutMessage(ctx, s.store, store.ShelfHubScope, device[:], &servicev1.HubScope{Study: req.Study})
 	}
 	if len(scope.GetBuckets()) == 0 || req.DownSum == nil {
 		return nil // headquarters has not been asked yet, or the tablet knows no buckets

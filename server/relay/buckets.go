@@ -25,12 +25,16 @@ const (
 // roster of their sites.
 func (r *Relay) mirrorBuckets(ctx context.Context) error {
 	var tablets []syncer.ID
-	fresh := false
+	fresh, named := false, map[syncer.ID]string{}
 	err := store.Walk(ctx, r.store, store.ShelfHubScope, nil, func(it store.Item) (bool, error) {
 		if id, err := syncer.ParseID(it.Key); err == nil {
 			tablets = append(tablets, id)
+			scope := &servicev1.HubScope{}
+			if err := proto.Unmarshal(it.Value, scope); err != nil {
+				return false, fault.New(fault.Internal, fault.StoreDamaged, "shelf: the buckets of a tablet cannot be read: %w", err)
+			}
+			named[id], fresh = scope.GetStudy(), fresh || len(scope.GetBuckets()) == 0
 		}
-		fresh = fresh || len(it.Value) == 0
 		return len(tablets) < maxScopes, nil
 	})
 	if err != nil || !fresh && r.opts.Now().Sub(r.buckets) < bucketsFactor*r.opts.Every {
@@ -45,7 +49,11 @@ func (r *Relay) mirrorBuckets(ctx context.Context) error {
 			}
 			continue
 		}
-		if err := r.mirrorScope(ctx, id, d.GetStudy(), seen); err != nil {
+		study := d.GetStudy()
+		if study == "" { // it was not enrolled, and is believed what it says
+			study = named[id]
+		}
+		if err := r.mirrorScope(ctx, id, study, seen); err != nil {
 			return err
 		}
 	}

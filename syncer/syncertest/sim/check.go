@@ -85,6 +85,7 @@ func (w *world) heal() {
 			break
 		}
 	}
+	w.settle()
 	w.endHubs()
 	for _, t := range w.tablets {
 		w.healed(t)
@@ -96,7 +97,9 @@ func (w *world) heal() {
 	w.checkProjections()
 	for _, t := range w.tablets {
 		w.checkPulled(t)
+		w.checkRows(t)
 	}
+	w.checkOrders()
 	w.checkStore()
 }
 
@@ -275,6 +278,12 @@ func (w *world) revision(st store.Stored, revisions map[string][]syncer.Revision
 		}
 		iv := &surveyv1.Interview{}
 		w.must(proto.Unmarshal(r.GetPayload(), iv), "read record %s", w.name(st.Digest))
+		if id := iv.GetAssignmentId(); id != "" {
+			if w.done[id] == nil {
+				w.done[id] = map[string]bool{}
+			}
+			w.done[id][r.GetSubject()] = true
+		}
 		if iv.GetStatus() == surveyv1.InterviewStatus_INTERVIEW_STATUS_COMPLETED {
 			rev.Rank = 1
 		}

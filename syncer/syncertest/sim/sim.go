@@ -52,7 +52,9 @@ type world struct {
 
 	hq        *headquarters
 	tablets   []*tab
-	hubs      [places]*hub // those that stand now, nil where none does
+	orders    []string                   // assignments
+	done      map[string]map[string]bool // interviews of assignments in headquarters' log, at the end
+	hubs      [places]*hub               // those that stand now, nil where none does
 	burnt     int
 	at        *hub // of the step
 	visited   map[*hub]bool
@@ -96,7 +98,7 @@ func Run(ctx context.Context, story Story, opts Options) (res *Result) {
 		ctx: ctx, story: story, opts: opts, res: res, rand: newRand(story.Seed, 1),
 		now: time.Date(2016, 7, 1, 8, 0, 0, 0, time.UTC), touched: map[*tab]bool{}, proven: map[syncer.Digest]bool{},
 		withdrawn: map[string]bool{}, names: map[syncer.Digest]string{},
-		revoked: map[syncer.ID]bool{}, visited: map[*hub]bool{}, enrolled: map[syncer.ID]bool{},
+		done: map[string]map[string]bool{}, revoked: map[syncer.ID]bool{}, visited: map[*hub]bool{}, enrolled: map[syncer.ID]bool{},
 	}
 	defer func() {
 		p := recover()

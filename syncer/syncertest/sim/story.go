@@ -99,6 +99,7 @@ type habit struct {
 var nobody = map[string]bool{
 	"project": true, "save": true, "load": true, "killhq": true, "cuthq": true, "study": true, "replay": true, "late": true,
 	"withdraw": true, "erase": true, "again": true, "old": true, "reuse": true, "forge": true,
+	"order": true, "handover": true, "cancel": true, "reject": true,
 	"forward": true, "killhub": true, "cuthub": true, "burnhub": true, "savehub": true, "loadhub": true, "revokehub": true, "enrolhub": true,
 }
 
@@ -162,8 +163,56 @@ var hubHabits = []habit{
 	{weight: 2, verb: "enrolhub"},
 }
 
-// hubsEvery is how many stories there are to one with hubs.
-const hubsEvery = 4
+// orderHabits are what is drawn beside in a story with assignments and reviews.
+var orderHabits = []habit{
+	{weight: 8, verb: "order", n: 4},
+	{weight: 5, verb: "handover", n: 4},
+	{weight: 2, verb: "cancel", n: 4},
+	{weight: 4, verb: "reject", n: 4},
+	{weight: 6, verb: "start"},
+	{weight: 7, verb: "interview"},
+	{weight: 8, verb: "sync"},
+	{weight: 3, verb: "sync", faults: []string{"norequest", "noanswer", "flaky", "twice", "cut", "cuthq"}, at: 9},
+}
+
+// withOrders puts assignments and reviews between the steps of one story in six, from a source of its own.
+func withOrders(story Story, tablets int) Story {
+	r := rand.New(rand.NewPCG(story.Seed, 0x6f7264657273))
+	if r.IntN(ordersEvery) > 0 {
+		return story
+	}
+	total := 0
+	for _, h := range orderHabits {
+		total += h.weight
+	}
+	for range 12 + r.IntN(10) {
+		pick := r.IntN(total)
+		for _, h := range orderHabits {
+			if pick -= h.weight; pick >= 0 {
+				continue
+			}
+			s := Step{Verb: h.verb, Seed: r.Uint32() & 0x7fffffff}
+			if !nobody[h.verb] {
+				s.Who = 1 + r.IntN(tablets+1)
+			}
+			if h.n > 0 {
+				s.N = 1 + r.IntN(h.n)
+			}
+			if len(h.faults) > 0 {
+				s.Fault, s.At = h.faults[r.IntN(len(h.faults))], 1+r.IntN(h.at)
+			}
+			story.Steps = slices.Insert(story.Steps, r.IntN(len(story.Steps)+1), s)
+			break
+		}
+	}
+	return story
+}
+
+// hubsEvery and ordersEvery say of how many stories one has hubs, and one assignments.
+const (
+	hubsEvery   = 4
+	ordersEvery = 6
+)
 
 // withHubs puts what happens with one or two hubs between the steps of one story in four. It draws from a source of its
 // own, so that the others stay as they are.
@@ -249,5 +298,5 @@ func Tell(seed uint64) Story {
 			break
 		}
 	}
-	return withHubs(story, tablets)
+	return withOrders(withHubs(story, tablets), tablets)
 }

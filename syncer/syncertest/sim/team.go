@@ -57,7 +57,7 @@ func emptyTablet(dev int) *faultdisk.Image {
 	d := faultdisk.New(0)
 	defer d.Close()
 	s, err := tablet.Create(context.Background(), d.Path(storeFile), tablet.CreateOptions{
-		Name: fmt.Sprintf("tab%d", dev+1), Enumerator: fmt.Sprintf("E%d", dev+1), Study: study, VFS: d.VFS(), Rand: deviceRandom(dev),
+		Name: fmt.Sprintf("tab%d", dev+1), Enumerator: enumerator(dev), Study: study, VFS: d.VFS(), Rand: deviceRandom(dev),
 	})
 	if err == nil {
 		err = s.Close()

@@ -27,6 +27,8 @@ func Scenarios() []Scenario {
 		{"a revoked tablet sends what it has", "1:record/2 -> 1:sync -> revoke -> 1:revoke -> 1:record/2 -> 1:sync -> replay -> 1:enrol -> replay"},
 		{"a late batch comes when headquarters was restored", "save -> 1:record/5 -> 1:sync -> load/1 -> again/3 -> again/2 -> 1:sync"},
 		{"the power fails while definitions come", "study/2 -> 1:sync!cut@3 -> study/3 -> 1:sync!cut@4 -> study/4 -> 1:sync!cut@5 -> study/5 -> 1:sync!cut@6 -> 1:sync"},
+		{"an assignment is handed over before the first has begun, and after", "1:sync -> 2:sync -> order/2 -> 1:sync -> handover/1 -> 2:sync -> 1:sync -> 1:start -> 2:sync -> handover/2 -> 1:interview -> cancel"},
+		{"a hub brings a tablet that was never enrolled what headquarters has for it", "1:sync -> order/2 -> 1:hubsync/1 -> forward/1 -> 1:hubsync/1"},
 		{"a hub burns before it has forwarded", "1:sync -> forward/1 -> 1:record/3 -> 1:hubsync/1 -> 1:prune -> burnhub/1 -> 1:hubsync/1"},
 		{"a hub forwards, and headquarters' receipt comes down", "1:sync -> forward/1 -> 1:record/3 -> 1:hubsync/1 -> forward/1!norequest@4 -> forward/1!noanswer@5 -> cuthub/1 -> forward/1 -> 1:hubsync/1 -> 1:prune -> burnhub/1"},
 		{"two hubs and headquarters in turn, a hub from a backup", "1:sync -> forward/1 -> savehub/1 -> 1:record/2 -> 1:hubsync/1 -> 1:record/2 -> 1:hubsync/2 -> 1:record/1 -> 1:sync!noanswer@2 -> forward/2 -> loadhub/1 -> 1:hubsync/1 -> 1:hubrace/1"},

@@ -59,6 +59,8 @@ func verbs() map[string]func(w *world, s Step) {
 		"killhq": func(w *world, _ Step) { w.hq.restart(false) }, "cuthq": func(w *world, _ Step) { w.hq.restart(true) },
 		"study": (*world).study, "replay": (*world).replay, "late": (*world).deliver, "withdraw": (*world).withdraw,
 		"erase": (*world).erase, "again": (*world).again, "old": (*world).old, "reuse": (*world).reuse, "twins": (*world).twins, "relapse": (*world).relapse, "forge": (*world).forgery,
+		"order": (*world).order, "handover": (*world).handOver, "cancel": (*world).cancel, "reject": (*world).reject,
+		"start": (*world).start, "interview": (*world).interviewed,
 		"hubsync": (*world).hubSync, "forward": (*world).forward, "hubrace": (*world).hubRace, "burnhub": (*world).burnHub,
 		"savehub": (*world).saveHub, "loadhub": (*world).loadHub, "revokehub": (*world).revokeHub, "enrolhub": (*world).enrolHub,
 		"killhub": func(w *world, s Step) { w.hub(s).restart(false) }, "cuthub": func(w *world, s Step) { w.hub(s).restart(true) },
@@ -309,7 +311,7 @@ func (w *world) revoke(s Step) {
 func (w *world) enrol(s Step) {
 	t := w.tablet(s)
 	client := servicev1.NewDeviceServiceClient(w.hq.conn)
-	made, err := client.CreateEnrolment(w.ctx, &servicev1.CreateEnrolmentRequest{Study: proto.String(study), DeviceName: proto.String(t.name), Enumerator: proto.String("E1")})
+	made, err := client.CreateEnrolment(w.ctx, &servicev1.CreateEnrolmentRequest{Study: proto.String(study), DeviceName: proto.String(t.name), Enumerator: proto.String(enumerator(t.dev))})
 	if !w.hq.do(err) {
 		return
 	}
