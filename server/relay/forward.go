@@ -257,6 +257,7 @@ type answers struct {
 	results map[uint64]*servicev1.EntryResult
 	receipt *servicev1.Receipt
 	gaps    []*servicev1.SeqRange
+	fork    bool // it holds another branch of the lane
 }
 
 // send brings a piece there: all its places, and the bytes that are wanted, in as many batches as they need. Each batch
@@ -367,6 +368,6 @@ func (a *answers) add(p *piece, raws [][]byte, ack *servicev1.BatchAck) (again b
 			a.results[seq] = e
 		}
 	}
-	a.receipt, a.gaps = ack.GetReceipt(), ack.GetGaps()
+	a.receipt, a.gaps, a.fork = ack.GetReceipt(), ack.GetGaps(), a.fork || ack.GetFork()
 	return again, nil
 }

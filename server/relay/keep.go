@@ -63,7 +63,7 @@ func (r *Relay) handDown(ctx context.Context, lanes map[syncer.LaneID]*answers, 
 		}
 		note.Gap = proto.Bool(len(said.gaps) > 0 && said.gaps[0].GetFirst() <= note.GetBase().GetSeq())
 		if said.receipt.GetSeq() > note.GetReceipt().GetSeq() {
-			ok, err := r.handable(ctx, lane, said.receipt, note.GetReceipt().GetSeq(), last)
+			ok, err := r.handable(ctx, lane, said, note.GetReceipt().GetSeq(), last)
 			if err != nil {
 				return err
 			}
@@ -82,16 +82,17 @@ func (r *Relay) handDown(ctx context.Context, lanes map[syncer.LaneID]*answers, 
 
 // handable says whether a receipt of headquarters may be handed down: it verifies, it is over what the hub holds of the
 // lane, and headquarters has got the bytes of all of that: nothing up to there is still to be delivered or in trouble. A
-// receipt is over places only; a tablet asks the hub which records it misses, and takes the others for kept.
-func (r *Relay) handable(ctx context.Context, of syncer.LaneID, receipt *servicev1.Receipt, before uint64, last int64) (bool, error) {
-	lane, head, err := syncer.VerifyReceipt(receipt, r.State().GetServerKey())
+// receipt is over places only; a tablet asks the hub which records it misses, and takes the others for kept. One over
+// another branch of the lane covers nothing of the tablet's, which learns by it that it has to go on in a new lane.
+func (r *Relay) handable(ctx context.Context, of syncer.LaneID, said *answers, before uint64, last int64) (bool, error) {
+	lane, head, err := syncer.VerifyReceipt(said.receipt, r.State().GetServerKey())
 	if err != nil {
 		return false, err
 	}
 	if lane != of {
 		return false, fault.New(fault.Invalid, fault.BadSignature, "headquarters gave a receipt for lane %v, asked about %v", lane, of)
 	}
-	held := false
+	held := said.fork
 	for seq := before + 1; seq <= head.Seq; {
 		runs, err := r.store.RunsFrom(ctx, lane, 0, seq, 200)
 		if err != nil {

@@ -124,11 +124,17 @@ func (s *Store) receiptsBeyond(ctx context.Context, lanes []*servicev1.LaneHead,
 
 // takeHanded keeps what headquarters says through a hub. Before a receipt is kept the hub is asked whether it misses any
 // of the records between: a copy of this store may have sent the place without the bytes. The hub hands down no receipt
-// over what headquarters has not got from it.
+// over what headquarters has not got from it. A receipt over the current lane that is not on this store's branch of it says
+// that headquarters holds another one: errFork.
 func (x *session) takeHanded(ctx context.Context) error {
 	if x.hub == nil || x.hub.handed == nil {
 		return nil
 	}
+	current, err := currentEpoch(ctx, x.s.db)
+	if err != nil {
+		return err
+	}
+	forked := false
 	for _, r := range x.hub.handed.GetReceipts() {
 		lane, head, err := syncer.VerifyReceipt(r, x.server)
 		if err != nil {
@@ -141,6 +147,7 @@ func (x *session) takeHanded(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
+			forked = forked || lane.Epoch == current && !plant.In(plant.SameEpoch)
 			continue
 		}
 		signed, err := x.s.receipted(ctx, lane.Epoch)
@@ -166,6 +173,10 @@ func (x *session) takeHanded(ctx context.Context) error {
 		x.report.HandedDown++
 	}
 	x.hub.handed = nil
+	if forked {
+		x.closePipe() // what went early in that lane comes again in the next
+		return errFork
+	}
 	return nil
 }
 
