@@ -30,7 +30,7 @@ test: tools readers lint checkproto unit crash race sim planted fuzz ## Every ch
 
 unit: ## The tests alone, whole.
 	$(at)
-	go test -timeout 10m ./...
+	go test -timeout 15m ./...
 
 crash: ## The real program killed, cut off, stopped, and run on disks that fail and lose power; needs root for FUSE.
 	$(at)
@@ -38,7 +38,7 @@ crash: ## The real program killed, cut off, stopped, and run on disks that fail 
 
 race: ## The tests in their short mode with the race detector, which still runs every kind of case; every benchmark once.
 	$(at)
-	go test -race -short -timeout 10m ./...
+	go test -race -short -timeout 20m ./...
 	$(at) benchmarks
 	go test -run '^$$' -bench . -benchtime 1x ./... > /dev/null
 
