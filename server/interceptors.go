@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -43,7 +44,9 @@ type call struct {
 	// tablet is set where the call comes with a tablet's session.
 	tablet *syncer.ID
 	// hub is true where that is a hub's.
-	hub     bool
+	hub bool
+	// mu guards what a stream's receiving goroutine writes while the call may end: in, device, tablet.
+	mu      sync.Mutex
 	in, out int
 	// unproven is set while a call without a token is yet to prove in its first message whose it is.
 	unproven bool
@@ -81,6 +84,8 @@ func (s *Server) end(ctx context.Context, c *call, err error) {
 	if !s.log.Enabled(ctx, level) {
 		return
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	attrs := []slog.Attr{
 		slog.String("request", c.request), slog.String("method", c.method), slog.String("code", status.Code(err).String()),
 		slog.String("reason", reasonOf(err)), slog.Duration("took", time.Since(c.start)),
@@ -293,7 +298,9 @@ func (c *call) note(m any) error {
 		return nil
 	}
 	size := proto.Size(p)
+	c.mu.Lock()
 	c.in += size
+	c.mu.Unlock()
 	var device []byte
 	switch r := m.(type) {
 	case *servicev1.PushBatchRequest:
@@ -307,7 +314,9 @@ func (c *call) note(m any) error {
 		return err
 	}
 	if len(device) == 16 {
+		c.mu.Lock()
 		c.device = hex.EncodeToString(device)
+		c.mu.Unlock()
 	}
 	if size > maxMessage {
 		return fault.New(fault.TooLarge, fault.BatchTooLarge, "a message of %d bytes, the limit is %d", size, maxMessage)

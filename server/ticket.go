@@ -89,7 +89,9 @@ func (s *Server) prove(ctx context.Context, c *call, m any) error {
 	if err != nil {
 		return err
 	}
+	c.mu.Lock()
 	c.tablet, c.device = &device, device.String()
+	c.mu.Unlock()
 	return s.admitHub(ctx, c)
 }
 
