@@ -6,7 +6,7 @@ SHELL := /bin/bash -euo pipefail
 BUF := $(CURDIR)/bin/node_modules/.bin/buf
 BUF_VERSION := 1.75.0
 FUZZTIME ?= 3s
-SEEDS ?= 1500
+SEEDS ?= 900
 # Programs of others that read what Hearth writes, as Debian packages.
 READERS := r-cran-haven r-cran-jsonlite r-cran-readstata13 readstat pspp python3-pandas python3-networkx python3-igraph \
   graphviz zbar-tools librsvg2-bin
