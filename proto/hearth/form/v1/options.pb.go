@@ -244,6 +244,96 @@ func (Measure) EnumDescriptor() ([]byte, []int) {
 	return file_hearth_form_v1_options_proto_rawDescGZIP(), []int{3}
 }
 
+// Format is what an answer written as text holds. An answer not so written is flagged.
+type Format int32
+
+const (
+	Format_FORMAT_UNSPECIFIED Format = 0
+	// 2016-07-21.
+	Format_FORMAT_DATE Format = 1
+	// 18:05:00, with or without seconds' fractions.
+	Format_FORMAT_TIME Format = 2
+	// 2016-07-21T18:05:00+08:00, with the offset from UTC.
+	Format_FORMAT_DATE_TIME Format = 3
+	// Positions "latitude longitude altitude accuracy" joined by ";": a line, and an area whose last position is its first.
+	Format_FORMAT_GEO_TRACE Format = 4
+	Format_FORMAT_GEO_SHAPE Format = 5
+	Format_FORMAT_BARCODE   Format = 6
+	Format_FORMAT_PHONE     Format = 7
+	// GB 11643: 18 digits, the last of which may be X.
+	Format_FORMAT_RESIDENT_ID Format = 8
+	// Of a field of type hearth.survey.v1.Attachment: what is to be taken.
+	Format_FORMAT_PHOTO Format = 9
+	Format_FORMAT_AUDIO Format = 10
+	Format_FORMAT_VIDEO Format = 11
+	Format_FORMAT_FILE  Format = 12
+	// A list of choices in the order of preference.
+	Format_FORMAT_RANK Format = 13
+)
+
+// Enum value maps for Format.
+var (
+	Format_name = map[int32]string{
+		0:  "FORMAT_UNSPECIFIED",
+		1:  "FORMAT_DATE",
+		2:  "FORMAT_TIME",
+		3:  "FORMAT_DATE_TIME",
+		4:  "FORMAT_GEO_TRACE",
+		5:  "FORMAT_GEO_SHAPE",
+		6:  "FORMAT_BARCODE",
+		7:  "FORMAT_PHONE",
+		8:  "FORMAT_RESIDENT_ID",
+		9:  "FORMAT_PHOTO",
+		10: "FORMAT_AUDIO",
+		11: "FORMAT_VIDEO",
+		12: "FORMAT_FILE",
+		13: "FORMAT_RANK",
+	}
+	Format_value = map[string]int32{
+		"FORMAT_UNSPECIFIED": 0,
+		"FORMAT_DATE":        1,
+		"FORMAT_TIME":        2,
+		"FORMAT_DATE_TIME":   3,
+		"FORMAT_GEO_TRACE":   4,
+		"FORMAT_GEO_SHAPE":   5,
+		"FORMAT_BARCODE":     6,
+		"FORMAT_PHONE":       7,
+		"FORMAT_RESIDENT_ID": 8,
+		"FORMAT_PHOTO":       9,
+		"FORMAT_AUDIO":       10,
+		"FORMAT_VIDEO":       11,
+		"FORMAT_FILE":        12,
+		"FORMAT_RANK":        13,
+	}
+)
+
+func (x Format) Enum() *Format {
+	p := new(Format)
+	*p = x
+	return p
+}
+
+func (x Format) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Format) Descriptor() protoreflect.EnumDescriptor {
+	return file_hearth_form_v1_options_proto_enumTypes[4].Descriptor()
+}
+
+func (Format) Type() protoreflect.EnumType {
+	return &file_hearth_form_v1_options_proto_enumTypes[4]
+}
+
+func (x Format) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Format.Descriptor instead.
+func (Format) EnumDescriptor() ([]byte, []int) {
+	return file_hearth_form_v1_options_proto_rawDescGZIP(), []int{4}
+}
+
 // Text is a wording in the languages of a study. English and Simplified Chinese have fields of their own because
 // everything that ships with Hearth has both; other languages are keyed by their BCP 47 tag.
 type Text struct {
@@ -386,7 +476,8 @@ type Question struct {
 	// CEL over `this` and `root`: the question is asked where it is true. Empty: always asked.
 	Relevant *string  `protobuf:"bytes,3,opt,name=relevant" json:"relevant,omitempty"`
 	Checks   []*Check `protobuf:"bytes,4,rep,name=checks" json:"checks,omitempty"`
-	// CEL that yields the value; the question is then not asked.
+	// CEL that yields the value; the question is then not asked. See LANGUAGE.md of proto/questionnaire for this and for all
+	// other expressions.
 	Calculate *string `protobuf:"bytes,5,opt,name=calculate" json:"calculate,omitempty"`
 	// Unit of measurement: "yuan", "m2", "mu".
 	Unit *string `protobuf:"bytes,6,opt,name=unit" json:"unit,omitempty"`
@@ -406,7 +497,39 @@ type Question struct {
 	// Not asked: kept by the program (ids, line numbers, the map of missing reasons).
 	System *bool `protobuf:"varint,15,opt,name=system" json:"system,omitempty"`
 	// The repeated message holds one row per member of the roster named here by path, e.g. "roster.members".
-	Roster        *string `protobuf:"bytes,16,opt,name=roster" json:"roster,omitempty"`
+	Roster *string `protobuf:"bytes,16,opt,name=roster" json:"roster,omitempty"`
+	// How versions before this one held the answer; applied when an old interview is read.
+	Earlier []*Earlier `protobuf:"bytes,17,rep,name=earlier" json:"earlier,omitempty"`
+	// Name of the table of the file whose rows are the choices, where there is no enum for them: the field is an int32, or a
+	// list of them, and holds the row's number.
+	Choices *string `protobuf:"bytes,18,opt,name=choices" json:"choices,omitempty"`
+	// CEL over `choice`, `this` and `root`: the choices offered. Empty: all.
+	Filter *string `protobuf:"bytes,19,opt,name=filter" json:"filter,omitempty"`
+	// Of a roster: CEL that yields how many rows it has. Empty: as many as the enumerator adds.
+	Count *string `protobuf:"bytes,20,opt,name=count" json:"count,omitempty"`
+	// CEL: the question needs an answer where it is true; in place of `required`.
+	RequiredWhen *string `protobuf:"bytes,21,opt,name=required_when,json=requiredWhen" json:"required_when,omitempty"`
+	// What is said where the answer is required and not there. Empty: Hearth's own words.
+	RequiredMessage *Text `protobuf:"bytes,22,opt,name=required_message,json=requiredMessage" json:"required_message,omitempty"`
+	// CEL that yields the value with which the question is first shown. It is an answer like any other from then on.
+	Initial *string `protobuf:"bytes,23,opt,name=initial" json:"initial,omitempty"`
+	// Shown and not to be changed by the enumerator.
+	ReadOnly *bool `protobuf:"varint,24,opt,name=read_only,json=readOnly" json:"read_only,omitempty"`
+	// Only read out: there is nothing to answer.
+	Note *bool `protobuf:"varint,25,opt,name=note" json:"note,omitempty"`
+	// What a text or a number holds, where its type does not say it.
+	Format *Format `protobuf:"varint,26,opt,name=format,enum=hearth.form.v1.Format" json:"format,omitempty"`
+	// Instructions for the enumerator that are not read out.
+	Guidance *Text `protobuf:"bytes,27,opt,name=guidance" json:"guidance,omitempty"`
+	// Pictures, sound and films shown with the question.
+	Media []*Media `protobuf:"bytes,28,rep,name=media" json:"media,omitempty"`
+	// How the question is to be shown, in the words of XLSForm's column `appearance`.
+	Appearance *string `protobuf:"bytes,29,opt,name=appearance" json:"appearance,omitempty"`
+	// The question's name in the XLSForm it came from, where it is not the field's.
+	FormName *string `protobuf:"bytes,30,opt,name=form_name,json=formName" json:"form_name,omitempty"`
+	// Columns of an XLSForm that mean nothing to Hearth, and expressions as they stood there, to be written out again:
+	// by the header of the column.
+	FormColumns   map[string]string `protobuf:"bytes,31,rep,name=form_columns,json=formColumns" json:"form_columns,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -553,6 +676,302 @@ func (x *Question) GetRoster() string {
 	return ""
 }
 
+func (x *Question) GetEarlier() []*Earlier {
+	if x != nil {
+		return x.Earlier
+	}
+	return nil
+}
+
+func (x *Question) GetChoices() string {
+	if x != nil && x.Choices != nil {
+		return *x.Choices
+	}
+	return ""
+}
+
+func (x *Question) GetFilter() string {
+	if x != nil && x.Filter != nil {
+		return *x.Filter
+	}
+	return ""
+}
+
+func (x *Question) GetCount() string {
+	if x != nil && x.Count != nil {
+		return *x.Count
+	}
+	return ""
+}
+
+func (x *Question) GetRequiredWhen() string {
+	if x != nil && x.RequiredWhen != nil {
+		return *x.RequiredWhen
+	}
+	return ""
+}
+
+func (x *Question) GetRequiredMessage() *Text {
+	if x != nil {
+		return x.RequiredMessage
+	}
+	return nil
+}
+
+func (x *Question) GetInitial() string {
+	if x != nil && x.Initial != nil {
+		return *x.Initial
+	}
+	return ""
+}
+
+func (x *Question) GetReadOnly() bool {
+	if x != nil && x.ReadOnly != nil {
+		return *x.ReadOnly
+	}
+	return false
+}
+
+func (x *Question) GetNote() bool {
+	if x != nil && x.Note != nil {
+		return *x.Note
+	}
+	return false
+}
+
+func (x *Question) GetFormat() Format {
+	if x != nil && x.Format != nil {
+		return *x.Format
+	}
+	return Format_FORMAT_UNSPECIFIED
+}
+
+func (x *Question) GetGuidance() *Text {
+	if x != nil {
+		return x.Guidance
+	}
+	return nil
+}
+
+func (x *Question) GetMedia() []*Media {
+	if x != nil {
+		return x.Media
+	}
+	return nil
+}
+
+func (x *Question) GetAppearance() string {
+	if x != nil && x.Appearance != nil {
+		return *x.Appearance
+	}
+	return ""
+}
+
+func (x *Question) GetFormName() string {
+	if x != nil && x.FormName != nil {
+		return *x.FormName
+	}
+	return ""
+}
+
+func (x *Question) GetFormColumns() map[string]string {
+	if x != nil {
+		return x.FormColumns
+	}
+	return nil
+}
+
+// Media is a file shown with a question or a choice.
+type Media struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "image", "audio", "video", "big-image".
+	Kind *string `protobuf:"bytes,1,opt,name=kind" json:"kind,omitempty"`
+	// Name of the file, by language.
+	File          *Text `protobuf:"bytes,2,opt,name=file" json:"file,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Media) Reset() {
+	*x = Media{}
+	mi := &file_hearth_form_v1_options_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Media) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Media) ProtoMessage() {}
+
+func (x *Media) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_form_v1_options_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Media.ProtoReflect.Descriptor instead.
+func (*Media) Descriptor() ([]byte, []int) {
+	return file_hearth_form_v1_options_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Media) GetKind() string {
+	if x != nil && x.Kind != nil {
+		return *x.Kind
+	}
+	return ""
+}
+
+func (x *Media) GetFile() *Text {
+	if x != nil {
+		return x.File
+	}
+	return nil
+}
+
+// Earlier is how versions up to one held an answer that is held otherwise now.
+type Earlier struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The last version that held it so.
+	Until *uint32 `protobuf:"varint,1,opt,name=until" json:"until,omitempty"`
+	// The name it had. A rename needs nothing else: the number is the same.
+	Name *string `protobuf:"bytes,2,opt,name=name" json:"name,omitempty"`
+	// The number of the field of the same message that held it, where it was another: of a split, or of a new type.
+	Number *uint32 `protobuf:"varint,3,opt,name=number" json:"number,omitempty"`
+	// Numbers of choices then and now. What is not named keeps its number.
+	Codes []*Recode `protobuf:"bytes,4,rep,name=codes" json:"codes,omitempty"`
+	// CEL over `this`, the message as it was, that yields the value now; for what the others cannot say.
+	Value         *string `protobuf:"bytes,5,opt,name=value" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Earlier) Reset() {
+	*x = Earlier{}
+	mi := &file_hearth_form_v1_options_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Earlier) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Earlier) ProtoMessage() {}
+
+func (x *Earlier) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_form_v1_options_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Earlier.ProtoReflect.Descriptor instead.
+func (*Earlier) Descriptor() ([]byte, []int) {
+	return file_hearth_form_v1_options_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Earlier) GetUntil() uint32 {
+	if x != nil && x.Until != nil {
+		return *x.Until
+	}
+	return 0
+}
+
+func (x *Earlier) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *Earlier) GetNumber() uint32 {
+	if x != nil && x.Number != nil {
+		return *x.Number
+	}
+	return 0
+}
+
+func (x *Earlier) GetCodes() []*Recode {
+	if x != nil {
+		return x.Codes
+	}
+	return nil
+}
+
+func (x *Earlier) GetValue() string {
+	if x != nil && x.Value != nil {
+		return *x.Value
+	}
+	return ""
+}
+
+// Recode is one choice whose number is another now.
+type Recode struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	From  *int32                 `protobuf:"varint,1,opt,name=from" json:"from,omitempty"`
+	// 0: no answer any more.
+	To            *int32 `protobuf:"varint,2,opt,name=to" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Recode) Reset() {
+	*x = Recode{}
+	mi := &file_hearth_form_v1_options_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Recode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Recode) ProtoMessage() {}
+
+func (x *Recode) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_form_v1_options_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Recode.ProtoReflect.Descriptor instead.
+func (*Recode) Descriptor() ([]byte, []int) {
+	return file_hearth_form_v1_options_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Recode) GetFrom() int32 {
+	if x != nil && x.From != nil {
+		return *x.From
+	}
+	return 0
+}
+
+func (x *Recode) GetTo() int32 {
+	if x != nil && x.To != nil {
+		return *x.To
+	}
+	return 0
+}
+
 // Choice is the option of an enum value.
 type Choice struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -561,14 +980,23 @@ type Choice struct {
 	Since *uint32 `protobuf:"varint,2,opt,name=since" json:"since,omitempty"`
 	Until *uint32 `protobuf:"varint,3,opt,name=until" json:"until,omitempty"`
 	// AAPOR final disposition code, for result codes: "1.1", "2.11".
-	Aapor         *string `protobuf:"bytes,4,opt,name=aapor" json:"aapor,omitempty"`
+	Aapor *string `protobuf:"bytes,4,opt,name=aapor" json:"aapor,omitempty"`
+	// The choice in the XLSForm it came from: "yes", "01".
+	Name *string `protobuf:"bytes,5,opt,name=name" json:"name,omitempty"`
+	// The number in exports, where it is not the enum's: an enum's 0 is no answer, so a form's 0 has another number.
+	Code *int32 `protobuf:"varint,6,opt,name=code" json:"code,omitempty"`
+	// To choose it is no answer but a reason for having none, and is exported as such.
+	Missing *Missing `protobuf:"varint,7,opt,name=missing,enum=hearth.form.v1.Missing" json:"missing,omitempty"`
+	// What the filter of a question may ask of the choice, and all other columns of the form, by header.
+	Columns       map[string]string `protobuf:"bytes,8,rep,name=columns" json:"columns,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Media         []*Media          `protobuf:"bytes,9,rep,name=media" json:"media,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Choice) Reset() {
 	*x = Choice{}
-	mi := &file_hearth_form_v1_options_proto_msgTypes[3]
+	mi := &file_hearth_form_v1_options_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -580,7 +1008,7 @@ func (x *Choice) String() string {
 func (*Choice) ProtoMessage() {}
 
 func (x *Choice) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_form_v1_options_proto_msgTypes[3]
+	mi := &file_hearth_form_v1_options_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -593,7 +1021,7 @@ func (x *Choice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Choice.ProtoReflect.Descriptor instead.
 func (*Choice) Descriptor() ([]byte, []int) {
-	return file_hearth_form_v1_options_proto_rawDescGZIP(), []int{3}
+	return file_hearth_form_v1_options_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Choice) GetLabel() *Text {
@@ -624,6 +1052,157 @@ func (x *Choice) GetAapor() string {
 	return ""
 }
 
+func (x *Choice) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *Choice) GetCode() int32 {
+	if x != nil && x.Code != nil {
+		return *x.Code
+	}
+	return 0
+}
+
+func (x *Choice) GetMissing() Missing {
+	if x != nil && x.Missing != nil {
+		return *x.Missing
+	}
+	return Missing_MISSING_UNSPECIFIED
+}
+
+func (x *Choice) GetColumns() map[string]string {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+func (x *Choice) GetMedia() []*Media {
+	if x != nil {
+		return x.Media
+	}
+	return nil
+}
+
+// ChoiceTable is a list of choices too long, or too often filtered, for an enum: the communities of a province. Numbers
+// are the rows' identity for ever, as an enum's are.
+type ChoiceTable struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          *string                `protobuf:"bytes,1,opt,name=name" json:"name,omitempty"`
+	Title         *Text                  `protobuf:"bytes,2,opt,name=title" json:"title,omitempty"`
+	Rows          []*ChoiceRow           `protobuf:"bytes,3,rep,name=rows" json:"rows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChoiceTable) Reset() {
+	*x = ChoiceTable{}
+	mi := &file_hearth_form_v1_options_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChoiceTable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChoiceTable) ProtoMessage() {}
+
+func (x *ChoiceTable) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_form_v1_options_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChoiceTable.ProtoReflect.Descriptor instead.
+func (*ChoiceTable) Descriptor() ([]byte, []int) {
+	return file_hearth_form_v1_options_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ChoiceTable) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *ChoiceTable) GetTitle() *Text {
+	if x != nil {
+		return x.Title
+	}
+	return nil
+}
+
+func (x *ChoiceTable) GetRows() []*ChoiceRow {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+// ChoiceRow is one choice of a table.
+type ChoiceRow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Above 0.
+	Number        *int32  `protobuf:"varint,1,opt,name=number" json:"number,omitempty"`
+	Choice        *Choice `protobuf:"bytes,2,opt,name=choice" json:"choice,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChoiceRow) Reset() {
+	*x = ChoiceRow{}
+	mi := &file_hearth_form_v1_options_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChoiceRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChoiceRow) ProtoMessage() {}
+
+func (x *ChoiceRow) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_form_v1_options_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChoiceRow.ProtoReflect.Descriptor instead.
+func (*ChoiceRow) Descriptor() ([]byte, []int) {
+	return file_hearth_form_v1_options_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ChoiceRow) GetNumber() int32 {
+	if x != nil && x.Number != nil {
+		return *x.Number
+	}
+	return 0
+}
+
+func (x *ChoiceRow) GetChoice() *Choice {
+	if x != nil {
+		return x.Choice
+	}
+	return nil
+}
+
 // Module is the option of a message.
 type Module struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
@@ -632,14 +1211,23 @@ type Module struct {
 	// Set on the top message of a questionnaire: its current version; versions count 1, 2, 3.
 	Version *uint32 `protobuf:"varint,3,opt,name=version" json:"version,omitempty"`
 	// Name of the level's file in exports, for messages that repeat: "household", "person", "spell".
-	Level         *string `protobuf:"bytes,4,opt,name=level" json:"level,omitempty"`
+	Level *string `protobuf:"bytes,4,opt,name=level" json:"level,omitempty"`
+	// Languages of the wording beside English and Chinese by BCP 47 tag, in the order in which they are offered; the first is
+	// the one that is shown where nobody chose. Empty: en, zh.
+	Languages []string `protobuf:"bytes,5,rep,name=languages" json:"languages,omitempty"`
+	// On the top message: form_id of the XLSForm it came from. On a group: its name there.
+	FormName *string `protobuf:"bytes,6,opt,name=form_name,json=formName" json:"form_name,omitempty"`
+	// Settings of the form, and columns of the row that begins the group, that mean nothing to Hearth, by header.
+	FormColumns map[string]string `protobuf:"bytes,7,rep,name=form_columns,json=formColumns" json:"form_columns,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// How the group is to be shown, in XLSForm's words: "field-list".
+	Appearance    *string `protobuf:"bytes,8,opt,name=appearance" json:"appearance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Module) Reset() {
 	*x = Module{}
-	mi := &file_hearth_form_v1_options_proto_msgTypes[4]
+	mi := &file_hearth_form_v1_options_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -651,7 +1239,7 @@ func (x *Module) String() string {
 func (*Module) ProtoMessage() {}
 
 func (x *Module) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_form_v1_options_proto_msgTypes[4]
+	mi := &file_hearth_form_v1_options_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -664,7 +1252,7 @@ func (x *Module) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Module.ProtoReflect.Descriptor instead.
 func (*Module) Descriptor() ([]byte, []int) {
-	return file_hearth_form_v1_options_proto_rawDescGZIP(), []int{4}
+	return file_hearth_form_v1_options_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Module) GetTitle() *Text {
@@ -695,19 +1283,49 @@ func (x *Module) GetLevel() string {
 	return ""
 }
 
+func (x *Module) GetLanguages() []string {
+	if x != nil {
+		return x.Languages
+	}
+	return nil
+}
+
+func (x *Module) GetFormName() string {
+	if x != nil && x.FormName != nil {
+		return *x.FormName
+	}
+	return ""
+}
+
+func (x *Module) GetFormColumns() map[string]string {
+	if x != nil {
+		return x.FormColumns
+	}
+	return nil
+}
+
+func (x *Module) GetAppearance() string {
+	if x != nil && x.Appearance != nil {
+		return *x.Appearance
+	}
+	return ""
+}
+
 // ChoiceList is the option of an enum.
 type ChoiceList struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Title *Text                  `protobuf:"bytes,1,opt,name=title" json:"title,omitempty"`
 	// Several may be chosen where the field is repeated; these exclude all others ("none of these").
-	Exclusive     []int32 `protobuf:"varint,2,rep,packed,name=exclusive" json:"exclusive,omitempty"`
+	Exclusive []int32 `protobuf:"varint,2,rep,packed,name=exclusive" json:"exclusive,omitempty"`
+	// list_name in the XLSForm it came from.
+	FormName      *string `protobuf:"bytes,3,opt,name=form_name,json=formName" json:"form_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ChoiceList) Reset() {
 	*x = ChoiceList{}
-	mi := &file_hearth_form_v1_options_proto_msgTypes[5]
+	mi := &file_hearth_form_v1_options_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -719,7 +1337,7 @@ func (x *ChoiceList) String() string {
 func (*ChoiceList) ProtoMessage() {}
 
 func (x *ChoiceList) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_form_v1_options_proto_msgTypes[5]
+	mi := &file_hearth_form_v1_options_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -732,7 +1350,7 @@ func (x *ChoiceList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChoiceList.ProtoReflect.Descriptor instead.
 func (*ChoiceList) Descriptor() ([]byte, []int) {
-	return file_hearth_form_v1_options_proto_rawDescGZIP(), []int{5}
+	return file_hearth_form_v1_options_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ChoiceList) GetTitle() *Text {
@@ -747,6 +1365,13 @@ func (x *ChoiceList) GetExclusive() []int32 {
 		return x.Exclusive
 	}
 	return nil
+}
+
+func (x *ChoiceList) GetFormName() string {
+	if x != nil && x.FormName != nil {
+		return *x.FormName
+	}
+	return ""
 }
 
 var file_hearth_form_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
@@ -782,6 +1407,14 @@ var file_hearth_form_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "bytes,51004,opt,name=list",
 		Filename:      "hearth/form/v1/options.proto",
 	},
+	{
+		ExtendedType:  (*descriptorpb.FileOptions)(nil),
+		ExtensionType: ([]*ChoiceTable)(nil),
+		Field:         51005,
+		Name:          "hearth.form.v1.table",
+		Tag:           "bytes,51005,rep,name=table",
+		Filename:      "hearth/form/v1/options.proto",
+	},
 }
 
 // Extension fields to descriptorpb.FieldOptions.
@@ -808,6 +1441,12 @@ var (
 	E_List = &file_hearth_form_v1_options_proto_extTypes[3]
 )
 
+// Extension fields to descriptorpb.FileOptions.
+var (
+	// repeated hearth.form.v1.ChoiceTable table = 51005;
+	E_Table = &file_hearth_form_v1_options_proto_extTypes[4]
+)
+
 var File_hearth_form_v1_options_proto protoreflect.FileDescriptor
 
 const file_hearth_form_v1_options_proto_rawDesc = "" +
@@ -826,7 +1465,7 @@ const file_hearth_form_v1_options_proto_rawDesc = "" +
 	"expression\x18\x02 \x01(\tR\n" +
 	"expression\x124\n" +
 	"\bseverity\x18\x03 \x01(\x0e2\x18.hearth.form.v1.SeverityR\bseverity\x12.\n" +
-	"\amessage\x18\x04 \x01(\v2\x14.hearth.form.v1.TextR\amessage\"\xd1\x04\n" +
+	"\amessage\x18\x04 \x01(\v2\x14.hearth.form.v1.TextR\amessage\"\xd7\t\n" +
 	"\bQuestion\x12*\n" +
 	"\x05label\x18\x01 \x01(\v2\x14.hearth.form.v1.TextR\x05label\x12(\n" +
 	"\x04hint\x18\x02 \x01(\v2\x14.hearth.form.v1.TextR\x04hint\x12\x1a\n" +
@@ -845,21 +1484,78 @@ const file_hearth_form_v1_options_proto_rawDesc = "" +
 	"\brequired\x18\r \x01(\bR\brequired\x121\n" +
 	"\ameasure\x18\x0e \x01(\x0e2\x17.hearth.form.v1.MeasureR\ameasure\x12\x16\n" +
 	"\x06system\x18\x0f \x01(\bR\x06system\x12\x16\n" +
-	"\x06roster\x18\x10 \x01(\tR\x06roster\"v\n" +
+	"\x06roster\x18\x10 \x01(\tR\x06roster\x121\n" +
+	"\aearlier\x18\x11 \x03(\v2\x17.hearth.form.v1.EarlierR\aearlier\x12\x18\n" +
+	"\achoices\x18\x12 \x01(\tR\achoices\x12\x16\n" +
+	"\x06filter\x18\x13 \x01(\tR\x06filter\x12\x14\n" +
+	"\x05count\x18\x14 \x01(\tR\x05count\x12#\n" +
+	"\rrequired_when\x18\x15 \x01(\tR\frequiredWhen\x12?\n" +
+	"\x10required_message\x18\x16 \x01(\v2\x14.hearth.form.v1.TextR\x0frequiredMessage\x12\x18\n" +
+	"\ainitial\x18\x17 \x01(\tR\ainitial\x12\x1b\n" +
+	"\tread_only\x18\x18 \x01(\bR\breadOnly\x12\x12\n" +
+	"\x04note\x18\x19 \x01(\bR\x04note\x12.\n" +
+	"\x06format\x18\x1a \x01(\x0e2\x16.hearth.form.v1.FormatR\x06format\x120\n" +
+	"\bguidance\x18\x1b \x01(\v2\x14.hearth.form.v1.TextR\bguidance\x12+\n" +
+	"\x05media\x18\x1c \x03(\v2\x15.hearth.form.v1.MediaR\x05media\x12\x1e\n" +
+	"\n" +
+	"appearance\x18\x1d \x01(\tR\n" +
+	"appearance\x12\x1b\n" +
+	"\tform_name\x18\x1e \x01(\tR\bformName\x12L\n" +
+	"\fform_columns\x18\x1f \x03(\v2).hearth.form.v1.Question.FormColumnsEntryR\vformColumns\x1a>\n" +
+	"\x10FormColumnsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"E\n" +
+	"\x05Media\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12(\n" +
+	"\x04file\x18\x02 \x01(\v2\x14.hearth.form.v1.TextR\x04file\"\x8f\x01\n" +
+	"\aEarlier\x12\x14\n" +
+	"\x05until\x18\x01 \x01(\rR\x05until\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
+	"\x06number\x18\x03 \x01(\rR\x06number\x12,\n" +
+	"\x05codes\x18\x04 \x03(\v2\x16.hearth.form.v1.RecodeR\x05codes\x12\x14\n" +
+	"\x05value\x18\x05 \x01(\tR\x05value\",\n" +
+	"\x06Recode\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\x05R\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\x05R\x02to\"\xf9\x02\n" +
 	"\x06Choice\x12*\n" +
 	"\x05label\x18\x01 \x01(\v2\x14.hearth.form.v1.TextR\x05label\x12\x14\n" +
 	"\x05since\x18\x02 \x01(\rR\x05since\x12\x14\n" +
 	"\x05until\x18\x03 \x01(\rR\x05until\x12\x14\n" +
-	"\x05aapor\x18\x04 \x01(\tR\x05aapor\"\x9e\x01\n" +
+	"\x05aapor\x18\x04 \x01(\tR\x05aapor\x12\x12\n" +
+	"\x04name\x18\x05 \x01(\tR\x04name\x12\x12\n" +
+	"\x04code\x18\x06 \x01(\x05R\x04code\x121\n" +
+	"\amissing\x18\a \x01(\x0e2\x17.hearth.form.v1.MissingR\amissing\x12=\n" +
+	"\acolumns\x18\b \x03(\v2#.hearth.form.v1.Choice.ColumnsEntryR\acolumns\x12+\n" +
+	"\x05media\x18\t \x03(\v2\x15.hearth.form.v1.MediaR\x05media\x1a:\n" +
+	"\fColumnsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"|\n" +
+	"\vChoiceTable\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12*\n" +
+	"\x05title\x18\x02 \x01(\v2\x14.hearth.form.v1.TextR\x05title\x12-\n" +
+	"\x04rows\x18\x03 \x03(\v2\x19.hearth.form.v1.ChoiceRowR\x04rows\"S\n" +
+	"\tChoiceRow\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x05R\x06number\x12.\n" +
+	"\x06choice\x18\x02 \x01(\v2\x16.hearth.form.v1.ChoiceR\x06choice\"\x85\x03\n" +
 	"\x06Module\x12*\n" +
 	"\x05title\x18\x01 \x01(\v2\x14.hearth.form.v1.TextR\x05title\x128\n" +
 	"\fintroduction\x18\x02 \x01(\v2\x14.hearth.form.v1.TextR\fintroduction\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\rR\aversion\x12\x14\n" +
-	"\x05level\x18\x04 \x01(\tR\x05level\"V\n" +
+	"\x05level\x18\x04 \x01(\tR\x05level\x12\x1c\n" +
+	"\tlanguages\x18\x05 \x03(\tR\tlanguages\x12\x1b\n" +
+	"\tform_name\x18\x06 \x01(\tR\bformName\x12J\n" +
+	"\fform_columns\x18\a \x03(\v2'.hearth.form.v1.Module.FormColumnsEntryR\vformColumns\x12\x1e\n" +
+	"\n" +
+	"appearance\x18\b \x01(\tR\n" +
+	"appearance\x1a>\n" +
+	"\x10FormColumnsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"s\n" +
 	"\n" +
 	"ChoiceList\x12*\n" +
 	"\x05title\x18\x01 \x01(\v2\x14.hearth.form.v1.TextR\x05title\x12\x1c\n" +
-	"\texclusive\x18\x02 \x03(\x05R\texclusive*\x8e\x01\n" +
+	"\texclusive\x18\x02 \x03(\x05R\texclusive\x12\x1b\n" +
+	"\tform_name\x18\x03 \x01(\tR\bformName*\x8e\x01\n" +
 	"\fPersonalData\x12\x1d\n" +
 	"\x19PERSONAL_DATA_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12PERSONAL_DATA_NONE\x10\x01\x12\"\n" +
@@ -890,11 +1586,28 @@ const file_hearth_form_v1_options_proto_rawDesc = "" +
 	"\x13MEASURE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fMEASURE_NOMINAL\x10\x01\x12\x13\n" +
 	"\x0fMEASURE_ORDINAL\x10\x02\x12\x11\n" +
-	"\rMEASURE_SCALE\x10\x03:U\n" +
+	"\rMEASURE_SCALE\x10\x03*\x9a\x02\n" +
+	"\x06Format\x12\x16\n" +
+	"\x12FORMAT_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vFORMAT_DATE\x10\x01\x12\x0f\n" +
+	"\vFORMAT_TIME\x10\x02\x12\x14\n" +
+	"\x10FORMAT_DATE_TIME\x10\x03\x12\x14\n" +
+	"\x10FORMAT_GEO_TRACE\x10\x04\x12\x14\n" +
+	"\x10FORMAT_GEO_SHAPE\x10\x05\x12\x12\n" +
+	"\x0eFORMAT_BARCODE\x10\x06\x12\x10\n" +
+	"\fFORMAT_PHONE\x10\a\x12\x16\n" +
+	"\x12FORMAT_RESIDENT_ID\x10\b\x12\x10\n" +
+	"\fFORMAT_PHOTO\x10\t\x12\x10\n" +
+	"\fFORMAT_AUDIO\x10\n" +
+	"\x12\x10\n" +
+	"\fFORMAT_VIDEO\x10\v\x12\x0f\n" +
+	"\vFORMAT_FILE\x10\f\x12\x0f\n" +
+	"\vFORMAT_RANK\x10\r:U\n" +
 	"\bquestion\x12\x1d.google.protobuf.FieldOptions\x18\xb9\x8e\x03 \x01(\v2\x18.hearth.form.v1.QuestionR\bquestion:S\n" +
 	"\x06choice\x12!.google.protobuf.EnumValueOptions\x18\xba\x8e\x03 \x01(\v2\x16.hearth.form.v1.ChoiceR\x06choice:Q\n" +
 	"\x06module\x12\x1f.google.protobuf.MessageOptions\x18\xbb\x8e\x03 \x01(\v2\x16.hearth.form.v1.ModuleR\x06module:N\n" +
-	"\x04list\x12\x1c.google.protobuf.EnumOptions\x18\xbc\x8e\x03 \x01(\v2\x1a.hearth.form.v1.ChoiceListR\x04listB=Z;github.com/hearth-survey/hearth/proto/hearth/form/v1;formv1b\beditionsp\xe8\a"
+	"\x04list\x12\x1c.google.protobuf.EnumOptions\x18\xbc\x8e\x03 \x01(\v2\x1a.hearth.form.v1.ChoiceListR\x04list:Q\n" +
+	"\x05table\x12\x1c.google.protobuf.FileOptions\x18\xbd\x8e\x03 \x03(\v2\x1b.hearth.form.v1.ChoiceTableR\x05tableB=Z;github.com/hearth-survey/hearth/proto/hearth/form/v1;formv1b\beditionsp\xe8\a"
 
 var (
 	file_hearth_form_v1_options_proto_rawDescOnce sync.Once
@@ -908,53 +1621,80 @@ func file_hearth_form_v1_options_proto_rawDescGZIP() []byte {
 	return file_hearth_form_v1_options_proto_rawDescData
 }
 
-var file_hearth_form_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_hearth_form_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_hearth_form_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_hearth_form_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_hearth_form_v1_options_proto_goTypes = []any{
 	(PersonalData)(0),                     // 0: hearth.form.v1.PersonalData
 	(Missing)(0),                          // 1: hearth.form.v1.Missing
 	(Severity)(0),                         // 2: hearth.form.v1.Severity
 	(Measure)(0),                          // 3: hearth.form.v1.Measure
-	(*Text)(nil),                          // 4: hearth.form.v1.Text
-	(*Check)(nil),                         // 5: hearth.form.v1.Check
-	(*Question)(nil),                      // 6: hearth.form.v1.Question
-	(*Choice)(nil),                        // 7: hearth.form.v1.Choice
-	(*Module)(nil),                        // 8: hearth.form.v1.Module
-	(*ChoiceList)(nil),                    // 9: hearth.form.v1.ChoiceList
-	nil,                                   // 10: hearth.form.v1.Text.MoreEntry
-	(*descriptorpb.FieldOptions)(nil),     // 11: google.protobuf.FieldOptions
-	(*descriptorpb.EnumValueOptions)(nil), // 12: google.protobuf.EnumValueOptions
-	(*descriptorpb.MessageOptions)(nil),   // 13: google.protobuf.MessageOptions
-	(*descriptorpb.EnumOptions)(nil),      // 14: google.protobuf.EnumOptions
+	(Format)(0),                           // 4: hearth.form.v1.Format
+	(*Text)(nil),                          // 5: hearth.form.v1.Text
+	(*Check)(nil),                         // 6: hearth.form.v1.Check
+	(*Question)(nil),                      // 7: hearth.form.v1.Question
+	(*Media)(nil),                         // 8: hearth.form.v1.Media
+	(*Earlier)(nil),                       // 9: hearth.form.v1.Earlier
+	(*Recode)(nil),                        // 10: hearth.form.v1.Recode
+	(*Choice)(nil),                        // 11: hearth.form.v1.Choice
+	(*ChoiceTable)(nil),                   // 12: hearth.form.v1.ChoiceTable
+	(*ChoiceRow)(nil),                     // 13: hearth.form.v1.ChoiceRow
+	(*Module)(nil),                        // 14: hearth.form.v1.Module
+	(*ChoiceList)(nil),                    // 15: hearth.form.v1.ChoiceList
+	nil,                                   // 16: hearth.form.v1.Text.MoreEntry
+	nil,                                   // 17: hearth.form.v1.Question.FormColumnsEntry
+	nil,                                   // 18: hearth.form.v1.Choice.ColumnsEntry
+	nil,                                   // 19: hearth.form.v1.Module.FormColumnsEntry
+	(*descriptorpb.FieldOptions)(nil),     // 20: google.protobuf.FieldOptions
+	(*descriptorpb.EnumValueOptions)(nil), // 21: google.protobuf.EnumValueOptions
+	(*descriptorpb.MessageOptions)(nil),   // 22: google.protobuf.MessageOptions
+	(*descriptorpb.EnumOptions)(nil),      // 23: google.protobuf.EnumOptions
+	(*descriptorpb.FileOptions)(nil),      // 24: google.protobuf.FileOptions
 }
 var file_hearth_form_v1_options_proto_depIdxs = []int32{
-	10, // 0: hearth.form.v1.Text.more:type_name -> hearth.form.v1.Text.MoreEntry
+	16, // 0: hearth.form.v1.Text.more:type_name -> hearth.form.v1.Text.MoreEntry
 	2,  // 1: hearth.form.v1.Check.severity:type_name -> hearth.form.v1.Severity
-	4,  // 2: hearth.form.v1.Check.message:type_name -> hearth.form.v1.Text
-	4,  // 3: hearth.form.v1.Question.label:type_name -> hearth.form.v1.Text
-	4,  // 4: hearth.form.v1.Question.hint:type_name -> hearth.form.v1.Text
-	5,  // 5: hearth.form.v1.Question.checks:type_name -> hearth.form.v1.Check
-	4,  // 6: hearth.form.v1.Question.universe:type_name -> hearth.form.v1.Text
+	5,  // 2: hearth.form.v1.Check.message:type_name -> hearth.form.v1.Text
+	5,  // 3: hearth.form.v1.Question.label:type_name -> hearth.form.v1.Text
+	5,  // 4: hearth.form.v1.Question.hint:type_name -> hearth.form.v1.Text
+	6,  // 5: hearth.form.v1.Question.checks:type_name -> hearth.form.v1.Check
+	5,  // 6: hearth.form.v1.Question.universe:type_name -> hearth.form.v1.Text
 	0,  // 7: hearth.form.v1.Question.personal_data:type_name -> hearth.form.v1.PersonalData
 	1,  // 8: hearth.form.v1.Question.missing:type_name -> hearth.form.v1.Missing
 	3,  // 9: hearth.form.v1.Question.measure:type_name -> hearth.form.v1.Measure
-	4,  // 10: hearth.form.v1.Choice.label:type_name -> hearth.form.v1.Text
-	4,  // 11: hearth.form.v1.Module.title:type_name -> hearth.form.v1.Text
-	4,  // 12: hearth.form.v1.Module.introduction:type_name -> hearth.form.v1.Text
-	4,  // 13: hearth.form.v1.ChoiceList.title:type_name -> hearth.form.v1.Text
-	11, // 14: hearth.form.v1.question:extendee -> google.protobuf.FieldOptions
-	12, // 15: hearth.form.v1.choice:extendee -> google.protobuf.EnumValueOptions
-	13, // 16: hearth.form.v1.module:extendee -> google.protobuf.MessageOptions
-	14, // 17: hearth.form.v1.list:extendee -> google.protobuf.EnumOptions
-	6,  // 18: hearth.form.v1.question:type_name -> hearth.form.v1.Question
-	7,  // 19: hearth.form.v1.choice:type_name -> hearth.form.v1.Choice
-	8,  // 20: hearth.form.v1.module:type_name -> hearth.form.v1.Module
-	9,  // 21: hearth.form.v1.list:type_name -> hearth.form.v1.ChoiceList
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	18, // [18:22] is the sub-list for extension type_name
-	14, // [14:18] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	9,  // 10: hearth.form.v1.Question.earlier:type_name -> hearth.form.v1.Earlier
+	5,  // 11: hearth.form.v1.Question.required_message:type_name -> hearth.form.v1.Text
+	4,  // 12: hearth.form.v1.Question.format:type_name -> hearth.form.v1.Format
+	5,  // 13: hearth.form.v1.Question.guidance:type_name -> hearth.form.v1.Text
+	8,  // 14: hearth.form.v1.Question.media:type_name -> hearth.form.v1.Media
+	17, // 15: hearth.form.v1.Question.form_columns:type_name -> hearth.form.v1.Question.FormColumnsEntry
+	5,  // 16: hearth.form.v1.Media.file:type_name -> hearth.form.v1.Text
+	10, // 17: hearth.form.v1.Earlier.codes:type_name -> hearth.form.v1.Recode
+	5,  // 18: hearth.form.v1.Choice.label:type_name -> hearth.form.v1.Text
+	1,  // 19: hearth.form.v1.Choice.missing:type_name -> hearth.form.v1.Missing
+	18, // 20: hearth.form.v1.Choice.columns:type_name -> hearth.form.v1.Choice.ColumnsEntry
+	8,  // 21: hearth.form.v1.Choice.media:type_name -> hearth.form.v1.Media
+	5,  // 22: hearth.form.v1.ChoiceTable.title:type_name -> hearth.form.v1.Text
+	13, // 23: hearth.form.v1.ChoiceTable.rows:type_name -> hearth.form.v1.ChoiceRow
+	11, // 24: hearth.form.v1.ChoiceRow.choice:type_name -> hearth.form.v1.Choice
+	5,  // 25: hearth.form.v1.Module.title:type_name -> hearth.form.v1.Text
+	5,  // 26: hearth.form.v1.Module.introduction:type_name -> hearth.form.v1.Text
+	19, // 27: hearth.form.v1.Module.form_columns:type_name -> hearth.form.v1.Module.FormColumnsEntry
+	5,  // 28: hearth.form.v1.ChoiceList.title:type_name -> hearth.form.v1.Text
+	20, // 29: hearth.form.v1.question:extendee -> google.protobuf.FieldOptions
+	21, // 30: hearth.form.v1.choice:extendee -> google.protobuf.EnumValueOptions
+	22, // 31: hearth.form.v1.module:extendee -> google.protobuf.MessageOptions
+	23, // 32: hearth.form.v1.list:extendee -> google.protobuf.EnumOptions
+	24, // 33: hearth.form.v1.table:extendee -> google.protobuf.FileOptions
+	7,  // 34: hearth.form.v1.question:type_name -> hearth.form.v1.Question
+	11, // 35: hearth.form.v1.choice:type_name -> hearth.form.v1.Choice
+	14, // 36: hearth.form.v1.module:type_name -> hearth.form.v1.Module
+	15, // 37: hearth.form.v1.list:type_name -> hearth.form.v1.ChoiceList
+	12, // 38: hearth.form.v1.table:type_name -> hearth.form.v1.ChoiceTable
+	39, // [39:39] is the sub-list for method output_type
+	39, // [39:39] is the sub-list for method input_type
+	34, // [34:39] is the sub-list for extension type_name
+	29, // [29:34] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_hearth_form_v1_options_proto_init() }
@@ -967,9 +1707,9 @@ func file_hearth_form_v1_options_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_form_v1_options_proto_rawDesc), len(file_hearth_form_v1_options_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   7,
-			NumExtensions: 4,
+			NumEnums:      5,
+			NumMessages:   15,
+			NumExtensions: 5,
 			NumServices:   0,
 		},
 		GoTypes:           file_hearth_form_v1_options_proto_goTypes,
