@@ -10,6 +10,7 @@ import (
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/plant"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -91,6 +92,10 @@ func (s *Server) answerDown(ctx context.Context, device syncer.ID, req *servicev
 	var err error
 	if resp.Notice, err = s.noticeFor(ctx, device); err != nil || resp.Notice != nil || req.DownSum == nil {
 		return err
+	}
+	if !plant.In(plant.HalfProjected) && !s.projector.awaitWhole(ctx) {
+		resp.DownSum = proto.Uint64(req.GetDownSum()) // the tablet keeps what it has until it is known what there is
+		return nil
 	}
 	o, err := s.scopeOf(ctx, device, req.GetStudy())
 	if err != nil {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -153,6 +154,64 @@ func TestServerRestoredFromBackup(t *testing.T) {
 	counted := &lossy{ClientConnInterface: same.conn}
 	if _, err := tm.tablets["A"].Sync(t.Context(), counted, onlyOnce()); err != nil || counted.calls["Pull"] > 0 {
 		t.Errorf("a server with another epoch and the same rows: %v, calls %v", err, counted.calls)
+	}
+}
+
+// slowProjections is a store on which projections cannot be written yet.
+type slowProjections struct {
+	*memory
+	fails bool
+}
+
+func (s *slowProjections) Apply(ctx context.Context, c *store.Changes) error {
+	if s.fails {
+		return errors.New("the projections are not there yet")
+	}
+	return s.memory.Apply(ctx, c)
+}
+
+// A server whose projections are made again says nothing of what there is until they are whole: the tablet keeps what it
+// has, and what it lacks comes later.
+func TestProjectionsMadeAgain(t *testing.T) {
+	m := newMemory()
+	tm := newTeam(t, m, "A")
+	kept := tm.assign(t, "A", "school-c")
+	tm.sync(t, "A")
+	fresh := tm.assign(t, "A", "school-c")
+	again := newMemory()
+	again.epoch = syncer.ID{9}
+	for _, r := range m.records {
+		rec, err := syncer.Open(r.Raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := again.Append(t.Context(), &syncer.Checked{Lane: tm.author.lane, Entries: []syncer.Entry{{Digest: r.Digest, Raw: r.Raw, Record: rec}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	slow := &slowProjections{memory: again, fails: true}
+	set, err := builtin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, err := New(Config{Store: slow, Key: newTablet("hq").key, Questionnaires: set})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sync := func() {
+		t.Helper()
+		if _, err := tm.tablets["A"].Sync(t.Context(), srv.Local(), onlyOnce()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sync()
+	if got := tm.holds(t, "A", kept); got != "OPEN" {
+		t.Errorf("while projections are made again the tablet holds its assignment as %q", got)
+	}
+	slow.fails = false
+	sync()
+	if got := tm.holds(t, "A", kept) + tm.holds(t, "A", fresh); got != "OPENOPEN" {
+		t.Errorf("the tablet then holds its two assignments as %q", got)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/hearth-survey/hearth/proto/fault"
@@ -46,6 +47,9 @@ type projector struct {
 	running chan struct{} // holds one token while nobody runs
 	cursor  syncer.Cursor // guarded by running
 	begun   bool          // guarded by running
+	// whole is true once the projections have been up to the log since the process began. Before, they may be half made
+	// again, and say nothing of what there is.
+	whole atomic.Bool
 	// known holds hashes of all interviews that have a projection; nil where that is not certain. Two of the same hash
 	// only cost a needless look into the log. Guarded by running.
 	known map[uint64]struct{}
@@ -99,6 +103,21 @@ func (p *projector) await(ctx context.Context) {
 		}
 	}
 }
+
+// awaitWhole brings the projections up to the log if they have not been so since the process began, and says whether they
+// have been then. It gives up after a moment: to make those of a large study again takes minutes.
+func (p *projector) awaitWhole(ctx context.Context) bool {
+	if p.whole.Load() {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, wholePatience)
+	defer cancel()
+	_ = p.catchUp(ctx) // what fails is said by run, which tries again
+	return p.whole.Load()
+}
+
+// wholePatience is how long a Hello waits for projections that are made again.
+const wholePatience = 5 * time.Second
 
 // projectorTries is how often the projector begins anew where another one has been at work on the same store.
 const projectorTries = 5
@@ -172,6 +191,7 @@ func (p *projector) follow(ctx context.Context) error {
 		}
 	}
 	p.metrics.lag.Set(0)
+	p.whole.Store(true)
 	done = true
 	return nil
 }

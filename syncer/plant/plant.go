@@ -58,6 +58,8 @@ const (
 	RevokedAccepted Bug = "revoked-accepted"
 	// HubReceiptPrunes has a tablet count a hub's promise as headquarters' receipt, and prune under it.
 	HubReceiptPrunes Bug = "hub-receipt-prunes"
+	// HalfProjected answers a Hello from projections that are being made again.
+	HalfProjected Bug = "half-projected"
 )
 
 // All lists the planted bugs.
@@ -66,6 +68,6 @@ func All() []Bug {
 		SkipSync, SkipSyncTablet, AckBeforeCommit, SequenceCursor, DropParents, ReceiptByNumber, ReceiptUnverified,
 		SameEpoch, DedupeByID, PartialBatch, GapIgnored, ForkDropped, QuarantineDropped, ErasedAccepted, CursorApart, CursorKept,
 		WithheldCovered, OfferSkipped, HeldBelieved, CountedTwice, DigestUnchecked, SignatureUnchecked, RevokedAccepted,
-		HubReceiptPrunes,
+		HubReceiptPrunes, HalfProjected,
 	}
 }

@@ -35,6 +35,7 @@ func (w *world) checkTablet(t *tab) {
 	}
 	w.must(err, "list the records of %s", t.name)
 	t.keeps(records)
+	t.givenTo()
 	for _, r := range records {
 		if !r.Receipted && !r.Pruned {
 			continue

@@ -32,15 +32,47 @@ func (w *world) order(s Step) {
 	}
 }
 
+// givenTo sees that an assignment that was never handed over or taken back stays on its tablet for as long as
+// headquarters has it.
+func (t *tab) givenTo() {
+	w := t.w
+	if len(w.orders) == 0 || t.lied {
+		return
+	}
+	all, err := t.store.Assignments(w.ctx)
+	w.must(err, "list the assignments of %s", t.name)
+	here := map[string]bool{}
+	for _, a := range all {
+		here[a.Order.GetAssignmentId()] = !a.Withdrawn
+	}
+	for id := range t.given {
+		if here[id] || w.moved[id] {
+			continue
+		}
+		_, err := servicev1.NewAssignmentServiceClient(w.hq.conn).GetAssignment(w.ctx, &servicev1.GetAssignmentRequest{AssignmentId: proto.String(id)})
+		if w.hq.do(err, fault.NoSuchAssignment) {
+			w.fail("LOST: assignment %s has gone from %s, and headquarters still has it for its enumerator", id, t.name)
+		}
+	}
+	t.given = here
+}
+
 // handOver gives an assignment to another enumerator, who may begin when the first has given it back.
 func (w *world) handOver(s Step) {
 	if len(w.orders) == 0 {
 		return
 	}
 	_, err := servicev1.NewAssignmentServiceClient(w.hq.conn).ReassignAssignment(w.ctx, &servicev1.ReassignAssignmentRequest{
-		AssignmentId: proto.String(w.orders[w.rand.IntN(len(w.orders))]), Enumerator: proto.String(w.somebody(s.N)), DecidedBy: proto.String("E9"), Reason: proto.String("nearer"),
+		AssignmentId: proto.String(w.anOrder()), Enumerator: proto.String(w.somebody(s.N)), DecidedBy: proto.String("E9"), Reason: proto.String("nearer"),
 	})
 	w.hq.do(err, fault.BadAssignment, fault.NoSuchAssignment)
+}
+
+// anOrder is one of the assignments, which is then not sure to stay with who has it.
+func (w *world) anOrder() string {
+	id := w.orders[w.rand.IntN(len(w.orders))]
+	w.moved[id] = true
+	return id
 }
 
 // cancel takes an assignment back.
@@ -49,7 +81,7 @@ func (w *world) cancel(Step) {
 		return
 	}
 	_, err := servicev1.NewAssignmentServiceClient(w.hq.conn).CancelAssignment(w.ctx, &servicev1.CancelAssignmentRequest{
-		AssignmentId: proto.String(w.orders[w.rand.IntN(len(w.orders))]), DecidedBy: proto.String("E9"), Reason: proto.String("not needed"),
+		AssignmentId: proto.String(w.anOrder()), DecidedBy: proto.String("E9"), Reason: proto.String("not needed"),
 	})
 	w.hq.do(err, fault.BadAssignment, fault.NoSuchAssignment)
 }

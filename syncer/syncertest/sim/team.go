@@ -36,6 +36,7 @@ type tab struct {
 	acked []syncer.Digest
 	lied  bool // the disk has lied: what it acknowledged may be gone
 	now   map[int]*surveyv1.Interview
+	given map[string]bool // assignments that it shows as its own
 }
 
 // backup is a copy of a tablet's store.
@@ -114,6 +115,7 @@ func (w *world) addTablet(b backup) *tab {
 // load puts a copy of a store onto the tablet's disk and opens it.
 func (t *tab) load(b backup) {
 	t.disk.Load(b.image)
+	t.given = nil
 	t.dev, t.lied, t.acked, t.now = b.dev, b.lied, slices.Clone(b.acked), map[int]*surveyv1.Interview{}
 	for k, iv := range b.now {
 		t.now[k] = iv
