@@ -78,16 +78,18 @@ type item struct {
 	LinkText             *formv1.Text
 	Universe             *formv1.Text
 	Relevant, Calculate  string
-	Limits               []*formv1.Text
-	Checks               []checkItem
-	Missing              []*formv1.Text
-	Personal             *formv1.Text
-	Measure              *formv1.Text
-	ExportName           string
-	Required, System     bool
-	Since, Until         uint32
-	Choices              []choice
-	List                 *list // instead of Choices where they are many
+	// The same in words.
+	RelevantWords, CalculateWords *formv1.Text
+	Limits                        []*formv1.Text
+	Checks                        []checkItem
+	Missing                       []*formv1.Text
+	Personal                      *formv1.Text
+	Measure                       *formv1.Text
+	ExportName                    string
+	Required, System              bool
+	Since, Until                  uint32
+	Choices                       []choice
+	List                          *list // instead of Choices where they are many
 }
 
 type checkItem struct {
@@ -119,11 +121,12 @@ type binder struct {
 	chapters map[*module]*chapter
 	lists    map[protoreflect.FullName]*list
 	book     *book
+	root     protoreflect.MessageDescriptor
 }
 
 func newBook(q *Questionnaire) *book {
 	b := &binder{
-		uses: map[*module]int{}, paths: map[*module][]string{}, chapters: map[*module]*chapter{}, lists: map[protoreflect.FullName]*list{},
+		root: q.top.desc, uses: map[*module]int{}, paths: map[*module][]string{}, chapters: map[*module]*chapter{}, lists: map[protoreflect.FullName]*list{},
 		book: &book{
 			Name: q.Name(), Title: q.Title(), Introduction: q.top.options.GetIntroduction(),
 			Version: q.version, Questions: q.questions, Fingerprint: fmt.Sprintf("%x", q.Fingerprint(q.version)),

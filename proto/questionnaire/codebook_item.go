@@ -11,6 +11,7 @@ func (b *binder) item(it *item, q *question) {
 	o := q.options
 	it.Label, it.Hint, it.Universe = o.GetLabel(), o.GetHint(), o.GetUniverse()
 	it.Relevant, it.Calculate = o.GetRelevant(), o.GetCalculate()
+	it.RelevantWords, it.CalculateWords = b.words(q, it.Relevant), b.words(q, it.Calculate)
 	it.Unit, it.ExportName = o.GetUnit(), o.GetExportName()
 	it.Required, it.System = q.required, o.GetSystem()
 	it.Since, it.Until = o.GetSince(), o.GetUntil()
@@ -46,6 +47,14 @@ func (b *binder) item(it *item, q *question) {
 			it.List = b.list(q.enum.desc, all)
 		}
 	}
+}
+
+// words says a rule of a question; nil where there is none.
+func (b *binder) words(q *question, rule string) *formv1.Text {
+	if rule == "" {
+		return nil
+	}
+	return Words(rule, q.field.ContainingMessage(), b.root, nil)
 }
 
 // list is the list of answers at the end of the book, made where it is first used.
