@@ -5,8 +5,12 @@ SHELL := /bin/bash -euo pipefail
 
 BUF := $(CURDIR)/bin/node_modules/.bin/buf
 BUF_VERSION := 1.75.0
-FUZZTIME ?= 3s
+FUZZTIME ?= 4s
 SEEDS ?= 900
+# One build cache for every stage: what one has compiled the next one takes.
+export GOFLAGS := -trimpath
+GOROUTINES := ^[[:space:]]*(defer )?go [a-zA-Z]|[.]Go[(]|errgroup|t.Parallel|RunParallel
+FOLDERS := xargs -n1 dirname | sort -u | sed 's|^|./|'
 # Programs of others that read what Hearth writes, as Debian packages.
 READERS := r-cran-haven r-cran-jsonlite r-cran-readstata13 readstat pspp python3-pandas python3-networkx python3-igraph \
   graphviz zbar-tools librsvg2-bin
@@ -20,7 +24,7 @@ help: ## Show this list.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 build: ## Build ./hearth.
-	go build -trimpath -o hearth ./cmd/hearth
+	go build -o hearth ./cmd/hearth
 
 demo: build ## Build and run the whole main job on the bundled study; leaves ./demo.
 	rm -rf demo
@@ -28,19 +32,21 @@ demo: build ## Build and run the whole main job on the bundled study; leaves ./d
 
 test: tools readers lint checkproto unit crash race sim planted fuzz ## Every check, as CI runs it.
 
-unit: ## The tests alone, whole.
+unit: ## The tests alone, whole, but for those of `make crash`.
 	$(at)
-	go test -timeout 15m ./...
+	go test -timeout 15m $$(go list ./... | grep -v /cmd/hearth/crashtest$$)
 
 crash: ## The real program killed, cut off, stopped, and run on disks that fail and lose power; needs root for FUSE.
 	$(at)
 	HEARTH_CRASH=1 go test -count 1 -parallel 6 -timeout 8m ./cmd/hearth/crashtest
 
+# What starts nothing beside itself cannot race by itself: where neither a package nor its tests have a goroutine, the whole
+# run has said all. crashtest judges another process. `make race RACE=./...` runs all.
 race: ## The tests in their short mode with the race detector, which still runs every kind of case; every benchmark once.
 	$(at)
-	go test -race -short -timeout 20m ./...
+	go test -race -short -timeout 20m $(or $(RACE),$$(git grep -lE '$(GOROUTINES)' -- '*.go' | $(FOLDERS) | grep -v /crashtest$$))
 	$(at) benchmarks
-	go test -run '^$$' -bench . -benchtime 1x ./... > /dev/null
+	go test -run '^$$' -bench . -benchtime 1x $$(git grep -l '^func Benchmark' -- '*_test.go' | $(FOLDERS)) > /dev/null
 
 sim: build ## SEEDS stories of a field team on failing disks and links; a seed that fails replays.
 	$(at)
@@ -50,13 +56,17 @@ planted: ## Let each planted bug in and see that the stories find it.
 	$(at)
 	GOGC=400 go test -tags planted -timeout 10m -run TestPlanted -v ./syncer/syncertest/sim
 
+# Each package is built for fuzzing once; its targets run two at a time, each on one processor.
 fuzz: ## Fuzz every decoder for FUZZTIME.
 	$(at)
-	@n=0; for file in $$(grep -l '^func Fuzz' $$(git ls-files '*_test.go')); do \
-	  for f in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p' $$file); do \
-	    echo "fuzz $$(dirname $$file) $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file); n=$$((n+1)); \
-	  done; done; \
-	if [ $$n -eq 0 ]; then echo "no fuzz tests found" >&2; exit 1; fi; echo "$$n fuzz tests"
+	@work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
+	for dir in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do \
+	  bin=$$work/$$(echo $$dir | tr / -).test; go test -c -fuzz=. -o $$bin ./$$dir; \
+	  for f in $$(git grep -hoE '^func Fuzz[A-Za-z0-9_]*' -- $$dir/*_test.go | sed 's/func //'); do echo "$$dir $$bin $$f"; done; \
+	done > $$work/targets; \
+	[ -s $$work/targets ] || { echo "no fuzz tests found" >&2; exit 1; }; \
+	xargs -P 2 -L 1 .ci/fuzz $(FUZZTIME) $$work < $$work/targets; \
+	echo "$$(wc -l < $$work/targets) fuzz tests"
 
 bench: build ## The benchmarks with their ratios.
 	./hearth bench

@@ -345,7 +345,7 @@ func exported(t *testing.T, d *desk, req *servicev1.ExportRequest) (map[string][
 }
 
 func TestExport(t *testing.T) {
-	eachStore(t, func(t *testing.T, d *desk) {
+	eachStoreOrOne(t, func(t *testing.T, d *desk) {
 		tb := newTablet("export")
 		tb.greet(t, d)
 		var raws [][]byte

@@ -12,7 +12,7 @@ import (
 // Who syncs before anybody has set a definition can export all the same; a study nobody has heard of is an error and
 // not an empty data set.
 func TestExportWithoutADefinition(t *testing.T) {
-	eachStore(t, func(t *testing.T, d *desk) {
+	eachStoreOrOne(t, func(t *testing.T, d *desk) {
 		refused := func(study *string, code codes.Code, reason fault.Reason) {
 			t.Helper()
 			stream, err := servicev1.NewExportServiceClient(d.conn).Export(with(t.Context()), &servicev1.ExportRequest{Study: study})

@@ -214,6 +214,16 @@ func eachStore(t *testing.T, run func(t *testing.T, d *desk)) {
 	t.Run("sqlite", func(t *testing.T) { run(t, newDesk(t, openSQLite(t, t.TempDir()))) })
 }
 
+// eachStoreOrOne is eachStore for what costs much: short runs ask SQLite alone.
+func eachStoreOrOne(t *testing.T, run func(t *testing.T, d *desk)) {
+	t.Helper()
+	if !testing.Short() {
+		eachStore(t, run)
+		return
+	}
+	t.Run("sqlite", func(t *testing.T) { run(t, newDesk(t, openSQLite(t, t.TempDir()))) })
+}
+
 // streamDesc lets a test call any method as a stream.
 func streamDesc(m protoreflect.MethodDescriptor) *grpc.StreamDesc {
 	return &grpc.StreamDesc{StreamName: string(m.Name()), ServerStreams: true, ClientStreams: true}

@@ -19,14 +19,24 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"hearth": main})
 }
 
+// concurrent are the scripts that short runs play, which are those with the race detector: several tablets, a hub and
+// headquarters at the same time, attachments, and what travels down. Whole runs play all.
+var concurrent = []string{
+	filepath.Join("testdata", "script", "enumerator.txtar"), filepath.Join("testdata", "script", "hub.txtar"),
+	filepath.Join("testdata", "script", "attachments.txtar"),
+}
+
 // Every script is the tutorial of one role, or a list of what can go wrong, run with the real program.
 func TestScripts(t *testing.T) {
 	scripts, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
 	if err != nil || len(scripts) < 5 {
 		t.Fatalf("found %d scripts (%v), want at least 5", len(scripts), err)
 	}
+	if testing.Short() {
+		scripts = concurrent
+	}
 	testscript.Run(t, testscript.Params{
-		Dir:                 filepath.Join("testdata", "script"),
+		Files:               scripts,
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HEARTH_SHARED", sharedDir(t))

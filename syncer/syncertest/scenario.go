@@ -105,7 +105,11 @@ func (m *team) step(step string) {
 // Cuts lets every connection die after so many bytes, for many numbers of bytes, and then heals.
 func Cuts(t *testing.T, hq func(t *testing.T, dir string) Headquarters) {
 	t.Helper()
-	for bytes := int64(1); bytes < 60_000; bytes = bytes*3/2 + 40 {
+	grow := int64(3)
+	if testing.Short() {
+		grow = 8
+	}
+	for bytes := int64(1); bytes < 60_000; bytes = bytes*grow/2 + 40 {
 		t.Run(fmt.Sprint(bytes), func(t *testing.T) {
 			dir := t.TempDir()
 			m := newTeam(t, dir, hq(t, dir), 1)

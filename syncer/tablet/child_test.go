@@ -88,6 +88,9 @@ func TestTheReaderIsConfined(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only on Linux")
 	}
+	if testing.Short() {
+		t.Skip("what another process may do is tried in whole runs")
+	}
 	for _, what := range []string{"open", "create", "remove", "grow", "network", "run", "kill", "memory", "spin"} {
 		t.Run(what, func(t *testing.T) {
 			if what == "memory" && tablet.RaceDetector {
@@ -148,7 +151,11 @@ func TestReaderThatIsAnEnemy(t *testing.T) {
 	s := create(t, "tablet-01")
 	add(t, s, syncertest.Interview("tablet-01", 1, "r"))
 	file := usb(t, s, true)
-	for _, how := range []string{"garbage", "long frame", "flood", "nothing", "dies", "lies"} {
+	all := []string{"garbage", "long frame", "flood", "nothing", "dies", "lies"}
+	if testing.Short() {
+		all = all[:1]
+	}
+	for _, how := range all {
 		t.Run(how, func(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)

@@ -288,7 +288,7 @@ func TestFlippedBytes(t *testing.T) {
 	}
 	trials := 1200
 	if testing.Short() {
-		trials = 150
+		trials = 60
 	}
 	random := rand.New(rand.NewPCG(7, 7))
 	found, harmless := 0, 0

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"strings"
 
@@ -19,7 +20,7 @@ type downStmts struct {
 	saveBelonging, dropBelongs *stmt
 	dropReviews                *stmt
 	met                        *stmt
-	oldRow, saveRow            *stmt
+	newRow, oldRow, saveRow    *stmt
 	oldSum, saveSum            *stmt
 }
 
@@ -41,6 +42,8 @@ func (p *projection) prepareDown() (err error) {
 		{&p.dropReviews, `DELETE FROM review WHERE part = ? AND interview_id = ?`},
 		{&p.met, `SELECT EXISTS (SELECT 1 FROM interview WHERE interview_id = ?1 AND part = ?2)
 			OR EXISTS (SELECT 1 FROM review WHERE part = ?2 AND interview_id = ?1)`},
+		{&p.newRow, `INSERT INTO down_row (part, kind, study, scope, key, counter, body) VALUES (?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (part, kind, study, scope, key) DO NOTHING`},
 		{&p.oldRow, `SELECT body, counter FROM down_row WHERE part = ? AND kind = ? AND study = ? AND scope = ? AND key = ?`},
 		{&p.saveRow, `INSERT INTO down_row (part, kind, study, scope, key, counter, body) VALUES (?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (part, kind, study, scope, key) DO UPDATE SET counter = excluded.counter, body = excluded.body`},
@@ -144,8 +147,18 @@ func (p *projection) putDown(changes *store.Changes) error {
 
 // putRow replaces one row and notes how its bucket's sum changes. That a row is gone is kept only where it was.
 func (p *projection) putRow(r store.Row, sums map[bucketKey]*change) error {
-	old, err := p.oldRow.row(int64(r.Part), int64(r.Kind), r.Study, r.Scope, r.Key)
-	if err != nil || old == nil && r.Body == nil {
+	args := [...]any{int64(r.Part), int64(r.Kind), r.Study, r.Scope, r.Key, int64(r.Counter), nil}
+	var old []driver.Value
+	made := int64(0)
+	var err error
+	if r.Body != nil {
+		args[6] = r.Body
+		made, err = p.newRow.exec(args[:]...) // most are new
+	}
+	if err == nil && made == 0 {
+		old, err = p.oldRow.row(args[:5]...)
+	}
+	if err != nil || made == 0 && old == nil { // it is gone, and was never there
 		return err
 	}
 	k := bucketKey{r.Part, r.Bucket}
@@ -158,14 +171,14 @@ func (p *projection) putRow(r store.Row, sums map[bucketKey]*change) error {
 		c.sum -= syncer.RowFingerprint(r.Kind, r.Key, blob(old[0]))
 		c.held--
 	}
-	var body any
 	if r.Body != nil {
 		c.sum += syncer.RowFingerprint(r.Kind, r.Key, r.Body)
 		c.held++
-		body = r.Body
 	}
 	c.last = max(c.last, r.Counter)
-	_, err = p.saveRow.exec(int64(r.Part), int64(r.Kind), r.Study, r.Scope, r.Key, int64(r.Counter), body)
+	if made == 0 {
+		_, err = p.saveRow.exec(args[:]...)
+	}
 	return err
 }
 

@@ -21,7 +21,11 @@ func TestInterviewInAnyPart(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
 	changes := &store.Changes{}
 	parts := []uint64{0, 1, 2, 1 << 62, 1 << 63, 1<<63 + 1, 1<<64 - 1}
-	for i := range 300 {
+	n := 300
+	if testing.Short() {
+		n = 70
+	}
+	for i := range n {
 		changes.Interviews = append(changes.Interviews, placed(fmt.Sprint("iv-", i), parts[i%len(parts)]+uint64(i/7*1000), "e"))
 	}
 	if err := s.Apply(t.Context(), changes); err != nil {

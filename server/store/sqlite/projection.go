@@ -26,6 +26,7 @@ type projection struct {
 	w                       *conn // nil if read-only
 	begin, commit           *stmt
 	saveCursor              *stmt
+	newInterview            *stmt
 	oldCell, saveInterview  *stmt
 	addToCell, dropCell     *stmt
 	saveDecision, saveStudy *stmt
@@ -169,6 +170,9 @@ func (p *projection) prepare(epoch syncer.ID) error {
 			ON CONFLICT (part) DO UPDATE SET counter = excluded.counter, listed = excluded.listed`},
 		{&p.oldCell, `SELECT study, round, questionnaire, enumerator, site_id, day, result, review_state
 			FROM interview WHERE part = ? AND interview_id = ?`},
+		{&p.newInterview, `INSERT INTO interview (part, interview_id, study, round, questionnaire, enumerator, site_id, day, result,
+			review_state, start_time_ms, conflict, records, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (part, interview_id) DO NOTHING`},
 		{&p.saveInterview, `INSERT INTO interview (part, interview_id, study, round, questionnaire, enumerator, site_id, day, result,
 			review_state, start_time_ms, conflict, records, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (part, interview_id) DO UPDATE SET study = excluded.study, round = excluded.round,
@@ -343,25 +347,27 @@ func (p *projection) putInterview(iv *servicev1.InterviewProjection, records any
 		return err
 	}
 	c := cellOf(s)
-	old, err := p.oldCell.row(c.part, s.GetInterviewId())
+	cells[c]++
+	args := [...]any{c.part, s.GetInterviewId(), c.study, c.round, c.questionnaire, c.enumerator, c.siteID, c.day,
+		c.result, c.reviewState, s.GetStartTimeMs(), truth(len(s.GetHeads()) > 1), records, body}
+	made, err := p.newInterview.exec(args[:]...) // most are new: what was there is looked for only where something was
 	if err != nil {
 		return err
 	}
-	if old != nil && !plant.In(plant.CountedTwice) {
-		cells[cell{part: c.part, study: text(old[0]), round: integer(old[1]), questionnaire: text(old[2]), enumerator: text(old[3]),
-			siteID: text(old[4]), day: text(old[5]), result: integer(old[6]), reviewState: integer(old[7])}]--
+	if made == 0 {
+		old, err := p.oldCell.row(c.part, s.GetInterviewId())
+		if err != nil {
+			return err
+		}
+		if old != nil && !plant.In(plant.CountedTwice) {
+			cells[cell{part: c.part, study: text(old[0]), round: integer(old[1]), questionnaire: text(old[2]), enumerator: text(old[3]),
+				siteID: text(old[4]), day: text(old[5]), result: integer(old[6]), reviewState: integer(old[7])}]--
+		}
+		if _, err := p.saveInterview.exec(args[:]...); err != nil {
+			return err
+		}
 	}
-	cells[c]++
-	conflict := int64(0)
-	if len(s.GetHeads()) > 1 {
-		conflict = 1
-	}
-	if err := p.putBelonging(s, old != nil); err != nil {
-		return err
-	}
-	_, err = p.saveInterview.exec(c.part, s.GetInterviewId(), c.study, c.round, c.questionnaire, c.enumerator, c.siteID, c.day,
-		c.result, c.reviewState, s.GetStartTimeMs(), conflict, records, body)
-	return err
+	return p.putBelonging(s, made == 0)
 }
 
 func (p *projection) putOthers(changes *store.Changes) error {

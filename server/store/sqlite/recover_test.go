@@ -84,14 +84,18 @@ func TestRecoveryWaitsForReaders(t *testing.T) {
 // A sync fails, wherever; what was not made durable can still be read, and says the batch that comes again, to this
 // process or to the next one, that it is a duplicate. Whatever is acknowledged survives the power cut after that.
 func TestFailedSync(t *testing.T) {
+	step, least := 2, 10
+	if testing.Short() {
+		step, least = 8, 3
+	}
 	for _, killed := range []bool{false, true} {
 		failed := 0
-		for at := 1; at < 60; at += 2 {
+		for at := 1; at < 60; at += step {
 			d := faultdisk.New(uint64(at))
 			failed += failedSync(t, d, at, killed)
 			d.Close()
 		}
-		if failed < 10 {
+		if failed < least {
 			t.Errorf("killed %v: a batch failed in %d cases: the test tests nothing", killed, failed)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"io"
 	"os"
@@ -168,6 +169,20 @@ func heads(ctx context.Context, log *sql.DB) (map[uint64]uint64, error) {
 		parts[uint64(part)] = uint64(counter)
 	}
 	return parts, rows.Err()
+}
+
+// heads reads the counters of all parts, as the writer sees them.
+func (c *logConn) heads() (map[uint64]uint64, error) {
+	s, err := c.prepare(`SELECT part, counter FROM part`)
+	if err != nil {
+		return nil, err
+	}
+	parts := map[uint64]uint64{}
+	err = s.each(func(row []driver.Value) error {
+		parts[uint64(integer(row[0]))] = uint64(integer(row[1]))
+		return nil
+	})
+	return parts, err
 }
 
 // Close waits for writes under way and closes the files. Closing again does nothing.

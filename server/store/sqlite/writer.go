@@ -319,8 +319,9 @@ func (w *writer) revive() error {
 	if err != nil {
 		return fmt.Errorf("open again after a failure of the disk, before which nothing is taken in: %w", err)
 	}
-	// A commit that failed may be on the disk all the same: then its records are there to be read.
-	parts, err := heads(context.Background(), w.store.log)
+	// A commit that failed may be on the disk all the same: then its records are there to be read. The pool of readers may
+	// still hand out a refusal of the time of the recovery, so that it is not asked.
+	parts, err := w.conn.heads()
 	if err != nil {
 		w.fail()
 		return fmt.Errorf("read the heads again: %w", err)

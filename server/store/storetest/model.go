@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"slices"
 	"testing"
@@ -17,6 +18,22 @@ var modelTests = map[string]func(*testing.T, Factory){
 	"copies, any order":     testCopiesAnyOrder,
 }
 
+// shorter makes a fifth of the runs that rapid makes in short mode anyway, unless somebody has asked for a number: each
+// opens a store.
+func shorter(t *testing.T) {
+	t.Helper()
+	asked := !testing.Short()
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "rapid.checks" })
+	if asked {
+		return
+	}
+	was := flag.Lookup("rapid.checks").Value.String()
+	if err := flag.Set("rapid.checks", "20"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = flag.Set("rapid.checks", was) })
+}
+
 // branch is a tablet, or a copy of its store, with all that it has sent or could send.
 type branch struct {
 	tablet  *Tablet
@@ -28,6 +45,7 @@ type branch struct {
 // some never, and compares the store with a model: the set of records is the union of what was sent, and the head is that
 // of the first tablet.
 func testCopies(t *testing.T, f Factory) {
+	shorter(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		s := f.Open(t)
 		defer s.Close()
@@ -80,6 +98,7 @@ func drawBranches(rt *rapid.T, t *testing.T) []*branch {
 // testAnyOrder sends pieces of one tablet's lane in any order, and after each compares head and gaps with a model that
 // knows which entries have come.
 func testAnyOrder(t *testing.T, f Factory) {
+	shorter(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		s := f.Open(t)
 		defer s.Close()
@@ -134,6 +153,7 @@ func lastTrue(come []bool) int {
 // testCopiesAnyOrder sends pieces of a tablet's and its copies' lanes in any order: all records are held, the store is
 // sound, and everything sent once more adds nothing.
 func testCopiesAnyOrder(t *testing.T, f Factory) {
+	shorter(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		s := f.Open(t)
 		defer s.Close()
