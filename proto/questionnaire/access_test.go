@@ -24,12 +24,12 @@ func TestPlacesAgreeWithReflection(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := dynamicpb.NewMessage(s.interview.desc)
+		m := dynamicpb.NewMessage(s.interview.Desc)
 		if err := proto.Unmarshal(raw, m); err != nil {
 			t.Fatal(err)
 		}
 		e := &evaluation{
-			frame: frame{root: view{m: m}, steps: stepsPerInterview}, answers: iv.GetQuestionnaireVersion(), version: s.interview.options.GetVersion(),
+			frame: frame{root: view{m: m}, steps: stepsPerInterview}, answers: iv.GetQuestionnaireVersion(), version: s.interview.Options.GetVersion(),
 			completed: iv.GetStatus() == surveyv1.InterviewStatus_INTERVIEW_STATUS_COMPLETED,
 		}
 		e.walk(s.interview, view{m: m}, true)
@@ -49,11 +49,11 @@ func TestPlacesAgreeWithReflection(t *testing.T) {
 func TestFieldsHavePlaces(t *testing.T) {
 	for _, m := range modulesOf(builtin(t)) {
 		if m.typ == nil {
-			t.Errorf("%s: no generated Go was found", m.desc.FullName())
+			t.Errorf("%s: no generated Go was found", m.Desc.FullName())
 		}
-		for _, q := range m.questions {
-			if q.access.at < 0 && q.field.ContainingOneof() == nil {
-				t.Errorf("%s is not read by place", q.field.FullName())
+		for _, q := range m.Questions {
+			if q.access.at < 0 && q.Field.ContainingOneof() == nil {
+				t.Errorf("%s is not read by place", q.Field.FullName())
 			}
 		}
 	}

@@ -19,19 +19,19 @@ type twin struct {
 }
 
 // twins gives every condition of a module its program.
-func twins(t *testing.T, s *Set) map[*module][]twin {
+func twins(t *testing.T, s *Set) map[*Module][]twin {
 	t.Helper()
-	c, err := newCompiler((&surveyv1.Interview{}).ProtoReflect().Descriptor())
+	c, err := newCompiler(interviewTops((&surveyv1.Interview{}).ProtoReflect().Descriptor())...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := map[*module][]twin{}
+	all := map[*Module][]twin{}
 	closures, programs := 0, 0
 	for _, m := range modulesOf(s) {
-		if err := c.cel.enter(m.desc, c.rootOf(m.desc)); err != nil {
+		if err := c.cel.enter(m.Desc, c.rootOf(m.Desc)); err != nil {
 			t.Fatal(err)
 		}
-		for _, q := range m.questions {
+		for _, q := range m.Questions {
 			conditions := []*predicate{q.relevant}
 			for _, k := range q.checks {
 				conditions = append(conditions, k.holds)
@@ -45,7 +45,7 @@ func twins(t *testing.T, s *Set) map[*module][]twin {
 					continue
 				}
 				closures++
-				ast, err := c.cel.check(q.field, "test", p.source)
+				ast, err := c.cel.check(q.Field, "test", p.source)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -72,8 +72,8 @@ func TestClosuresAgreeWithCEL(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		iv := interviews(t)
 		f := &frame{steps: stepsPerInterview}
-		var visit func(m *module, msg, root protoreflect.Message)
-		visit = func(m *module, msg, root protoreflect.Message) {
+		var visit func(m *Module, msg, root protoreflect.Message)
+		visit = func(m *Module, msg, root protoreflect.Message) {
 			if m.top {
 				root = msg
 			}
@@ -91,15 +91,15 @@ func TestClosuresAgreeWithCEL(t *testing.T) {
 				n[want]++
 				seen[x.fast] = n
 			}
-			for _, q := range m.questions {
+			for _, q := range m.Questions {
 				switch {
-				case q.module == nil || !msg.Has(q.field):
-				case q.list:
-					for i := range msg.Get(q.field).List().Len() {
-						visit(q.module, msg.Get(q.field).List().Get(i).Message(), root)
+				case q.Module == nil || !msg.Has(q.Field):
+				case q.List:
+					for i := range msg.Get(q.Field).List().Len() {
+						visit(q.Module, msg.Get(q.Field).List().Get(i).Message(), root)
 					}
 				default:
-					visit(q.module, msg.Get(q.field).Message(), root)
+					visit(q.Module, msg.Get(q.Field).Message(), root)
 				}
 			}
 		}
@@ -121,7 +121,7 @@ func TestClosuresAgreeWithCEL(t *testing.T) {
 // Forms that our questionnaires do not use yet, and those that fail; all by both ways, on random households.
 func TestTranslatorForms(t *testing.T) {
 	household := (&surveyv1.Household{}).ProtoReflect().Descriptor()
-	c, err := newCompiler((&surveyv1.Interview{}).ProtoReflect().Descriptor())
+	c, err := newCompiler(interviewTops((&surveyv1.Interview{}).ProtoReflect().Descriptor())...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,7 +65,7 @@ type chapter struct {
 	Roster bool
 	Items  []*item
 
-	questions []*question // of Items, one by one
+	questions []*Question // of Items, one by one
 }
 
 // item is one question as it stands in the codebook.
@@ -116,9 +116,9 @@ type list struct {
 
 // binder puts a book together.
 type binder struct {
-	uses     map[*module]int
-	paths    map[*module][]string
-	chapters map[*module]*chapter
+	uses     map[*Module]int
+	paths    map[*Module][]string
+	chapters map[*Module]*chapter
 	lists    map[protoreflect.FullName]*list
 	book     *book
 	root     protoreflect.MessageDescriptor
@@ -126,16 +126,20 @@ type binder struct {
 
 func newBook(q *Questionnaire) *book {
 	b := &binder{
-		root: q.top.desc, uses: map[*module]int{}, paths: map[*module][]string{}, chapters: map[*module]*chapter{}, lists: map[protoreflect.FullName]*list{},
+		root: q.top.Desc, uses: map[*Module]int{}, paths: map[*Module][]string{}, chapters: map[*Module]*chapter{}, lists: map[protoreflect.FullName]*list{},
 		book: &book{
-			Name: q.Name(), Title: q.Title(), Introduction: q.top.options.GetIntroduction(),
-			Version: q.version, Questions: q.questions, Fingerprint: fmt.Sprintf("%x", q.Fingerprint(q.version)),
+			Name: q.Name(), Title: q.Title(), Introduction: q.top.Options.GetIntroduction(),
+			Version: q.version, Questions: q.asked, Fingerprint: fmt.Sprintf("%x", q.Fingerprint(q.version)),
 		},
 	}
-	b.count(q.top, map[*module]bool{})
-	b.count(q.interview, map[*module]bool{})
-	b.trace(q.top, strings.ToLower(string(q.top.desc.Name())))
-	b.trace(q.interview, "")
+	b.count(q.top, map[*Module]bool{})
+	if q.interview != nil {
+		b.count(q.interview, map[*Module]bool{})
+	}
+	b.trace(q.top, strings.ToLower(string(q.top.Desc.Name())))
+	if q.interview != nil {
+		b.trace(q.interview, "")
+	}
 
 	own := part{Title: text("Questionnaire", "问卷")}
 	b.collect(&own, q.top, "M", 0, false)
@@ -143,12 +147,16 @@ func newBook(q *Questionnaire) *book {
 		Title: text("Common to every interview", "各类访问的公共部分"),
 		Note:  text("These questions stand around the questionnaire: who was interviewed, when, and how the interview came about.", "问卷之外的公共信息：受访者、访问时间以及如何联系到受访者。"),
 	}
-	b.collect(&common, q.interview, "I", 0, false)
+	around := []*Module{q.top}
+	if q.interview != nil {
+		b.collect(&common, q.interview, "I", 0, false)
+		around = append(around, q.interview)
+	}
 	blocks := part{
 		Title: text("Blocks used in several places", "多处使用的信息块"),
 		Note:  text("A block is one answer with several parts, such as a place or a date.", "信息块由几部分组成，例如地点或日期。"),
 	}
-	b.collectBlocks(&blocks, q.top, q.interview)
+	b.collectBlocks(&blocks, around...)
 	b.book.Parts = []part{own, common, blocks}
 	for i := range b.book.Parts {
 		for _, c := range b.book.Parts[i].Modules {
@@ -159,10 +167,10 @@ func newBook(q *Questionnaire) *book {
 }
 
 // below yields the modules that are answers to a module's questions, other questionnaires left out.
-func below(m *module) func(yield func(*question) bool) {
-	return func(yield func(*question) bool) {
-		for _, q := range m.questions {
-			if q.module != nil && !q.module.top && !yield(q) {
+func below(m *Module) func(yield func(*Question) bool) {
+	return func(yield func(*Question) bool) {
+		for _, q := range m.Questions {
+			if q.Module != nil && !q.Module.top && !yield(q) {
 				return
 			}
 		}
@@ -170,14 +178,14 @@ func below(m *module) func(yield func(*question) bool) {
 }
 
 // count counts how many questions have a module as their answer.
-func (b *binder) count(m *module, seen map[*module]bool) {
+func (b *binder) count(m *Module, seen map[*Module]bool) {
 	if seen[m] {
 		return
 	}
 	seen[m] = true
 	for q := range below(m) {
-		b.uses[q.module]++
-		b.count(q.module, seen)
+		b.uses[q.Module]++
+		b.count(q.Module, seen)
 	}
 }
 
@@ -185,7 +193,7 @@ func (b *binder) count(m *module, seen map[*module]bool) {
 const maxPaths = 6
 
 // trace notes the paths at which a module stands.
-func (b *binder) trace(m *module, path string) {
+func (b *binder) trace(m *Module, path string) {
 	if path != "" && len(b.paths[m]) <= maxPaths {
 		b.paths[m] = append(b.paths[m], path)
 	}
@@ -194,59 +202,59 @@ func (b *binder) trace(m *module, path string) {
 		if path != "" {
 			sub = path + "." + q.name
 		}
-		if q.list {
+		if q.List {
 			sub += "[]"
 		}
-		b.trace(q.module, sub)
+		b.trace(q.Module, sub)
 	}
 }
 
 // collect adds a module and those below it that stand in one place only.
-func (b *binder) collect(p *part, m *module, letter string, depth int, roster bool) {
+func (b *binder) collect(p *part, m *Module, letter string, depth int, roster bool) {
 	b.chapter(p, m, letter, depth, roster)
 	for q := range below(m) {
-		if b.uses[q.module] == 1 && b.chapters[q.module] == nil {
-			b.collect(p, q.module, letter, depth+1, q.list)
+		if b.uses[q.Module] == 1 && b.chapters[q.Module] == nil {
+			b.collect(p, q.Module, letter, depth+1, q.List)
 		}
 	}
 }
 
 // collectBlocks adds the modules that stand in several places.
-func (b *binder) collectBlocks(p *part, from ...*module) {
+func (b *binder) collectBlocks(p *part, from ...*Module) {
 	for i := 0; i < len(from); i++ {
 		for q := range below(from[i]) {
-			if b.uses[q.module] > 1 && b.chapters[q.module] == nil {
-				b.chapter(p, q.module, "B", 0, false)
+			if b.uses[q.Module] > 1 && b.chapters[q.Module] == nil {
+				b.chapter(p, q.Module, "B", 0, false)
 			}
 		}
 		for q := range below(from[i]) {
-			if !slices.Contains(from, q.module) {
-				from = append(from, q.module)
+			if !slices.Contains(from, q.Module) {
+				from = append(from, q.Module)
 			}
-			if b.uses[q.module] == 1 && b.chapters[q.module] == nil { // stands only inside a block
-				b.chapter(p, q.module, "B", 1, q.list)
+			if b.uses[q.Module] == 1 && b.chapters[q.Module] == nil { // stands only inside a block
+				b.chapter(p, q.Module, "B", 1, q.List)
 			}
 		}
 	}
 }
 
-func (b *binder) chapter(p *part, m *module, letter string, depth int, roster bool) {
+func (b *binder) chapter(p *part, m *Module, letter string, depth int, roster bool) {
 	c := &chapter{
-		Number: letter + strconv.Itoa(len(p.Modules)+1), Anchor: string(m.desc.FullName()), Depth: depth,
-		Title: m.options.GetTitle(), Level: m.options.GetLevel(), Roster: roster, Paths: b.paths[m],
+		Number: letter + strconv.Itoa(len(p.Modules)+1), Anchor: string(m.Desc.FullName()), Depth: depth,
+		Title: m.Options.GetTitle(), Level: m.Options.GetLevel(), Roster: roster, Paths: b.paths[m],
 	}
 	if depth > 0 || !m.top { // the questionnaire's own introduction stands at the head of the book
-		c.Intro = m.options.GetIntroduction()
+		c.Intro = m.Options.GetIntroduction()
 	}
 	if len(c.Paths) > maxPaths {
 		c.Paths = append(append([]string(nil), c.Paths[:maxPaths]...), "…")
 	}
-	for _, q := range m.questions {
-		if q.module != nil && q.module.top {
+	for _, q := range m.Questions {
+		if q.Module != nil && q.Module.top {
 			continue // another questionnaire
 		}
 		c.questions = append(c.questions, q)
-		c.Items = append(c.Items, &item{Number: c.Number + "." + strconv.Itoa(int(q.field.Number())), Anchor: string(q.field.FullName()), Name: q.name})
+		c.Items = append(c.Items, &item{Number: c.Number + "." + strconv.Itoa(int(q.Field.Number())), Anchor: string(q.Field.FullName()), Name: q.name})
 	}
 	b.chapters[m] = c
 	p.Modules = append(p.Modules, c)

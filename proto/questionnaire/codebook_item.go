@@ -7,8 +7,8 @@ import (
 )
 
 // item writes what the codebook says of a question.
-func (b *binder) item(it *item, q *question) {
-	o := q.options
+func (b *binder) item(it *item, q *Question) {
+	o := q.Options
 	it.Label, it.Hint, it.Universe = o.GetLabel(), o.GetHint(), o.GetUniverse()
 	it.Relevant, it.Calculate = o.GetRelevant(), o.GetCalculate()
 	it.RelevantWords, it.CalculateWords = b.words(q, it.Relevant), b.words(q, it.Calculate)
@@ -26,35 +26,35 @@ func (b *binder) item(it *item, q *question) {
 	}
 	for _, c := range q.checks {
 		it.Checks = append(it.Checks, checkItem{
-			Hard: c.options.GetSeverity() == formv1.Severity_SEVERITY_HARD, Expression: c.options.GetExpression(), Message: c.options.GetMessage(),
+			Hard: c.Options.GetSeverity() == formv1.Severity_SEVERITY_HARD, Expression: c.Options.GetExpression(), Message: c.Options.GetMessage(),
 		})
 	}
-	if !it.System && it.Calculate == "" && q.field.ContainingMessage().Fields().ByName("missing") != nil {
+	if !it.System && it.Calculate == "" && q.Field.ContainingMessage().Fields().ByName("missing") != nil {
 		for _, r := range acceptedReasons(o) {
 			it.Missing = append(it.Missing, choiceOptions(r.Descriptor().Values().ByNumber(r.Number())).GetLabel())
 		}
 	}
-	if q.module != nil {
-		if c := b.chapters[q.module]; c != nil {
+	if q.Module != nil {
+		if c := b.chapters[q.Module]; c != nil {
 			it.Link, it.LinkText = c.Anchor, text(c.Number+" "+c.Title.GetEn(), c.Title.GetZh())
 		}
 	}
 	if q.enum != nil {
-		all := choicesOf(q.enum.desc)
+		all := choicesOf(q.enum.Desc)
 		if len(all) < longList {
 			it.Choices = all
 		} else {
-			it.List = b.list(q.enum.desc, all)
+			it.List = b.list(q.enum.Desc, all)
 		}
 	}
 }
 
 // words says a rule of a question; nil where there is none.
-func (b *binder) words(q *question, rule string) *formv1.Text {
+func (b *binder) words(q *Question, rule string) *formv1.Text {
 	if rule == "" {
 		return nil
 	}
-	return Words(rule, q.field.ContainingMessage(), b.root, nil)
+	return Words(rule, q.Field.ContainingMessage(), b.root, nil)
 }
 
 // list is the list of answers at the end of the book, made where it is first used.
@@ -105,11 +105,11 @@ func measureText(m formv1.Measure) *formv1.Text {
 }
 
 // typeText is the type of a question's answer in words.
-func typeText(q *question) *formv1.Text {
+func typeText(q *Question) *formv1.Text {
 	one := text("text", "文本")
-	switch q.field.Kind() {
+	switch q.Field.Kind() {
 	case protoreflect.EnumKind:
-		if q.list {
+		if q.List {
 			return text("several answers", "多选")
 		}
 		return text("one answer", "单选")
@@ -121,9 +121,9 @@ func typeText(q *question) *formv1.Text {
 		one = text("number", "数值")
 	case protoreflect.MessageKind, protoreflect.GroupKind:
 		switch {
-		case q.module == nil:
+		case q.Module == nil:
 			one = text("date and time", "日期和时间")
-		case q.list:
+		case q.List:
 			return text("roster", "名册（多行）")
 		default:
 			return text("block", "信息块")
@@ -132,7 +132,7 @@ func typeText(q *question) *formv1.Text {
 	default:
 		one = text("whole number", "整数")
 	}
-	if q.list {
+	if q.List {
 		return text("list: "+one.GetEn(), "多项："+one.GetZh())
 	}
 	return one

@@ -1,7 +1,6 @@
 package questionnaire
 
 import (
-	"reflect"
 	"regexp"
 
 	"google.golang.org/protobuf/proto"
@@ -11,58 +10,9 @@ import (
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 )
 
-// module is a compiled message.
-type module struct {
-	desc      protoreflect.MessageDescriptor
-	options   *formv1.Module
-	questions []*question
-	byNumber  map[protoreflect.FieldNumber]*question
-	// missing is the map of missing reasons by field number, nil where the message has none.
-	missing *access
-	// typ is the type of the generated Go, nil where there is none.
-	typ reflect.Type
-	// conditions is how many different conditions the questions have for being asked.
-	conditions int
-	// top: the message is the root of a questionnaire's expressions.
-	top bool
-}
-
-// question is a compiled field.
-type question struct {
-	field   protoreflect.FieldDescriptor
-	access  *access
-	name    string
-	options *formv1.Question
-	// rule is what the names of the question's rules begin with: "hearth.survey.v1.HouseholdMember.age/".
-	rule string
-	list bool
-	// module is set where the answer is a message of ours; then the question is a group or, with list, a roster.
-	module *module
-	enum   *enumeration
-
-	required bool
-	since    uint32
-	until    uint32
-	accepted [5]bool // by number of the reason
-
-	relevant  *predicate
-	condition int // which of its message's conditions relevant is
-	calculate *predicate
-	checks    []check
-	limits    []limit
-	itemRules []limit
-}
-
-// check is a compiled check of an answer.
-type check struct {
-	options *formv1.Check
-	rule    string
-	holds   *predicate
-}
-
 // enumeration is which numbers an enum has, without going through its descriptor.
 type enumeration struct {
-	desc  protoreflect.EnumDescriptor
+	Desc  protoreflect.EnumDescriptor
 	dense int32 // numbers 0 to dense-1 are known
 	other map[protoreflect.EnumNumber]bool
 }
@@ -72,7 +22,7 @@ func (e *enumeration) knows(n protoreflect.EnumNumber) bool {
 }
 
 func newEnumeration(d protoreflect.EnumDescriptor) *enumeration {
-	e := &enumeration{desc: d, other: map[protoreflect.EnumNumber]bool{}}
+	e := &enumeration{Desc: d, other: map[protoreflect.EnumNumber]bool{}}
 	for i := range d.Values().Len() {
 		e.other[d.Values().Get(i).Number()] = true
 	}
@@ -83,7 +33,7 @@ func newEnumeration(d protoreflect.EnumDescriptor) *enumeration {
 }
 
 // in tells whether a version has the question. Version 0 is not known, and taken for one that has everything current.
-func (q *question) in(version uint32) bool {
+func (q *Question) in(version uint32) bool {
 	return version >= q.since && (q.until == 0 || version <= q.until)
 }
 
@@ -93,24 +43,23 @@ type compiler struct {
 	tops []protoreflect.MessageDescriptor
 	// roots are the top messages from which a message is reached.
 	roots   map[protoreflect.FullName][]protoreflect.MessageDescriptor
-	modules map[protoreflect.FullName]*module
+	modules map[protoreflect.FullName]*Module
 	enums   map[protoreflect.FullName]*enumeration
+	choices map[protoreflect.FullName]*Choices
+	tables  map[string]map[string]*Choices // by file and name
 	open    map[protoreflect.FullName]bool
 	cel     *expressions
 }
 
-func newCompiler(interview protoreflect.MessageDescriptor) (*compiler, error) {
+func newCompiler(tops ...protoreflect.MessageDescriptor) (*compiler, error) {
 	c := &compiler{
-		tops:    []protoreflect.MessageDescriptor{interview},
+		tops:    tops,
 		roots:   map[protoreflect.FullName][]protoreflect.MessageDescriptor{},
-		modules: map[protoreflect.FullName]*module{},
+		modules: map[protoreflect.FullName]*Module{},
 		enums:   map[protoreflect.FullName]*enumeration{},
+		choices: map[protoreflect.FullName]*Choices{},
+		tables:  map[string]map[string]*Choices{},
 		open:    map[protoreflect.FullName]bool{},
-	}
-	for f := range fieldsOf(interview) {
-		if f.ContainingOneof() != nil && moduleOptions(f.Message()).GetVersion() > 0 {
-			c.tops = append(c.tops, f.Message())
-		}
 	}
 	for _, top := range c.tops {
 		if moduleOptions(top).GetVersion() == 0 {
@@ -119,9 +68,40 @@ func newCompiler(interview protoreflect.MessageDescriptor) (*compiler, error) {
 		c.reach(top, top)
 	}
 	var err error
-	c.cel, err = newExpressions(interview)
+	c.cel, err = newExpressions(tops[0])
 	return c, err
 }
+
+// interviewTops are an interview and the questionnaires among its answers.
+func interviewTops(interview protoreflect.MessageDescriptor) []protoreflect.MessageDescriptor {
+	tops := []protoreflect.MessageDescriptor{interview}
+	for f := range fieldsOf(interview) {
+		if f.ContainingOneof() != nil && moduleOptions(f.Message()).GetVersion() > 0 {
+			tops = append(tops, f.Message())
+		}
+	}
+	return tops
+}
+
+// questionnaire compiles one of the tops.
+func (c *compiler) questionnaire(top protoreflect.MessageDescriptor) (*Questionnaire, error) {
+	m, err := c.compileModule(top)
+	if err != nil {
+		return nil, err
+	}
+	q := &Questionnaire{top: m, version: m.Options.GetVersion()}
+	if q.version > maxVersions {
+		return nil, badSchema(top, "has version %d; %d is the last", q.version, maxVersions)
+	}
+	for v := uint32(1); v <= q.version; v++ {
+		q.fingerprints = append(q.fingerprints, fingerprint(top, v))
+	}
+	q.asked = countQuestions(m, q.version)
+	return q, nil
+}
+
+// maxVersions bounds the work of telling versions apart.
+const maxVersions = 1000
 
 // reach notes that m can be reached from the questionnaire top.
 func (c *compiler) reach(top, m protoreflect.MessageDescriptor) {
@@ -156,7 +136,7 @@ func (c *compiler) rootOf(m protoreflect.MessageDescriptor) protoreflect.Message
 }
 
 // compileModule compiles a message and everything below it.
-func (c *compiler) compileModule(d protoreflect.MessageDescriptor) (*module, error) {
+func (c *compiler) compileModule(d protoreflect.MessageDescriptor) (*Module, error) {
 	if m := c.modules[d.FullName()]; m != nil {
 		return m, nil
 	}
@@ -166,15 +146,15 @@ func (c *compiler) compileModule(d protoreflect.MessageDescriptor) (*module, err
 	c.open[d.FullName()] = true
 	defer delete(c.open, d.FullName())
 
-	m := &module{desc: d, options: moduleOptions(d), byNumber: map[protoreflect.FieldNumber]*question{}, top: c.isTop(d), typ: generated(d)}
-	if m.options.GetTitle().GetEn() == "" {
+	m := &Module{Desc: d, Options: moduleOptions(d), byNumber: map[protoreflect.FieldNumber]*Question{}, top: c.isTop(d), typ: generated(d)}
+	if m.Options.GetTitle().GetEn() == "" {
 		return nil, badSchema(d, "has no title: set option (hearth.form.v1.module).title")
 	}
 	if err := c.cel.enter(d, c.rootOf(d)); err != nil {
 		return nil, err
 	}
-	var below []*question
-	conditions := map[string]*question{}
+	var below []*Question
+	conditions := map[string]*Question{}
 	for f := range fieldsOf(d) {
 		if f.IsMap() {
 			if f.Name() != "missing" || f.MapKey().Kind() != protoreflect.Uint32Kind || f.MapValue().Enum() == nil {
@@ -194,7 +174,7 @@ func (c *compiler) compileModule(d protoreflect.MessageDescriptor) (*module, err
 				q.condition, conditions[q.relevant.source] = len(conditions), q
 			}
 		}
-		m.questions = append(m.questions, q)
+		m.Questions = append(m.Questions, q)
 		m.byNumber[f.Number()] = q
 		if groupOf(f) != nil {
 			below = append(below, q)
@@ -202,7 +182,7 @@ func (c *compiler) compileModule(d protoreflect.MessageDescriptor) (*module, err
 	}
 	for _, q := range below {
 		var err error
-		if q.module, err = c.compileModule(groupOf(q.field)); err != nil {
+		if q.Module, err = c.compileModule(groupOf(q.Field)); err != nil {
 			return nil, err
 		}
 	}
@@ -223,16 +203,17 @@ const (
 	ruleMissingQuestion  = "missing_reason_for_unknown_question"
 	ruleAnsweredMissing  = "answered_and_missing"
 	ruleTooManyFlags     = "too_many_flags"
+	ruleNotReadable      = "answers_not_readable"
 )
 
 // compileQuestion compiles one field.
-func (c *compiler) compileQuestion(f protoreflect.FieldDescriptor) (*question, error) {
+func (c *compiler) compileQuestion(f protoreflect.FieldDescriptor) (*Question, error) {
 	o, _ := proto.GetExtension(f.Options(), formv1.E_Question).(*formv1.Question)
 	if o.GetLabel().GetEn() == "" {
 		return nil, badField(f, "has no label: set option (hearth.form.v1.question).label")
 	}
-	q := &question{
-		field: f, access: newAccess(f), name: string(f.Name()), options: o, rule: string(f.FullName()) + "/", list: f.IsList(),
+	q := &Question{
+		Field: f, access: newAccess(f), name: string(f.Name()), Options: o, rule: string(f.FullName()) + "/", List: f.IsList(),
 		required: o.GetRequired() && o.GetCalculate() == "", since: o.GetSince(), until: o.GetUntil(),
 	}
 	if q.until != 0 && q.until < q.since {
@@ -251,6 +232,9 @@ func (c *compiler) compileQuestion(f protoreflect.FieldDescriptor) (*question, e
 		q.accepted[r] = true
 	}
 	var err error
+	if q.Choices, err = c.choicesFor(f, o); err != nil {
+		return nil, err
+	}
 	if q.limits, q.itemRules, err = compileLimits(f); err != nil {
 		return nil, err
 	}
@@ -292,7 +276,7 @@ func (c *compiler) compileChecks(f protoreflect.FieldDescriptor, options []*form
 		if holds == nil {
 			return nil, badField(f, "has a check %s without an expression", id)
 		}
-		checks = append(checks, check{options: k, rule: string(f.FullName()) + "/" + id, holds: holds})
+		checks = append(checks, check{Options: k, rule: string(f.FullName()) + "/" + id, holds: holds})
 	}
 	return checks, nil
 }
@@ -356,9 +340,9 @@ func listOptions(e protoreflect.EnumDescriptor) *formv1.ChoiceList {
 }
 
 func badSchema(m protoreflect.MessageDescriptor, format string, args ...any) error {
-	return fault.New(fault.Invalid, fault.BadSchema, "message %s "+format, append([]any{m.FullName()}, args...)...)
+	return fault.New(fault.Invalid, fault.BadSchema, "%smessage %s "+format, append([]any{placeIn(m), m.FullName()}, args...)...)
 }
 
 func badField(f protoreflect.FieldDescriptor, format string, args ...any) error {
-	return fault.New(fault.Invalid, fault.BadSchema, "field %s "+format, append([]any{f.FullName()}, args...)...)
+	return fault.New(fault.Invalid, fault.BadSchema, "%sfield %s "+format, append([]any{placeIn(f), f.FullName()}, args...)...)
 }

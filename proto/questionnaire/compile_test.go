@@ -118,7 +118,7 @@ func TestBadSchemasAreNamed(t *testing.T) {
 // evaluateJSON evaluates a message of a schema that is not the interview's.
 func evaluateJSON(t *testing.T, s *Set, version uint32, text string) []string {
 	t.Helper()
-	m := dynamicpb.NewMessage(s.interview.desc)
+	m := dynamicpb.NewMessage(s.interview.Desc)
 	if err := protojson.Unmarshal([]byte(text), m); err != nil {
 		t.Fatal(err)
 	}

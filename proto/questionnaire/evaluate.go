@@ -33,10 +33,36 @@ func (s *Set) Evaluate(iv *surveyv1.Interview) []*servicev1.Flag {
 		frame:     frame{root: x, steps: stepsPerInterview},
 		completed: iv.GetStatus() == surveyv1.InterviewStatus_INTERVIEW_STATUS_COMPLETED,
 		answers:   iv.GetQuestionnaireVersion(),
-		version:   s.interview.options.GetVersion(),
+		version:   s.interview.Options.GetVersion(),
 	}
 	e.walk(s.interview, x, true)
+	if other := iv.GetOther(); other != nil && !e.full {
+		s.other(e, other)
+	}
 	return e.flags
+}
+
+// other walks through the answers to a questionnaire that was published at run time. The paths of its flags begin with
+// other.answers, the field in which its message stands. One that the set does not know is not looked into.
+func (s *Set) other(e *evaluation, other *surveyv1.OtherAnswers) {
+	i := slices.IndexFunc(s.byName, func(q *Questionnaire) bool { return q.Name() == other.GetQuestionnaire() })
+	if i < 0 {
+		return
+	}
+	q := s.byName[i]
+	e.path = append(e.path, place{"other", -1}, place{"answers", -1})
+	defer func() { e.path = e.path[:0] }()
+	m := q.New()
+	if err := proto.Unmarshal(other.GetAnswers(), m); err != nil {
+		e.flag("hearth.survey.v1.OtherAnswers.answers/"+ruleNotReadable, formv1.Severity_SEVERITY_HARD, textNotReadable)
+		return
+	}
+	x := viewOf(m.ProtoReflect(), q.top.typ)
+	e.frame.root, e.version = x, e.answers
+	if e.version == 0 {
+		e.version = q.version
+	}
+	e.walk(q.top, x, true)
 }
 
 // evaluation is one walk through one interview.
@@ -61,7 +87,7 @@ type place struct {
 }
 
 // walk goes through the questions of one message in order. Where asked is false nothing below is required.
-func (e *evaluation) walk(m *module, x view, asked bool) {
+func (e *evaluation) walk(m *Module, x view, asked bool) {
 	e.frame.this = x
 	base := len(e.memo)
 	e.base = base
@@ -73,7 +99,7 @@ func (e *evaluation) walk(m *module, x view, asked bool) {
 	if m.missing != nil {
 		reasons = m.missing.reasons(x)
 	}
-	for _, q := range m.questions {
+	for _, q := range m.Questions {
 		if !q.answer(x) {
 			if q.required && e.completed && asked {
 				e.unanswered(q, reasons)
@@ -82,7 +108,7 @@ func (e *evaluation) walk(m *module, x view, asked bool) {
 		}
 		e.path = append(e.path, place{q.name, -1})
 		relevant := e.answered(q, x)
-		if q.module != nil {
+		if q.Module != nil {
 			e.below(q, x, asked && relevant)
 			e.frame.this, e.base = x, base
 		}
@@ -97,17 +123,17 @@ func (e *evaluation) walk(m *module, x view, asked bool) {
 }
 
 // answer tells whether a question has an answer in a message.
-func (q *question) answer(x view) bool {
-	return q.access.has(x) && (q.enum == nil || q.list || q.access.whole(x) != 0)
+func (q *Question) answer(x view) bool {
+	return q.access.has(x) && (q.enum == nil || q.List || q.access.whole(x) != 0)
 }
 
 // below walks through the module or the roster that is the answer to a question.
-func (e *evaluation) below(q *question, x view, asked bool) {
-	if q.list {
+func (e *evaluation) below(q *Question, x view, asked bool) {
+	if q.List {
 		rows, last := q.access.list(x), len(e.path)-1
 		for i := range rows.len() {
 			e.path[last].index = i
-			e.walk(q.module, rows.get(i).view, asked)
+			e.walk(q.Module, rows.get(i).view, asked)
 			if e.full {
 				return
 			}
@@ -116,25 +142,25 @@ func (e *evaluation) below(q *question, x view, asked bool) {
 		return
 	}
 	x = q.access.below(x)
-	if !q.module.top {
-		e.walk(q.module, x, asked)
+	if !q.Module.top {
+		e.walk(q.Module, x, asked)
 		return
 	}
 	root, version := e.frame.root, e.version
 	e.frame.root, e.version = x, e.answers
 	if e.version == 0 {
-		e.version = q.module.options.GetVersion()
+		e.version = q.Module.Options.GetVersion()
 	}
-	e.walk(q.module, x, asked)
+	e.walk(q.Module, x, asked)
 	e.frame.root, e.version = root, version
 }
 
 // unanswered flags a question that is required and has no answer.
-func (e *evaluation) unanswered(q *question, reasons map[uint32]formv1.Missing) {
+func (e *evaluation) unanswered(q *Question, reasons map[uint32]formv1.Missing) {
 	if !q.in(e.version) {
 		return
 	}
-	if _, given := reasons[uint32(q.field.Number())]; given {
+	if _, given := reasons[uint32(q.Field.Number())]; given {
 		return
 	}
 	relevant := e.relevant(q)
@@ -151,7 +177,7 @@ func (e *evaluation) unanswered(q *question, reasons map[uint32]formv1.Missing) 
 }
 
 // relevant tells whether a question is to be asked. Questions share conditions, and each is evaluated once per message.
-func (e *evaluation) relevant(q *question) truth {
+func (e *evaluation) relevant(q *Question) truth {
 	if q.relevant == nil {
 		return yes
 	}
@@ -163,7 +189,7 @@ func (e *evaluation) relevant(q *question) truth {
 }
 
 // answered evaluates what is said of a question that has an answer, and tells whether it was to be asked.
-func (e *evaluation) answered(q *question, x view) bool {
+func (e *evaluation) answered(q *Question, x view) bool {
 	relevant := e.relevant(q)
 	broken := relevant == failed
 	if relevant == no {
@@ -184,7 +210,7 @@ func (e *evaluation) answered(q *question, x view) bool {
 		c := &q.checks[i]
 		switch c.holds.eval(&e.frame) {
 		case no:
-			e.flag(c.rule, c.options.GetSeverity(), c.options.GetMessage())
+			e.flag(c.rule, c.Options.GetSeverity(), c.Options.GetMessage())
 		case failed:
 			broken = true
 		}
@@ -196,8 +222,8 @@ func (e *evaluation) answered(q *question, x view) bool {
 }
 
 // values looks at each value of an answer by itself.
-func (e *evaluation) values(q *question, x view) {
-	if !q.list {
+func (e *evaluation) values(q *Question, x view) {
+	if !q.List {
 		if q.enum != nil && !q.enum.knows(protoreflect.EnumNumber(q.access.whole(x))) {
 			e.flag(q.rule+ruleUnknownValue, formv1.Severity_SEVERITY_SOFT, textUnknownValue)
 		}
@@ -228,7 +254,7 @@ func (e *evaluation) values(q *question, x view) {
 }
 
 // reasons looks at the reasons for missing answers of one message, by number.
-func (e *evaluation) reasons(m *module, x view, reasons map[uint32]formv1.Missing) {
+func (e *evaluation) reasons(m *Module, x view, reasons map[uint32]formv1.Missing) {
 	numbers := make([]uint32, 0, 16)
 	for n := range reasons {
 		numbers = append(numbers, n)
@@ -240,7 +266,7 @@ func (e *evaluation) reasons(m *module, x view, reasons map[uint32]formv1.Missin
 			return
 		}
 		why := protoreflect.EnumNumber(reasons[n])
-		var q *question
+		var q *Question
 		if n <= maxFieldNumber {
 			q = m.byNumber[protoreflect.FieldNumber(n)]
 		}
@@ -263,7 +289,7 @@ func (e *evaluation) reasons(m *module, x view, reasons map[uint32]formv1.Missin
 const maxFieldNumber = 1<<29 - 1
 
 // reason looks at the reason for which one question has no answer.
-func (e *evaluation) reason(q *question, x view, why protoreflect.EnumNumber) {
+func (e *evaluation) reason(q *Question, x view, why protoreflect.EnumNumber) {
 	if q.answer(x) {
 		e.flag(q.rule+ruleAnsweredMissing, formv1.Severity_SEVERITY_SOFT, textAnsweredMissing)
 	}
@@ -277,7 +303,7 @@ func (e *evaluation) reason(q *question, x view, why protoreflect.EnumNumber) {
 	}
 }
 
-func (e *evaluation) failed(q *question) {
+func (e *evaluation) failed(q *Question) {
 	e.flag(q.rule+ruleExpressionFailed, formv1.Severity_SEVERITY_SOFT, textExpressionFailed)
 }
 
@@ -322,5 +348,6 @@ var (
 	textMissingReason    = text("The reason for the missing answer is not one that the question accepts.", "该题不接受所填的缺失原因。")
 	textMissingQuestion  = text("A reason for a missing answer is given for a question that does not exist here.", "缺失原因所指的题目不存在。")
 	textAnsweredMissing  = text("The question has both an answer and a reason for its absence.", "该题既有答案，又注明了缺失原因。")
+	textNotReadable      = text("The answers are not those of the questionnaire that they name: the bytes cannot be read.", "答案数据无法按其注明的问卷读取。")
 	textTooManyFlags     = text("The interview has more flags than are kept; the rest were left out.", "问题过多，其余未予列出。")
 )

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
@@ -23,16 +24,17 @@ import (
 // Set is the questionnaires a server knows. It is safe for concurrent use; nothing in it changes after it is made.
 type Set struct {
 	byName    []*Questionnaire
-	interview *module
+	interview *Module
 }
 
 // Questionnaire is one compiled questionnaire: the top message of the answers and all modules below it.
 type Questionnaire struct {
-	top          *module
+	top          *Module
 	version      uint32
-	questions    int
+	asked        int
 	fingerprints [][]byte
-	interview    *module
+	interview    *Module // nil for one that was loaded at run time
+	files        *descriptorpb.FileDescriptorSet
 }
 
 // Builtin compiles the questionnaires that ship with Hearth: household, school and migration history. The error names the
@@ -53,25 +55,44 @@ func (s *Set) Find(name string) (*Questionnaire, bool) {
 		}
 	}
 	for _, q := range s.byName {
-		if strings.EqualFold(string(q.top.desc.Name()), name) {
+		if strings.EqualFold(string(q.top.Desc.Name()), name) {
 			return q, true
 		}
 	}
 	return nil, false
 }
 
+// With is the set and one more questionnaire, that was loaded at run time. It takes the place of one of the same name,
+// unless that is newer or built in.
+func (s *Set) With(q *Questionnaire) (*Set, error) {
+	more := &Set{interview: s.interview}
+	for _, old := range s.byName {
+		switch {
+		case old.Name() != q.Name():
+			more.byName = append(more.byName, old)
+		case old.interview != nil:
+			return nil, fault.New(fault.Invalid, fault.BadSchema, "questionnaire %s is built into the program: give yours another name", q.Name())
+		case old.version > q.version:
+			return nil, fault.New(fault.Invalid, fault.BadSchema, "questionnaire %s has version %d already, which is newer than %d", q.Name(), old.version, q.version)
+		}
+	}
+	more.byName = append(more.byName, q)
+	sort.Slice(more.byName, func(i, j int) bool { return more.byName[i].Name() < more.byName[j].Name() })
+	return more, nil
+}
+
 // Name is the full name of the questionnaire's top message.
-func (q *Questionnaire) Name() string { return string(q.top.desc.FullName()) }
+func (q *Questionnaire) Name() string { return string(q.top.Desc.FullName()) }
 
 // Version is the current version; versions count 1, 2, 3.
 func (q *Questionnaire) Version() uint32 { return q.version }
 
 // Title is the questionnaire's title. It is not to be changed.
-func (q *Questionnaire) Title() *formv1.Text { return q.top.options.GetTitle() }
+func (q *Questionnaire) Title() *formv1.Text { return q.top.Options.GetTitle() }
 
 // Questions is how many questions the current version asks: the leaves of its tree that are neither computed nor kept by
 // the program, each counted once however many rows a roster has.
-func (q *Questionnaire) Questions() int { return q.questions }
+func (q *Questionnaire) Questions() int { return q.asked }
 
 // Knows tells whether the questionnaire has, or once had, the version.
 func (q *Questionnaire) Knows(version uint32) bool { return version >= 1 && version <= q.version }
@@ -103,7 +124,7 @@ func NameOf(iv *surveyv1.Interview) string {
 
 // compileSet compiles the interview and the questionnaires that its oneof of answers offers.
 func compileSet(interview protoreflect.MessageDescriptor) (*Set, error) {
-	c, err := newCompiler(interview)
+	c, err := newCompiler(interviewTops(interview)...)
 	if err != nil {
 		return nil, err
 	}
@@ -112,15 +133,11 @@ func compileSet(interview protoreflect.MessageDescriptor) (*Set, error) {
 		return nil, err
 	}
 	for _, top := range c.tops[1:] {
-		m, err := c.compileModule(top)
+		q, err := c.questionnaire(top)
 		if err != nil {
 			return nil, err
 		}
-		q := &Questionnaire{top: m, version: m.options.GetVersion(), interview: s.interview}
-		for v := uint32(1); v <= q.version; v++ {
-			q.fingerprints = append(q.fingerprints, fingerprint(top, v))
-		}
-		q.questions = countQuestions(m, q.version)
+		q.interview = s.interview
 		s.byName = append(s.byName, q)
 	}
 	if len(s.byName) == 0 {
@@ -131,13 +148,13 @@ func compileSet(interview protoreflect.MessageDescriptor) (*Set, error) {
 }
 
 // countQuestions counts the leaves below a module that are asked in a version.
-func countQuestions(m *module, version uint32) int {
+func countQuestions(m *Module, version uint32) int {
 	n := 0
-	for _, q := range m.questions {
+	for _, q := range m.Questions {
 		switch {
-		case !q.in(version) || q.options.GetSystem() || q.options.GetCalculate() != "":
-		case q.module != nil:
-			n += countQuestions(q.module, version)
+		case !q.in(version) || q.Options.GetSystem() || q.Options.GetCalculate() != "":
+		case q.Module != nil:
+			n += countQuestions(q.Module, version)
 		default:
 			n++
 		}

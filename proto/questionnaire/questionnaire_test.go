@@ -43,7 +43,7 @@ func TestBuiltin(t *testing.T) {
 		if q.Questions() < 100 {
 			t.Errorf("%s has %d questions, want at least 100", q.Name(), q.Questions())
 		}
-		for _, name := range []string{q.Name(), strings.ToLower(string(q.top.desc.Name()))} {
+		for _, name := range []string{q.Name(), strings.ToLower(string(q.top.Desc.Name()))} {
 			if found, ok := s.Find(name); !ok || found != q {
 				t.Errorf("Find(%q) does not find %s", name, q.Name())
 			}
@@ -146,22 +146,22 @@ func TestCodebook(t *testing.T) {
 			}
 		}
 		// Every question and every answer of the questionnaire stands in its codebook, once as a place to jump to.
-		seen := map[*module]bool{}
-		var visit func(m *module)
-		visit = func(m *module) {
+		seen := map[*Module]bool{}
+		var visit func(m *Module)
+		visit = func(m *Module) {
 			if seen[m] {
 				return
 			}
 			seen[m] = true
-			for _, x := range m.questions {
-				if n := strings.Count(page, `id="`+string(x.field.FullName())+`"`); n != 1 {
-					t.Errorf("%s: %s stands in the page %d times, want once", q.Name(), x.field.FullName(), n)
+			for _, x := range m.Questions {
+				if n := strings.Count(page, `id="`+string(x.Field.FullName())+`"`); n != 1 {
+					t.Errorf("%s: %s stands in the page %d times, want once", q.Name(), x.Field.FullName(), n)
 				}
 				if x.enum != nil {
-					codebookHasChoices(t, page, x.enum.desc)
+					codebookHasChoices(t, page, x.enum.Desc)
 				}
-				if x.module != nil {
-					visit(x.module)
+				if x.Module != nil {
+					visit(x.Module)
 				}
 			}
 		}

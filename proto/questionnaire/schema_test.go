@@ -115,8 +115,8 @@ func TestModulesSayWhyAnAnswerIsMissing(t *testing.T) {
 	}
 	for _, m := range modules {
 		switch {
-		case m.missing == nil && !withoutReasons[m.desc.Name()]:
-			t.Errorf("%s has no map of missing reasons", m.desc.FullName())
+		case m.missing == nil && !withoutReasons[m.Desc.Name()]:
+			t.Errorf("%s has no map of missing reasons", m.Desc.FullName())
 		case m.missing != nil && (m.missing.field.Number() != 100 || m.missing.field.MapKey().Kind() != protoreflect.Uint32Kind ||
 			m.missing.field.MapValue().Enum().FullName() != "hearth.form.v1.Missing"):
 			t.Errorf("%s is not map<uint32, Missing> missing = 100", m.missing.field.FullName())
@@ -125,19 +125,19 @@ func TestModulesSayWhyAnAnswerIsMissing(t *testing.T) {
 }
 
 // modulesOf are all modules of a set, each once, in the order in which they are met.
-func modulesOf(s *Set) []*module {
-	var all []*module
-	seen := map[*module]bool{}
-	var visit func(m *module)
-	visit = func(m *module) {
+func modulesOf(s *Set) []*Module {
+	var all []*Module
+	seen := map[*Module]bool{}
+	var visit func(m *Module)
+	visit = func(m *Module) {
 		if seen[m] {
 			return
 		}
 		seen[m] = true
 		all = append(all, m)
-		for _, q := range m.questions {
-			if q.module != nil {
-				visit(q.module)
+		for _, q := range m.Questions {
+			if q.Module != nil {
+				visit(q.Module)
 			}
 		}
 	}

@@ -42,15 +42,15 @@ func TestWords(t *testing.T) {
 // Every rule of the built-in questionnaires can be said without code.
 func TestWordsOfBuiltin(t *testing.T) {
 	s := builtin(t)
-	c, err := newCompiler(s.interview.desc)
+	c, err := newCompiler(interviewTops(s.interview.Desc)...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	rules, code := 0, 0
 	for _, m := range modulesOf(s) {
-		for _, x := range m.questions {
-			sources := []string{x.options.GetRelevant(), x.options.GetCalculate()}
-			for _, k := range x.options.GetChecks() {
+		for _, x := range m.Questions {
+			sources := []string{x.Options.GetRelevant(), x.Options.GetCalculate()}
+			for _, k := range x.Options.GetChecks() {
 				sources = append(sources, k.GetExpression())
 			}
 			for _, src := range sources {
@@ -58,9 +58,9 @@ func TestWordsOfBuiltin(t *testing.T) {
 					continue
 				}
 				rules++
-				if w := Words(src, m.desc, c.rootOf(m.desc), nil); strings.Contains(w.GetEn(), "`") || strings.Contains(w.GetZh(), "`") {
+				if w := Words(src, m.Desc, c.rootOf(m.Desc), nil); strings.Contains(w.GetEn(), "`") || strings.Contains(w.GetZh(), "`") {
 					code++
-					t.Logf("%s: %s: %s", x.field.FullName(), src, w.GetEn())
+					t.Logf("%s: %s: %s", x.Field.FullName(), src, w.GetEn())
 				}
 			}
 		}

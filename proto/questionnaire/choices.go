@@ -1,0 +1,135 @@
+package questionnaire
+
+import (
+	"maps"
+	"strconv"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/hearth-survey/hearth/proto/fault"
+	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
+)
+
+// maxChoices is how many choices one list may have. China has 620,000 communities.
+const maxChoices = 1_000_000
+
+// choicesFor are the choices of a field: of its enum, or of the table that its option names; nil where it has none.
+func (c *compiler) choicesFor(f protoreflect.FieldDescriptor, o *formv1.Question) (*Choices, error) {
+	name := o.GetChoices()
+	switch {
+	case f.Enum() != nil && name != "":
+		return nil, badField(f, "is an enum and names the table of choices %q: it can have one of them only", name)
+	case f.Enum() != nil:
+		return c.enumChoices(f.Enum())
+	case name == "":
+		return nil, nil
+	case f.Kind() != protoreflect.Int32Kind:
+		return nil, badField(f, "is of type %s; only an int32, or a list of them, can hold the number of a choice of the table %q", f.Kind(), name)
+	}
+	tables, err := c.tablesOf(f.ParentFile())
+	if err != nil {
+		return nil, err
+	}
+	table := tables[name]
+	if table == nil {
+		return nil, badField(f, "names the table of choices %q, which file %s does not have", name, f.ParentFile().Path())
+	}
+	return table, nil
+}
+
+// enumChoices are the choices of an enum, read once.
+func (c *compiler) enumChoices(e protoreflect.EnumDescriptor) (*Choices, error) {
+	if known := c.choices[e.FullName()]; known != nil {
+		return known, nil
+	}
+	o := listOptions(e)
+	list := &Choices{Name: string(e.FullName()), Title: o.GetTitle(), Exclusive: o.GetExclusive(), Enum: e}
+	for i := range e.Values().Len() {
+		v := e.Values().Get(i)
+		if v.Number() == 0 {
+			continue
+		}
+		choice := choiceOptions(v)
+		list.List = append(list.List, newChoice(int32(v.Number()), string(v.Name()), choice))
+	}
+	if err := list.index("enum " + string(e.FullName())); err != nil {
+		return nil, err
+	}
+	c.choices[e.FullName()] = list
+	return list, nil
+}
+
+// tablesOf are the tables of choices of a file by name, read once.
+func (c *compiler) tablesOf(f protoreflect.FileDescriptor) (map[string]*Choices, error) {
+	if known := c.tables[f.Path()]; known != nil {
+		return known, nil
+	}
+	tables := map[string]*Choices{}
+	rows, _ := proto.GetExtension(f.Options(), formv1.E_Table).([]*formv1.ChoiceTable)
+	for _, t := range rows {
+		what := "table of choices " + strconv.Quote(t.GetName()) + " of file " + f.Path()
+		switch {
+		case t.GetName() == "":
+			return nil, fault.New(fault.Invalid, fault.BadSchema, "file %s has a table of choices without a name", f.Path())
+		case tables[t.GetName()] != nil:
+			return nil, fault.New(fault.Invalid, fault.BadSchema, "%s is there twice", what)
+		}
+		list := &Choices{Name: t.GetName(), Title: t.GetTitle()}
+		for _, r := range t.GetRows() {
+			if r.GetNumber() <= 0 {
+				return nil, fault.New(fault.Invalid, fault.BadSchema, "%s has a row with the number %d; numbers begin with 1", what, r.GetNumber())
+			}
+			list.List = append(list.List, newChoice(r.GetNumber(), strconv.Itoa(int(r.GetNumber())), r.GetChoice()))
+		}
+		if err := list.index(what); err != nil {
+			return nil, err
+		}
+		tables[t.GetName()] = list
+	}
+	c.tables[f.Path()] = tables
+	return tables, nil
+}
+
+func newChoice(number int32, name string, o *formv1.Choice) Choice {
+	if o.GetName() != "" {
+		name = o.GetName()
+	}
+	return Choice{Number: number, Name: name, Label: o.GetLabel(), Columns: o.GetColumns(), Options: o}
+}
+
+// index makes the choices findable, and fails where two cannot be told apart. Two may have the same name only where a
+// filter can tell them apart by their columns: the towns of the same name in two counties.
+func (c *Choices) index(what string) error {
+	if len(c.List) > maxChoices {
+		return fault.New(fault.Invalid, fault.BadSchema, "%s has %d choices; %d are the most", what, len(c.List), maxChoices)
+	}
+	c.byNumber, c.byName = make(map[int32]int, len(c.List)), make(map[string]int, len(c.List))
+	codes := make(map[int32]int, len(c.List))
+	for i := range c.List {
+		x := &c.List[i]
+		if _, twice := c.byNumber[x.Number]; twice {
+			return fault.New(fault.Invalid, fault.BadSchema, "%s has two choices with the number %d", what, x.Number)
+		}
+		c.byNumber[x.Number] = i
+		if first, twice := c.byName[x.Name]; !twice {
+			c.byName[x.Name] = i
+		} else if maps.Equal(c.List[first].Columns, x.Columns) {
+			return fault.New(fault.Invalid, fault.BadSchema, "%s has two choices with the name %q", what, x.Name)
+		}
+		code := x.Number
+		if x.Options.GetCode() != 0 {
+			code = x.Options.GetCode()
+		}
+		if first, twice := codes[code]; twice && x.Options.GetMissing() == 0 && c.List[first].Options.GetMissing() == 0 {
+			return fault.New(fault.Invalid, fault.BadSchema, "%s has two choices, %q and %q, with the code %d", what, c.List[first].Name, x.Name, code)
+		}
+		codes[code] = i
+	}
+	for _, n := range c.Exclusive {
+		if _, ok := c.byNumber[n]; !ok {
+			return fault.New(fault.Invalid, fault.BadSchema, "%s has no choice %d, which is to exclude all others", what, n)
+		}
+	}
+	return nil
+}
