@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"io"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
 	"github.com/hearth-survey/hearth/proto/fault"
 	"github.com/hearth-survey/hearth/proto/questionnaire"
 )
@@ -11,6 +14,7 @@ import (
 // formCmd shows the questionnaires. They are part of the program, so it needs no server.
 type formCmd struct {
 	List     formListCmd     `cmd:"" help:"List the questionnaires and their versions."`
+	Print    formPrintCmd    `cmd:"" help:"Write a questionnaire as a page to be printed."`
 	Codebook formCodebookCmd `cmd:"" help:"Write the codebook of a questionnaire as a page."`
 }
 
@@ -51,4 +55,21 @@ func (c *formCodebookCmd) Run(e *env) error {
 		return err
 	}
 	return say(e, "wrote "+c.Out)
+}
+
+// builtinQuestionnaire is the top message of a questionnaire that is part of the program.
+func builtinQuestionnaire(name string) (protoreflect.MessageDescriptor, error) {
+	set, err := questionnaire.Builtin()
+	if err != nil {
+		return nil, err
+	}
+	q, ok := set.Find(name)
+	if !ok {
+		return nil, fault.New(fault.NotFound, fault.UnknownQuestionnaire, "there is no questionnaire %q; hearth form list names them", name)
+	}
+	m, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(q.Name()))
+	if err != nil {
+		return nil, fault.New(fault.Internal, fault.UnknownQuestionnaire, "find the schema of %s: %w", q.Name(), err)
+	}
+	return m.(protoreflect.MessageDescriptor), nil
 }
