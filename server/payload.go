@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"sync"
 	"unicode/utf8"
 
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
@@ -152,6 +153,9 @@ type glance struct {
 	// questionnaire is the full name of the message of the answers, "" if there are none.
 	questionnaire string
 }
+
+// payloads is the reader of the interviews that this program knows; it is never changed.
+var payloads = sync.OnceValue(newPayloadReader)
 
 func newPayloadReader() *payloadReader {
 	d := (&surveyv1.Interview{}).ProtoReflect().Descriptor()

@@ -106,7 +106,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		store: cfg.Store, key: cfg.Key, questionnaires: cfg.Questionnaires, now: cfg.Now, log: cfg.Log, version: cfg.Version,
-		payloads: newPayloadReader(), stopping: make(chan struct{}),
+		payloads: payloads(), stopping: make(chan struct{}),
 	}
 	if s.now == nil {
 		s.now = time.Now

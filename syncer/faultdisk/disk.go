@@ -7,7 +7,6 @@
 package faultdisk
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -53,7 +52,7 @@ type Disk struct {
 	rand  *rand.Rand
 	files map[string]*file
 	// ghosts are files that were deleted, which a power cut may bring back: deleting is not durable by itself.
-	ghosts map[string][]byte
+	ghosts map[string]content
 	power  int // counts the times it came on; a handle of an earlier time is dead
 	dead   bool
 	plan   Plan
@@ -64,7 +63,7 @@ type Disk struct {
 
 // file is one file: what is read, what is on the plates, and the operations that lead from one to the other.
 type file struct {
-	live, durable bytesCOW
+	live, durable content
 	pending       []op
 	named         bool // its name is durable
 	locks         locks
@@ -77,63 +76,35 @@ type op struct {
 	data []byte
 }
 
-// bytesCOW are bytes that are copied before the first change where somebody else holds them too.
-type bytesCOW struct {
-	b   []byte
-	own bool
-}
-
-func (c *bytesCOW) apply(o op) {
-	if !c.own {
-		c.b, c.own = slices.Clone(c.b), true
-	}
-	if o.data == nil {
-		if int64(len(c.b)) > o.off {
-			c.b = c.b[:o.off]
-		} else {
-			c.b = append(c.b, make([]byte, o.off-int64(len(c.b)))...)
-		}
-		return
-	}
-	if end := o.off + int64(len(o.data)); int64(len(c.b)) < end {
-		old := len(c.b)
-		c.b = slices.Grow(c.b, int(end)-old)[:end]
-		clear(c.b[old:])
-	}
-	copy(c.b[o.off:], o.data)
-}
-
-// share gives the bytes to somebody who does not change them.
-func (c *bytesCOW) share() []byte {
-	c.own = false
-	return c.b
-}
+// onPlates is a file whose content is durable.
+func onPlates(c content) *file { return &file{live: c.share(), durable: c.share(), named: true} }
 
 // New makes an empty disk. What it loses in a power cut is drawn from the seed. It must be closed.
 func New(seed uint64) *Disk {
-	d := &Disk{rand: rand.New(rand.NewPCG(seed, 0x6469736b)), files: map[string]*file{}, ghosts: map[string][]byte{}, power: 1}
+	d := &Disk{rand: rand.New(rand.NewPCG(seed, 0x6469736b)), files: map[string]*file{}, ghosts: map[string]content{}, power: 1}
 	d.id = register(d)
 	return d
 }
 
 // Image is the content of a disk at some moment.
-type Image struct{ files map[string][]byte }
+type Image struct{ files map[string]content }
 
 // Image copies what can be read of the disk now, as a backup does.
 func (d *Disk) Image() *Image {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	img := &Image{files: map[string][]byte{}}
+	img := &Image{files: map[string]content{}}
 	for name, f := range d.files {
 		img.files[name] = f.live.share()
 	}
 	return img
 }
 
-// Each calls f with every file of an image by its name within the disk. The bytes must not be changed.
+// Each calls f with every file of an image by its name within the disk.
 func (i *Image) Each(f func(name string, data []byte)) {
 	for _, name := range slices.Sorted(maps.Keys(i.files)) {
-		f(name, i.files[name])
+		c := i.files[name]
+		f(name, c.bytes())
 	}
 }
 
@@ -141,9 +112,9 @@ func (i *Image) Each(f func(name string, data []byte)) {
 func (d *Disk) Load(img *Image) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.files, d.ghosts = map[string]*file{}, map[string][]byte{}
-	for name, b := range img.files {
-		d.files[name] = &file{live: bytesCOW{b: b}, durable: bytesCOW{b: b}, named: true}
+	d.files, d.ghosts = map[string]*file{}, map[string]content{}
+	for name, c := range img.files {
+		d.files[name] = onPlates(c)
 	}
 	d.on()
 }
@@ -177,6 +148,17 @@ func (d *Disk) Exists(path string) bool {
 	return d.files[d.name(path)] != nil
 }
 
+// Size is how long the file at a path is, 0 if there is none.
+func (d *Disk) Size(path string) int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f := d.files[d.name(path)]
+	if f == nil {
+		return 0
+	}
+	return f.live.size
+}
+
 // Make makes an empty file at a path unless there is one.
 func (d *Disk) Make(path string) error {
 	d.mu.Lock()
@@ -185,7 +167,7 @@ func (d *Disk) Make(path string) error {
 		return fmt.Errorf("make %s: the disk has no power", path)
 	}
 	if d.files[d.name(path)] == nil {
-		d.files[d.name(path)] = &file{live: bytesCOW{own: true}, durable: bytesCOW{own: true}}
+		d.files[d.name(path)] = &file{}
 	}
 	return nil
 }
@@ -271,14 +253,14 @@ func (d *Disk) Cut() {
 		for _, o := range f.pending {
 			d.survive(f, o)
 		}
-		d.files[name] = &file{live: bytesCOW{b: f.durable.share()}, durable: bytesCOW{b: f.durable.share()}, named: true}
+		d.files[name] = onPlates(f.durable.share())
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.ghosts)) {
-		if b := d.ghosts[name]; d.files[name] == nil && d.rand.IntN(2) == 0 {
-			d.files[name] = &file{live: bytesCOW{b: b}, durable: bytesCOW{b: b}, named: true}
+		if c := d.ghosts[name]; d.files[name] == nil && d.rand.IntN(2) == 0 {
+			d.files[name] = onPlates(c)
 		}
 	}
-	d.ghosts = map[string][]byte{}
+	d.ghosts = map[string]content{}
 	d.on()
 }
 
@@ -332,7 +314,7 @@ func (d *Disk) Rewrite(path string) error {
 		return fmt.Errorf("rewrite %s: the disk has no power", path)
 	case f == nil:
 		return nil
-	case d.write(f, 0, bytes.Clone(f.live.b)) != None || d.sync(name, f) != None:
+	case d.write(f, 0, f.live.bytes()) != None || d.sync(name, f) != None:
 		return fmt.Errorf("rewrite %s: the disk fails", path)
 	}
 	return nil
@@ -368,5 +350,5 @@ func (d *Disk) syncFolder(folder string) {
 	for name, f := range d.files {
 		f.named = f.named || strings.HasPrefix(name, folder)
 	}
-	maps.DeleteFunc(d.ghosts, func(name string, _ []byte) bool { return strings.HasPrefix(name, folder) })
+	maps.DeleteFunc(d.ghosts, func(name string, _ content) bool { return strings.HasPrefix(name, folder) })
 }

@@ -141,7 +141,7 @@ func xOpen(_ *libc.TLS, _, zName, pFile uintptr, flags int32, pOut uintptr) int3
 		if flags&sqlite3.SQLITE_OPEN_CREATE == 0 {
 			return sqlite3.SQLITE_CANTOPEN
 		}
-		d.files[name] = &file{live: bytesCOW{own: true}, durable: bytesCOW{own: true}}
+		d.files[name] = &file{}
 	}
 	h := &handle{disk: d, name: name, file: d.files[name], power: d.power, erase: flags&sqlite3.SQLITE_OPEN_DELETEONCLOSE != 0}
 	registry.Lock()
@@ -178,11 +178,8 @@ func xRead(_ *libc.TLS, pFile, zBuf uintptr, n int32, off int64) int32 {
 	if !ok {
 		return sqlite3.SQLITE_IOERR_READ
 	}
-	buf, got := memory(zBuf, int(n)), 0
-	if live := h.file.live.b; off < int64(len(live)) {
-		got = copy(buf, live[off:])
-	}
-	if got < len(buf) {
+	buf := memory(zBuf, int(n))
+	if got := h.file.live.read(buf, off); got < len(buf) {
 		clear(buf[got:])
 		return sqlite3.SQLITE_IOERR_SHORT_READ
 	}
@@ -237,7 +234,7 @@ func xFileSize(_ *libc.TLS, pFile, pSize uintptr) int32 {
 	if !ok {
 		return sqlite3.SQLITE_IOERR_FSTAT
 	}
-	*at[int64](pSize) = int64(len(h.file.live.b))
+	*at[int64](pSize) = h.file.live.size
 	return sqlite3.SQLITE_OK
 }
 
@@ -374,7 +371,7 @@ func xAccess(_ *libc.TLS, _, zName uintptr, flags int32, pOut uintptr) int32 {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if f := d.files[name]; f != nil && (flags != sqlite3.SQLITE_ACCESS_EXISTS || len(f.live.b) > 0) {
+	if f := d.files[name]; f != nil && (flags != sqlite3.SQLITE_ACCESS_EXISTS || f.live.size > 0) {
 		*at[int32](pOut) = 1
 	}
 	return sqlite3.SQLITE_OK

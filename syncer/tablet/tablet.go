@@ -26,6 +26,7 @@ import (
 	"github.com/hearth-survey/hearth/syncer"
 	"github.com/hearth-survey/hearth/syncer/failpoint"
 	"github.com/hearth-survey/hearth/syncer/plant"
+	"github.com/hearth-survey/hearth/syncer/prepared"
 
 	_ "modernc.org/sqlite" // the driver of database/sql
 )
@@ -283,8 +284,10 @@ type querier interface {
 
 func checkVersion(ctx context.Context, q querier, path string) error {
 	var app, version int64
-	if err := q.QueryRowContext(ctx, "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version").Scan(&app, &version); err != nil {
-		return dbFault(err, "open the store %s", path)
+	for pragma, to := range map[string]*int64{"PRAGMA application_id": &app, "PRAGMA user_version": &version} {
+		if err := q.QueryRowContext(ctx, pragma).Scan(to); err != nil {
+			return dbFault(err, "open the store %s", path)
+		}
 	}
 	switch {
 	case app != ApplicationID:
@@ -307,7 +310,7 @@ func connect(path, vfs string) (*sql.DB, error) {
 	if plant.In(plant.SkipSyncTablet) {
 		synchronous = "_pragma=synchronous(OFF)"
 	}
-	db, err := openDB(fileURI(path,
+	db, err := prepared.Open(fileURI(path,
 		"_pragma=busy_timeout(10000)", synchronous, "_pragma=journal_mode(WAL)",
 		"_pragma=trusted_schema(0)", "_pragma=cell_size_check(1)", "_pragma=wal_autocheckpoint(1000)", "_txlock=immediate", "_dqs=0") + vfs)
 	if err != nil {

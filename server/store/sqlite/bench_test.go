@@ -86,12 +86,12 @@ func BenchmarkAppend(b *testing.B) {
 func BenchmarkRaw(b *testing.B) {
 	s := open(b, b.TempDir(), Options{})
 	var insert *stmt
-	create := &job{apply: func(t *tx) (err error) {
+	create := &job{apply: func(t *tx) error {
 		if err := t.run(`CREATE TABLE raw (body BLOB NOT NULL) STRICT`); err != nil {
 			return err
 		}
-		insert, err = t.prepare(`INSERT INTO raw (body) VALUES (?)`)
-		return err
+		insert = t.prepare(`INSERT INTO raw (body) VALUES (?)`)
+		return nil
 	}}
 	if err := s.writer.do(b.Context(), create); err != nil {
 		b.Fatal(err)

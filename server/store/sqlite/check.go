@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	"github.com/hearth-survey/hearth/server/store"
@@ -134,31 +135,43 @@ func (c *checker) structure(db *sql.DB, name string, reason fault.Reason) error 
 	})
 }
 
-// schema compares the tables with those of an empty log of this version.
-func (c *checker) schema() error {
+// emptyLog describes the tables of an empty log of this version, and a hub's.
+var emptyLog = sync.OnceValues(func() (both [2][]string, err error) {
+	ctx := context.Background()
 	fresh, err := sql.Open("sqlite", ":memory:")
 	if err != nil {
-		return err
+		return both, err
 	}
 	defer fresh.Close()
 	fresh.SetMaxOpenConns(1)
 	for _, step := range logMigrations() {
-		if _, err := fresh.ExecContext(c.ctx, step); err != nil {
-			return err
+		if _, err := fresh.ExecContext(ctx, step); err != nil {
+			return both, err
 		}
 	}
-	got, err := c.describe(c.db)
+	if both[0], err = describe(ctx, fresh); err != nil {
+		return both, err
+	}
+	if _, err := fresh.ExecContext(ctx, hubSQL); err != nil {
+		return both, err
+	}
+	both[1], err = describe(ctx, fresh)
+	return both, err
+})
+
+// schema compares the tables with those of an empty log of this version.
+func (c *checker) schema() error {
+	empty, err := emptyLog()
 	if err != nil {
 		return err
 	}
+	got, err := describe(c.ctx, c.db)
+	if err != nil {
+		return err
+	}
+	want := empty[0]
 	if slices.ContainsFunc(got, func(line string) bool { return strings.HasPrefix(line, "index\x00record_digest\x00") }) { // a hub's
-		if _, err := fresh.ExecContext(c.ctx, hubSQL); err != nil {
-			return err
-		}
-	}
-	want, err := c.describe(fresh)
-	if err != nil {
-		return err
+		want = empty[1]
 	}
 	for i, line := range want {
 		if i >= len(got) || got[i] != line {
@@ -172,15 +185,20 @@ func (c *checker) schema() error {
 	return nil
 }
 
-func (c *checker) describe(db *sql.DB) ([]string, error) {
-	var out []string
-	err := c.each(db, `SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema ORDER BY type, name`, func(scan func(...any) error) error {
+func describe(ctx context.Context, db *sql.DB) (out []string, err error) {
+	rows, err := db.QueryContext(ctx, `SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema ORDER BY type, name`)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
 		var kind, name, table, text string
-		err := scan(&kind, &name, &table, &text)
+		if err := rows.Scan(&kind, &name, &table, &text); err != nil {
+			return nil, err
+		}
 		out = append(out, kind+"\x00"+name+"\x00"+table+"\x00"+text)
-		return err
-	})
-	return out, err
+	}
+	return out, rows.Err()
 }
 
 func (c *checker) meta() error {

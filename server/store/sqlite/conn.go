@@ -89,11 +89,7 @@ func (c *conn) run(script string) error {
 
 // integer returns the number that a query without arguments yields.
 func (c *conn) integer(query string) (int64, error) {
-	s, err := c.prepare(query)
-	if err != nil {
-		return 0, err
-	}
-	row, err := s.row()
+	row, err := c.prepare(query).row()
 	if err != nil || row == nil {
 		return 0, err
 	}
@@ -101,20 +97,25 @@ func (c *conn) integer(query string) (int64, error) {
 	return n, nil
 }
 
-func (c *conn) prepare(query string) (*stmt, error) {
-	s, err := c.c.Prepare(query)
-	if err != nil {
-		return nil, err
-	}
-	p := &stmt{s: s}
-	c.stmts = append(c.stmts, p)
-	return p, nil
+// prepare makes a statement, which is prepared when it is first run.
+func (c *conn) prepare(query string) *stmt { return &stmt{c: c, query: query} }
+
+// stmt is a statement of a conn.
+type stmt struct {
+	c     *conn
+	query string
+	s     driver.Stmt // nil until it is run
+	args  []driver.NamedValue
 }
 
-// stmt is a prepared statement of a conn.
-type stmt struct {
-	s    driver.Stmt
-	args []driver.NamedValue
+// ready prepares the statement if it has not been yet.
+func (s *stmt) ready() (err error) {
+	if s.s == nil {
+		if s.s, err = s.c.c.Prepare(s.query); err == nil {
+			s.c.stmts = append(s.c.stmts, s)
+		}
+	}
+	return err
 }
 
 func (s *stmt) bind(args []any) []driver.NamedValue {
@@ -127,6 +128,9 @@ func (s *stmt) bind(args []any) []driver.NamedValue {
 
 // exec runs the statement and returns how many rows changed. Arguments are int64, string, []byte or nil.
 func (s *stmt) exec(args ...any) (int64, error) {
+	if err := s.ready(); err != nil {
+		return 0, err
+	}
 	res, err := s.s.(driver.StmtExecContext).ExecContext(context.Background(), s.bind(args))
 	clear(s.args)
 	if err != nil {
@@ -137,6 +141,9 @@ func (s *stmt) exec(args ...any) (int64, error) {
 
 // each calls f with every row. The row is reused, what is in it is not.
 func (s *stmt) each(f func(row []driver.Value) error, args ...any) (err error) {
+	if err := s.ready(); err != nil {
+		return err
+	}
 	rows, err := s.s.(driver.StmtQueryContext).QueryContext(context.Background(), s.bind(args))
 	clear(s.args)
 	if err != nil {

@@ -31,8 +31,7 @@ type rightsStmts struct {
 
 const codeColumns = `code, study, name, enumerator, created_ms, expires_ms, tries, device`
 
-func (l *logConn) prepareRights() error {
-	var err error
+func (l *logConn) prepareRights() {
 	r := &l.rightsStmts
 	for _, p := range []struct {
 		to    **stmt
@@ -52,11 +51,8 @@ func (l *logConn) prepareRights() error {
 		{&r.insertRevocation, `INSERT INTO revocation (device, revoked_ms, reason, revoked_by, sum) VALUES (?, ?, ?, ?, ?)`},
 		{&r.dropRevocation, `DELETE FROM revocation WHERE device = ?`},
 	} {
-		if *p.to, err = l.prepare(p.query); err != nil {
-			return err
-		}
+		*p.to = l.prepare(p.query)
 	}
-	return nil
 }
 
 // codeRow is a row of the table enrolment.

@@ -24,7 +24,7 @@ type downStmts struct {
 	oldSum, saveSum            *stmt
 }
 
-func (p *projection) prepareDown() (err error) {
+func (p *projection) prepareDown() {
 	for _, q := range []struct {
 		to    **stmt
 		query string
@@ -51,11 +51,8 @@ func (p *projection) prepareDown() (err error) {
 		{&p.saveSum, `INSERT INTO down_sum (part, kind, study, scope, sum, held, last) VALUES (?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (part, kind, study, scope) DO UPDATE SET sum = excluded.sum, held = excluded.held, last = excluded.last`},
 	} {
-		if *q.to, err = p.w.prepare(q.query); err != nil {
-			return err
-		}
+		*q.to = p.w.prepare(q.query)
 	}
-	return nil
 }
 
 // putBelonging notes to which assignment an interview belongs. A new interview without one has nothing to take back.

@@ -195,10 +195,7 @@ func erasedSum(digest, stub []byte, erasedMS int64) int64 {
 
 // once runs a statement that is seldom needed.
 func (c *conn) once(query string, args ...any) (int64, error) {
-	s, err := c.prepare(query)
-	if err != nil {
-		return 0, err
-	}
+	s := c.prepare(query)
 	n, err := s.exec(args...)
 	return n, errors.Join(err, c.drop(s))
 }
@@ -206,6 +203,9 @@ func (c *conn) once(query string, args ...any) (int64, error) {
 // drop closes a statement that is not needed again.
 func (c *conn) drop(s *stmt) error {
 	c.stmts = slices.DeleteFunc(c.stmts, func(o *stmt) bool { return o == s })
+	if s.s == nil {
+		return nil
+	}
 	return s.s.Close()
 }
 

@@ -243,7 +243,7 @@ func TestOpenWhatIsNotAStore(t *testing.T) {
 	}{
 		{"text", write(strings.Repeat("this is a letter\n", 100)), fault.NotSQLite},
 		{"newer", change(`PRAGMA user_version = 99`), fault.StoreTooNew},
-		{"no epoch", change(`DROP TABLE meta`), ""},
+		{"no epoch", change(`DROP TABLE meta`), fault.StoreDamaged},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -86,13 +86,9 @@ func (s *Store) Bytes(ctx context.Context, digest syncer.Digest) ([]byte, int64,
 	return raw, received, wrap(err, "read a record by its digest")
 }
 
-func (l *logConn) prepareShelf() error {
-	var err error
-	if l.putItem, err = l.prepare(`INSERT OR REPLACE INTO shelf (space, key, value, sum) VALUES (?, ?, ?, ?)`); err != nil {
-		return err
-	}
-	l.dropItem, err = l.prepare(`DELETE FROM shelf WHERE space = ? AND key = ?`)
-	return err
+func (l *logConn) prepareShelf() {
+	l.putItem = l.prepare(`INSERT OR REPLACE INTO shelf (space, key, value, sum) VALUES (?, ?, ?, ?)`)
+	l.dropItem = l.prepare(`DELETE FROM shelf WHERE space = ? AND key = ?`)
 }
 
 func itemSum(space string, key, value []byte) int64 {

@@ -14,6 +14,7 @@ import (
 	"github.com/hearth-survey/hearth/syncer"
 	"github.com/hearth-survey/hearth/syncer/failpoint"
 	"github.com/hearth-survey/hearth/syncer/plant"
+	"github.com/hearth-survey/hearth/syncer/prepared"
 	"google.golang.org/protobuf/proto"
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -103,7 +104,7 @@ func dialProjection(s *Store, path string, readOnly bool) (_ *projection, err er
 			return p, err
 		}
 	}
-	if p.db, err = sql.Open("sqlite", name); err != nil {
+	if p.db, err = prepared.Open(name); err != nil {
 		return p, err
 	}
 	p.db.SetMaxOpenConns(4)
@@ -153,11 +154,10 @@ func (p *projection) prepare(epoch syncer.ID) error {
 	if err := migrate(p.w, projectionMigrations(), projectionFile); err != nil {
 		return err
 	}
-	s, err := p.w.prepare(`INSERT INTO meta (one, epoch) VALUES (1, ?) ON CONFLICT (one) DO NOTHING`)
-	if err != nil {
-		return err
+	if err := complete(p.w, projectionMigrations(), projectionFile); err != nil {
+		return errors.Join(errUnusable, err)
 	}
-	if _, err := s.exec(epoch[:]); err != nil {
+	if _, err := p.w.prepare(`INSERT INTO meta (one, epoch) VALUES (1, ?) ON CONFLICT (one) DO NOTHING`).exec(epoch[:]); err != nil {
 		return err
 	}
 	for _, q := range []struct {
@@ -189,11 +189,10 @@ func (p *projection) prepare(epoch syncer.ID) error {
 		{&p.saveStudy, `INSERT INTO study (part, study, body) VALUES (?, ?, ?)
 			ON CONFLICT (part, study) DO UPDATE SET body = excluded.body`},
 	} {
-		if *q.to, err = p.w.prepare(q.query); err != nil {
-			return err
-		}
+		*q.to = p.w.prepare(q.query)
 	}
-	return p.prepareDown()
+	p.prepareDown()
+	return nil
 }
 
 func (p *projection) close() error {

@@ -20,17 +20,32 @@ const pageBytes = 8 << 20
 
 // queries are the statements that read the log.
 type queries struct {
-	all                                         []*sql.Stmt
-	after, at, others, revisionsAfter, digestOf *sql.Stmt
-	kept, lane, runAt, quarantine               *sql.Stmt
-	devices, key, owner, lanes, detached        *sql.Stmt
+	after, at, others, revisionsAfter, digestOf query
+	kept, lane, runAt, quarantine               query
+	devices, key, owner, lanes, detached        query
 	forgotten                                   forgotten
+}
+
+// query is a statement that reads; the connections of the pool keep it prepared.
+type query struct {
+	db   *sql.DB
+	text string
+}
+
+// QueryContext is sql.DB's.
+func (q query) QueryContext(ctx context.Context, args ...any) (*sql.Rows, error) {
+	return q.db.QueryContext(ctx, q.text, args...)
+}
+
+// QueryRowContext is sql.DB's.
+func (q query) QueryRowContext(ctx context.Context, args ...any) *sql.Row {
+	return q.db.QueryRowContext(ctx, q.text, args...)
 }
 
 func prepareQueries(db *sql.DB) (*queries, error) {
 	q := &queries{}
 	for _, p := range []struct {
-		to    **sql.Stmt
+		to    *query
 		query string
 	}{
 		{&q.after, `SELECT counter, digest, body, received_ms FROM record WHERE part = ? AND counter > ? AND counter <= ?
@@ -57,22 +72,9 @@ func prepareQueries(db *sql.DB) (*queries, error) {
 			ON r.device = l.device AND r.epoch = l.epoch AND r.branch = 0 AND r.first_seq > l.seq + 1
 			ORDER BY r.device, r.epoch, r.first_seq, r.last_seq`},
 	} {
-		s, err := db.Prepare(p.query)
-		if err != nil {
-			return q, err
-		}
-		*p.to = s
-		q.all = append(q.all, s)
+		*p.to = query{db, p.query}
 	}
 	return q, q.forgotten.load(db)
-}
-
-func (q *queries) close() error {
-	var errs []error
-	for _, s := range q.all {
-		errs = append(errs, s.Close())
-	}
-	return errors.Join(errs...)
 }
 
 // Head returns the cursor after the last record.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hearth-survey/hearth/proto/fault"
+	"github.com/hearth-survey/hearth/syncer/prepared"
 )
 
 // After a write or a sync has failed, nobody knows what is on the disk: the system may have thrown away what it could not
@@ -50,7 +51,11 @@ func (g *gate) Connect(context.Context) (driver.Conn, error) {
 		return nil, fault.New(fault.Unavailable, "", "the server's disk has failed, and the log is being read anew")
 	}
 	defer g.mu.RUnlock()
-	return g.driver.Open(g.name)
+	c, err := g.driver.Open(g.name)
+	if err != nil {
+		return nil, err
+	}
+	return prepared.Keep(c), nil
 }
 
 // Driver is SQLite's.

@@ -55,10 +55,7 @@ func (s *Store) Replay(ctx context.Context, id int64, e *syncer.Entry) (*service
 }
 
 func (t *tx) replay(id int64, e *syncer.Entry) (*servicev1.EntryResult, error) {
-	read, err := t.prepare(`SELECT ` + quarantineColumns + ` FROM quarantine WHERE quarantine_id = ?`)
-	if err != nil {
-		return nil, err
-	}
+	read := t.prepare(`SELECT ` + quarantineColumns + ` FROM quarantine WHERE quarantine_id = ?`)
 	row, err := read.row(id)
 	if err := errors.Join(err, t.drop(read)); err != nil {
 		return nil, err

@@ -89,7 +89,7 @@ func (v view) interview(ctx context.Context, part uint64, id string) ([]store.St
 }
 
 // stored reads rows of counter, digest, body and received_ms.
-func stored(ctx context.Context, query *sql.Stmt, part uint64, args ...any) ([]store.Stored, error) {
+func stored(ctx context.Context, query query, part uint64, args ...any) ([]store.Stored, error) {
 	rows, err := query.QueryContext(ctx, args...)
 	if err != nil {
 		return nil, err

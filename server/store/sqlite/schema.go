@@ -3,8 +3,11 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	_ "embed" // the schemas
 	"fmt"
+	"regexp"
+	"strings"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 )
@@ -47,6 +50,27 @@ func migrate(c *conn, steps []step, name string) error {
 		if err := c.run(script); err != nil {
 			_ = c.run("ROLLBACK")
 			return fmt.Errorf("bring %s to version %d: %w", name, i+1, err)
+		}
+	}
+	return nil
+}
+
+var tableNames = regexp.MustCompile(`(?m)^CREATE TABLE (\w+)`)
+
+// complete fails for a file that lacks one of the tables that the steps have made.
+func complete(c *conn, steps []step, name string) error {
+	has := map[string]bool{}
+	err := c.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").each(func(row []driver.Value) error {
+		table, _ := row[0].(string)
+		has[table] = true
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, m := range tableNames.FindAllStringSubmatch(strings.Join(steps, "\n"), -1) {
+		if !has[m[1]] {
+			return damaged("%s: the table %s is missing", name, m[1])
 		}
 	}
 	return nil

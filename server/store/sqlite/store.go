@@ -25,6 +25,7 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // The files of a data folder that belong to the store.
@@ -139,7 +140,9 @@ func (s *Store) load(ctx context.Context) error {
 		return err
 	}
 	var epoch []byte
-	if err := s.log.QueryRowContext(ctx, `SELECT epoch FROM meta`).Scan(&epoch); err != nil {
+	if err := s.log.QueryRowContext(ctx, `SELECT epoch FROM meta`).Scan(&epoch); code(err) == sqlite3.SQLITE_ERROR {
+		return damaged("%s: its epoch cannot be read: %w", logFile, err)
+	} else if err != nil {
 		return err
 	}
 	var err error
@@ -194,9 +197,6 @@ func (s *Store) Close() error {
 
 func (s *Store) close() error {
 	var errs []error
-	if s.queries != nil {
-		errs = append(errs, s.queries.close())
-	}
 	if s.log != nil {
 		errs = append(errs, s.log.Close())
 	}

@@ -362,10 +362,12 @@ func (l *logConn) prepareAll(st *Store) error {
 	if err := migrate(l.conn, logMigrations(), logFile); err != nil {
 		return err
 	}
+	if err := complete(l.conn, logMigrations(), logFile); err != nil {
+		return err
+	}
 	if err := l.identify(st); err != nil {
 		return err
 	}
-	var err error
 	const runColumns = `first_seq, prev_chain, digests, signature`
 	for _, p := range []struct {
 		to    **stmt
@@ -406,14 +408,11 @@ func (l *logConn) prepareAll(st *Store) error {
 			last_seen_ms, pending, clock_skew_ms, fork_hellos, fork_open, sum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
 		{&l.deviceAll, `SELECT first_seen_ms, last_seen_ms, pending, clock_skew_ms, fork_hellos, fork_open FROM device WHERE device = ?`},
 	} {
-		if *p.to, err = l.prepare(p.query); err != nil {
-			return err
-		}
+		*p.to = l.prepare(p.query)
 	}
-	if err := l.prepareShelf(); err != nil {
-		return err
-	}
-	return l.prepareRights()
+	l.prepareShelf()
+	l.prepareRights()
+	return nil
 }
 
 // identify gives a new log its epoch, and another to one that was restored.
@@ -426,10 +425,7 @@ func (l *logConn) identify(st *Store) error {
 	if err != nil {
 		return err
 	}
-	s, err := l.prepare(`INSERT OR REPLACE INTO meta (one, epoch, created_ms, sum) VALUES (1, ?, ?, ?)`)
-	if err != nil {
-		return err
-	}
+	s := l.prepare(`INSERT OR REPLACE INTO meta (one, epoch, created_ms, sum) VALUES (1, ?, ?, ?)`)
 	nowMS := st.now().UnixMilli()
 	if _, err = s.exec(epoch[:], nowMS, metaSum(epoch[:], nowMS)); err == nil {
 		st.fresh = false

@@ -208,8 +208,10 @@ func withOrders(story Story, tablets int) Story {
 	return story
 }
 
-// hubsEvery and ordersEvery say of how many stories one has hubs, and one assignments.
+// hubsEvery, ordersEvery and longEvery say of how many stories one has hubs, one assignments, and one is long: what was
+// found could always be told in few steps, so that many short stories find more than few long ones.
 const (
+	longEvery   = 4
 	hubsEvery   = 4
 	ordersEvery = 6
 )
@@ -278,7 +280,11 @@ func Tell(seed uint64) Story {
 	}
 	story := Story{Seed: seed}
 	tablets := 1 + r.IntN(3)
-	for range 15 + r.IntN(25) {
+	steps := 5 + r.IntN(12)
+	if r.IntN(longEvery) == 0 {
+		steps = 15 + r.IntN(25)
+	}
+	for range steps {
 		pick := r.IntN(total)
 		for i, h := range habits {
 			if pick -= weights[i]; pick >= 0 {

@@ -130,8 +130,12 @@ func (t *tab) load(b backup) {
 
 func (t *tab) open() (err error) {
 	t.w.touched[t] = true
-	t.store, err = tablet.Open(t.w.ctx, t.disk.Path(storeFile), tablet.Options{
-		VFS: t.disk.VFS(), Rewrite: t.disk.Rewrite, Rand: t.w.random(), Now: func() time.Time {
+	path, rewrite := t.disk.Path(storeFile), t.disk.Rewrite
+	if t.disk.Size(path+"-wal") == 0 {
+		rewrite = nil // there is nothing to write anew: the file system's does not begin either
+	}
+	t.store, err = tablet.Open(t.w.ctx, path, tablet.Options{
+		VFS: t.disk.VFS(), Rewrite: rewrite, Rand: t.w.random(), Now: func() time.Time {
 			t.w.now = t.w.now.Add(time.Second)
 			return t.w.now.AddDate(t.year, 0, 0)
 		},
@@ -286,7 +290,7 @@ func (t *tab) record(k int, iv *surveyv1.Interview) bool {
 func (t *tab) sync(l *link) error {
 	t.w.touched[t] = true
 	_, err := t.store.Sync(t.w.ctx, l, tablet.SyncOptions{
-		MinBackoff: 1, MaxBackoff: 1, Attempts: 3, MaxBatchBytes: 1 << (10 + t.w.rand.IntN(3)), Compress: t.w.rand.IntN(6) == 0, Near: -1, Now: func() time.Time { return t.w.now },
+		MinBackoff: 1, MaxBackoff: 1, Attempts: 3, MaxBatchBytes: 1 << (10 + t.w.rand.IntN(3)), Compress: t.w.rand.IntN(12) == 0, Near: -1, Now: func() time.Time { return t.w.now },
 	})
 	if err != nil {
 		t.w.trace("       %s  ends its sync: %s", t.name, fault.ReasonOf(err))

@@ -1,4 +1,7 @@
-package tablet
+// Package prepared opens SQLite databases whose connections keep the statements they have prepared: to read the words of a
+// statement takes a device, and a server with many small reads, longer than to run it. It is for the stores of tablets and
+// of servers. It knows no table, and it does not make connections last longer than their pool does.
+package prepared
 
 import (
 	"context"
@@ -13,9 +16,8 @@ import (
 // maxStatements bounds the statements a connection keeps.
 const maxStatements = 300
 
-// openDB opens a database whose connections keep the statements they have prepared: to read the words of a statement takes
-// a device longer than to run it.
-func openDB(name string) (*sql.DB, error) {
+// Open opens a database whose connections keep their statements.
+func Open(name string) (*sql.DB, error) {
 	c, err := sqlite.NewConnector(name)
 	if err != nil {
 		return nil, err
@@ -31,10 +33,15 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if both, ok := inner.(driverConn); ok {
-		return &keepingConn{driverConn: both, kept: map[string]*kept{}}, nil
+	return Keep(inner), nil
+}
+
+// Keep is a connection of the driver that keeps its statements.
+func Keep(c driver.Conn) driver.Conn {
+	if both, ok := c.(driverConn); ok {
+		return &keepingConn{driverConn: both, kept: map[string]*kept{}}
 	}
-	return inner, nil
+	return c
 }
 
 // driverConn is what the driver's connections can do that is used here.
