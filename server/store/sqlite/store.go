@@ -176,12 +176,8 @@ func heads(ctx context.Context, log *sql.DB) (map[uint64]uint64, error) {
 
 // heads reads the counters of all parts, as the writer sees them.
 func (c *logConn) heads() (map[uint64]uint64, error) {
-	s, err := c.prepare(`SELECT part, counter FROM part`)
-	if err != nil {
-		return nil, err
-	}
 	parts := map[uint64]uint64{}
-	err = s.each(func(row []driver.Value) error {
+	err := c.prepare(`SELECT part, counter FROM part`).each(func(row []driver.Value) error {
 		parts[uint64(integer(row[0]))] = uint64(integer(row[1]))
 		return nil
 	})
