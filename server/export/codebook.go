@@ -1,6 +1,7 @@
 package export
 
 import (
+	"bufio"
 	"fmt"
 	"html"
 	"io"
@@ -172,7 +173,21 @@ func (j *job) writeCodebook(layouts map[*Table]*layout) error {
 	if err := j.writePage(page, layouts); err != nil {
 		return err
 	}
-	return page.close()
+	if err := page.close(); err != nil {
+		return err
+	}
+	archive, err := j.sink.create("codebook.xml")
+	if err != nil {
+		return err
+	}
+	d := &ddi{w: bufio.NewWriter(archive), program: j.opts.Program}
+	for _, t := range j.plan.Tables {
+		d.tables = append(d.tables, ddiTable{table: t, slots: layouts[t].slots, stats: j.stats[t]})
+	}
+	if err := d.write(j.src.Study); err != nil {
+		return err
+	}
+	return archive.close()
 }
 
 const pageStyle = `body{font-family:system-ui,"Noto Sans CJK SC","Microsoft YaHei",sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;line-height:1.45}
