@@ -47,3 +47,34 @@ func TestContent(t *testing.T) {
 		}
 	})
 }
+
+// What a sync that failed was for can be read, and is gone after a power cut although later syncs succeed.
+func TestWhatASyncHasLostStaysLost(t *testing.T) {
+	d := New(1)
+	defer d.Close()
+	if err := d.Make(d.Path("a")); err != nil {
+		t.Fatal(err)
+	}
+	f := d.files["a"]
+	step := func(off int64, text string, p Plan, want Fault) {
+		t.Helper()
+		if got := d.write(f, off, []byte(text)); got != None {
+			t.Fatal(got)
+		}
+		d.Set(p)
+		if got := d.sync("a", f); got != want {
+			t.Fatalf("the sync says %v", got)
+		}
+		d.Set(Plan{})
+	}
+	step(0, "one", Plan{}, None)
+	step(3, "two", Plan{Fail: BadSync, FailAt: 1, FailFor: 1}, BadSync)
+	step(6, "six", Plan{}, None)
+	if got := string(f.live.bytes()); got != "onetwosix" {
+		t.Errorf("it reads %q", got)
+	}
+	d.Cut()
+	if got := string(d.files["a"].live.bytes()); got != "one\x00\x00\x00six" {
+		t.Errorf("after a power cut it reads %q", got)
+	}
+}

@@ -66,6 +66,7 @@ type file struct {
 	live, durable content
 	pending       []op
 	named         bool // its name is durable
+	lost          bool // something that can be read is neither durable nor pending: a sync has failed
 	locks         locks
 	shm           *shm
 }
@@ -324,6 +325,7 @@ func (d *Disk) Rewrite(path string) error {
 func (d *Disk) sync(name string, f *file) Fault {
 	switch fault := d.step(true); {
 	case fault == BadSync:
+		f.lost = f.lost || len(f.pending) > 0
 		f.pending = nil
 		return fault
 	case fault != None:
@@ -333,8 +335,12 @@ func (d *Disk) sync(name string, f *file) Fault {
 	if d.plan.Lie {
 		return None
 	}
-	for _, o := range f.pending {
-		f.durable.apply(o)
+	if f.lost {
+		for _, o := range f.pending {
+			f.durable.apply(o)
+		}
+	} else {
+		f.durable = f.live.share()
 	}
 	if !f.named && (strings.HasSuffix(name, "-wal") || strings.HasSuffix(name, "-journal")) {
 		d.syncFolder(name[:strings.LastIndexByte(name, '/')+1])
