@@ -1,6 +1,7 @@
 package export
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +37,8 @@ const (
 	opMoney              // yuan, estimated
 	opList               // several scalars in one column
 	opChoices            // several choices: one column with all, one 0/1 column per choice
+	opRank               // choices in order: one column with all, one column with the rank per choice
+	opDateTime           // text of a date and time: the instant, and the text
 	opMap                // a map of scalars in one column
 	opMessage            // the fields of a message
 	opTable              // rows of a table of their own
@@ -54,6 +57,7 @@ type step struct {
 	table     *Table
 	codes     map[protoreflect.EnumNumber]int // column of each choice
 	parts     [5]protoreflect.FieldDescriptor // fields of a date or an amount
+	list      *choiceList                     // the choices, in a published questionnaire
 }
 
 // node is a message as it stands in one place of a table.
@@ -72,6 +76,7 @@ type builder struct {
 	prefixes   map[*Table]map[string]bool // of blocks
 	onPath     []protoreflect.FullName
 	columns    int
+	publishing *publishing // nil for the questionnaires built in
 }
 
 // place is where in a table the builder stands.
@@ -86,6 +91,7 @@ type place struct {
 	universe  *formv1.Text
 	relevant  string
 	personal  formv1.PersonalData
+	plain     bool // a question's own name is its best
 }
 
 // countUses counts in how many places of the schema each message stands, to know which labels need their context.
@@ -107,7 +113,7 @@ func (b *builder) table(name string, md protoreflect.MessageDescriptor, parent *
 		b.drafts, b.fixed, b.prefixes = map[*Table][]draft{}, map[*Table][]string{}, map[*Table]map[string]bool{}
 	}
 	name = b.tableName(name, parent)
-	title := module(md).GetTitle()
+	title := b.worded(module(md).GetTitle())
 	if title == nil {
 		title = serviceTitle(md.FullName())
 	}
@@ -116,7 +122,7 @@ func (b *builder) table(name string, md protoreflect.MessageDescriptor, parent *
 	if parent != nil {
 		b.inheritKeys(t, md)
 	}
-	at := place{table: t}
+	at := place{table: t, plain: b.publishing != nil}
 	own := ownKeys(md, levelOf(md))
 	n := &node{byField: map[int32]int{}}
 	t.root = n
@@ -232,7 +238,9 @@ func (b *builder) name(t *Table) {
 	for _, n := range b.fixed[t] {
 		taken[n] = true
 	}
-	assign(b.drafts[t], taken)
+	drafts := slices.Clone(b.drafts[t])
+	slices.SortStableFunc(drafts, func(a, b draft) int { return cmp.Compare(a.since, b.since) })
+	assign(drafts, taken)
 }
 
 // field adds what one field of a message becomes.
@@ -248,7 +256,12 @@ func (b *builder) field(n *node, fd protoreflect.FieldDescriptor, at place) erro
 		return nil
 	}
 	q := question(fd)
-	if b.plan.research() && direct(fd, q) {
+	if b.publishing != nil {
+		if q = b.localised(q); q.GetNote() {
+			return nil // read out: there is no answer
+		}
+	}
+	if b.plan.research() && (direct(fd, q) || b.hides(fd, q)) {
 		return nil
 	}
 	in := at.into(fd, q)
@@ -266,7 +279,7 @@ func (b *builder) field(n *node, fd protoreflect.FieldDescriptor, at place) erro
 	}
 	qu.at, qu.op = len(at.table.Columns), s.op
 	cols := at.table.Columns[s.col:]
-	b.drafts[at.table][first] = draft{candidates: in.candidates(), suffixes: suffixes, give: func(name string) {
+	b.drafts[at.table][first] = draft{candidates: in.candidates(), plain: in.plain, since: b.since(q), suffixes: suffixes, give: func(name string) {
 		qu.Name, qu.Why = name, suffixed(name, whyOf)
 		for i, suffix := range suffixes {
 			cols[i].Name = suffixed(name, suffix)
@@ -366,6 +379,9 @@ func (in place) candidates() []string {
 	for i := 1; i <= len(in.droppable); i++ {
 		out = append(out, unreserved(combine(strings.Join(in.droppable[i:], "_"), in.name)))
 	}
+	if in.plain {
+		slices.Reverse(out)
+	}
 	return out
 }
 
@@ -393,7 +409,11 @@ func (b *builder) block(md protoreflect.MessageDescriptor, in place) place {
 	if name == strings.ToLower(string(md.Name())) && in.prefix != "" {
 		short = in.prefix
 	}
-	for _, p := range []string{best, short, cutWords(short, limit), cutWords(best, limit)} {
+	prefixes := []string{best, short, cutWords(short, limit), cutWords(best, limit)}
+	if in.plain {
+		prefixes[0], prefixes[1] = short, best
+	}
+	for _, p := range prefixes {
 		if len(p) <= limit && !b.prefixes[in.table][p] {
 			b.prefixes[in.table][p] = true
 			in.prefix = p

@@ -29,18 +29,26 @@ func reasonLabel(stored int32) *formv1.Text {
 	return text(reason(stored), reason(stored))
 }
 
-// codebookRows yields the codebook, the header first.
+// codebookRows yields the codebook, the header first. With published questionnaires it has one column more: what variables
+// and choices are called in the XLSForm they came from.
 func (j *job) codebookRows(layouts map[*Table]*layout, yield func(cells []string)) {
-	yield(codebookHeader[:])
+	header := codebookHeader[:]
+	if len(j.plan.published) > 0 {
+		header = append(slices.Clone(header), "form_name")
+	}
+	yield(header)
 	for _, t := range j.plan.Tables {
 		st := j.stats[t]
 		for _, s := range layouts[t].slots {
 			if s.column == nil {
-				j.codebookReasons(t, s, st, yield)
+				j.codebookReasons(t, s, st, len(header), yield)
 				continue
 			}
 			c, n := s.column, &st.columns[s.col]
-			r := make([]string, len(codebookHeader))
+			r := make([]string, len(header))
+			if len(j.plan.published) > 0 {
+				r[len(header)-1] = c.formName
+			}
 			r[0], r[1], r[2] = t.Name, s.name, "variable"
 			r[4], r[5] = wording(c.Label, "en"), wording(c.Label, "zh")
 			r[6] = strconv.FormatInt(n.n, 10)
@@ -52,17 +60,20 @@ func (j *job) codebookRows(layouts map[*Table]*layout, yield func(cells []string
 			r[17], r[18], r[19], r[20] = version(c.Since), version(c.Until), c.Path, c.Numbers
 			yield(r)
 			for _, v := range n.values(c) {
-				r := make([]string, len(codebookHeader))
+				r := make([]string, len(header))
 				r[0], r[1], r[2], r[3] = t.Name, s.name, "value", strconv.FormatInt(v.code, 10)
 				r[4], r[5], r[6] = wording(v.label, "en"), wording(v.label, "zh"), strconv.FormatInt(v.n, 10)
+				if len(j.plan.published) > 0 {
+					r[len(header)-1] = v.name
+				}
 				yield(r)
 			}
 		}
 	}
 }
 
-func (j *job) codebookReasons(t *Table, s slot, st *tableStats, yield func(cells []string)) {
-	r := make([]string, len(codebookHeader))
+func (j *job) codebookReasons(t *Table, s slot, st *tableStats, width int, yield func(cells []string)) {
+	r := make([]string, width)
 	label := whyLabel(t.Questions[s.question])
 	var sum int64
 	for _, n := range st.why[s.question] {
@@ -72,7 +83,7 @@ func (j *job) codebookReasons(t *Table, s slot, st *tableStats, yield func(cells
 	r[6], r[7] = strconv.FormatInt(sum, 10), KindText.String()
 	yield(r)
 	for _, w := range sortedReasons(st.why[s.question]) {
-		r := make([]string, len(codebookHeader))
+		r := make([]string, width)
 		l := reasonLabel(w)
 		r[0], r[1], r[2], r[3] = t.Name, s.name, "missing", reason(w)
 		r[4], r[5], r[6] = wording(l, "en"), wording(l, "zh"), strconv.FormatInt(st.why[s.question][w], 10)
@@ -121,6 +132,7 @@ func (st *columnStats) span(k Kind) (lo, hi, mean string, ok bool) {
 type valueCount struct {
 	code  int64
 	label *formv1.Text
+	name  string
 	n     int64
 }
 
@@ -130,7 +142,7 @@ func (st *columnStats) values(c *Column) []valueCount {
 	known := map[int64]bool{}
 	for _, v := range c.Values {
 		known[int64(v.Code)] = true
-		out = append(out, valueCount{int64(v.Code), v.Label, st.codes[int64(v.Code)]})
+		out = append(out, valueCount{int64(v.Code), v.Label, v.Name, st.codes[int64(v.Code)]})
 	}
 	var unknown []int64
 	for code := range st.codes {
@@ -140,7 +152,7 @@ func (st *columnStats) values(c *Column) []valueCount {
 	}
 	slices.Sort(unknown)
 	for _, code := range unknown {
-		out = append(out, valueCount{code, text("(no label)", "（无标签）"), st.codes[code]})
+		out = append(out, valueCount{code, text("(no label)", "（无标签）"), "", st.codes[code]})
 	}
 	return out
 }

@@ -20,7 +20,9 @@ package export
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"maps"
 	"slices"
 
 	"github.com/hearth-survey/hearth/proto/fault"
@@ -43,6 +45,8 @@ type Source struct {
 	Graph     *servicev1.ReferralGraph
 	Flags     func(yield func(*servicev1.Flag) bool)
 	Decisions []*servicev1.LinkDecision
+	// Published are the questionnaires published at run time whose answers are exported.
+	Published []Published
 }
 
 // Options say what to write.
@@ -121,7 +125,7 @@ func newJob(src Source, opts Options, sink Sink, progress func(done, total int))
 	if opts.Language == "" {
 		opts.Language = "en"
 	}
-	plan, err := NewPlan(opts.Profile)
+	plan, err := NewPlan(opts.Profile, src.Published...)
 	if err != nil {
 		return nil, err
 	}
@@ -166,6 +170,13 @@ func (j *job) run(ctx context.Context) (*Manifest, error) {
 		return nil, err
 	}
 	j.total = 2 * j.done
+	j.labelLong()
+	for _, why := range slices.Sorted(maps.Keys(count.unread)) {
+		j.warnings = append(j.warnings, fmt.Sprintf("%d interviews %s", count.unread[why], why))
+	}
+	for _, u := range j.plan.unclassed {
+		j.warnings = append(j.warnings, fmt.Sprintf("%s has %d texts of which its schema does not say whether they identify a person (personal_data): look at them before the files are given away", u.questionnaire, u.texts))
+	}
 	layouts := map[*Table]*layout{}
 	for _, t := range j.plan.Tables {
 		layouts[t] = newLayout(t, j.stats[t])
@@ -264,6 +275,9 @@ func (j *job) pass(ctx context.Context, x *extractor) error {
 			}
 			x.summary = s
 			if err = x.message(j.plan.interview, i.ProtoReflect(), nil, 1, "", ""); err != nil {
+				return false
+			}
+			if err = x.published(i); err != nil {
 				return false
 			}
 			j.done++

@@ -78,6 +78,8 @@ type extractor struct {
 
 	summary *servicev1.InterviewSummary
 	current protoreflect.Message // the message of the row that is filled
+	version uint32               // of the published questionnaire that was answered
+	unread  map[string]int       // interviews whose answers are in no table, by why
 }
 
 // appearance is what linkage says of a person: in how many rosters, and where first.
@@ -89,7 +91,7 @@ type appearance struct {
 }
 
 func newExtractor(p *Plan, src Source, lang string, emit func(*row) error) *extractor {
-	x := &extractor{plan: p, canonical: src.Canonical, lang: lang, rows: map[*Table]*row{}, emit: emit, people: map[string]appearance{}}
+	x := &extractor{plan: p, canonical: src.Canonical, lang: lang, rows: map[*Table]*row{}, emit: emit, people: map[string]appearance{}, unread: map[string]int{}}
 	for _, t := range p.Tables {
 		x.rows[t] = &row{table: t, cells: make([]cell, len(t.Columns)), why: make([]int32, len(t.Questions))}
 	}
@@ -239,7 +241,13 @@ func (x *extractor) value(s *step, v protoreflect.Value, r *row) {
 			r.cells[s.canonical] = textCell(x.same(v.String()))
 		}
 	case opEnum:
+		if s.list != nil {
+			chosen(s, v, r)
+			return
+		}
 		*c = intCell(int64(v.Enum()))
+	case opDateTime:
+		*c, r.cells[s.col+1] = momentOf(v.String()), textCell(v.String())
 	case opMilli:
 		*c = timeCell(v.Int())
 	case opTime:
@@ -260,7 +268,11 @@ func (x *extractor) value(s *step, v protoreflect.Value, r *row) {
 		}
 	case opList:
 		*c = textCell(joinList(s.fd, v.List()))
-	case opChoices:
+	case opChoices, opRank:
+		if s.list != nil {
+			selected(s, v.List(), r)
+			return
+		}
 		fillChoices(s, v.List(), r)
 	case opMap:
 		*c = textCell(joinMap(s.fd, v.Map()))
@@ -410,12 +422,14 @@ func (x *extractor) ruleWording(m protoreflect.Message, fd protoreflect.FieldDes
 	rule := m.Get(m.Descriptor().Fields().ByName("rule")).String()
 	field, id, ok := strings.Cut(rule, "/")
 	if ok {
+		fd := x.plan.fields[protoreflect.FullName(field)]
 		if d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(field)); err == nil {
-			if fd, ok := d.(protoreflect.FieldDescriptor); ok {
-				for _, c := range question(fd).GetChecks() {
-					if c.GetId() == id {
-						return wording(c.GetMessage(), x.lang)
-					}
+			fd, _ = d.(protoreflect.FieldDescriptor)
+		}
+		if fd != nil {
+			for _, c := range question(fd).GetChecks() {
+				if c.GetId() == id {
+					return wording(c.GetMessage(), x.lang)
 				}
 			}
 		}

@@ -166,7 +166,7 @@ func foldReasons(t *Table, st *tableStats) (folded map[int]int, dropped map[int]
 // single is whether the columns of a question are one answer, and not a block of questions.
 func (q *Question) single() bool {
 	switch q.op {
-	case opScalar, opEnum, opDuration, opMoney, opChoices:
+	case opScalar, opEnum, opDuration, opMoney, opChoices, opRank:
 		return q.at > q.from
 	}
 	return false

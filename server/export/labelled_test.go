@@ -281,7 +281,7 @@ func TestEveryNameFits(t *testing.T) {
 			_, m := export(t, random(9, 3, &filler{all: true}), Options{Profile: profile, Language: lang, Formats: []servicev1.ExportFormat{asStata, asSPSS}})
 			tables += len(m.Files)
 			for _, w := range m.Warnings {
-				if !strings.HasPrefix(w, "dta: ") && !strings.HasPrefix(w, "sav: ") {
+				if !strings.HasPrefix(w, "dta: ") && !strings.HasPrefix(w, "sav: ") && !strings.HasSuffix(w, "publish it and export again") {
 					t.Errorf("warning %q", w)
 				}
 			}

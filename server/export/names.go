@@ -24,6 +24,8 @@ var reserved = map[string]bool{
 type draft struct {
 	candidates []string // best first
 	suffixes   []string // of the columns, "" for the name itself
+	plain      bool     // what is too long is cut in the same order
+	since      uint32   // first version of a published questionnaire that has the question
 	give       func(name string)
 }
 
@@ -133,7 +135,11 @@ func (d draft) nextBest(taken map[string]bool) string {
 			return name
 		}
 	}
-	for _, c := range slices.Backward(d.candidates) {
+	cut := slices.Clone(d.candidates)
+	if !d.plain {
+		slices.Reverse(cut)
+	}
+	for _, c := range cut {
 		if name := cutWords(c, d.limit()); d.fits(name, taken) {
 			return name
 		}

@@ -1,6 +1,9 @@
 package export
 
 import (
+	"maps"
+	"slices"
+
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
@@ -43,6 +46,8 @@ func (k Kind) String() string {
 type ValueLabel struct {
 	Code  int32
 	Label *formv1.Text
+	// Name is what the choice is called in the XLSForm it came from; empty where there is none.
+	Name string
 }
 
 // Column is one variable of a table.
@@ -64,8 +69,10 @@ type Column struct {
 	Since, Until uint32
 	Values       []ValueLabel
 
-	label map[int32]*formv1.Text
-	enum  string // name of the list that the values are of
+	label    map[int32]*formv1.Text
+	enum     string      // name of the list that the values are of
+	formName string      // what the question is called in the XLSForm it came from
+	long     *choiceList // a list of which only the choices that occur are labelled
 }
 
 // Question is what a reason for a missing answer is given for: one column, several (a date, a list of choices) or a
@@ -108,19 +115,26 @@ type Plan struct {
 	Profile servicev1.PrivacyProfile
 
 	interview, appearance, told, graphNode, graphEdge, flag, link *Table
+
+	published map[protoreflect.FullName]*publishedTable
+	fields    map[protoreflect.FullName]protoreflect.FieldDescriptor // of published questionnaires
+	unclassed []unclassed
 }
 
-// NewPlan lays out the tables for a privacy profile; an unset profile is the research profile. It returns an error only
-// for a schema that cannot be laid out, such as a message that contains itself.
-func NewPlan(profile servicev1.PrivacyProfile) (*Plan, error) {
-	return newPlan((*surveyv1.Interview)(nil).ProtoReflect().Descriptor(), profile)
+// NewPlan lays out the tables for a privacy profile; an unset profile is the research profile. Those of published
+// questionnaires stand after all others. It returns an error only for a schema that cannot be laid out, such as a message
+// that contains itself.
+func NewPlan(profile servicev1.PrivacyProfile, published ...Published) (*Plan, error) {
+	return newPlan((*surveyv1.Interview)(nil).ProtoReflect().Descriptor(), profile, published...)
 }
 
-func newPlan(interview protoreflect.MessageDescriptor, profile servicev1.PrivacyProfile) (*Plan, error) {
+func newPlan(interview protoreflect.MessageDescriptor, profile servicev1.PrivacyProfile, published ...Published) (*Plan, error) {
 	if profile != servicev1.PrivacyProfile_PRIVACY_PROFILE_IDENTIFIED {
 		profile = servicev1.PrivacyProfile_PRIVACY_PROFILE_RESEARCH
 	}
-	p := &Plan{Profile: profile}
+	p := &Plan{
+		Profile: profile, published: map[protoreflect.FullName]*publishedTable{}, fields: map[protoreflect.FullName]protoreflect.FieldDescriptor{},
+	}
 	b := &builder{plan: p, uses: map[protoreflect.FullName]int{}, tableNames: map[string]bool{}}
 	b.countUses(interview, map[protoreflect.FullName]bool{})
 	for _, top := range []struct {
@@ -141,6 +155,11 @@ func newPlan(interview protoreflect.MessageDescriptor, profile servicev1.Privacy
 			return nil, err
 		}
 		*top.at = t
+	}
+	for _, q := range published {
+		if err := b.publish(q); err != nil {
+			return nil, err
+		}
 	}
 	for _, t := range p.Tables {
 		b.name(t)
@@ -197,7 +216,10 @@ func wording(t *formv1.Text, lang string) string {
 	if t.GetEn() != "" {
 		return t.GetEn()
 	}
-	return t.GetZh()
+	if t.GetZh() != "" || len(t.GetMore()) == 0 {
+		return t.GetZh()
+	}
+	return t.GetMore()[slices.Min(slices.Collect(maps.Keys(t.GetMore())))]
 }
 
 func text(en, zh string) *formv1.Text {

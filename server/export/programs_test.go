@@ -48,7 +48,8 @@ func outputOf(t *testing.T, dir, name string, args ...string) []byte {
 func readable(t *testing.T) (dir string, exports map[string]*memory, manifest *Manifest) {
 	t.Helper()
 	dir, exports = t.TempDir(), map[string]*memory{}
-	for name, src := range map[string]Source{"random": random(21, 25, &filler{}), "small": small()} {
+	for name, src := range map[string]Source{"random": random(21, 25, &filler{}), "small": small(), "published": visits(t)} {
+		src.Published = visits(t).Published
 		files, m := export(t, src, Options{Profile: identified, Language: "zh"})
 		exports[name], manifest = files, m
 		for path, content := range files.files {
@@ -65,7 +66,7 @@ func readable(t *testing.T) (dir string, exports map[string]*memory, manifest *M
 // whyColumns names for each column of a table that of the reasons.
 func whyColumns(t *testing.T, table string) map[string]string {
 	t.Helper()
-	p, err := NewPlan(identified)
+	p, err := NewPlan(identified, visits(t).Published...)
 	if err != nil {
 		t.Fatal(err)
 	}

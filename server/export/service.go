@@ -204,6 +204,15 @@ func (b *builder) addExtras(t *Table, md protoreflect.MessageDescriptor) {
 	switch {
 	case md.FullName() == (*surveyv1.Interview)(nil).ProtoReflect().Descriptor().FullName():
 		b.summaryColumns(add)
+	case b.publishing != nil:
+		if md.FullName() == b.publishing.top.FullName() {
+			add("questionnaire_version", KindInteger, text("Version of the questionnaire that was answered", "所答问卷版本"), nil, func(x *extractor) cell {
+				if x.version == 0 {
+					return cell{}
+				}
+				return intCell(int64(x.version))
+			})
+		}
 	case t.Name == "person":
 		add("appearances", KindInteger, text("Household rosters the person stands in, after linkage", "关联后此人出现在多少份住户名单中"), nil,
 			func(x *extractor) cell { return x.appearances() })

@@ -1,6 +1,7 @@
 package export
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -11,6 +12,11 @@ import (
 
 // shape adds the columns of a field and says by which suffixes their names differ from the question's.
 func (b *builder) shape(s *step, fd protoreflect.FieldDescriptor, q *formv1.Question, in place) ([]string, error) {
+	if b.publishing != nil {
+		if suffixes, done := b.shapePublished(s, fd, q, in); done {
+			return suffixes, nil
+		}
+	}
 	switch {
 	case special(fd.FullName()):
 		s.op = opSpecial
@@ -69,6 +75,9 @@ func (b *builder) addLabelled(kind Kind, fd protoreflect.FieldDescriptor, q *for
 	c := b.column(kind, in)
 	c.Label = in.labelOf(fd, q)
 	c.Unit, c.Measure, c.Since, c.Until = q.GetUnit(), q.GetMeasure(), q.GetSince(), q.GetUntil()
+	if b.publishing != nil {
+		c.formName = cmp.Or(q.GetFormName(), string(fd.Name()))
+	}
 	b.add(in.table, c)
 	if kind == KindYesNo {
 		b.setValues(c, yesNoLabels())
@@ -231,6 +240,9 @@ func (b *builder) child(s *step, fd protoreflect.FieldDescriptor, md protoreflec
 	name := levelOf(md)
 	if name == "" {
 		name = combine(in.prefix, in.name)
+	}
+	if b.publishing != nil {
+		name = b.rosterName(md, in)
 	}
 	t, err := b.table(name, md, in.table, fd.IsList() || fd.IsMap())
 	if err != nil {
