@@ -20,11 +20,12 @@ type benchCmd struct {
 	Rounds     int  `help:"How often to repeat the ingest; the median counts." default:"3"`
 	JSON       bool `help:"Print JSON."`
 
-	Load    int   `help:"Instead: how long a tablet's sync of 100 interviews takes while this many begin every second." placeholder:"N" xor:"kind"`
+	Load    int   `help:"Instead: how long a tablet's sync of 100 interviews takes while this many begin every second." placeholder:"N" xor:"kind,whole"`
 	Seconds int   `help:"For how long syncs begin with --load." default:"5"`
 	Scale   []int `help:"Instead: what sync, counts and check cost per interview in stores of these sizes; 10000,100000,1000000 are those of the promise." placeholder:"N,..." xor:"kind"`
-	Idle    int   `help:"Instead: the server's memory for this many tablets that are connected and say nothing." placeholder:"N" xor:"kind"`
-	Radio   bool  `help:"Instead: what a tablet takes for 40 interviews and a photo over 40 kbit/s with round trips of 600 ms, beside an OpenRosa-like client; takes a minute." xor:"kind"`
+	All     bool  `help:"Instead: everything that is promised, each with its target and whether it is met; sizes of --scale are 10000,100000 unless given. Takes ten minutes." xor:"whole"`
+	Idle    int   `help:"Instead: the server's memory for this many tablets that are connected and say nothing." placeholder:"N" xor:"kind,whole"`
+	Radio   bool  `help:"Instead: what a tablet takes for 40 interviews and a photo over 40 kbit/s with round trips of 600 ms, beside an OpenRosa-like client; takes a minute." xor:"kind,whole"`
 }
 
 // Run measures and prints.
@@ -41,6 +42,8 @@ func (c *benchCmd) Run(e *env) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	switch {
+	case c.All:
+		return c.runAll(e, dir)
 	case c.Load > 0:
 		return c.runLoad(e, dir)
 	case len(c.Scale) > 0:

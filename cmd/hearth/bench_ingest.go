@@ -35,21 +35,12 @@ type benchResult struct {
 	Wire             []wireSize `json:"wire"`
 }
 
-// runIngest measures how fast the server takes interviews in, beside the bare write of the same bytes.
+// runIngest measures how fast the server takes interviews in and prints it.
 func (c *benchCmd) runIngest(e *env, dir string) error {
-	fmt.Fprintf(e.stderr, "making %d household interviews ...\n", c.Interviews)
-	team, err := newBenchTeam(c.Interviews, c.Tablets, c.Batch)
+	r, err := c.measureIngest(e, dir)
 	if err != nil {
 		return err
 	}
-	r := &benchResult{Machine: machine(), Interviews: team.records, Tablets: c.Tablets, Batch: c.Batch, RecordBytes: team.bytes / team.records}
-	if r.Wire, err = wireSizes(team.sample); err != nil {
-		return err
-	}
-	if err := c.measure(e, dir, team, r); err != nil {
-		return err
-	}
-	r.judge()
 	if c.JSON {
 		return printAnyJSON(e.stdout, r)
 	}
@@ -58,6 +49,24 @@ func (c *benchCmd) runIngest(e *env, dir string) error {
 		return err
 	}
 	return printWire(e.stdout, r.Wire)
+}
+
+// measureIngest measures how fast the server takes interviews in, beside the bare write of the same bytes.
+func (c *benchCmd) measureIngest(e *env, dir string) (*benchResult, error) {
+	fmt.Fprintf(e.stderr, "making %d household interviews ...\n", c.Interviews)
+	team, err := newBenchTeam(c.Interviews, c.Tablets, c.Batch)
+	if err != nil {
+		return nil, err
+	}
+	r := &benchResult{Machine: machine(), Interviews: team.records, Tablets: c.Tablets, Batch: c.Batch, RecordBytes: team.bytes / team.records}
+	if r.Wire, err = wireSizes(team.sample); err != nil {
+		return nil, err
+	}
+	if err := c.measure(e, dir, team, r); err != nil {
+		return nil, err
+	}
+	r.judge()
+	return r, nil
 }
 
 func (r *benchResult) judge() {

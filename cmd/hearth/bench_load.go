@@ -27,25 +27,38 @@ type loadResult struct {
 	Verdicts  []verdict `json:"verdicts"`
 }
 
-// runLoad lets tablets begin a sync at fixed times, whether those before have ended or not, and measures each from the
-// time at which it should have begun: who comes while the server is behind waits, and that counts.
-func (c *benchCmd) runLoad(e *env, dir string) (err error) {
-	n := c.Load * c.Seconds
-	fmt.Fprintf(e.stderr, "making %d tablets with %d household interviews each ...\n", n, syncInterviews)
-	team, err := newBenchTeam(n*syncInterviews, n, syncInterviews)
+// runLoad measures syncs that begin at fixed times and prints it.
+func (c *benchCmd) runLoad(e *env, dir string) error {
+	r, err := measureLoad(e, dir, c.Load, c.Seconds)
 	if err != nil {
 		return err
 	}
+	if c.JSON {
+		return printAnyJSON(e.stdout, r)
+	}
+	done := fmt.Sprintf("%d syncs of %d household interviews, %d begun every second, each on a new connection", r.Syncs, syncInterviews, c.Load)
+	return printVerdicts(e.stdout, r.Machine, done, r.Verdicts)
+}
+
+// measureLoad lets tablets begin a sync at fixed times, whether those before have ended or not, and measures each from the
+// time at which it should have begun: who comes while the server is behind waits, and that counts.
+func measureLoad(e *env, dir string, perSecond, seconds int) (_ *loadResult, err error) {
+	n := perSecond * seconds
+	fmt.Fprintf(e.stderr, "making %d tablets with %d household interviews each ...\n", n, syncInterviews)
+	team, err := newBenchTeam(n*syncInterviews, n, syncInterviews)
+	if err != nil {
+		return nil, err
+	}
 	srv, err := startServer(e.ctx, filepath.Join(dir, "hq"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, srv.stop()) }()
 	took := make([]float64, n)
 	var group errgroup.Group
 	start := time.Now()
 	for i, tab := range team.tablets {
-		due := start.Add(time.Duration(i) * time.Second / time.Duration(c.Load))
+		due := start.Add(time.Duration(i) * time.Second / time.Duration(perSecond))
 		time.Sleep(time.Until(due))
 		group.Go(func() error {
 			err := tab.sync(e.ctx, srv)
@@ -54,7 +67,7 @@ func (c *benchCmd) runLoad(e *env, dir string) (err error) {
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return err
+		return nil, err
 	}
 	slices.Sort(took)
 	r := &loadResult{
@@ -62,16 +75,12 @@ func (c *benchCmd) runLoad(e *env, dir string) (err error) {
 		P50: took[n/2], P99: took[min(n-1, n*99/100)], Longest: took[n-1],
 	}
 	r.Verdicts = []verdict{
-		told("syncs that ended, per second", fmt.Sprintf("%.0f of %d", r.PerSecond, c.Load)),
+		told("syncs that ended, per second", fmt.Sprintf("%.0f of %d", r.PerSecond, perSecond)),
 		told("half of them took at most", fmt.Sprintf("%.0f ms", r.P50)),
 		judged("99 of 100 took at most", fmt.Sprintf("%.0f ms", r.P99), "< 250 ms", r.P99 < 250),
 		told("the longest took", fmt.Sprintf("%.0f ms", r.Longest)),
 	}
-	if c.JSON {
-		return printAnyJSON(e.stdout, r)
-	}
-	done := fmt.Sprintf("%d syncs of %d household interviews, %d begun every second, each on a new connection", n, syncInterviews, c.Load)
-	return printVerdicts(e.stdout, r.Machine, done, r.Verdicts)
+	return r, nil
 }
 
 // sync is what a tablet does that has come back: it connects, says Hello, and sends what it has.
@@ -104,11 +113,23 @@ type idleResult struct {
 	Verdicts  []verdict `json:"verdicts"`
 }
 
-// runIdle connects tablets that say Hello and then nothing.
-func (c *benchCmd) runIdle(e *env, dir string) (err error) {
-	srv, err := startServer(e.ctx, filepath.Join(dir, "hq"))
+// runIdle measures tablets that are connected and prints it.
+func (c *benchCmd) runIdle(e *env, dir string) error {
+	r, err := measureIdle(e, dir, c.Idle)
 	if err != nil {
 		return err
+	}
+	if c.JSON {
+		return printAnyJSON(e.stdout, r)
+	}
+	return printVerdicts(e.stdout, r.Machine, "tablets that are connected, have said Hello, and say nothing", r.Verdicts)
+}
+
+// measureIdle connects tablets that say Hello and then nothing.
+func measureIdle(e *env, dir string, tablets int) (_ *idleResult, err error) {
+	srv, err := startServer(e.ctx, filepath.Join(dir, "hq"))
+	if err != nil {
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, srv.stop()) }()
 	var mu sync.Mutex
@@ -130,28 +151,25 @@ func (c *benchCmd) runIdle(e *env, dir string) (err error) {
 		return err
 	}
 	if err := connect(e.ctx, 0); err != nil { // what a server needs for its first call is not of the tablets
-		return err
+		return nil, err
 	}
 	empty, _ := srv.memory()
-	fmt.Fprintf(e.stderr, "connecting %d tablets ...\n", c.Idle)
+	fmt.Fprintf(e.stderr, "connecting %d tablets ...\n", tablets)
 	group, ctx := errgroup.WithContext(e.ctx)
 	group.SetLimit(16)
-	for i := range c.Idle {
+	for i := range tablets {
 		group.Go(func() error { return connect(ctx, i+1) })
 	}
 	if err := group.Wait(); err != nil {
-		return err
+		return nil, err
 	}
 	now, _ := srv.memory()
-	r := &idleResult{Machine: machine(), Tablets: c.Idle, EmptyMiB: empty, MemoryMiB: now, PerTablet: max(0, now-empty) * 1024 / float64(c.Idle)}
+	r := &idleResult{Machine: machine(), Tablets: tablets, EmptyMiB: empty, MemoryMiB: now, PerTablet: max(0, now-empty) * 1024 / float64(tablets)}
 	r.For10000 = empty + r.PerTablet*10_000/1024
 	r.Verdicts = []verdict{
 		told("memory of the server before", fmt.Sprintf("%.0f MiB", empty)),
-		told(fmt.Sprintf("with %d tablets connected", c.Idle), fmt.Sprintf("%.0f MiB, %.1f KiB each", now, r.PerTablet)),
+		told(fmt.Sprintf("with %d tablets connected", tablets), fmt.Sprintf("%.0f MiB, %.1f KiB each", now, r.PerTablet)),
 		judged("that is for 10,000 tablets", fmt.Sprintf("%.0f MiB", r.For10000), "<= 1024 MiB", r.For10000 <= 1024),
 	}
-	if c.JSON {
-		return printAnyJSON(e.stdout, r)
-	}
-	return printVerdicts(e.stdout, r.Machine, "tablets that are connected, have said Hello, and say nothing", r.Verdicts)
+	return r, nil
 }

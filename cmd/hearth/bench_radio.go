@@ -64,17 +64,16 @@ func (c *benchCmd) runRadio(e *env, dir string) (err error) {
 	return printVerdicts(e.stdout, machine(), done, all)
 }
 
-// measure starts a server and syncs with it over links.
-func (b *radioBench) measure(ctx context.Context, say func(string)) (all []verdict, err error) {
+// serving starts a server, has do use it, and ends it.
+func (b *radioBench) serving(ctx context.Context, do func(context.Context) error) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	if b.node, err = openNode(ctx, filepath.Join(b.dir, "hq"), nodeOptions{serving: true}); err != nil {
-		cancel()
-		return nil, err
+		return err
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		cancel()
-		return nil, errors.Join(err, b.node.close())
+		return errors.Join(err, b.node.close())
 	}
 	served := make(chan error, 1)
 	go func() { served <- b.node.server.Serve(ctx, ln) }()
@@ -83,7 +82,19 @@ func (b *radioBench) measure(ctx context.Context, say func(string)) (all []verdi
 		err = errors.Join(err, <-served, b.node.close())
 	}()
 	b.addr = ln.Addr().String()
-	var plain radioRun
+	return do(ctx)
+}
+
+// measure starts a server and syncs with it over links.
+func (b *radioBench) measure(ctx context.Context, say func(string)) (all []verdict, err error) {
+	err = b.serving(ctx, func(ctx context.Context) error {
+		all, err = b.overLinks(ctx, say)
+		return err
+	})
+	return all, err
+}
+
+func (b *radioBench) overLinks(ctx context.Context, say func(string)) (all []verdict, err error) {
 	for _, life := range []time.Duration{0, 10 * time.Second} {
 		what, target := "connections that last", 1.25
 		if life > 0 {
@@ -103,9 +114,6 @@ func (b *radioBench) measure(ctx context.Context, say func(string)) (all []verdi
 				return nil, err
 			}
 			all = append(all, told("  an OpenRosa-like client", fmt.Sprintf("%.2f s, %.1f times as long, %d bytes up", o.Seconds, o.Seconds/r.Seconds, o.Bytes)))
-		}
-		if plain.Seconds == 0 {
-			plain = r
 		}
 	}
 	say("a photo")

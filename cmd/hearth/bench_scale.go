@@ -44,27 +44,35 @@ type scaleResult struct {
 	Verdicts []verdict      `json:"verdicts"`
 }
 
-// runScale lets one store grow and measures at every size.
+// runScale lets one store grow, measures at every size, and prints it.
 func (c *benchCmd) runScale(e *env, dir string) error {
-	team, err := newScaleTeam()
+	r, err := measureScale(e, dir, c.Scale)
 	if err != nil {
 		return err
 	}
-	r := &scaleResult{Machine: machine()}
-	hq := filepath.Join(dir, "hq")
-	for _, size := range c.Scale {
-		fmt.Fprintf(e.stderr, "growing to %d interviews ...\n", size)
-		m, err := team.measureAt(e.ctx, hq, size)
-		if err != nil {
-			return err
-		}
-		r.Sizes = append(r.Sizes, m)
-	}
-	r.judge()
 	if c.JSON {
 		return printAnyJSON(e.stdout, r)
 	}
 	return printVerdicts(e.stdout, r.Machine, "one store that grows; processor time of the server and of hearth check, per interview", r.Verdicts)
+}
+
+func measureScale(e *env, dir string, sizes []int) (*scaleResult, error) {
+	team, err := newScaleTeam()
+	if err != nil {
+		return nil, err
+	}
+	r := &scaleResult{Machine: machine()}
+	hq := filepath.Join(dir, "hq")
+	for _, size := range sizes {
+		fmt.Fprintf(e.stderr, "growing to %d interviews ...\n", size)
+		m, err := team.measureAt(e.ctx, hq, size)
+		if err != nil {
+			return nil, err
+		}
+		r.Sizes = append(r.Sizes, m)
+	}
+	r.judge()
+	return r, nil
 }
 
 func (r *scaleResult) judge() {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/hearth-survey/hearth/proto/fault"
@@ -60,18 +59,7 @@ func Enrol(ctx context.Context, path string, conn grpc.ClientConnInterface, opts
 		return nil, err
 	}
 	failpoint.Hit("tablet.before-link")
-	if err := os.Link(waiting, path); err != nil { // unlike a rename it replaces nothing
-		if !errors.Is(err, fs.ErrExist) {
-			err = os.Rename(waiting, path) // a file system without links
-		}
-		if err != nil {
-			return nil, fault.New(fault.Exists, fault.StoreExists, "name the store %s: %w", path, err)
-		}
-	} else if err := removeLinked(waiting); err != nil {
-		return nil, fault.New(fault.Internal, "", "name the store %s: %w", path, err)
-	}
-	failpoint.Hit("tablet.after-unlink")
-	if err := syncFolder(filepath.Dir(path)); err != nil {
+	if err := giveName(waiting, path); err != nil {
 		return nil, err
 	}
 	return Open(ctx, path, opts.Options)

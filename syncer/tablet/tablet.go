@@ -107,21 +107,19 @@ func Create(ctx context.Context, path string, opts CreateOptions) (*Store, error
 		}
 		return Open(ctx, path, o)
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	switch {
-	case errors.Is(err, fs.ErrExist):
-		return nil, fault.New(fault.Exists, fault.StoreExists, "create the store %s: there is a file of that name", path)
-	case err != nil:
-		return nil, fault.New(fault.Invalid, fault.StoreMissing, "create the store %s: %w", path, err)
-	}
-	if err := f.Close(); err != nil {
-		return nil, fault.New(fault.Internal, "", "create the store %s: %w", path, err)
+	making, err := nameless(path)
+	if err != nil {
+		return nil, err
 	}
 	failpoint.Hit("tablet.after-create-file")
-	if err := initialise(ctx, path, opts, o.random()); err != nil {
-		return nil, errors.Join(err, removeStore(path))
+	if err := initialise(ctx, making, opts, o.random()); err != nil {
+		return nil, errors.Join(err, removeStore(making))
 	}
 	failpoint.Hit("tablet.after-create")
+	if err := giveName(making, path); err != nil {
+		return nil, errors.Join(err, removeStore(making))
+	}
+	failpoint.Hit("tablet.after-name")
 	return Open(ctx, path, o)
 }
 
