@@ -97,7 +97,8 @@ func (c *compiler) questionnaire(top protoreflect.MessageDescriptor) (*Questionn
 		q.fingerprints = append(q.fingerprints, fingerprint(top, v))
 	}
 	q.asked = countQuestions(m, q.version)
-	return q, nil
+	q.upgrade, err = newUpgrade(top, c.earlierValue)
+	return q, err
 }
 
 // maxVersions bounds the work of telling versions apart.

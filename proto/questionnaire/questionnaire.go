@@ -35,6 +35,7 @@ type Questionnaire struct {
 	fingerprints [][]byte
 	interview    *Module // nil for one that was loaded at run time
 	files        *descriptorpb.FileDescriptorSet
+	upgrade      *upgrade // nil where nothing was ever otherwise
 }
 
 // Builtin compiles the questionnaires that ship with Hearth: household, school and migration history. The error names the

@@ -46,20 +46,24 @@ const (
 	RecordKind_RECORD_KIND_REVIEW RecordKind = 7
 	// How the answers of an interview came about: hearth.service.v1.Paradata. Subject: its interview_id.
 	RecordKind_RECORD_KIND_PARADATA RecordKind = 9
+	// A version of a questionnaire is published: hearth.service.v1.QuestionnairePublication. Subject: "questionnaires", study:
+	// "*", for they are there for all studies, and all publications stand together.
+	RecordKind_RECORD_KIND_QUESTIONNAIRE RecordKind = 11
 )
 
 // Enum value maps for RecordKind.
 var (
 	RecordKind_name = map[int32]string{
-		0: "RECORD_KIND_UNSPECIFIED",
-		1: "RECORD_KIND_INTERVIEW",
-		2: "RECORD_KIND_STUDY",
-		3: "RECORD_KIND_LINK_DECISION",
-		4: "RECORD_KIND_TOMBSTONE",
-		5: "RECORD_KIND_ERASURE",
-		6: "RECORD_KIND_ASSIGNMENT",
-		7: "RECORD_KIND_REVIEW",
-		9: "RECORD_KIND_PARADATA",
+		0:  "RECORD_KIND_UNSPECIFIED",
+		1:  "RECORD_KIND_INTERVIEW",
+		2:  "RECORD_KIND_STUDY",
+		3:  "RECORD_KIND_LINK_DECISION",
+		4:  "RECORD_KIND_TOMBSTONE",
+		5:  "RECORD_KIND_ERASURE",
+		6:  "RECORD_KIND_ASSIGNMENT",
+		7:  "RECORD_KIND_REVIEW",
+		9:  "RECORD_KIND_PARADATA",
+		11: "RECORD_KIND_QUESTIONNAIRE",
 	}
 	RecordKind_value = map[string]int32{
 		"RECORD_KIND_UNSPECIFIED":   0,
@@ -71,6 +75,7 @@ var (
 		"RECORD_KIND_ASSIGNMENT":    6,
 		"RECORD_KIND_REVIEW":        7,
 		"RECORD_KIND_PARADATA":      9,
+		"RECORD_KIND_QUESTIONNAIRE": 11,
 	}
 )
 
@@ -1475,7 +1480,7 @@ const file_hearth_service_v1_log_proto_rawDesc = "" +
 	"\acounter\x18\x02 \x01(\x04R\acounter\"a\n" +
 	"\x06Cursor\x12!\n" +
 	"\fserver_epoch\x18\x01 \x01(\fR\vserverEpoch\x124\n" +
-	"\x05parts\x18\x02 \x03(\v2\x1e.hearth.service.v1.PartCounterR\x05parts*\x82\x02\n" +
+	"\x05parts\x18\x02 \x03(\v2\x1e.hearth.service.v1.PartCounterR\x05parts*\xa7\x02\n" +
 	"\n" +
 	"RecordKind\x12\x1b\n" +
 	"\x17RECORD_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
@@ -1486,7 +1491,10 @@ const file_hearth_service_v1_log_proto_rawDesc = "" +
 	"\x13RECORD_KIND_ERASURE\x10\x05\x12\x1a\n" +
 	"\x16RECORD_KIND_ASSIGNMENT\x10\x06\x12\x16\n" +
 	"\x12RECORD_KIND_REVIEW\x10\a\x12\x18\n" +
-	"\x14RECORD_KIND_PARADATA\x10\t\"\x04\b\b\x10\b*\x9e\x01\n" +
+	"\x14RECORD_KIND_PARADATA\x10\t\x12\x1d\n" +
+	"\x19RECORD_KIND_QUESTIONNAIRE\x10\v\"\x04\b\b\x10\b\"\x04\b\n" +
+	"\x10\n" +
+	"*\x9e\x01\n" +
 	"\fEntryOutcome\x12\x1d\n" +
 	"\x19ENTRY_OUTCOME_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14ENTRY_OUTCOME_STORED\x10\x01\x12\x1b\n" +

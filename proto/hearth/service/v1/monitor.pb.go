@@ -21,6 +21,69 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// FlagDimension is a column to count flags by.
+type FlagDimension int32
+
+const (
+	FlagDimension_FLAG_DIMENSION_UNSPECIFIED   FlagDimension = 0
+	FlagDimension_FLAG_DIMENSION_QUESTIONNAIRE FlagDimension = 1
+	FlagDimension_FLAG_DIMENSION_ENUMERATOR    FlagDimension = 2
+	FlagDimension_FLAG_DIMENSION_SITE          FlagDimension = 3
+	// The question, by names from the interview without the numbers of rows: "household.members.age".
+	FlagDimension_FLAG_DIMENSION_QUESTION FlagDimension = 4
+	FlagDimension_FLAG_DIMENSION_RULE     FlagDimension = 5
+	FlagDimension_FLAG_DIMENSION_SEVERITY FlagDimension = 6
+)
+
+// Enum value maps for FlagDimension.
+var (
+	FlagDimension_name = map[int32]string{
+		0: "FLAG_DIMENSION_UNSPECIFIED",
+		1: "FLAG_DIMENSION_QUESTIONNAIRE",
+		2: "FLAG_DIMENSION_ENUMERATOR",
+		3: "FLAG_DIMENSION_SITE",
+		4: "FLAG_DIMENSION_QUESTION",
+		5: "FLAG_DIMENSION_RULE",
+		6: "FLAG_DIMENSION_SEVERITY",
+	}
+	FlagDimension_value = map[string]int32{
+		"FLAG_DIMENSION_UNSPECIFIED":   0,
+		"FLAG_DIMENSION_QUESTIONNAIRE": 1,
+		"FLAG_DIMENSION_ENUMERATOR":    2,
+		"FLAG_DIMENSION_SITE":          3,
+		"FLAG_DIMENSION_QUESTION":      4,
+		"FLAG_DIMENSION_RULE":          5,
+		"FLAG_DIMENSION_SEVERITY":      6,
+	}
+)
+
+func (x FlagDimension) Enum() *FlagDimension {
+	p := new(FlagDimension)
+	*p = x
+	return p
+}
+
+func (x FlagDimension) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FlagDimension) Descriptor() protoreflect.EnumDescriptor {
+	return file_hearth_service_v1_monitor_proto_enumTypes[0].Descriptor()
+}
+
+func (FlagDimension) Type() protoreflect.EnumType {
+	return &file_hearth_service_v1_monitor_proto_enumTypes[0]
+}
+
+func (x FlagDimension) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FlagDimension.Descriptor instead.
+func (FlagDimension) EnumDescriptor() ([]byte, []int) {
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{0}
+}
+
 // Dimension is a column to count by.
 type Dimension int32
 
@@ -70,11 +133,11 @@ func (x Dimension) String() string {
 }
 
 func (Dimension) Descriptor() protoreflect.EnumDescriptor {
-	return file_hearth_service_v1_monitor_proto_enumTypes[0].Descriptor()
+	return file_hearth_service_v1_monitor_proto_enumTypes[1].Descriptor()
 }
 
 func (Dimension) Type() protoreflect.EnumType {
-	return &file_hearth_service_v1_monitor_proto_enumTypes[0]
+	return &file_hearth_service_v1_monitor_proto_enumTypes[1]
 }
 
 func (x Dimension) Number() protoreflect.EnumNumber {
@@ -83,7 +146,218 @@ func (x Dimension) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Dimension.Descriptor instead.
 func (Dimension) EnumDescriptor() ([]byte, []int) {
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{1}
+}
+
+// CountFlagsRequest says what to count by; empty filters mean all.
+type CountFlagsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Study         *string                `protobuf:"bytes,1,opt,name=study" json:"study,omitempty"`
+	Enumerator    *string                `protobuf:"bytes,2,opt,name=enumerator" json:"enumerator,omitempty"`
+	Questionnaire *string                `protobuf:"bytes,3,opt,name=questionnaire" json:"questionnaire,omitempty"`
+	By            []FlagDimension        `protobuf:"varint,4,rep,packed,name=by,enum=hearth.service.v1.FlagDimension" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountFlagsRequest) Reset() {
+	*x = CountFlagsRequest{}
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountFlagsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountFlagsRequest) ProtoMessage() {}
+
+func (x *CountFlagsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountFlagsRequest.ProtoReflect.Descriptor instead.
+func (*CountFlagsRequest) Descriptor() ([]byte, []int) {
 	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *CountFlagsRequest) GetStudy() string {
+	if x != nil && x.Study != nil {
+		return *x.Study
+	}
+	return ""
+}
+
+func (x *CountFlagsRequest) GetEnumerator() string {
+	if x != nil && x.Enumerator != nil {
+		return *x.Enumerator
+	}
+	return ""
+}
+
+func (x *CountFlagsRequest) GetQuestionnaire() string {
+	if x != nil && x.Questionnaire != nil {
+		return *x.Questionnaire
+	}
+	return ""
+}
+
+func (x *CountFlagsRequest) GetBy() []FlagDimension {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+// CountFlagsResponse is the table, most flags first.
+type CountFlagsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Rows  []*FlagCount           `protobuf:"bytes,1,rep,name=rows" json:"rows,omitempty"`
+	Total *FlagCount             `protobuf:"bytes,2,opt,name=total" json:"total,omitempty"`
+	// Interviews whose flags are still to be made again after a questionnaire was published.
+	ToReevaluate  *int64 `protobuf:"varint,3,opt,name=to_reevaluate,json=toReevaluate" json:"to_reevaluate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountFlagsResponse) Reset() {
+	*x = CountFlagsResponse{}
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountFlagsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountFlagsResponse) ProtoMessage() {}
+
+func (x *CountFlagsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountFlagsResponse.ProtoReflect.Descriptor instead.
+func (*CountFlagsResponse) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *CountFlagsResponse) GetRows() []*FlagCount {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+func (x *CountFlagsResponse) GetTotal() *FlagCount {
+	if x != nil {
+		return x.Total
+	}
+	return nil
+}
+
+func (x *CountFlagsResponse) GetToReevaluate() int64 {
+	if x != nil && x.ToReevaluate != nil {
+		return *x.ToReevaluate
+	}
+	return 0
+}
+
+// FlagCount is one row of the table.
+type FlagCount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One key per dimension asked, in that order.
+	Keys  []string `protobuf:"bytes,1,rep,name=keys" json:"keys,omitempty"`
+	Flags *int64   `protobuf:"varint,2,opt,name=flags" json:"flags,omitempty"`
+	Hard  *int64   `protobuf:"varint,3,opt,name=hard" json:"hard,omitempty"`
+	// Interviews that have such a flag, and interviews of the same enumerator, questionnaire and site, as far as these are
+	// counted by.
+	Interviews    *int64 `protobuf:"varint,4,opt,name=interviews" json:"interviews,omitempty"`
+	OfInterviews  *int64 `protobuf:"varint,5,opt,name=of_interviews,json=ofInterviews" json:"of_interviews,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlagCount) Reset() {
+	*x = FlagCount{}
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlagCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlagCount) ProtoMessage() {}
+
+func (x *FlagCount) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlagCount.ProtoReflect.Descriptor instead.
+func (*FlagCount) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *FlagCount) GetKeys() []string {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *FlagCount) GetFlags() int64 {
+	if x != nil && x.Flags != nil {
+		return *x.Flags
+	}
+	return 0
+}
+
+func (x *FlagCount) GetHard() int64 {
+	if x != nil && x.Hard != nil {
+		return *x.Hard
+	}
+	return 0
+}
+
+func (x *FlagCount) GetInterviews() int64 {
+	if x != nil && x.Interviews != nil {
+		return *x.Interviews
+	}
+	return 0
+}
+
+func (x *FlagCount) GetOfInterviews() int64 {
+	if x != nil && x.OfInterviews != nil {
+		return *x.OfInterviews
+	}
+	return 0
 }
 
 // CountCell is the number of interviews with the same values in every dimension; the unit that counts are kept in.
@@ -105,7 +379,7 @@ type CountCell struct {
 
 func (x *CountCell) Reset() {
 	*x = CountCell{}
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[0]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -117,7 +391,7 @@ func (x *CountCell) String() string {
 func (*CountCell) ProtoMessage() {}
 
 func (x *CountCell) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[0]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -130,7 +404,7 @@ func (x *CountCell) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountCell.ProtoReflect.Descriptor instead.
 func (*CountCell) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{0}
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CountCell) GetStudy() string {
@@ -207,7 +481,7 @@ type CountInterviewsRequest struct {
 
 func (x *CountInterviewsRequest) Reset() {
 	*x = CountInterviewsRequest{}
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[1]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -219,7 +493,7 @@ func (x *CountInterviewsRequest) String() string {
 func (*CountInterviewsRequest) ProtoMessage() {}
 
 func (x *CountInterviewsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[1]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -232,7 +506,7 @@ func (x *CountInterviewsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountInterviewsRequest.ProtoReflect.Descriptor instead.
 func (*CountInterviewsRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{1}
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CountInterviewsRequest) GetStudy() string {
@@ -260,7 +534,7 @@ type CountInterviewsResponse struct {
 
 func (x *CountInterviewsResponse) Reset() {
 	*x = CountInterviewsResponse{}
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[2]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -272,7 +546,7 @@ func (x *CountInterviewsResponse) String() string {
 func (*CountInterviewsResponse) ProtoMessage() {}
 
 func (x *CountInterviewsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[2]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -285,7 +559,7 @@ func (x *CountInterviewsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountInterviewsResponse.ProtoReflect.Descriptor instead.
 func (*CountInterviewsResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{2}
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CountInterviewsResponse) GetRows() []*CountRow {
@@ -323,7 +597,7 @@ type CountRow struct {
 
 func (x *CountRow) Reset() {
 	*x = CountRow{}
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[3]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -335,7 +609,7 @@ func (x *CountRow) String() string {
 func (*CountRow) ProtoMessage() {}
 
 func (x *CountRow) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[3]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -348,7 +622,7 @@ func (x *CountRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountRow.ProtoReflect.Descriptor instead.
 func (*CountRow) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{3}
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CountRow) GetKeys() []string {
@@ -424,7 +698,7 @@ type ListInterviewsRequest struct {
 
 func (x *ListInterviewsRequest) Reset() {
 	*x = ListInterviewsRequest{}
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[4]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -436,7 +710,7 @@ func (x *ListInterviewsRequest) String() string {
 func (*ListInterviewsRequest) ProtoMessage() {}
 
 func (x *ListInterviewsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[4]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -449,7 +723,7 @@ func (x *ListInterviewsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListInterviewsRequest.ProtoReflect.Descriptor instead.
 func (*ListInterviewsRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{4}
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListInterviewsRequest) GetStudy() string {
@@ -512,7 +786,7 @@ type ListInterviewsResponse struct {
 
 func (x *ListInterviewsResponse) Reset() {
 	*x = ListInterviewsResponse{}
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[5]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -524,7 +798,7 @@ func (x *ListInterviewsResponse) String() string {
 func (*ListInterviewsResponse) ProtoMessage() {}
 
 func (x *ListInterviewsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[5]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -537,7 +811,7 @@ func (x *ListInterviewsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListInterviewsResponse.ProtoReflect.Descriptor instead.
 func (*ListInterviewsResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{5}
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListInterviewsResponse) GetInterviews() []*InterviewSummary {
@@ -563,7 +837,7 @@ type ListDevicesRequest struct {
 
 func (x *ListDevicesRequest) Reset() {
 	*x = ListDevicesRequest{}
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[6]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -575,7 +849,7 @@ func (x *ListDevicesRequest) String() string {
 func (*ListDevicesRequest) ProtoMessage() {}
 
 func (x *ListDevicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[6]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -588,7 +862,7 @@ func (x *ListDevicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDevicesRequest.ProtoReflect.Descriptor instead.
 func (*ListDevicesRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{6}
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{9}
 }
 
 // ListDevicesResponse lists them.
@@ -601,7 +875,7 @@ type ListDevicesResponse struct {
 
 func (x *ListDevicesResponse) Reset() {
 	*x = ListDevicesResponse{}
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[7]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -613,7 +887,7 @@ func (x *ListDevicesResponse) String() string {
 func (*ListDevicesResponse) ProtoMessage() {}
 
 func (x *ListDevicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[7]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -626,7 +900,7 @@ func (x *ListDevicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDevicesResponse.ProtoReflect.Descriptor instead.
 func (*ListDevicesResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{7}
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListDevicesResponse) GetDevices() []*DeviceStatus {
@@ -664,7 +938,7 @@ type DeviceStatus struct {
 
 func (x *DeviceStatus) Reset() {
 	*x = DeviceStatus{}
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[8]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -676,7 +950,7 @@ func (x *DeviceStatus) String() string {
 func (*DeviceStatus) ProtoMessage() {}
 
 func (x *DeviceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[8]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -689,7 +963,7 @@ func (x *DeviceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceStatus.ProtoReflect.Descriptor instead.
 func (*DeviceStatus) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{8}
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeviceStatus) GetDevice() []byte {
@@ -794,7 +1068,7 @@ type ListQuarantineRequest struct {
 
 func (x *ListQuarantineRequest) Reset() {
 	*x = ListQuarantineRequest{}
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[9]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -806,7 +1080,7 @@ func (x *ListQuarantineRequest) String() string {
 func (*ListQuarantineRequest) ProtoMessage() {}
 
 func (x *ListQuarantineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[9]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -819,7 +1093,7 @@ func (x *ListQuarantineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuarantineRequest.ProtoReflect.Descriptor instead.
 func (*ListQuarantineRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{9}
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListQuarantineRequest) GetPageSize() uint32 {
@@ -847,7 +1121,7 @@ type ListQuarantineResponse struct {
 
 func (x *ListQuarantineResponse) Reset() {
 	*x = ListQuarantineResponse{}
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[10]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -859,7 +1133,7 @@ func (x *ListQuarantineResponse) String() string {
 func (*ListQuarantineResponse) ProtoMessage() {}
 
 func (x *ListQuarantineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[10]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -872,7 +1146,7 @@ func (x *ListQuarantineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuarantineResponse.ProtoReflect.Descriptor instead.
 func (*ListQuarantineResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{10}
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListQuarantineResponse) GetItems() []*QuarantineItem {
@@ -906,7 +1180,7 @@ type QuarantineItem struct {
 
 func (x *QuarantineItem) Reset() {
 	*x = QuarantineItem{}
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[11]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -918,7 +1192,7 @@ func (x *QuarantineItem) String() string {
 func (*QuarantineItem) ProtoMessage() {}
 
 func (x *QuarantineItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[11]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -931,7 +1205,7 @@ func (x *QuarantineItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuarantineItem.ProtoReflect.Descriptor instead.
 func (*QuarantineItem) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{11}
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *QuarantineItem) GetId() int64 {
@@ -1003,7 +1277,7 @@ type ListFlagsRequest struct {
 
 func (x *ListFlagsRequest) Reset() {
 	*x = ListFlagsRequest{}
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[12]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1015,7 +1289,7 @@ func (x *ListFlagsRequest) String() string {
 func (*ListFlagsRequest) ProtoMessage() {}
 
 func (x *ListFlagsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[12]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1302,7 @@ func (x *ListFlagsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFlagsRequest.ProtoReflect.Descriptor instead.
 func (*ListFlagsRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{12}
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListFlagsRequest) GetInterviewId() string {
@@ -1070,7 +1344,7 @@ type ListFlagsResponse struct {
 
 func (x *ListFlagsResponse) Reset() {
 	*x = ListFlagsResponse{}
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[13]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1082,7 +1356,7 @@ func (x *ListFlagsResponse) String() string {
 func (*ListFlagsResponse) ProtoMessage() {}
 
 func (x *ListFlagsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[13]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1095,7 +1369,7 @@ func (x *ListFlagsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFlagsResponse.ProtoReflect.Descriptor instead.
 func (*ListFlagsResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{13}
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListFlagsResponse) GetFlags() []*Flag {
@@ -1122,7 +1396,7 @@ type ShowQuarantineRequest struct {
 
 func (x *ShowQuarantineRequest) Reset() {
 	*x = ShowQuarantineRequest{}
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[14]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1134,7 +1408,7 @@ func (x *ShowQuarantineRequest) String() string {
 func (*ShowQuarantineRequest) ProtoMessage() {}
 
 func (x *ShowQuarantineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[14]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1147,7 +1421,7 @@ func (x *ShowQuarantineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowQuarantineRequest.ProtoReflect.Descriptor instead.
 func (*ShowQuarantineRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{14}
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ShowQuarantineRequest) GetId() int64 {
@@ -1173,7 +1447,7 @@ type ShowQuarantineResponse struct {
 
 func (x *ShowQuarantineResponse) Reset() {
 	*x = ShowQuarantineResponse{}
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[15]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1185,7 +1459,7 @@ func (x *ShowQuarantineResponse) String() string {
 func (*ShowQuarantineResponse) ProtoMessage() {}
 
 func (x *ShowQuarantineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[15]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1198,7 +1472,7 @@ func (x *ShowQuarantineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowQuarantineResponse.ProtoReflect.Descriptor instead.
 func (*ShowQuarantineResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{15}
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ShowQuarantineResponse) GetItem() *QuarantineItem {
@@ -1240,7 +1514,7 @@ type ReplayQuarantineRequest struct {
 
 func (x *ReplayQuarantineRequest) Reset() {
 	*x = ReplayQuarantineRequest{}
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[16]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1252,7 +1526,7 @@ func (x *ReplayQuarantineRequest) String() string {
 func (*ReplayQuarantineRequest) ProtoMessage() {}
 
 func (x *ReplayQuarantineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[16]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1265,7 +1539,7 @@ func (x *ReplayQuarantineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayQuarantineRequest.ProtoReflect.Descriptor instead.
 func (*ReplayQuarantineRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{16}
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReplayQuarantineRequest) GetIds() []int64 {
@@ -1295,7 +1569,7 @@ type ReplayQuarantineResponse struct {
 
 func (x *ReplayQuarantineResponse) Reset() {
 	*x = ReplayQuarantineResponse{}
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[17]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1307,7 +1581,7 @@ func (x *ReplayQuarantineResponse) String() string {
 func (*ReplayQuarantineResponse) ProtoMessage() {}
 
 func (x *ReplayQuarantineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[17]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1320,7 +1594,7 @@ func (x *ReplayQuarantineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayQuarantineResponse.ProtoReflect.Descriptor instead.
 func (*ReplayQuarantineResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{17}
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ReplayQuarantineResponse) GetTried() uint32 {
@@ -1354,7 +1628,7 @@ type GetParadataRequest struct {
 
 func (x *GetParadataRequest) Reset() {
 	*x = GetParadataRequest{}
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[18]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1366,7 +1640,7 @@ func (x *GetParadataRequest) String() string {
 func (*GetParadataRequest) ProtoMessage() {}
 
 func (x *GetParadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[18]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1379,7 +1653,7 @@ func (x *GetParadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetParadataRequest.ProtoReflect.Descriptor instead.
 func (*GetParadataRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{18}
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetParadataRequest) GetInterviewId() string {
@@ -1399,7 +1673,7 @@ type GetParadataResponse struct {
 
 func (x *GetParadataResponse) Reset() {
 	*x = GetParadataResponse{}
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[19]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1411,7 +1685,7 @@ func (x *GetParadataResponse) String() string {
 func (*GetParadataResponse) ProtoMessage() {}
 
 func (x *GetParadataResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_monitor_proto_msgTypes[19]
+	mi := &file_hearth_service_v1_monitor_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1424,7 +1698,7 @@ func (x *GetParadataResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetParadataResponse.ProtoReflect.Descriptor instead.
 func (*GetParadataResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{19}
+	return file_hearth_service_v1_monitor_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetParadataResponse) GetParadata() []*Paradata {
@@ -1438,7 +1712,26 @@ var File_hearth_service_v1_monitor_proto protoreflect.FileDescriptor
 
 const file_hearth_service_v1_monitor_proto_rawDesc = "" +
 	"\n" +
-	"\x1fhearth/service/v1/monitor.proto\x12\x11hearth.service.v1\x1a\x1bhearth/service/v1/hub.proto\x1a\x1bhearth/service/v1/log.proto\x1a hearth/service/v1/paradata.proto\x1a\"hearth/service/v1/projection.proto\"\x83\x02\n" +
+	"\x1fhearth/service/v1/monitor.proto\x12\x11hearth.service.v1\x1a\x1bhearth/service/v1/hub.proto\x1a\x1bhearth/service/v1/log.proto\x1a hearth/service/v1/paradata.proto\x1a\"hearth/service/v1/projection.proto\"\xa1\x01\n" +
+	"\x11CountFlagsRequest\x12\x14\n" +
+	"\x05study\x18\x01 \x01(\tR\x05study\x12\x1e\n" +
+	"\n" +
+	"enumerator\x18\x02 \x01(\tR\n" +
+	"enumerator\x12$\n" +
+	"\rquestionnaire\x18\x03 \x01(\tR\rquestionnaire\x120\n" +
+	"\x02by\x18\x04 \x03(\x0e2 .hearth.service.v1.FlagDimensionR\x02by\"\x9f\x01\n" +
+	"\x12CountFlagsResponse\x120\n" +
+	"\x04rows\x18\x01 \x03(\v2\x1c.hearth.service.v1.FlagCountR\x04rows\x122\n" +
+	"\x05total\x18\x02 \x01(\v2\x1c.hearth.service.v1.FlagCountR\x05total\x12#\n" +
+	"\rto_reevaluate\x18\x03 \x01(\x03R\ftoReevaluate\"\x8e\x01\n" +
+	"\tFlagCount\x12\x12\n" +
+	"\x04keys\x18\x01 \x03(\tR\x04keys\x12\x14\n" +
+	"\x05flags\x18\x02 \x01(\x03R\x05flags\x12\x12\n" +
+	"\x04hard\x18\x03 \x01(\x03R\x04hard\x12\x1e\n" +
+	"\n" +
+	"interviews\x18\x04 \x01(\x03R\n" +
+	"interviews\x12#\n" +
+	"\rof_interviews\x18\x05 \x01(\x03R\fofInterviews\"\x83\x02\n" +
 	"\tCountCell\x12\x14\n" +
 	"\x05study\x18\x01 \x01(\tR\x05study\x12\x14\n" +
 	"\x05round\x18\x02 \x01(\rR\x05round\x12$\n" +
@@ -1554,7 +1847,15 @@ const file_hearth_service_v1_monitor_proto_rawDesc = "" +
 	"\x12GetParadataRequest\x12!\n" +
 	"\finterview_id\x18\x01 \x01(\tR\vinterviewId\"N\n" +
 	"\x13GetParadataResponse\x127\n" +
-	"\bparadata\x18\x01 \x03(\v2\x1b.hearth.service.v1.ParadataR\bparadata*\xcb\x01\n" +
+	"\bparadata\x18\x01 \x03(\v2\x1b.hearth.service.v1.ParadataR\bparadata*\xdc\x01\n" +
+	"\rFlagDimension\x12\x1e\n" +
+	"\x1aFLAG_DIMENSION_UNSPECIFIED\x10\x00\x12 \n" +
+	"\x1cFLAG_DIMENSION_QUESTIONNAIRE\x10\x01\x12\x1d\n" +
+	"\x19FLAG_DIMENSION_ENUMERATOR\x10\x02\x12\x17\n" +
+	"\x13FLAG_DIMENSION_SITE\x10\x03\x12\x1b\n" +
+	"\x17FLAG_DIMENSION_QUESTION\x10\x04\x12\x17\n" +
+	"\x13FLAG_DIMENSION_RULE\x10\x05\x12\x1b\n" +
+	"\x17FLAG_DIMENSION_SEVERITY\x10\x06*\xcb\x01\n" +
 	"\tDimension\x12\x19\n" +
 	"\x15DIMENSION_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17DIMENSION_QUESTIONNAIRE\x10\x01\x12\x18\n" +
@@ -1563,7 +1864,7 @@ const file_hearth_service_v1_monitor_proto_rawDesc = "" +
 	"\rDIMENSION_DAY\x10\x04\x12\x14\n" +
 	"\x10DIMENSION_RESULT\x10\x05\x12\x13\n" +
 	"\x0fDIMENSION_ROUND\x10\x06\x12\x1a\n" +
-	"\x16DIMENSION_REVIEW_STATE\x10\a2\xb0\x06\n" +
+	"\x16DIMENSION_REVIEW_STATE\x10\a2\x8b\a\n" +
 	"\x0eMonitorService\x12h\n" +
 	"\x0fCountInterviews\x12).hearth.service.v1.CountInterviewsRequest\x1a*.hearth.service.v1.CountInterviewsResponse\x12e\n" +
 	"\x0eListInterviews\x12(.hearth.service.v1.ListInterviewsRequest\x1a).hearth.service.v1.ListInterviewsResponse\x12\\\n" +
@@ -1572,7 +1873,9 @@ const file_hearth_service_v1_monitor_proto_rawDesc = "" +
 	"\x0eShowQuarantine\x12(.hearth.service.v1.ShowQuarantineRequest\x1a).hearth.service.v1.ShowQuarantineResponse\x12k\n" +
 	"\x10ReplayQuarantine\x12*.hearth.service.v1.ReplayQuarantineRequest\x1a+.hearth.service.v1.ReplayQuarantineResponse\x12\\\n" +
 	"\vGetParadata\x12%.hearth.service.v1.GetParadataRequest\x1a&.hearth.service.v1.GetParadataResponse\x12V\n" +
-	"\tListFlags\x12#.hearth.service.v1.ListFlagsRequest\x1a$.hearth.service.v1.ListFlagsResponseBCZAgithub.com/hearth-survey/hearth/proto/hearth/service/v1;servicev1b\beditionsp\xe8\a"
+	"\tListFlags\x12#.hearth.service.v1.ListFlagsRequest\x1a$.hearth.service.v1.ListFlagsResponse\x12Y\n" +
+	"\n" +
+	"CountFlags\x12$.hearth.service.v1.CountFlagsRequest\x1a%.hearth.service.v1.CountFlagsResponseBCZAgithub.com/hearth-survey/hearth/proto/hearth/service/v1;servicev1b\beditionsp\xe8\a"
 
 var (
 	file_hearth_service_v1_monitor_proto_rawDescOnce sync.Once
@@ -1586,76 +1889,85 @@ func file_hearth_service_v1_monitor_proto_rawDescGZIP() []byte {
 	return file_hearth_service_v1_monitor_proto_rawDescData
 }
 
-var file_hearth_service_v1_monitor_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_hearth_service_v1_monitor_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_hearth_service_v1_monitor_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_hearth_service_v1_monitor_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_hearth_service_v1_monitor_proto_goTypes = []any{
-	(Dimension)(0),                   // 0: hearth.service.v1.Dimension
-	(*CountCell)(nil),                // 1: hearth.service.v1.CountCell
-	(*CountInterviewsRequest)(nil),   // 2: hearth.service.v1.CountInterviewsRequest
-	(*CountInterviewsResponse)(nil),  // 3: hearth.service.v1.CountInterviewsResponse
-	(*CountRow)(nil),                 // 4: hearth.service.v1.CountRow
-	(*ListInterviewsRequest)(nil),    // 5: hearth.service.v1.ListInterviewsRequest
-	(*ListInterviewsResponse)(nil),   // 6: hearth.service.v1.ListInterviewsResponse
-	(*ListDevicesRequest)(nil),       // 7: hearth.service.v1.ListDevicesRequest
-	(*ListDevicesResponse)(nil),      // 8: hearth.service.v1.ListDevicesResponse
-	(*DeviceStatus)(nil),             // 9: hearth.service.v1.DeviceStatus
-	(*ListQuarantineRequest)(nil),    // 10: hearth.service.v1.ListQuarantineRequest
-	(*ListQuarantineResponse)(nil),   // 11: hearth.service.v1.ListQuarantineResponse
-	(*QuarantineItem)(nil),           // 12: hearth.service.v1.QuarantineItem
-	(*ListFlagsRequest)(nil),         // 13: hearth.service.v1.ListFlagsRequest
-	(*ListFlagsResponse)(nil),        // 14: hearth.service.v1.ListFlagsResponse
-	(*ShowQuarantineRequest)(nil),    // 15: hearth.service.v1.ShowQuarantineRequest
-	(*ShowQuarantineResponse)(nil),   // 16: hearth.service.v1.ShowQuarantineResponse
-	(*ReplayQuarantineRequest)(nil),  // 17: hearth.service.v1.ReplayQuarantineRequest
-	(*ReplayQuarantineResponse)(nil), // 18: hearth.service.v1.ReplayQuarantineResponse
-	(*GetParadataRequest)(nil),       // 19: hearth.service.v1.GetParadataRequest
-	(*GetParadataResponse)(nil),      // 20: hearth.service.v1.GetParadataResponse
-	(*InterviewSummary)(nil),         // 21: hearth.service.v1.InterviewSummary
-	(*LaneHead)(nil),                 // 22: hearth.service.v1.LaneHead
-	(*SeqRange)(nil),                 // 23: hearth.service.v1.SeqRange
-	(*HubStatus)(nil),                // 24: hearth.service.v1.HubStatus
-	(*LaneId)(nil),                   // 25: hearth.service.v1.LaneId
-	(*Flag)(nil),                     // 26: hearth.service.v1.Flag
-	(*Record)(nil),                   // 27: hearth.service.v1.Record
-	(*Paradata)(nil),                 // 28: hearth.service.v1.Paradata
+	(FlagDimension)(0),               // 0: hearth.service.v1.FlagDimension
+	(Dimension)(0),                   // 1: hearth.service.v1.Dimension
+	(*CountFlagsRequest)(nil),        // 2: hearth.service.v1.CountFlagsRequest
+	(*CountFlagsResponse)(nil),       // 3: hearth.service.v1.CountFlagsResponse
+	(*FlagCount)(nil),                // 4: hearth.service.v1.FlagCount
+	(*CountCell)(nil),                // 5: hearth.service.v1.CountCell
+	(*CountInterviewsRequest)(nil),   // 6: hearth.service.v1.CountInterviewsRequest
+	(*CountInterviewsResponse)(nil),  // 7: hearth.service.v1.CountInterviewsResponse
+	(*CountRow)(nil),                 // 8: hearth.service.v1.CountRow
+	(*ListInterviewsRequest)(nil),    // 9: hearth.service.v1.ListInterviewsRequest
+	(*ListInterviewsResponse)(nil),   // 10: hearth.service.v1.ListInterviewsResponse
+	(*ListDevicesRequest)(nil),       // 11: hearth.service.v1.ListDevicesRequest
+	(*ListDevicesResponse)(nil),      // 12: hearth.service.v1.ListDevicesResponse
+	(*DeviceStatus)(nil),             // 13: hearth.service.v1.DeviceStatus
+	(*ListQuarantineRequest)(nil),    // 14: hearth.service.v1.ListQuarantineRequest
+	(*ListQuarantineResponse)(nil),   // 15: hearth.service.v1.ListQuarantineResponse
+	(*QuarantineItem)(nil),           // 16: hearth.service.v1.QuarantineItem
+	(*ListFlagsRequest)(nil),         // 17: hearth.service.v1.ListFlagsRequest
+	(*ListFlagsResponse)(nil),        // 18: hearth.service.v1.ListFlagsResponse
+	(*ShowQuarantineRequest)(nil),    // 19: hearth.service.v1.ShowQuarantineRequest
+	(*ShowQuarantineResponse)(nil),   // 20: hearth.service.v1.ShowQuarantineResponse
+	(*ReplayQuarantineRequest)(nil),  // 21: hearth.service.v1.ReplayQuarantineRequest
+	(*ReplayQuarantineResponse)(nil), // 22: hearth.service.v1.ReplayQuarantineResponse
+	(*GetParadataRequest)(nil),       // 23: hearth.service.v1.GetParadataRequest
+	(*GetParadataResponse)(nil),      // 24: hearth.service.v1.GetParadataResponse
+	(*InterviewSummary)(nil),         // 25: hearth.service.v1.InterviewSummary
+	(*LaneHead)(nil),                 // 26: hearth.service.v1.LaneHead
+	(*SeqRange)(nil),                 // 27: hearth.service.v1.SeqRange
+	(*HubStatus)(nil),                // 28: hearth.service.v1.HubStatus
+	(*LaneId)(nil),                   // 29: hearth.service.v1.LaneId
+	(*Flag)(nil),                     // 30: hearth.service.v1.Flag
+	(*Record)(nil),                   // 31: hearth.service.v1.Record
+	(*Paradata)(nil),                 // 32: hearth.service.v1.Paradata
 }
 var file_hearth_service_v1_monitor_proto_depIdxs = []int32{
-	0,  // 0: hearth.service.v1.CountInterviewsRequest.by:type_name -> hearth.service.v1.Dimension
-	4,  // 1: hearth.service.v1.CountInterviewsResponse.rows:type_name -> hearth.service.v1.CountRow
-	4,  // 2: hearth.service.v1.CountInterviewsResponse.total:type_name -> hearth.service.v1.CountRow
-	21, // 3: hearth.service.v1.ListInterviewsResponse.interviews:type_name -> hearth.service.v1.InterviewSummary
-	9,  // 4: hearth.service.v1.ListDevicesResponse.devices:type_name -> hearth.service.v1.DeviceStatus
-	22, // 5: hearth.service.v1.DeviceStatus.lanes:type_name -> hearth.service.v1.LaneHead
-	23, // 6: hearth.service.v1.DeviceStatus.gaps:type_name -> hearth.service.v1.SeqRange
-	24, // 7: hearth.service.v1.DeviceStatus.hub:type_name -> hearth.service.v1.HubStatus
-	12, // 8: hearth.service.v1.ListQuarantineResponse.items:type_name -> hearth.service.v1.QuarantineItem
-	25, // 9: hearth.service.v1.QuarantineItem.lane:type_name -> hearth.service.v1.LaneId
-	26, // 10: hearth.service.v1.ListFlagsResponse.flags:type_name -> hearth.service.v1.Flag
-	12, // 11: hearth.service.v1.ShowQuarantineResponse.item:type_name -> hearth.service.v1.QuarantineItem
-	27, // 12: hearth.service.v1.ShowQuarantineResponse.envelope:type_name -> hearth.service.v1.Record
-	12, // 13: hearth.service.v1.ReplayQuarantineResponse.remaining:type_name -> hearth.service.v1.QuarantineItem
-	28, // 14: hearth.service.v1.GetParadataResponse.paradata:type_name -> hearth.service.v1.Paradata
-	2,  // 15: hearth.service.v1.MonitorService.CountInterviews:input_type -> hearth.service.v1.CountInterviewsRequest
-	5,  // 16: hearth.service.v1.MonitorService.ListInterviews:input_type -> hearth.service.v1.ListInterviewsRequest
-	7,  // 17: hearth.service.v1.MonitorService.ListDevices:input_type -> hearth.service.v1.ListDevicesRequest
-	10, // 18: hearth.service.v1.MonitorService.ListQuarantine:input_type -> hearth.service.v1.ListQuarantineRequest
-	15, // 19: hearth.service.v1.MonitorService.ShowQuarantine:input_type -> hearth.service.v1.ShowQuarantineRequest
-	17, // 20: hearth.service.v1.MonitorService.ReplayQuarantine:input_type -> hearth.service.v1.ReplayQuarantineRequest
-	19, // 21: hearth.service.v1.MonitorService.GetParadata:input_type -> hearth.service.v1.GetParadataRequest
-	13, // 22: hearth.service.v1.MonitorService.ListFlags:input_type -> hearth.service.v1.ListFlagsRequest
-	3,  // 23: hearth.service.v1.MonitorService.CountInterviews:output_type -> hearth.service.v1.CountInterviewsResponse
-	6,  // 24: hearth.service.v1.MonitorService.ListInterviews:output_type -> hearth.service.v1.ListInterviewsResponse
-	8,  // 25: hearth.service.v1.MonitorService.ListDevices:output_type -> hearth.service.v1.ListDevicesResponse
-	11, // 26: hearth.service.v1.MonitorService.ListQuarantine:output_type -> hearth.service.v1.ListQuarantineResponse
-	16, // 27: hearth.service.v1.MonitorService.ShowQuarantine:output_type -> hearth.service.v1.ShowQuarantineResponse
-	18, // 28: hearth.service.v1.MonitorService.ReplayQuarantine:output_type -> hearth.service.v1.ReplayQuarantineResponse
-	20, // 29: hearth.service.v1.MonitorService.GetParadata:output_type -> hearth.service.v1.GetParadataResponse
-	14, // 30: hearth.service.v1.MonitorService.ListFlags:output_type -> hearth.service.v1.ListFlagsResponse
-	23, // [23:31] is the sub-list for method output_type
-	15, // [15:23] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	0,  // 0: hearth.service.v1.CountFlagsRequest.by:type_name -> hearth.service.v1.FlagDimension
+	4,  // 1: hearth.service.v1.CountFlagsResponse.rows:type_name -> hearth.service.v1.FlagCount
+	4,  // 2: hearth.service.v1.CountFlagsResponse.total:type_name -> hearth.service.v1.FlagCount
+	1,  // 3: hearth.service.v1.CountInterviewsRequest.by:type_name -> hearth.service.v1.Dimension
+	8,  // 4: hearth.service.v1.CountInterviewsResponse.rows:type_name -> hearth.service.v1.CountRow
+	8,  // 5: hearth.service.v1.CountInterviewsResponse.total:type_name -> hearth.service.v1.CountRow
+	25, // 6: hearth.service.v1.ListInterviewsResponse.interviews:type_name -> hearth.service.v1.InterviewSummary
+	13, // 7: hearth.service.v1.ListDevicesResponse.devices:type_name -> hearth.service.v1.DeviceStatus
+	26, // 8: hearth.service.v1.DeviceStatus.lanes:type_name -> hearth.service.v1.LaneHead
+	27, // 9: hearth.service.v1.DeviceStatus.gaps:type_name -> hearth.service.v1.SeqRange
+	28, // 10: hearth.service.v1.DeviceStatus.hub:type_name -> hearth.service.v1.HubStatus
+	16, // 11: hearth.service.v1.ListQuarantineResponse.items:type_name -> hearth.service.v1.QuarantineItem
+	29, // 12: hearth.service.v1.QuarantineItem.lane:type_name -> hearth.service.v1.LaneId
+	30, // 13: hearth.service.v1.ListFlagsResponse.flags:type_name -> hearth.service.v1.Flag
+	16, // 14: hearth.service.v1.ShowQuarantineResponse.item:type_name -> hearth.service.v1.QuarantineItem
+	31, // 15: hearth.service.v1.ShowQuarantineResponse.envelope:type_name -> hearth.service.v1.Record
+	16, // 16: hearth.service.v1.ReplayQuarantineResponse.remaining:type_name -> hearth.service.v1.QuarantineItem
+	32, // 17: hearth.service.v1.GetParadataResponse.paradata:type_name -> hearth.service.v1.Paradata
+	6,  // 18: hearth.service.v1.MonitorService.CountInterviews:input_type -> hearth.service.v1.CountInterviewsRequest
+	9,  // 19: hearth.service.v1.MonitorService.ListInterviews:input_type -> hearth.service.v1.ListInterviewsRequest
+	11, // 20: hearth.service.v1.MonitorService.ListDevices:input_type -> hearth.service.v1.ListDevicesRequest
+	14, // 21: hearth.service.v1.MonitorService.ListQuarantine:input_type -> hearth.service.v1.ListQuarantineRequest
+	19, // 22: hearth.service.v1.MonitorService.ShowQuarantine:input_type -> hearth.service.v1.ShowQuarantineRequest
+	21, // 23: hearth.service.v1.MonitorService.ReplayQuarantine:input_type -> hearth.service.v1.ReplayQuarantineRequest
+	23, // 24: hearth.service.v1.MonitorService.GetParadata:input_type -> hearth.service.v1.GetParadataRequest
+	17, // 25: hearth.service.v1.MonitorService.ListFlags:input_type -> hearth.service.v1.ListFlagsRequest
+	2,  // 26: hearth.service.v1.MonitorService.CountFlags:input_type -> hearth.service.v1.CountFlagsRequest
+	7,  // 27: hearth.service.v1.MonitorService.CountInterviews:output_type -> hearth.service.v1.CountInterviewsResponse
+	10, // 28: hearth.service.v1.MonitorService.ListInterviews:output_type -> hearth.service.v1.ListInterviewsResponse
+	12, // 29: hearth.service.v1.MonitorService.ListDevices:output_type -> hearth.service.v1.ListDevicesResponse
+	15, // 30: hearth.service.v1.MonitorService.ListQuarantine:output_type -> hearth.service.v1.ListQuarantineResponse
+	20, // 31: hearth.service.v1.MonitorService.ShowQuarantine:output_type -> hearth.service.v1.ShowQuarantineResponse
+	22, // 32: hearth.service.v1.MonitorService.ReplayQuarantine:output_type -> hearth.service.v1.ReplayQuarantineResponse
+	24, // 33: hearth.service.v1.MonitorService.GetParadata:output_type -> hearth.service.v1.GetParadataResponse
+	18, // 34: hearth.service.v1.MonitorService.ListFlags:output_type -> hearth.service.v1.ListFlagsResponse
+	3,  // 35: hearth.service.v1.MonitorService.CountFlags:output_type -> hearth.service.v1.CountFlagsResponse
+	27, // [27:36] is the sub-list for method output_type
+	18, // [18:27] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_monitor_proto_init() }
@@ -1672,8 +1984,8 @@ func file_hearth_service_v1_monitor_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_service_v1_monitor_proto_rawDesc), len(file_hearth_service_v1_monitor_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   20,
+			NumEnums:      2,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,6 +27,7 @@ const (
 	MonitorService_ReplayQuarantine_FullMethodName = "/hearth.service.v1.MonitorService/ReplayQuarantine"
 	MonitorService_GetParadata_FullMethodName      = "/hearth.service.v1.MonitorService/GetParadata"
 	MonitorService_ListFlags_FullMethodName        = "/hearth.service.v1.MonitorService/ListFlags"
+	MonitorService_CountFlags_FullMethodName       = "/hearth.service.v1.MonitorService/CountFlags"
 )
 
 // MonitorServiceClient is the client API for MonitorService service.
@@ -51,6 +52,8 @@ type MonitorServiceClient interface {
 	GetParadata(ctx context.Context, in *GetParadataRequest, opts ...grpc.CallOption) (*GetParadataResponse, error)
 	// ListFlags lists failed checks.
 	ListFlags(ctx context.Context, in *ListFlagsRequest, opts ...grpc.CallOption) (*ListFlagsResponse, error)
+	// CountFlags counts failed checks by enumerator, questionnaire, question or rule.
+	CountFlags(ctx context.Context, in *CountFlagsRequest, opts ...grpc.CallOption) (*CountFlagsResponse, error)
 }
 
 type monitorServiceClient struct {
@@ -141,6 +144,16 @@ func (c *monitorServiceClient) ListFlags(ctx context.Context, in *ListFlagsReque
 	return out, nil
 }
 
+func (c *monitorServiceClient) CountFlags(ctx context.Context, in *CountFlagsRequest, opts ...grpc.CallOption) (*CountFlagsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CountFlagsResponse)
+	err := c.cc.Invoke(ctx, MonitorService_CountFlags_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // MonitorServiceServer is the server API for MonitorService service.
 // All implementations must embed UnimplementedMonitorServiceServer
 // for forward compatibility.
@@ -163,6 +176,8 @@ type MonitorServiceServer interface {
 	GetParadata(context.Context, *GetParadataRequest) (*GetParadataResponse, error)
 	// ListFlags lists failed checks.
 	ListFlags(context.Context, *ListFlagsRequest) (*ListFlagsResponse, error)
+	// CountFlags counts failed checks by enumerator, questionnaire, question or rule.
+	CountFlags(context.Context, *CountFlagsRequest) (*CountFlagsResponse, error)
 	mustEmbedUnimplementedMonitorServiceServer()
 }
 
@@ -196,6 +211,9 @@ func (UnimplementedMonitorServiceServer) GetParadata(context.Context, *GetParada
 }
 func (UnimplementedMonitorServiceServer) ListFlags(context.Context, *ListFlagsRequest) (*ListFlagsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListFlags not implemented")
+}
+func (UnimplementedMonitorServiceServer) CountFlags(context.Context, *CountFlagsRequest) (*CountFlagsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CountFlags not implemented")
 }
 func (UnimplementedMonitorServiceServer) mustEmbedUnimplementedMonitorServiceServer() {}
 func (UnimplementedMonitorServiceServer) testEmbeddedByValue()                        {}
@@ -362,6 +380,24 @@ func _MonitorService_ListFlags_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _MonitorService_CountFlags_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CountFlagsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MonitorServiceServer).CountFlags(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MonitorService_CountFlags_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MonitorServiceServer).CountFlags(ctx, req.(*CountFlagsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // MonitorService_ServiceDesc is the grpc.ServiceDesc for MonitorService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -400,6 +436,10 @@ var MonitorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListFlags",
 			Handler:    _MonitorService_ListFlags_Handler,
+		},
+		{
+			MethodName: "CountFlags",
+			Handler:    _MonitorService_CountFlags_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -505,6 +505,16 @@ type QuestionnaireVersion struct {
 	TitleEn       *string `protobuf:"bytes,4,opt,name=title_en,json=titleEn" json:"title_en,omitempty"`
 	TitleZh       *string `protobuf:"bytes,5,opt,name=title_zh,json=titleZh" json:"title_zh,omitempty"`
 	Questions     *uint32 `protobuf:"varint,6,opt,name=questions" json:"questions,omitempty"`
+	// For a questionnaire published at run time: how often the version was published with other words, by whom, when.
+	TextRevision *uint32 `protobuf:"varint,7,opt,name=text_revision,json=textRevision" json:"text_revision,omitempty"`
+	PublishedBy  *string `protobuf:"bytes,8,opt,name=published_by,json=publishedBy" json:"published_by,omitempty"`
+	PublishedMs  *int64  `protobuf:"varint,9,opt,name=published_ms,json=publishedMs" json:"published_ms,omitempty"`
+	// Of its newest version: SHA-256 of the files that travel to tablets, and the number of pieces.
+	FilesSha256 []byte  `protobuf:"bytes,10,opt,name=files_sha256,json=filesSha256" json:"files_sha256,omitempty"`
+	Pieces      *uint32 `protobuf:"varint,11,opt,name=pieces" json:"pieces,omitempty"`
+	// Of the newest version, while flags of interviews held before are made again: how many are done, of how many.
+	Reevaluated   *int64 `protobuf:"varint,12,opt,name=reevaluated" json:"reevaluated,omitempty"`
+	ToReevaluate  *int64 `protobuf:"varint,13,opt,name=to_reevaluate,json=toReevaluate" json:"to_reevaluate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -581,6 +591,485 @@ func (x *QuestionnaireVersion) GetQuestions() uint32 {
 	return 0
 }
 
+func (x *QuestionnaireVersion) GetTextRevision() uint32 {
+	if x != nil && x.TextRevision != nil {
+		return *x.TextRevision
+	}
+	return 0
+}
+
+func (x *QuestionnaireVersion) GetPublishedBy() string {
+	if x != nil && x.PublishedBy != nil {
+		return *x.PublishedBy
+	}
+	return ""
+}
+
+func (x *QuestionnaireVersion) GetPublishedMs() int64 {
+	if x != nil && x.PublishedMs != nil {
+		return *x.PublishedMs
+	}
+	return 0
+}
+
+func (x *QuestionnaireVersion) GetFilesSha256() []byte {
+	if x != nil {
+		return x.FilesSha256
+	}
+	return nil
+}
+
+func (x *QuestionnaireVersion) GetPieces() uint32 {
+	if x != nil && x.Pieces != nil {
+		return *x.Pieces
+	}
+	return 0
+}
+
+func (x *QuestionnaireVersion) GetReevaluated() int64 {
+	if x != nil && x.Reevaluated != nil {
+		return *x.Reevaluated
+	}
+	return 0
+}
+
+func (x *QuestionnaireVersion) GetToReevaluate() int64 {
+	if x != nil && x.ToReevaluate != nil {
+		return *x.ToReevaluate
+	}
+	return 0
+}
+
+// PublishQuestionnaireRequest holds the questionnaire.
+type PublishQuestionnaireRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Form  *QuestionnaireForm     `protobuf:"bytes,1,opt,name=form" json:"form,omitempty"`
+	// Instead of the form: its bytes as one zstd frame, for what would be too large for a message.
+	FormZstd []byte `protobuf:"bytes,2,opt,name=form_zstd,json=formZstd" json:"form_zstd,omitempty"`
+	// Only say what would become of it.
+	DryRun *bool `protobuf:"varint,3,opt,name=dry_run,json=dryRun" json:"dry_run,omitempty"`
+	// Who publishes; empty: headquarters.
+	PublishedBy *string `protobuf:"bytes,4,opt,name=published_by,json=publishedBy" json:"published_by,omitempty"`
+	// Classes of change that are confirmed: "personal_data_lowered".
+	Accept        []string `protobuf:"bytes,5,rep,name=accept" json:"accept,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishQuestionnaireRequest) Reset() {
+	*x = PublishQuestionnaireRequest{}
+	mi := &file_hearth_service_v1_study_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishQuestionnaireRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishQuestionnaireRequest) ProtoMessage() {}
+
+func (x *PublishQuestionnaireRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_study_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishQuestionnaireRequest.ProtoReflect.Descriptor instead.
+func (*PublishQuestionnaireRequest) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *PublishQuestionnaireRequest) GetForm() *QuestionnaireForm {
+	if x != nil {
+		return x.Form
+	}
+	return nil
+}
+
+func (x *PublishQuestionnaireRequest) GetFormZstd() []byte {
+	if x != nil {
+		return x.FormZstd
+	}
+	return nil
+}
+
+func (x *PublishQuestionnaireRequest) GetDryRun() bool {
+	if x != nil && x.DryRun != nil {
+		return *x.DryRun
+	}
+	return false
+}
+
+func (x *PublishQuestionnaireRequest) GetPublishedBy() string {
+	if x != nil && x.PublishedBy != nil {
+		return *x.PublishedBy
+	}
+	return ""
+}
+
+func (x *PublishQuestionnaireRequest) GetAccept() []string {
+	if x != nil {
+		return x.Accept
+	}
+	return nil
+}
+
+// PublishQuestionnaireResponse says what was published, or would be.
+type PublishQuestionnaireResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Questionnaire *QuestionnaireVersion  `protobuf:"bytes,1,opt,name=questionnaire" json:"questionnaire,omitempty"`
+	// What differs from the last version; of a dry run also what stands against it.
+	Changes []*QuestionnaireChange `protobuf:"bytes,2,rep,name=changes" json:"changes,omitempty"`
+	// False: it was a dry run, or it is published already exactly so.
+	Published *bool `protobuf:"varint,3,opt,name=published" json:"published,omitempty"`
+	// It cannot be published because of what is not free among the changes; of a dry run only.
+	Refused *bool `protobuf:"varint,4,opt,name=refused" json:"refused,omitempty"`
+	// The lock file to be kept beside the .xlsx; empty for others.
+	Lock []byte `protobuf:"bytes,5,opt,name=lock" json:"lock,omitempty"`
+	// What is odd about the form, a line each.
+	Remarks []string `protobuf:"bytes,6,rep,name=remarks" json:"remarks,omitempty"`
+	// Interviews that wait in quarantine for this questionnaire or version and can be replayed now.
+	Waiting *uint32 `protobuf:"varint,7,opt,name=waiting" json:"waiting,omitempty"`
+	// Interviews whose flags are made again.
+	ToReevaluate  *int64 `protobuf:"varint,8,opt,name=to_reevaluate,json=toReevaluate" json:"to_reevaluate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishQuestionnaireResponse) Reset() {
+	*x = PublishQuestionnaireResponse{}
+	mi := &file_hearth_service_v1_study_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishQuestionnaireResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishQuestionnaireResponse) ProtoMessage() {}
+
+func (x *PublishQuestionnaireResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_study_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishQuestionnaireResponse.ProtoReflect.Descriptor instead.
+func (*PublishQuestionnaireResponse) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *PublishQuestionnaireResponse) GetQuestionnaire() *QuestionnaireVersion {
+	if x != nil {
+		return x.Questionnaire
+	}
+	return nil
+}
+
+func (x *PublishQuestionnaireResponse) GetChanges() []*QuestionnaireChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *PublishQuestionnaireResponse) GetPublished() bool {
+	if x != nil && x.Published != nil {
+		return *x.Published
+	}
+	return false
+}
+
+func (x *PublishQuestionnaireResponse) GetRefused() bool {
+	if x != nil && x.Refused != nil {
+		return *x.Refused
+	}
+	return false
+}
+
+func (x *PublishQuestionnaireResponse) GetLock() []byte {
+	if x != nil {
+		return x.Lock
+	}
+	return nil
+}
+
+func (x *PublishQuestionnaireResponse) GetRemarks() []string {
+	if x != nil {
+		return x.Remarks
+	}
+	return nil
+}
+
+func (x *PublishQuestionnaireResponse) GetWaiting() uint32 {
+	if x != nil && x.Waiting != nil {
+		return *x.Waiting
+	}
+	return 0
+}
+
+func (x *PublishQuestionnaireResponse) GetToReevaluate() int64 {
+	if x != nil && x.ToReevaluate != nil {
+		return *x.ToReevaluate
+	}
+	return 0
+}
+
+// GetQuestionnaireRequest names a version.
+type GetQuestionnaireRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Full name of the top message, or its last word in any case.
+	Questionnaire *string `protobuf:"bytes,1,opt,name=questionnaire" json:"questionnaire,omitempty"`
+	// 0: the newest.
+	Version       *uint32 `protobuf:"varint,2,opt,name=version" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetQuestionnaireRequest) Reset() {
+	*x = GetQuestionnaireRequest{}
+	mi := &file_hearth_service_v1_study_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetQuestionnaireRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetQuestionnaireRequest) ProtoMessage() {}
+
+func (x *GetQuestionnaireRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_study_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetQuestionnaireRequest.ProtoReflect.Descriptor instead.
+func (*GetQuestionnaireRequest) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *GetQuestionnaireRequest) GetQuestionnaire() string {
+	if x != nil && x.Questionnaire != nil {
+		return *x.Questionnaire
+	}
+	return ""
+}
+
+func (x *GetQuestionnaireRequest) GetVersion() uint32 {
+	if x != nil && x.Version != nil {
+		return *x.Version
+	}
+	return 0
+}
+
+// GetQuestionnaireResponse holds it.
+type GetQuestionnaireResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Questionnaire *QuestionnaireVersion  `protobuf:"bytes,1,opt,name=questionnaire" json:"questionnaire,omitempty"`
+	// A google.protobuf.FileDescriptorSet, closed under imports.
+	Files []byte `protobuf:"bytes,2,opt,name=files" json:"files,omitempty"`
+	// Empty for what is built in.
+	Lock          []byte  `protobuf:"bytes,3,opt,name=lock" json:"lock,omitempty"`
+	SourceName    *string `protobuf:"bytes,4,opt,name=source_name,json=sourceName" json:"source_name,omitempty"`
+	Source        []byte  `protobuf:"bytes,5,opt,name=source" json:"source,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetQuestionnaireResponse) Reset() {
+	*x = GetQuestionnaireResponse{}
+	mi := &file_hearth_service_v1_study_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetQuestionnaireResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetQuestionnaireResponse) ProtoMessage() {}
+
+func (x *GetQuestionnaireResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_study_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetQuestionnaireResponse.ProtoReflect.Descriptor instead.
+func (*GetQuestionnaireResponse) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *GetQuestionnaireResponse) GetQuestionnaire() *QuestionnaireVersion {
+	if x != nil {
+		return x.Questionnaire
+	}
+	return nil
+}
+
+func (x *GetQuestionnaireResponse) GetFiles() []byte {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *GetQuestionnaireResponse) GetLock() []byte {
+	if x != nil {
+		return x.Lock
+	}
+	return nil
+}
+
+func (x *GetQuestionnaireResponse) GetSourceName() string {
+	if x != nil && x.SourceName != nil {
+		return *x.SourceName
+	}
+	return ""
+}
+
+func (x *GetQuestionnaireResponse) GetSource() []byte {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
+// CompareQuestionnairesRequest names two versions, or one and a form.
+type CompareQuestionnairesRequest struct {
+	state protoimpl.MessageState   `protogen:"open.v1"`
+	Old   *GetQuestionnaireRequest `protobuf:"bytes,1,opt,name=old" json:"old,omitempty"`
+	New   *GetQuestionnaireRequest `protobuf:"bytes,2,opt,name=new" json:"new,omitempty"`
+	// Instead of the new version: one that is not published.
+	NewForm       *QuestionnaireForm `protobuf:"bytes,3,opt,name=new_form,json=newForm" json:"new_form,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompareQuestionnairesRequest) Reset() {
+	*x = CompareQuestionnairesRequest{}
+	mi := &file_hearth_service_v1_study_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompareQuestionnairesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompareQuestionnairesRequest) ProtoMessage() {}
+
+func (x *CompareQuestionnairesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_study_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompareQuestionnairesRequest.ProtoReflect.Descriptor instead.
+func (*CompareQuestionnairesRequest) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *CompareQuestionnairesRequest) GetOld() *GetQuestionnaireRequest {
+	if x != nil {
+		return x.Old
+	}
+	return nil
+}
+
+func (x *CompareQuestionnairesRequest) GetNew() *GetQuestionnaireRequest {
+	if x != nil {
+		return x.New
+	}
+	return nil
+}
+
+func (x *CompareQuestionnairesRequest) GetNewForm() *QuestionnaireForm {
+	if x != nil {
+		return x.NewForm
+	}
+	return nil
+}
+
+// CompareQuestionnairesResponse lists the changes in the order of the questionnaire.
+type CompareQuestionnairesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Changes       []*QuestionnaireChange `protobuf:"bytes,1,rep,name=changes" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompareQuestionnairesResponse) Reset() {
+	*x = CompareQuestionnairesResponse{}
+	mi := &file_hearth_service_v1_study_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompareQuestionnairesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompareQuestionnairesResponse) ProtoMessage() {}
+
+func (x *CompareQuestionnairesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_study_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompareQuestionnairesResponse.ProtoReflect.Descriptor instead.
+func (*CompareQuestionnairesResponse) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *CompareQuestionnairesResponse) GetChanges() []*QuestionnaireChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
 // GetCodebookRequest names a questionnaire by the full name of its top message or its last word ("household").
 type GetCodebookRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -591,7 +1080,7 @@ type GetCodebookRequest struct {
 
 func (x *GetCodebookRequest) Reset() {
 	*x = GetCodebookRequest{}
-	mi := &file_hearth_service_v1_study_proto_msgTypes[11]
+	mi := &file_hearth_service_v1_study_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -603,7 +1092,7 @@ func (x *GetCodebookRequest) String() string {
 func (*GetCodebookRequest) ProtoMessage() {}
 
 func (x *GetCodebookRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_study_proto_msgTypes[11]
+	mi := &file_hearth_service_v1_study_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -616,7 +1105,7 @@ func (x *GetCodebookRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCodebookRequest.ProtoReflect.Descriptor instead.
 func (*GetCodebookRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{11}
+	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetCodebookRequest) GetQuestionnaire() string {
@@ -636,7 +1125,7 @@ type GetCodebookResponse struct {
 
 func (x *GetCodebookResponse) Reset() {
 	*x = GetCodebookResponse{}
-	mi := &file_hearth_service_v1_study_proto_msgTypes[12]
+	mi := &file_hearth_service_v1_study_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -648,7 +1137,7 @@ func (x *GetCodebookResponse) String() string {
 func (*GetCodebookResponse) ProtoMessage() {}
 
 func (x *GetCodebookResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_study_proto_msgTypes[12]
+	mi := &file_hearth_service_v1_study_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -661,7 +1150,7 @@ func (x *GetCodebookResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCodebookResponse.ProtoReflect.Descriptor instead.
 func (*GetCodebookResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{12}
+	return file_hearth_service_v1_study_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetCodebookResponse) GetHtml() string {
@@ -675,7 +1164,7 @@ var File_hearth_service_v1_study_proto protoreflect.FileDescriptor
 
 const file_hearth_service_v1_study_proto_rawDesc = "" +
 	"\n" +
-	"\x1dhearth/service/v1/study.proto\x12\x11hearth.service.v1\x1a\x1chearth/survey/v1/study.proto\"'\n" +
+	"\x1dhearth/service/v1/study.proto\x12\x11hearth.service.v1\x1a%hearth/service/v1/questionnaire.proto\x1a\x1chearth/survey/v1/study.proto\"'\n" +
 	"\x0fGetStudyRequest\x12\x14\n" +
 	"\x05study\x18\x01 \x01(\tR\x05study\"A\n" +
 	"\x10GetStudyResponse\x12-\n" +
@@ -699,18 +1188,57 @@ const file_hearth_service_v1_study_proto_rawDesc = "" +
 	"\x05study\x18\x01 \x01(\v2\x17.hearth.survey.v1.StudyR\x05study\"\x1b\n" +
 	"\x19ListQuestionnairesRequest\"m\n" +
 	"\x1aListQuestionnairesResponse\x12O\n" +
-	"\x0equestionnaires\x18\x01 \x03(\v2'.hearth.service.v1.QuestionnaireVersionR\x0equestionnaires\"\xcc\x01\n" +
+	"\x0equestionnaires\x18\x01 \x03(\v2'.hearth.service.v1.QuestionnaireVersionR\x0equestionnaires\"\xb9\x03\n" +
 	"\x14QuestionnaireVersion\x12$\n" +
 	"\rquestionnaire\x18\x01 \x01(\tR\rquestionnaire\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\x12 \n" +
 	"\vfingerprint\x18\x03 \x01(\fR\vfingerprint\x12\x19\n" +
 	"\btitle_en\x18\x04 \x01(\tR\atitleEn\x12\x19\n" +
 	"\btitle_zh\x18\x05 \x01(\tR\atitleZh\x12\x1c\n" +
-	"\tquestions\x18\x06 \x01(\rR\tquestions\":\n" +
+	"\tquestions\x18\x06 \x01(\rR\tquestions\x12#\n" +
+	"\rtext_revision\x18\a \x01(\rR\ftextRevision\x12!\n" +
+	"\fpublished_by\x18\b \x01(\tR\vpublishedBy\x12!\n" +
+	"\fpublished_ms\x18\t \x01(\x03R\vpublishedMs\x12!\n" +
+	"\ffiles_sha256\x18\n" +
+	" \x01(\fR\vfilesSha256\x12\x16\n" +
+	"\x06pieces\x18\v \x01(\rR\x06pieces\x12 \n" +
+	"\vreevaluated\x18\f \x01(\x03R\vreevaluated\x12#\n" +
+	"\rto_reevaluate\x18\r \x01(\x03R\ftoReevaluate\"\xc8\x01\n" +
+	"\x1bPublishQuestionnaireRequest\x128\n" +
+	"\x04form\x18\x01 \x01(\v2$.hearth.service.v1.QuestionnaireFormR\x04form\x12\x1b\n" +
+	"\tform_zstd\x18\x02 \x01(\fR\bformZstd\x12\x17\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\x12!\n" +
+	"\fpublished_by\x18\x04 \x01(\tR\vpublishedBy\x12\x16\n" +
+	"\x06accept\x18\x05 \x03(\tR\x06accept\"\xd4\x02\n" +
+	"\x1cPublishQuestionnaireResponse\x12M\n" +
+	"\rquestionnaire\x18\x01 \x01(\v2'.hearth.service.v1.QuestionnaireVersionR\rquestionnaire\x12@\n" +
+	"\achanges\x18\x02 \x03(\v2&.hearth.service.v1.QuestionnaireChangeR\achanges\x12\x1c\n" +
+	"\tpublished\x18\x03 \x01(\bR\tpublished\x12\x18\n" +
+	"\arefused\x18\x04 \x01(\bR\arefused\x12\x12\n" +
+	"\x04lock\x18\x05 \x01(\fR\x04lock\x12\x18\n" +
+	"\aremarks\x18\x06 \x03(\tR\aremarks\x12\x18\n" +
+	"\awaiting\x18\a \x01(\rR\awaiting\x12#\n" +
+	"\rto_reevaluate\x18\b \x01(\x03R\ftoReevaluate\"Y\n" +
+	"\x17GetQuestionnaireRequest\x12$\n" +
+	"\rquestionnaire\x18\x01 \x01(\tR\rquestionnaire\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\"\xcc\x01\n" +
+	"\x18GetQuestionnaireResponse\x12M\n" +
+	"\rquestionnaire\x18\x01 \x01(\v2'.hearth.service.v1.QuestionnaireVersionR\rquestionnaire\x12\x14\n" +
+	"\x05files\x18\x02 \x01(\fR\x05files\x12\x12\n" +
+	"\x04lock\x18\x03 \x01(\fR\x04lock\x12\x1f\n" +
+	"\vsource_name\x18\x04 \x01(\tR\n" +
+	"sourceName\x12\x16\n" +
+	"\x06source\x18\x05 \x01(\fR\x06source\"\xdb\x01\n" +
+	"\x1cCompareQuestionnairesRequest\x12<\n" +
+	"\x03old\x18\x01 \x01(\v2*.hearth.service.v1.GetQuestionnaireRequestR\x03old\x12<\n" +
+	"\x03new\x18\x02 \x01(\v2*.hearth.service.v1.GetQuestionnaireRequestR\x03new\x12?\n" +
+	"\bnew_form\x18\x03 \x01(\v2$.hearth.service.v1.QuestionnaireFormR\anewForm\"a\n" +
+	"\x1dCompareQuestionnairesResponse\x12@\n" +
+	"\achanges\x18\x01 \x03(\v2&.hearth.service.v1.QuestionnaireChangeR\achanges\":\n" +
 	"\x12GetCodebookRequest\x12$\n" +
 	"\rquestionnaire\x18\x01 \x01(\tR\rquestionnaire\")\n" +
 	"\x13GetCodebookResponse\x12\x12\n" +
-	"\x04html\x18\x01 \x01(\tR\x04html2\xc2\x04\n" +
+	"\x04html\x18\x01 \x01(\tR\x04html2\xa4\a\n" +
 	"\fStudyService\x12S\n" +
 	"\bGetStudy\x12\".hearth.service.v1.GetStudyRequest\x1a#.hearth.service.v1.GetStudyResponse\x12S\n" +
 	"\bPutStudy\x12\".hearth.service.v1.PutStudyRequest\x1a#.hearth.service.v1.PutStudyResponse\x12Y\n" +
@@ -718,7 +1246,10 @@ const file_hearth_service_v1_study_proto_rawDesc = "" +
 	"CloseStudy\x12$.hearth.service.v1.CloseStudyRequest\x1a%.hearth.service.v1.CloseStudyResponse\x12\\\n" +
 	"\vReopenStudy\x12%.hearth.service.v1.ReopenStudyRequest\x1a&.hearth.service.v1.ReopenStudyResponse\x12q\n" +
 	"\x12ListQuestionnaires\x12,.hearth.service.v1.ListQuestionnairesRequest\x1a-.hearth.service.v1.ListQuestionnairesResponse\x12\\\n" +
-	"\vGetCodebook\x12%.hearth.service.v1.GetCodebookRequest\x1a&.hearth.service.v1.GetCodebookResponseBCZAgithub.com/hearth-survey/hearth/proto/hearth/service/v1;servicev1b\beditionsp\xe8\a"
+	"\vGetCodebook\x12%.hearth.service.v1.GetCodebookRequest\x1a&.hearth.service.v1.GetCodebookResponse\x12w\n" +
+	"\x14PublishQuestionnaire\x12..hearth.service.v1.PublishQuestionnaireRequest\x1a/.hearth.service.v1.PublishQuestionnaireResponse\x12k\n" +
+	"\x10GetQuestionnaire\x12*.hearth.service.v1.GetQuestionnaireRequest\x1a+.hearth.service.v1.GetQuestionnaireResponse\x12z\n" +
+	"\x15CompareQuestionnaires\x12/.hearth.service.v1.CompareQuestionnairesRequest\x1a0.hearth.service.v1.CompareQuestionnairesResponseBCZAgithub.com/hearth-survey/hearth/proto/hearth/service/v1;servicev1b\beditionsp\xe8\a"
 
 var (
 	file_hearth_service_v1_study_proto_rawDescOnce sync.Once
@@ -732,46 +1263,68 @@ func file_hearth_service_v1_study_proto_rawDescGZIP() []byte {
 	return file_hearth_service_v1_study_proto_rawDescData
 }
 
-var file_hearth_service_v1_study_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_hearth_service_v1_study_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_hearth_service_v1_study_proto_goTypes = []any{
-	(*GetStudyRequest)(nil),            // 0: hearth.service.v1.GetStudyRequest
-	(*GetStudyResponse)(nil),           // 1: hearth.service.v1.GetStudyResponse
-	(*PutStudyRequest)(nil),            // 2: hearth.service.v1.PutStudyRequest
-	(*PutStudyResponse)(nil),           // 3: hearth.service.v1.PutStudyResponse
-	(*CloseStudyRequest)(nil),          // 4: hearth.service.v1.CloseStudyRequest
-	(*CloseStudyResponse)(nil),         // 5: hearth.service.v1.CloseStudyResponse
-	(*ReopenStudyRequest)(nil),         // 6: hearth.service.v1.ReopenStudyRequest
-	(*ReopenStudyResponse)(nil),        // 7: hearth.service.v1.ReopenStudyResponse
-	(*ListQuestionnairesRequest)(nil),  // 8: hearth.service.v1.ListQuestionnairesRequest
-	(*ListQuestionnairesResponse)(nil), // 9: hearth.service.v1.ListQuestionnairesResponse
-	(*QuestionnaireVersion)(nil),       // 10: hearth.service.v1.QuestionnaireVersion
-	(*GetCodebookRequest)(nil),         // 11: hearth.service.v1.GetCodebookRequest
-	(*GetCodebookResponse)(nil),        // 12: hearth.service.v1.GetCodebookResponse
-	(*v1.Study)(nil),                   // 13: hearth.survey.v1.Study
+	(*GetStudyRequest)(nil),               // 0: hearth.service.v1.GetStudyRequest
+	(*GetStudyResponse)(nil),              // 1: hearth.service.v1.GetStudyResponse
+	(*PutStudyRequest)(nil),               // 2: hearth.service.v1.PutStudyRequest
+	(*PutStudyResponse)(nil),              // 3: hearth.service.v1.PutStudyResponse
+	(*CloseStudyRequest)(nil),             // 4: hearth.service.v1.CloseStudyRequest
+	(*CloseStudyResponse)(nil),            // 5: hearth.service.v1.CloseStudyResponse
+	(*ReopenStudyRequest)(nil),            // 6: hearth.service.v1.ReopenStudyRequest
+	(*ReopenStudyResponse)(nil),           // 7: hearth.service.v1.ReopenStudyResponse
+	(*ListQuestionnairesRequest)(nil),     // 8: hearth.service.v1.ListQuestionnairesRequest
+	(*ListQuestionnairesResponse)(nil),    // 9: hearth.service.v1.ListQuestionnairesResponse
+	(*QuestionnaireVersion)(nil),          // 10: hearth.service.v1.QuestionnaireVersion
+	(*PublishQuestionnaireRequest)(nil),   // 11: hearth.service.v1.PublishQuestionnaireRequest
+	(*PublishQuestionnaireResponse)(nil),  // 12: hearth.service.v1.PublishQuestionnaireResponse
+	(*GetQuestionnaireRequest)(nil),       // 13: hearth.service.v1.GetQuestionnaireRequest
+	(*GetQuestionnaireResponse)(nil),      // 14: hearth.service.v1.GetQuestionnaireResponse
+	(*CompareQuestionnairesRequest)(nil),  // 15: hearth.service.v1.CompareQuestionnairesRequest
+	(*CompareQuestionnairesResponse)(nil), // 16: hearth.service.v1.CompareQuestionnairesResponse
+	(*GetCodebookRequest)(nil),            // 17: hearth.service.v1.GetCodebookRequest
+	(*GetCodebookResponse)(nil),           // 18: hearth.service.v1.GetCodebookResponse
+	(*v1.Study)(nil),                      // 19: hearth.survey.v1.Study
+	(*QuestionnaireForm)(nil),             // 20: hearth.service.v1.QuestionnaireForm
+	(*QuestionnaireChange)(nil),           // 21: hearth.service.v1.QuestionnaireChange
 }
 var file_hearth_service_v1_study_proto_depIdxs = []int32{
-	13, // 0: hearth.service.v1.GetStudyResponse.study:type_name -> hearth.survey.v1.Study
-	13, // 1: hearth.service.v1.PutStudyRequest.study:type_name -> hearth.survey.v1.Study
-	13, // 2: hearth.service.v1.CloseStudyResponse.study:type_name -> hearth.survey.v1.Study
-	13, // 3: hearth.service.v1.ReopenStudyResponse.study:type_name -> hearth.survey.v1.Study
+	19, // 0: hearth.service.v1.GetStudyResponse.study:type_name -> hearth.survey.v1.Study
+	19, // 1: hearth.service.v1.PutStudyRequest.study:type_name -> hearth.survey.v1.Study
+	19, // 2: hearth.service.v1.CloseStudyResponse.study:type_name -> hearth.survey.v1.Study
+	19, // 3: hearth.service.v1.ReopenStudyResponse.study:type_name -> hearth.survey.v1.Study
 	10, // 4: hearth.service.v1.ListQuestionnairesResponse.questionnaires:type_name -> hearth.service.v1.QuestionnaireVersion
-	0,  // 5: hearth.service.v1.StudyService.GetStudy:input_type -> hearth.service.v1.GetStudyRequest
-	2,  // 6: hearth.service.v1.StudyService.PutStudy:input_type -> hearth.service.v1.PutStudyRequest
-	4,  // 7: hearth.service.v1.StudyService.CloseStudy:input_type -> hearth.service.v1.CloseStudyRequest
-	6,  // 8: hearth.service.v1.StudyService.ReopenStudy:input_type -> hearth.service.v1.ReopenStudyRequest
-	8,  // 9: hearth.service.v1.StudyService.ListQuestionnaires:input_type -> hearth.service.v1.ListQuestionnairesRequest
-	11, // 10: hearth.service.v1.StudyService.GetCodebook:input_type -> hearth.service.v1.GetCodebookRequest
-	1,  // 11: hearth.service.v1.StudyService.GetStudy:output_type -> hearth.service.v1.GetStudyResponse
-	3,  // 12: hearth.service.v1.StudyService.PutStudy:output_type -> hearth.service.v1.PutStudyResponse
-	5,  // 13: hearth.service.v1.StudyService.CloseStudy:output_type -> hearth.service.v1.CloseStudyResponse
-	7,  // 14: hearth.service.v1.StudyService.ReopenStudy:output_type -> hearth.service.v1.ReopenStudyResponse
-	9,  // 15: hearth.service.v1.StudyService.ListQuestionnaires:output_type -> hearth.service.v1.ListQuestionnairesResponse
-	12, // 16: hearth.service.v1.StudyService.GetCodebook:output_type -> hearth.service.v1.GetCodebookResponse
-	11, // [11:17] is the sub-list for method output_type
-	5,  // [5:11] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	20, // 5: hearth.service.v1.PublishQuestionnaireRequest.form:type_name -> hearth.service.v1.QuestionnaireForm
+	10, // 6: hearth.service.v1.PublishQuestionnaireResponse.questionnaire:type_name -> hearth.service.v1.QuestionnaireVersion
+	21, // 7: hearth.service.v1.PublishQuestionnaireResponse.changes:type_name -> hearth.service.v1.QuestionnaireChange
+	10, // 8: hearth.service.v1.GetQuestionnaireResponse.questionnaire:type_name -> hearth.service.v1.QuestionnaireVersion
+	13, // 9: hearth.service.v1.CompareQuestionnairesRequest.old:type_name -> hearth.service.v1.GetQuestionnaireRequest
+	13, // 10: hearth.service.v1.CompareQuestionnairesRequest.new:type_name -> hearth.service.v1.GetQuestionnaireRequest
+	20, // 11: hearth.service.v1.CompareQuestionnairesRequest.new_form:type_name -> hearth.service.v1.QuestionnaireForm
+	21, // 12: hearth.service.v1.CompareQuestionnairesResponse.changes:type_name -> hearth.service.v1.QuestionnaireChange
+	0,  // 13: hearth.service.v1.StudyService.GetStudy:input_type -> hearth.service.v1.GetStudyRequest
+	2,  // 14: hearth.service.v1.StudyService.PutStudy:input_type -> hearth.service.v1.PutStudyRequest
+	4,  // 15: hearth.service.v1.StudyService.CloseStudy:input_type -> hearth.service.v1.CloseStudyRequest
+	6,  // 16: hearth.service.v1.StudyService.ReopenStudy:input_type -> hearth.service.v1.ReopenStudyRequest
+	8,  // 17: hearth.service.v1.StudyService.ListQuestionnaires:input_type -> hearth.service.v1.ListQuestionnairesRequest
+	17, // 18: hearth.service.v1.StudyService.GetCodebook:input_type -> hearth.service.v1.GetCodebookRequest
+	11, // 19: hearth.service.v1.StudyService.PublishQuestionnaire:input_type -> hearth.service.v1.PublishQuestionnaireRequest
+	13, // 20: hearth.service.v1.StudyService.GetQuestionnaire:input_type -> hearth.service.v1.GetQuestionnaireRequest
+	15, // 21: hearth.service.v1.StudyService.CompareQuestionnaires:input_type -> hearth.service.v1.CompareQuestionnairesRequest
+	1,  // 22: hearth.service.v1.StudyService.GetStudy:output_type -> hearth.service.v1.GetStudyResponse
+	3,  // 23: hearth.service.v1.StudyService.PutStudy:output_type -> hearth.service.v1.PutStudyResponse
+	5,  // 24: hearth.service.v1.StudyService.CloseStudy:output_type -> hearth.service.v1.CloseStudyResponse
+	7,  // 25: hearth.service.v1.StudyService.ReopenStudy:output_type -> hearth.service.v1.ReopenStudyResponse
+	9,  // 26: hearth.service.v1.StudyService.ListQuestionnaires:output_type -> hearth.service.v1.ListQuestionnairesResponse
+	18, // 27: hearth.service.v1.StudyService.GetCodebook:output_type -> hearth.service.v1.GetCodebookResponse
+	12, // 28: hearth.service.v1.StudyService.PublishQuestionnaire:output_type -> hearth.service.v1.PublishQuestionnaireResponse
+	14, // 29: hearth.service.v1.StudyService.GetQuestionnaire:output_type -> hearth.service.v1.GetQuestionnaireResponse
+	16, // 30: hearth.service.v1.StudyService.CompareQuestionnaires:output_type -> hearth.service.v1.CompareQuestionnairesResponse
+	22, // [22:31] is the sub-list for method output_type
+	13, // [13:22] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_study_proto_init() }
@@ -779,13 +1332,14 @@ func file_hearth_service_v1_study_proto_init() {
 	if File_hearth_service_v1_study_proto != nil {
 		return
 	}
+	file_hearth_service_v1_questionnaire_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_service_v1_study_proto_rawDesc), len(file_hearth_service_v1_study_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,12 +19,15 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	StudyService_GetStudy_FullMethodName           = "/hearth.service.v1.StudyService/GetStudy"
-	StudyService_PutStudy_FullMethodName           = "/hearth.service.v1.StudyService/PutStudy"
-	StudyService_CloseStudy_FullMethodName         = "/hearth.service.v1.StudyService/CloseStudy"
-	StudyService_ReopenStudy_FullMethodName        = "/hearth.service.v1.StudyService/ReopenStudy"
-	StudyService_ListQuestionnaires_FullMethodName = "/hearth.service.v1.StudyService/ListQuestionnaires"
-	StudyService_GetCodebook_FullMethodName        = "/hearth.service.v1.StudyService/GetCodebook"
+	StudyService_GetStudy_FullMethodName              = "/hearth.service.v1.StudyService/GetStudy"
+	StudyService_PutStudy_FullMethodName              = "/hearth.service.v1.StudyService/PutStudy"
+	StudyService_CloseStudy_FullMethodName            = "/hearth.service.v1.StudyService/CloseStudy"
+	StudyService_ReopenStudy_FullMethodName           = "/hearth.service.v1.StudyService/ReopenStudy"
+	StudyService_ListQuestionnaires_FullMethodName    = "/hearth.service.v1.StudyService/ListQuestionnaires"
+	StudyService_GetCodebook_FullMethodName           = "/hearth.service.v1.StudyService/GetCodebook"
+	StudyService_PublishQuestionnaire_FullMethodName  = "/hearth.service.v1.StudyService/PublishQuestionnaire"
+	StudyService_GetQuestionnaire_FullMethodName      = "/hearth.service.v1.StudyService/GetQuestionnaire"
+	StudyService_CompareQuestionnaires_FullMethodName = "/hearth.service.v1.StudyService/CompareQuestionnaires"
 )
 
 // StudyServiceClient is the client API for StudyService service.
@@ -42,10 +45,16 @@ type StudyServiceClient interface {
 	CloseStudy(ctx context.Context, in *CloseStudyRequest, opts ...grpc.CallOption) (*CloseStudyResponse, error)
 	// ReopenStudy opens it again; what waits in quarantine can then be replayed.
 	ReopenStudy(ctx context.Context, in *ReopenStudyRequest, opts ...grpc.CallOption) (*ReopenStudyResponse, error)
-	// ListQuestionnaires lists the questionnaires and versions the server knows.
+	// ListQuestionnaires lists the questionnaires and versions the server knows, built-in and published.
 	ListQuestionnaires(ctx context.Context, in *ListQuestionnairesRequest, opts ...grpc.CallOption) (*ListQuestionnairesResponse, error)
 	// GetCodebook returns the codebook of one questionnaire as a page.
 	GetCodebook(ctx context.Context, in *GetCodebookRequest, opts ...grpc.CallOption) (*GetCodebookResponse, error)
+	// PublishQuestionnaire compares a questionnaire with its last version and publishes it, or says what stands against it.
+	PublishQuestionnaire(ctx context.Context, in *PublishQuestionnaireRequest, opts ...grpc.CallOption) (*PublishQuestionnaireResponse, error)
+	// GetQuestionnaire returns a version of a questionnaire with its files.
+	GetQuestionnaire(ctx context.Context, in *GetQuestionnaireRequest, opts ...grpc.CallOption) (*GetQuestionnaireResponse, error)
+	// CompareQuestionnaires says in sentences what has changed between two versions.
+	CompareQuestionnaires(ctx context.Context, in *CompareQuestionnairesRequest, opts ...grpc.CallOption) (*CompareQuestionnairesResponse, error)
 }
 
 type studyServiceClient struct {
@@ -116,6 +125,36 @@ func (c *studyServiceClient) GetCodebook(ctx context.Context, in *GetCodebookReq
 	return out, nil
 }
 
+func (c *studyServiceClient) PublishQuestionnaire(ctx context.Context, in *PublishQuestionnaireRequest, opts ...grpc.CallOption) (*PublishQuestionnaireResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PublishQuestionnaireResponse)
+	err := c.cc.Invoke(ctx, StudyService_PublishQuestionnaire_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *studyServiceClient) GetQuestionnaire(ctx context.Context, in *GetQuestionnaireRequest, opts ...grpc.CallOption) (*GetQuestionnaireResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetQuestionnaireResponse)
+	err := c.cc.Invoke(ctx, StudyService_GetQuestionnaire_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *studyServiceClient) CompareQuestionnaires(ctx context.Context, in *CompareQuestionnairesRequest, opts ...grpc.CallOption) (*CompareQuestionnairesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CompareQuestionnairesResponse)
+	err := c.cc.Invoke(ctx, StudyService_CompareQuestionnaires_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // StudyServiceServer is the server API for StudyService service.
 // All implementations must embed UnimplementedStudyServiceServer
 // for forward compatibility.
@@ -131,10 +170,16 @@ type StudyServiceServer interface {
 	CloseStudy(context.Context, *CloseStudyRequest) (*CloseStudyResponse, error)
 	// ReopenStudy opens it again; what waits in quarantine can then be replayed.
 	ReopenStudy(context.Context, *ReopenStudyRequest) (*ReopenStudyResponse, error)
-	// ListQuestionnaires lists the questionnaires and versions the server knows.
+	// ListQuestionnaires lists the questionnaires and versions the server knows, built-in and published.
 	ListQuestionnaires(context.Context, *ListQuestionnairesRequest) (*ListQuestionnairesResponse, error)
 	// GetCodebook returns the codebook of one questionnaire as a page.
 	GetCodebook(context.Context, *GetCodebookRequest) (*GetCodebookResponse, error)
+	// PublishQuestionnaire compares a questionnaire with its last version and publishes it, or says what stands against it.
+	PublishQuestionnaire(context.Context, *PublishQuestionnaireRequest) (*PublishQuestionnaireResponse, error)
+	// GetQuestionnaire returns a version of a questionnaire with its files.
+	GetQuestionnaire(context.Context, *GetQuestionnaireRequest) (*GetQuestionnaireResponse, error)
+	// CompareQuestionnaires says in sentences what has changed between two versions.
+	CompareQuestionnaires(context.Context, *CompareQuestionnairesRequest) (*CompareQuestionnairesResponse, error)
 	mustEmbedUnimplementedStudyServiceServer()
 }
 
@@ -162,6 +207,15 @@ func (UnimplementedStudyServiceServer) ListQuestionnaires(context.Context, *List
 }
 func (UnimplementedStudyServiceServer) GetCodebook(context.Context, *GetCodebookRequest) (*GetCodebookResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCodebook not implemented")
+}
+func (UnimplementedStudyServiceServer) PublishQuestionnaire(context.Context, *PublishQuestionnaireRequest) (*PublishQuestionnaireResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PublishQuestionnaire not implemented")
+}
+func (UnimplementedStudyServiceServer) GetQuestionnaire(context.Context, *GetQuestionnaireRequest) (*GetQuestionnaireResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetQuestionnaire not implemented")
+}
+func (UnimplementedStudyServiceServer) CompareQuestionnaires(context.Context, *CompareQuestionnairesRequest) (*CompareQuestionnairesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CompareQuestionnaires not implemented")
 }
 func (UnimplementedStudyServiceServer) mustEmbedUnimplementedStudyServiceServer() {}
 func (UnimplementedStudyServiceServer) testEmbeddedByValue()                      {}
@@ -292,6 +346,60 @@ func _StudyService_GetCodebook_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _StudyService_PublishQuestionnaire_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PublishQuestionnaireRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StudyServiceServer).PublishQuestionnaire(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StudyService_PublishQuestionnaire_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StudyServiceServer).PublishQuestionnaire(ctx, req.(*PublishQuestionnaireRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _StudyService_GetQuestionnaire_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetQuestionnaireRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StudyServiceServer).GetQuestionnaire(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StudyService_GetQuestionnaire_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StudyServiceServer).GetQuestionnaire(ctx, req.(*GetQuestionnaireRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _StudyService_CompareQuestionnaires_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CompareQuestionnairesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StudyServiceServer).CompareQuestionnaires(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StudyService_CompareQuestionnaires_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StudyServiceServer).CompareQuestionnaires(ctx, req.(*CompareQuestionnairesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // StudyService_ServiceDesc is the grpc.ServiceDesc for StudyService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -322,6 +430,18 @@ var StudyService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetCodebook",
 			Handler:    _StudyService_GetCodebook_Handler,
+		},
+		{
+			MethodName: "PublishQuestionnaire",
+			Handler:    _StudyService_PublishQuestionnaire_Handler,
+		},
+		{
+			MethodName: "GetQuestionnaire",
+			Handler:    _StudyService_GetQuestionnaire_Handler,
+		},
+		{
+			MethodName: "CompareQuestionnaires",
+			Handler:    _StudyService_CompareQuestionnaires_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
