@@ -20,11 +20,8 @@ func TestMain(m *testing.M) {
 }
 
 // concurrent are the scripts that short runs play, which are those with the race detector: several tablets, a hub and
-// headquarters at the same time, attachments, and what travels down. Whole runs play all.
-var concurrent = []string{
-	filepath.Join("testdata", "script", "enumerator.txtar"), filepath.Join("testdata", "script", "hub.txtar"),
-	filepath.Join("testdata", "script", "attachments.txtar"),
-}
+// headquarters at the same time. Whole runs play all.
+var concurrent = []string{filepath.Join("testdata", "script", "enumerator.txtar"), filepath.Join("testdata", "script", "hub.txtar")}
 
 // Every script is the tutorial of one role, or a list of what can go wrong, run with the real program.
 func TestScripts(t *testing.T) {

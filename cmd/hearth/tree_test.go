@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -27,9 +28,20 @@ func (f goFile) generated() bool { return strings.HasSuffix(f.path, ".pb.go") }
 func (f goFile) test() bool      { return strings.HasSuffix(f.path, "_test.go") }
 func (f goFile) dir() string     { return filepath.ToSlash(filepath.Dir(f.path)) }
 
-// parseTree reads every Go file below the root.
+// parseTree reads every Go file below the root, once.
 func parseTree(t *testing.T) []goFile {
 	t.Helper()
+	files, err := tree()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) < 40 {
+		t.Fatalf("found only %d Go files: the walk does not see the tree", len(files))
+	}
+	return files
+}
+
+var tree = sync.OnceValues(func() ([]goFile, error) {
 	root := filepath.Join("..", "..")
 	var files []goFile
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -55,14 +67,8 @@ func parseTree(t *testing.T) []goFile {
 		files = append(files, goFile{path: filepath.ToSlash(rel), ast: parsed, set: set, src: string(src)})
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(files) < 40 {
-		t.Fatalf("found only %d Go files: the walk does not see the tree", len(files))
-	}
-	return files
-}
+	return files, err
+})
 
 // floor is how high a package stands; imports point down, or sideways within proto.
 func floor(dir string) int {

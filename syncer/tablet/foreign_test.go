@@ -134,6 +134,9 @@ func TestForeignFilesThatAreNoTablet(t *testing.T) {
 		{"no meta row", altered("nometa.sqlite", "DELETE FROM meta", "VACUUM"), fault.StoreDamaged},
 		{"another key", altered("key.sqlite", "UPDATE meta SET seed = zeroblob(32)", "VACUUM"), fault.StoreDamaged},
 	}
+	if testing.Short() {
+		tests = tests[:5] // each has a process of its own
+	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			f, err := tablet.OpenForeign(ctx, tt.path, child())
