@@ -115,17 +115,33 @@ func (r *reader) hints(iv *servicev1.InterviewProjection) *servicev1.HintRow {
 	if r.hintKey == nil {
 		return row
 	}
-	key := r.hintKey(iv.GetSummary().GetStudy())
+	hinter := r.hinterOf(iv.GetSummary().GetStudy())
 	for _, p := range iv.GetPeople() {
 		if !p.GetInterviewed() && p.GetRole() != surveyv1.PersonRole_PERSON_ROLE_HOUSEHOLD_MEMBER {
 			continue // only named, perhaps in another place
 		}
-		row.Tokens = append(row.Tokens, syncer.Hints(key, clueOf(p))...)
+		row.Tokens = hinter.Append(row.Tokens, clueOf(p))
 	}
 	slices.Sort(row.Tokens)
 	row.Tokens = slices.Compact(row.Tokens)
 	return row
 }
+
+// hinterOf makes hints of a study; a run meets few studies.
+func (r *reader) hinterOf(study string) *syncer.Hinter {
+	if h, ok := r.hinters[study]; ok {
+		return h
+	}
+	if r.hinters == nil || len(r.hinters) >= maxHinters {
+		r.hinters = map[string]*syncer.Hinter{}
+	}
+	h := syncer.NewHinter(r.hintKey(study))
+	r.hinters[study] = h
+	return h
+}
+
+// maxHinters bounds how many are kept.
+const maxHinters = 100
 
 // clueOf is what is known of a person by which the same person may be found again.
 func clueOf(p *servicev1.PersonRecord) syncer.Clue {

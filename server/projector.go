@@ -31,6 +31,10 @@ const (
 	// neither.
 	projectorPause    = 100 * time.Millisecond
 	projectorPatience = 2 * time.Second
+	// While there are appends, the projector rests after each batch for projectorRest times as long as that took, and for
+	// projectorRestMost at most.
+	projectorRest     = 2
+	projectorRestMost = time.Second
 	// maxKnown is how many interviews are remembered, so that the store need not be asked whether it knows them.
 	maxKnown = 1 << 20
 )
@@ -72,7 +76,7 @@ func (p *projector) run(ctx context.Context, log *slog.Logger) error {
 	poll := time.NewTicker(projectorPoll)
 	defer poll.Stop()
 	for {
-		if err := p.catchUp(ctx); err != nil && ctx.Err() == nil {
+		if err := p.stroll(ctx); err != nil && ctx.Err() == nil {
 			log.ErrorContext(ctx, "the projections are behind the log", "error", err)
 		}
 		select {
@@ -104,6 +108,30 @@ func (p *projector) await(ctx context.Context) {
 	}
 }
 
+// stroll brings the projections up to the end of the log, and rests between batches while there are appends. Who asks for
+// projections meanwhile makes what is missing without resting.
+func (p *projector) stroll(ctx context.Context) error {
+	for more := true; more; {
+		start := time.Now()
+		var err error
+		if more, err = p.advance(ctx, 1); err != nil || !more {
+			return err
+		}
+		rest := min(projectorRest*time.Since(start), projectorRestMost)
+		select {
+		case <-p.store.Notify():
+		default: // nobody appends
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(rest):
+		}
+	}
+	return nil
+}
+
 // awaitWhole brings the projections up to the log if they have not been so since the process began, and says whether they
 // have been then. It gives up after a moment: to make those of a large study again takes minutes.
 func (p *projector) awaitWhole(ctx context.Context) bool {
@@ -124,21 +152,27 @@ const projectorTries = 5
 
 // catchUp brings the projections up to the end of the log.
 func (p *projector) catchUp(ctx context.Context) error {
+	_, err := p.advance(ctx, 0)
+	return err
+}
+
+// advance makes projections of at most so many batches, 0: of all, and says whether there is more in the log.
+func (p *projector) advance(ctx context.Context, batches int) (more bool, err error) {
 	for tries := 1; ; tries++ {
-		if err := p.follow(ctx); fault.KindOf(err) != fault.Conflict || tries == projectorTries {
-			return err
+		if more, err = p.follow(ctx, batches); fault.KindOf(err) != fault.Conflict || tries == projectorTries {
+			return more, err
 		}
 	}
 }
 
-// follow is catchUp, and fails with fault.Conflict where another projector has moved the store's cursor. What it remembers
+// follow is advance, and fails with fault.Conflict where another projector has moved the store's cursor. What it remembers
 // is of no use then.
-func (p *projector) follow(ctx context.Context) error {
+func (p *projector) follow(ctx context.Context, batches int) (more bool, err error) {
 	done := false
 	select {
 	case <-p.running:
 	case <-ctx.Done():
-		return ctx.Err()
+		return false, ctx.Err()
 	}
 	defer func() {
 		if !done {
@@ -148,7 +182,7 @@ func (p *projector) follow(ctx context.Context) error {
 	}()
 	cursor, err := p.store.Projected(ctx)
 	if err != nil {
-		return fmt.Errorf("find how far the projections are: %w", err)
+		return false, fmt.Errorf("find how far the projections are: %w", err)
 	}
 	if !p.begun || !cursor.SameParts(p.cursor.Parts) {
 		if cursor.Epoch != p.store.Epoch() {
@@ -160,7 +194,7 @@ func (p *projector) follow(ctx context.Context) error {
 		}
 	}
 	r := &reader{
-		log: p.store, cursor: p.cursor, builder: p.builder, hintKey: p.hintKey, seen: p.stored, gone: p.gone,
+		log: p.store, batches: batches, cursor: p.cursor, builder: p.builder, hintKey: p.hintKey, seen: p.stored, gone: p.gone,
 		apply: func(c *store.Changes, records int, oldest int64) error {
 			failpoint.Hit("projector.before-apply")
 			if err := p.store.Apply(ctx, c); err != nil {
@@ -183,17 +217,19 @@ func (p *projector) follow(ctx context.Context) error {
 		if err == nil {
 			err = r.read(ctx)
 		}
-		if again = false; err == nil && p.settle != nil {
+		if again = false; err == nil && p.settle != nil && !r.more {
 			again, err = p.settle(ctx, &p.conflicts)
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
+	}
+	if done = true; r.more {
+		return true, nil
 	}
 	p.metrics.lag.Set(0)
 	p.whole.Store(true)
-	done = true
-	return nil
+	return false, nil
 }
 
 // remember notes which interviews have a projection now, or were reviewed before they came.
@@ -251,20 +287,25 @@ type reader struct {
 	seen  func(ctx context.Context, part uint64, id string) (bool, error)
 	apply func(c *store.Changes, records int, oldest int64) error
 	gone  *withdrawals
+	// batches is how many are applied at a time, 0: all there are; more says that there were more.
+	batches int
+	more    bool
+	hinters map[string]*syncer.Hinter // by study
 	// pending are the subjects that are not applied yet.
 	pending map[subject]struct{}
 }
 
 func (r *reader) read(ctx context.Context) error {
-	for more := true; more; {
+	r.more = true
+	for n := 0; r.more && (n < r.batches || r.batches == 0); n++ {
 		from := r.cursor
 		c := &store.Changes{From: &from, Records: [][]uint64{}}
 		r.pending = map[subject]struct{}{}
 		records, oldest := 0, int64(math.MaxInt64)
-		for more && records < projectorBatch {
+		for r.more && records < projectorBatch {
 			var page []store.Stored
 			var err error
-			page, r.cursor, more, err = r.log.After(ctx, r.cursor, projectorPage)
+			page, r.cursor, r.more, err = r.log.After(ctx, r.cursor, projectorPage)
 			if err != nil {
 				return fmt.Errorf("read the log: %w", err)
 			}

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"hash"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,30 +39,54 @@ type Clue struct {
 // bytes of a keyed hash. They are no secret from whoever has the key and can guess names; they keep names out of a lost
 // tablet's file.
 func Hints(key []byte, c Clue) []uint64 {
-	var out []uint64
-	h := hmac.New(sha256.New, key) // its reset is cheaper than another
-	add := func(kind byte, parts ...string) {
-		h.Reset()
-		h.Write([]byte(hintTag))
-		h.Write([]byte{kind})
-		h.Write([]byte(strings.Join(parts, "\x00")))
-		out = append(out, binary.BigEndian.Uint64(h.Sum(nil)[:8]))
-	}
+	out := NewHinter(key).Append(nil, c)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// Hinter makes the tokens of many people with one key. It is for one goroutine.
+type Hinter struct {
+	hash hash.Hash // its reset is cheaper than another
+	text []byte
+	sum  []byte
+}
+
+// NewHinter makes a Hinter.
+func NewHinter(key []byte) *Hinter { return &Hinter{hash: hmac.New(sha256.New, key)} }
+
+// Append adds the tokens of a person, in no order, some perhaps twice.
+func (h *Hinter) Append(out []uint64, c Clue) []uint64 {
 	id := lastOf(digits(c.ResidentID, true), 4)
 	for _, y := range c.BirthYears {
-		year := strconv.Itoa(y)
 		if c.Surname != "" && c.Sex != 0 {
-			add(1, c.Surname, year, strconv.Itoa(c.Sex))
+			h.begin(1)
+			h.text = append(append(h.text, c.Surname...), 0)
+			h.text = append(strconv.AppendInt(h.text, int64(y), 10), 0)
+			h.text = strconv.AppendInt(h.text, int64(c.Sex), 10)
+			out = append(out, h.token())
 		}
 		if id != "" {
-			add(3, id, year)
+			h.begin(3)
+			h.text = append(append(h.text, id...), 0)
+			h.text = strconv.AppendInt(h.text, int64(y), 10)
+			out = append(out, h.token())
 		}
 	}
 	if phone := lastOf(digits(c.Phone, false), 8); phone != "" {
-		add(2, phone)
+		h.begin(2)
+		h.text = append(h.text, phone...)
+		out = append(out, h.token())
 	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	return out
+}
+
+func (h *Hinter) begin(kind byte) { h.text = append(append(h.text[:0], hintTag...), kind) }
+
+func (h *Hinter) token() uint64 {
+	h.hash.Reset()
+	h.hash.Write(h.text)
+	h.sum = h.hash.Sum(h.sum[:0])
+	return binary.BigEndian.Uint64(h.sum[:8])
 }
 
 // digits keeps the digits of a text, full-width ones as ASCII; with x also the X at the end of a resident identity number.

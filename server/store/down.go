@@ -2,7 +2,8 @@ package store
 
 import (
 	"context"
-	"fmt"
+	"encoding/binary"
+	"encoding/hex"
 	"slices"
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
@@ -107,5 +108,12 @@ func Belonging(s *servicev1.AssignmentSummary, interviews []*servicev1.Assignmen
 
 // RosterOf is the bucket of the hints about people who were interviewed in a part.
 func RosterOf(study string, part uint64) Bucket {
-	return Bucket{Kind: servicev1.BucketKind_BUCKET_KIND_ROSTER, Study: study, Scope: fmt.Sprintf("%016x", part)}
+	return Bucket{Kind: servicev1.BucketKind_BUCKET_KIND_ROSTER, Study: study, Scope: partName(part)}
+}
+
+// partName is a part in hexadecimal digits.
+func partName(part uint64) string {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], part)
+	return hex.EncodeToString(b[:])
 }
