@@ -43,6 +43,11 @@ type Foreign struct {
 	passes []Problem // of reading the file
 	found  foreignRows
 	carved bool // the carver is at work, or was
+	// healthy is true where the file is as the tablet wrote it, and lacks nothing but the bytes of records that were pruned
+	// and that headquarters has lost since: the carver is asked for these alone, and what else lies about in free pages is
+	// nobody's loss. gone counts those records, told how many problems speak of them alone.
+	healthy    bool
+	gone, told int
 
 	// What resolve makes of it:
 	device     syncer.ID
@@ -130,7 +135,7 @@ func OpenForeign(ctx context.Context, path string, opts *ForeignOptions) (f *For
 	if f.whole() {
 		return f, nil
 	}
-	f.carved = true
+	f.carved, f.healthy = true, f.key != nil && f.about.ours && len(f.passes) == 0 && f.gone > 0 && len(f.problems) == f.told
 	before := f.problems
 	if err := f.pass(ctx, passCarve); err != nil {
 		return f, err
@@ -276,7 +281,21 @@ func (f *Foreign) take(kind byte, r row) error {
 			f.passes = append(f.passes, Problem{clean(r.text(0), 200), fault.Reason(clean(r.text(1), 40)), clean(r.text(2), 1000)})
 		}
 	default:
+		if f.healthy {
+			return f.takeGone(kind, r)
+		}
 		return f.takeRow(kind, r)
+	}
+	return nil
+}
+
+// takeGone takes the bytes of a record from free pages, if the file names their digest.
+func (f *Foreign) takeGone(kind byte, r row) error {
+	if kind != recordTable || r.absent(recordBody) {
+		return nil
+	}
+	if own := syncer.DigestOf(r.bytes(recordBody)); f.named()[own] {
+		return f.takeBody(own, r.bytes(recordBody))
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ type foreignBlob struct {
 func (f *Foreign) resolveBlobs() error {
 	wanted := map[syncer.BlobID]*servicev1.BlobRef{}
 	for id, ref := range f.found.blobs {
-		if f.found.uses[id] || f.carved { // which are used is not certain then: take every one
+		if f.found.uses[id] || f.carved && !f.healthy { // which are used is not certain then: take every one
 			wanted[id] = ref
 		}
 	}

@@ -30,7 +30,7 @@ type foreignLane struct {
 // more was found.
 func (f *Foreign) resolve() error {
 	f.checked, f.problems, f.lanes, f.salvage, f.blobs, f.drafts = nil, nil, nil, foreignLane{}, nil, nil
-	f.key, f.good, f.order, f.salvaged = nil, map[syncer.Digest]span{}, nil, 0
+	f.key, f.good, f.order, f.salvaged, f.gone, f.told = nil, map[syncer.Digest]span{}, nil, 0, 0, 0
 	if len(f.found.metas) == 0 {
 		return nil // nobody's: nothing can be signed
 	}
@@ -274,6 +274,9 @@ func (f *Foreign) nameBad(lanes []checkedForeign) {
 		}
 	}
 	b.rest()
+	if b.all == f.gone {
+		f.told = b.all - b.more + min(b.more, 1)
+	}
 	lost := 0
 	for _, d := range f.order {
 		if !listed[d] {
@@ -294,6 +297,7 @@ type badRecords struct {
 	most    int64
 	unknown int // records told of whose row is gone
 	more    int
+	all     int // records told of, or counted as more
 }
 
 func (b *badRecords) look() {
@@ -311,6 +315,7 @@ func (b *badRecords) look() {
 }
 
 func (b *badRecords) tell(subject, format string, args ...any) {
+	b.all++
 	if len(b.f.problems) >= maxForeignProblems {
 		b.more++
 		return
@@ -334,6 +339,7 @@ func (b *badRecords) entry(lane syncer.LaneID, e foreignEntry, covered bool) {
 		b.unknown++
 		b.tell(fmt.Sprintf("lane %v entry %d", lane, e.seq), "its record is gone%s", where)
 	case c.pruned:
+		b.f.gone++
 		b.tell(c.title(), "its bytes are gone, and no receipt says that headquarters has them")
 	default:
 		b.tell(c.title(), "its bytes do not have its digest%s", where)

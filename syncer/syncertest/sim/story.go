@@ -120,7 +120,7 @@ var habits = []habit{
 	{weight: 6, verb: "restore", n: 6},
 	{weight: 3, verb: "clone"},
 	{weight: 5, verb: "prune"},
-	{weight: 1, verb: "usb", n: 6},
+	{weight: 2, verb: "usb", n: 6},
 	{weight: 3, verb: "kill"},
 	{weight: 3, verb: "clock", n: 4},
 	{weight: 3, verb: "revoke"},

@@ -26,6 +26,7 @@ func Scenarios() []Scenario {
 		{"what was erased in quarantine comes again in a new lane", "1:record/5#2 -> 1:skew/1 -> 1:skew/1#5 -> 1:backup -> 1:sync -> 1:record/1 -> 1:sync -> withdraw/1 -> withdraw/2 -> withdraw/3 -> withdraw/4 -> erase/1 -> erase/2 -> erase/3 -> erase/4 -> 1:restore/1 -> 1:record/1#9 -> 1:sync"},
 		{"a revoked tablet sends what it has", "1:record/2 -> 1:sync -> revoke -> 1:revoke -> 1:record/2 -> 1:sync -> replay -> 1:enrol -> replay"},
 		{"a late batch comes when headquarters was restored", "save -> 1:record/5 -> 1:sync -> load/1 -> again/3 -> again/2 -> 1:sync"},
+		{"what was pruned lies about in free pages, headquarters has lost it, and the tablet is brought by hand", "1:relapse/2#f7845a2 -> 1:sync#44c0e04f -> 1:usb/5#6f38c9c9"},
 		{"the power fails while definitions come", "study/2 -> 1:sync!cut@3 -> study/3 -> 1:sync!cut@4 -> study/4 -> 1:sync!cut@5 -> study/5 -> 1:sync!cut@6 -> 1:sync"},
 		{"an assignment is handed over before the first has begun, and after", "1:sync -> 2:sync -> order/2 -> 1:sync -> handover/1 -> 2:sync -> 1:sync -> 1:start -> 2:sync -> handover/2 -> 1:interview -> cancel"},
 		{"headquarters is restored, and a tablet comes before its projections are made again", "1:sync -> order/2 -> 1:sync -> 2:sync -> save -> 1:record/1 -> 1:sync -> load/1 -> 1:sync -> 2:sync"},

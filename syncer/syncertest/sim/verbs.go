@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/hearth-survey/hearth/proto/fault"
@@ -284,9 +285,15 @@ func (w *world) usb(s Step) {
 	})
 	l := w.link(&tab{name: "usb"}, Step{Seed: s.Seed})
 	r, err := tablet.Import(w.ctx, filepath.Join(dir, storeFile), l, nil)
-	// What a power cut leaves at the end of a WAL, and what is left in free pages of records that were pruned, is told.
-	torn := len(r.Problems) == 1 && r.Problems[0].Subject == "the -wal file" || r.Salvaged > 0
-	if err != nil || len(r.Problems) > 0 && !torn || len(r.Refused) > 0 {
+	// What a power cut or a full disk leaves at the end of a WAL is told, with what was found there, and what was pruned before
+	// headquarters lost it. A file without these is healthy, and there is nothing to be told of it.
+	torn := slices.ContainsFunc(r.Problems, func(p tablet.Problem) bool { return p.Subject == "the -wal file" })
+	for _, p := range r.Problems {
+		if gone := p.Reason == fault.RecordDamaged && strings.Contains(p.Message, "its bytes are gone, and no receipt"); !torn && !(gone && w.hq.audit.lost()) {
+			w.fail("STUCK: a copy of device %d by hand is told to be damaged, and is not: %v", b.dev, p)
+		}
+	}
+	if err != nil || len(r.Refused) > 0 {
 		w.fail("STUCK: a copy of device %d by hand: %+v, %v", b.dev, r, err)
 	}
 }
