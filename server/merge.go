@@ -18,6 +18,7 @@ import (
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // headquarters is the author of what nobody in particular has decided.
@@ -114,6 +115,17 @@ func (s *Server) versions(ctx context.Context, at place) ([]syncer.Version, map[
 	return out, records, nil
 }
 
+// merger knows the schemas of the questionnaires that are published here.
+func (s *Server) merger() syncer.Merger { return syncer.Merger{Answers: s.answersTo} }
+
+// answersTo is the top message of a questionnaire by its full name, nil where it is not known.
+func (s *Server) answersTo(name string) protoreflect.MessageDescriptor {
+	if q, ok := s.questionnaires.Find(name); ok && q.Name() == name {
+		return q.Descriptor()
+	}
+	return nil
+}
+
 // merge writes the merge of an interview's heads if nothing conflicts, and says whether it has.
 func (a *author) merge(ctx context.Context, at place) (bool, error) {
 	a.mu.Lock()
@@ -122,7 +134,7 @@ func (a *author) merge(ctx context.Context, at place) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	m, err := syncer.Merge(versions, nil)
+	m, err := a.server.merger().Merge(versions, nil)
 	if err != nil {
 		if fault.ReasonOf(err) == fault.PayloadUnreadable {
 			return false, nil // a person decides

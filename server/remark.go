@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
-	"github.com/hearth-survey/hearth/proto/questionnaire"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -44,6 +43,9 @@ func (s *reviewService) CreateReview(ctx context.Context, req *servicev1.CreateR
 		}
 		looked = given
 	}
+	if err := s.wordComments(comments, iv.GetQuestionnaire()); err != nil {
+		return nil, err
+	}
 	v := &servicev1.Review{
 		ReviewId: proto.String(uuid.NewString()), InterviewId: iv.InterviewId, InterviewKey: iv.InterviewKey, Study: iv.Study, Enumerator: iv.Enumerator,
 		Decision: req.Decision, Level: req.Level, Comments: comments, Revision: bytes.Clone(looked),
@@ -61,7 +63,22 @@ func (s *reviewService) CreateReview(ctx context.Context, req *servicev1.CreateR
 	return &servicev1.CreateReviewResponse{Review: v}, s.Project(ctx)
 }
 
-// checkComments looks at what is said, and adds the words of the questions that it is about.
+// wordComments adds the words of the questions that comments are about.
+func (s *Server) wordComments(comments []*servicev1.ReviewComment, answered string) error {
+	for _, c := range comments {
+		if c.GetPath() == "" {
+			continue
+		}
+		label, ok := s.questionnaires.QuestionAt(answered, c.GetPath())
+		if !ok {
+			return fault.New(fault.Invalid, fault.BadReview, "there is no question at %.200q", c.GetPath())
+		}
+		c.QuestionEn, c.QuestionZh = proto.String(label.GetEn()), proto.String(label.GetZh())
+	}
+	return nil
+}
+
+// checkComments looks at what is said.
 func checkComments(req *servicev1.CreateReviewRequest) ([]*servicev1.ReviewComment, error) {
 	bad := func(format string, args ...any) error {
 		return fault.New(fault.Invalid, fault.BadReview, format, args...)
@@ -83,13 +100,6 @@ func checkComments(req *servicev1.CreateReviewRequest) ([]*servicev1.ReviewComme
 		c := proto.CloneOf(asked)
 		if strings.TrimSpace(c.GetText()) == "" || len(c.GetText()) > maxCommentBytes {
 			return nil, bad("a comment has between 1 and %d bytes", maxCommentBytes)
-		}
-		if c.GetPath() != "" {
-			label, ok := questionnaire.QuestionAt(c.GetPath())
-			if !ok {
-				return nil, bad("there is no question at %.200q", c.GetPath())
-			}
-			c.QuestionEn, c.QuestionZh = proto.String(label.GetEn()), proto.String(label.GetZh())
 		}
 		out = append(out, c)
 	}

@@ -109,7 +109,7 @@ func (s *Server) conflict(ctx context.Context, sum *servicev1.InterviewSummary) 
 	if err != nil {
 		return nil, err
 	}
-	m, err := syncer.Merge(versions, nil)
+	m, err := s.merger().Merge(versions, nil)
 	if fault.ReasonOf(err) == fault.PayloadUnreadable {
 		c.Heads = sum.GetHeads()
 		return c, nil
@@ -181,7 +181,7 @@ func (a *author) resolve(ctx context.Context, at place, req *servicev1.ResolveCo
 			return none, fault.New(fault.Invalid, fault.BadRequest, "revision %x is not one of the current ones, or cannot be read", req.GetTakeAll())
 		}
 		msg = versions[i].Message
-	} else if msg, err = choose(versions, req.GetChoices()); err != nil {
+	} else if msg, err = choose(a.server.merger(), versions, req.GetChoices()); err != nil {
 		return none, err
 	}
 	r, err := a.revision(heads, records, msg)
@@ -216,7 +216,7 @@ func sameHeads(heads []syncer.Digest, named [][]byte) error {
 }
 
 // choose merges revisions with a choice for every conflict.
-func choose(versions []syncer.Version, choices []*servicev1.FieldChoice) (proto.Message, error) {
+func choose(with syncer.Merger, versions []syncer.Version, choices []*servicev1.FieldChoice) (proto.Message, error) {
 	chosen := make(map[string]syncer.Digest, len(choices))
 	for _, c := range choices {
 		d, err := syncer.ParseDigest(c.GetRevision())
@@ -225,7 +225,7 @@ func choose(versions []syncer.Version, choices []*servicev1.FieldChoice) (proto.
 		}
 		chosen[c.GetPath()] = d
 	}
-	m, err := syncer.Merge(versions, chosen)
+	m, err := with.Merge(versions, chosen)
 	switch {
 	case err != nil:
 		return nil, err

@@ -40,15 +40,28 @@ type Merged struct {
 	Unused []string
 }
 
+// Merge is that of a Merger which knows no schema of answers to questionnaires published at run time.
+func Merge(all []Version, choices map[string]Digest) (*Merged, error) {
+	return Merger{}.Merge(all, choices)
+}
+
+// Merger merges revisions.
+type Merger struct {
+	// Answers is the top message of a questionnaire published at run time, by its full name; nil where it is not known, or
+	// where none is.
+	Answers func(questionnaire string) protoreflect.MessageDescriptor
+}
+
 // Merge joins the heads of a subject, given all its revisions. What only one head changed since the last common ancestor
 // is taken, what all changed alike is no conflict, and what they changed differently is one. Choices settle conflicts:
 // by the path of the field, the head whose value is right; nil: none. The result depends on the set of revisions alone. It
 // fails with fault.PayloadUnreadable if a head has no message, or messages are of different types.
 //
 // A message that has a map of missing reasons (`missing`) is taken apart field by field; a reason belongs to its field.
-// Every other message, such as a date or an amount, is one answer. Rows of a list are matched by their key: field 1 if
+// So are the answers to a questionnaire published at run time, if its schema is known and all sides can be read by it; as
+// bytes they are one answer. Every other message, such as a date or an amount, is one answer. Rows of a list are matched by their key: field 1 if
 // its name ends with _id, else person_id, household_id, spell_id or line_number; a list without keys is one answer.
-func Merge(all []Version, choices map[string]Digest) (*Merged, error) {
+func (r Merger) Merge(all []Version, choices map[string]Digest) (*Merged, error) {
 	byDigest := make(map[Digest]Version, len(all))
 	revs := make([]Revision, len(all))
 	for i, v := range all {
@@ -59,7 +72,7 @@ func Merge(all []Version, choices map[string]Digest) (*Merged, error) {
 		return nil, fault.New(fault.Invalid, fault.PayloadUnreadable, "there is no revision to merge")
 	}
 	sortDigests(out.Heads)
-	m := &merge{choices: choices, used: map[string]bool{}}
+	m := &merge{choices: choices, used: map[string]bool{}, answers: r.Answers}
 	var sides, bases []protoreflect.Message
 	for _, h := range out.Heads {
 		v := byDigest[h]

@@ -22,6 +22,7 @@ type merge struct {
 	choices   map[string]Digest
 	used      map[string]bool
 	conflicts []*servicev1.FieldConflict
+	answers   func(questionnaire string) protoreflect.MessageDescriptor // nil: none is known
 }
 
 // slot is what one revision has in one place.
@@ -243,6 +244,13 @@ func (m *merge) field(path string, fd, missing protoreflect.FieldDescriptor, bas
 	case !fd.IsList() && fd.Message() != nil && missingOf(fd.Message()) != nil:
 		v, has := m.element(path, was, have, func() protoreflect.Message { return to.NewField(fd).Message() }, text)
 		got.has, got.v = has, v
+	case !fd.IsList() && fd.Message() != nil && fd.Message().FullName() == otherName:
+		v, ok := m.other(path, was, have, func() protoreflect.Message { return to.NewField(fd).Message() })
+		if !ok {
+			got = m.leaf(path, was, have, text)
+			break
+		}
+		got.v = v
 	default:
 		got = m.leaf(path, was, have, text)
 	}

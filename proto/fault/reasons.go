@@ -111,6 +111,7 @@ const (
 	QuestionnaireTooLarge  Reason = "QUESTIONNAIRE_TOO_LARGE"
 	QuestionnaireNameTaken Reason = "QUESTIONNAIRE_NAME_TAKEN"
 	QuestionnaireDamaged   Reason = "QUESTIONNAIRE_DAMAGED"
+	QuestionnaireNotHere   Reason = "QUESTIONNAIRE_NOT_HERE"
 )
 
 // Entry is what the catalogue says of a reason.
@@ -228,6 +229,7 @@ var catalogue = []Entry{
 	{QuestionnaireTooLarge, "a questionnaire is larger than tablets can be sent", "keep long lists of choices as attachments of the form or split them by province, and pictures out of the .xlsx", false},
 	{QuestionnaireNameTaken, "a questionnaire is called as another one is", "give its top message another name", false},
 	{QuestionnaireDamaged, "what is kept of a questionnaire is not what was published", "publish the same file again; on a tablet, sync again", true},
+	{QuestionnaireNotHere, "answers are given by name, and the tablet does not know their questionnaire", "sync the tablet, or name the questionnaire's file with --form", false},
 }
 
 // Catalogue returns all entries, ordered by reason.

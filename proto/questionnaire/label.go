@@ -12,9 +12,34 @@ import (
 // QuestionAt returns the words of the question at a path within an interview, such as "household.members[2].age", and
 // whether there is such a question. What stands in brackets is not looked at.
 func QuestionAt(path string) (*formv1.Text, bool) {
-	at := (&surveyv1.Interview{}).ProtoReflect().Descriptor()
+	return questionAt((&surveyv1.Interview{}).ProtoReflect().Descriptor(), steps(path))
+}
+
+// QuestionAt is the function of that name for an interview that answers a questionnaire, which may be one published at run
+// time: "other.answers.members[2].age". A wording in neither English nor Chinese stands where the English one would.
+func (s *Set) QuestionAt(questionnaire, path string) (*formv1.Text, bool) {
+	below := steps(path)
+	if len(below) < 3 || below[0] != "other" || below[1] != "answers" {
+		return QuestionAt(path)
+	}
+	q, ok := s.Find(questionnaire)
+	if !ok || q.Name() != questionnaire {
+		return nil, false
+	}
+	label, ok := questionAt(q.Descriptor(), below[2:])
+	if ok && label.GetEn() == "" && label.GetZh() == "" {
+		for _, lang := range q.Top().Options.GetLanguages() {
+			if words := label.GetMore()[lang]; words != "" {
+				return &formv1.Text{En: proto.String(words)}, true
+			}
+		}
+	}
+	return label, ok
+}
+
+func questionAt(at protoreflect.MessageDescriptor, below []string) (*formv1.Text, bool) {
 	var found protoreflect.FieldDescriptor
-	for _, step := range steps(path) {
+	for _, step := range below {
 		if at == nil {
 			return nil, false
 		}

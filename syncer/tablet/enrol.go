@@ -113,7 +113,7 @@ func enrolNew(ctx context.Context, waiting string, conn grpc.ClientConnInterface
 	}
 	if !there {
 		s, err = Create(ctx, waiting, CreateOptions{Name: enrolling, Enumerator: enrolling, Study: enrolling,
-			Now: opts.Now, Rand: opts.Rand, Fingerprint: opts.Fingerprint})
+			Now: opts.Now, Rand: opts.Rand, Fingerprint: opts.Fingerprint, Answers: opts.Answers})
 	}
 	if err != nil {
 		return err

@@ -53,6 +53,9 @@ type LoadReport struct {
 // that is cut, has an unknown field, has no proper interview_id or is too large is reported and loses nothing beside it.
 // So is an interview of another study than the tablet's; one without a study gets the tablet's.
 //
+// The answers to a questionnaire published at run time may be base64, as protobuf's JSON has bytes, or an object of the
+// questionnaire's own JSON, if the tablet knows it: {"other": {"questionnaire": "form.hh.Hh", "answers": {"size": 4}}}.
+//
 // Lines are taken in order. One whose answers are those of the interview's one current revision adds nothing; any other
 // becomes a revision that replaces all current ones, also one that goes back to earlier answers. So loading a file again
 // adds nothing where every interview stands in it once. Where an interview stands in it several times with different
@@ -92,7 +95,7 @@ func (s *Store) loadLines(ctx context.Context, group []line) (LoadReport, error)
 	}
 	err := inTx(ctx, s.db, func(tx *sql.Tx) error {
 		for _, l := range group {
-			iv, err := l.interview()
+			iv, err := l.interview(s.answersTo)
 			var added bool
 			if err == nil {
 				err = s.checkStudy(iv)
@@ -140,17 +143,26 @@ type line struct {
 	long bool // over maxLine; text is not complete
 }
 
-func (l line) interview() (*surveyv1.Interview, error) {
+func (l line) interview(schema schemas) (*surveyv1.Interview, error) {
 	if l.long {
 		return nil, fault.New(fault.TooLarge, fault.RecordTooLarge, "the line has more than %d bytes", maxLine)
 	}
+	text, err := packAnswers(l.text, schema)
+	if err != nil {
+		return nil, err
+	}
 	iv := &surveyv1.Interview{}
-	if err := protojson.Unmarshal(l.text, iv); err != nil {
-		// The decoder varies its blanks on purpose; people compare reports.
-		text := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: ")
-		return nil, fault.New(fault.Invalid, fault.BadJSON, "%s%s", inColumn.ReplaceAllString(text, "(column $1)"), wordsOf(text))
+	if err := protojson.Unmarshal(text, iv); err != nil {
+		return nil, badJSON(err, iv.ProtoReflect().Descriptor(), "")
 	}
 	return iv, nil
+}
+
+// badJSON words what the decoder says of a line, or of a piece of one.
+func badJSON(err error, top protoreflect.MessageDescriptor, piece string) error {
+	// The decoder varies its blanks on purpose; people compare reports.
+	text := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: ")
+	return fault.New(fault.Invalid, fault.BadJSON, "%s%s%s", piece, inColumn.ReplaceAllString(text, "(column $1)"), wordsOf(top, text))
 }
 
 // inColumn finds the place in a line, which the decoder calls line 1 of its text whatever line of the file it is.
@@ -164,12 +176,12 @@ const mostWords = 30
 
 // wordsOf names the words that a field takes, where the text says that it was given another; nothing where the same
 // name stands for fields with different words.
-func wordsOf(text string) string {
+func wordsOf(top protoreflect.MessageDescriptor, text string) string {
 	found := badWord.FindStringSubmatch(text)
 	if found == nil {
 		return ""
 	}
-	enum := enumOf((&surveyv1.Interview{}).ProtoReflect().Descriptor(), protoreflect.Name(found[1]))
+	enum := enumOf(top, protoreflect.Name(found[1]))
 	if enum == nil || enum.Values().Len() > mostWords {
 		return ""
 	}

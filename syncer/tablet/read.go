@@ -153,7 +153,8 @@ func interviewIDs(ctx context.Context, q querier) ([]string, error) {
 }
 
 // Export writes the current interviews as JSON lines, as Load reads them, in the order in which they were first
-// recorded; of an interview in conflict the revision that is shown. Equal stores give equal bytes. Interviews whose
+// recorded; of an interview in conflict the revision that is shown. Answers to a questionnaire published at run time are
+// written as its own JSON where the tablet knows it and that holds all of them, else as base64. Equal stores give equal bytes. Interviews whose
 // bytes were pruned or are damaged are named in the error; all others are written.
 func (s *Store) Export(ctx context.Context, w io.Writer) error {
 	ids, err := interviewIDs(ctx, s.db)
@@ -195,8 +196,8 @@ func (s *Store) jsonLine(ctx context.Context, d syncer.Digest) ([]byte, error) {
 	if err := json.Compact(&line, loose); err != nil {
 		return nil, fault.New(fault.Internal, "", "write it as JSON: %w", err)
 	}
-	line.WriteByte('\n')
-	return line.Bytes(), nil
+	text := append(unpackAnswers(line.Bytes(), s.answersTo), '\n')
+	return text, nil
 }
 
 // interview reads a revision, of this tablet or of headquarters.

@@ -27,6 +27,7 @@ import (
 	"github.com/hearth-survey/hearth/syncer/failpoint"
 	"github.com/hearth-survey/hearth/syncer/plant"
 	"github.com/hearth-survey/hearth/syncer/prepared"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	_ "modernc.org/sqlite" // the driver of database/sql
 )
@@ -46,6 +47,9 @@ type Options struct {
 	// Fingerprint gives the first 8 bytes of the fingerprint of a version of a questionnaire, nil for one that is not
 	// known; it may be nil itself.
 	Fingerprint func(questionnaire string, version uint32) []byte
+	// Answers gives the top message of a questionnaire published at run time, by its full name, nil for one that is not
+	// known; it may be nil itself. Load and Export need it to have such answers by name.
+	Answers func(questionnaire string) protoreflect.MessageDescriptor
 	// VFS is SQLite's name for where the file is, as a disk in memory of syncer/faultdisk; empty: the file system.
 	VFS string
 	// Rewrite writes the bytes of a file on the disk of VFS anew, as they can be read, and syncs them; nil: nothing is
@@ -65,7 +69,10 @@ type CreateOptions struct {
 	Now         func() time.Time
 	Rand        io.Reader
 	Fingerprint func(questionnaire string, version uint32) []byte
-	VFS         string
+	// Answers gives the top message of a questionnaire published at run time, by its full name, nil for one that is not
+	// known; it may be nil itself. Load and Export need it to have such answers by name.
+	Answers func(questionnaire string) protoreflect.MessageDescriptor
+	VFS     string
 }
 
 // Store is a tablet's store, open. It may be used from many goroutines.
@@ -75,6 +82,7 @@ type Store struct {
 	now         func() time.Time
 	rand        io.Reader
 	fingerprint func(string, uint32) []byte
+	answersTo   schemas
 
 	device     syncer.ID
 	key        ed25519.PrivateKey
@@ -100,7 +108,7 @@ func Create(ctx context.Context, path string, opts CreateOptions) (*Store, error
 	if opts.Name == "" || opts.Enumerator == "" {
 		return nil, fault.New(fault.Invalid, fault.BadRequest, "create the store %s: the tablet has no name or no enumerator, so nobody could tell at headquarters whose it is: give both", path)
 	}
-	o := Options{Now: opts.Now, Rand: opts.Rand, Fingerprint: opts.Fingerprint, VFS: opts.VFS}
+	o := Options{Now: opts.Now, Rand: opts.Rand, Fingerprint: opts.Fingerprint, Answers: opts.Answers, VFS: opts.VFS}
 	if o.VFS != "" {
 		if err := initialise(ctx, path, opts, o.random()); err != nil {
 			return nil, err
@@ -201,7 +209,7 @@ func Open(ctx context.Context, path string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, dbFault(err, "open the store %s", path)
 	}
-	s := &Store{db: db, path: path, now: opts.Now, rand: opts.random(), fingerprint: opts.Fingerprint}
+	s := &Store{db: db, path: path, now: opts.Now, rand: opts.random(), fingerprint: opts.Fingerprint, answersTo: opts.Answers}
 	if s.now == nil {
 		s.now = time.Now
 	}
