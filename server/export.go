@@ -82,7 +82,7 @@ func (s *Server) exportSource(ctx context.Context, code string) (*exportSource, 
 	}
 	src := &exportSource{Source: export.Source{
 		Study: study, Cursor: cursor.Proto(), People: f.people, Canonical: f.canonical(), Referrals: f.referrals,
-		Graph: referral.Build(f.graph(study)), Decisions: f.decisions,
+		Graph: referral.Build(f.graph(study)), Decisions: f.decisions, Published: s.published(f.interviews),
 	}}
 	src.Interviews = func(yield func(*servicev1.InterviewSummary, *surveyv1.Interview) bool) {
 		for _, sum := range f.interviews {

@@ -220,9 +220,12 @@ func (x *extractor) published(iv *surveyv1.Interview) error {
 		return nil
 	}
 	m, err := q.read(o.GetAnswers(), iv.GetQuestionnaireVersion())
-	if err != nil {
+	switch {
+	case err != nil && m == nil:
 		x.unread["have answers to "+o.GetQuestionnaire()+" that cannot be read: hearth check says which"]++
 		return nil
+	case err != nil:
+		x.unread["answer an earlier version of "+o.GetQuestionnaire()+" and cannot be brought to the newest in all questions: what its schema says of earlier versions fails on them"]++
 	}
 	x.version = iv.GetQuestionnaireVersion()
 	return x.message(q.table, m, x.rows[x.plan.interview], 1, "", "")

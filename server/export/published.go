@@ -19,6 +19,7 @@ type Published struct {
 	// Top is the top message of the newest version, which has the questions of all versions.
 	Top protoreflect.MessageDescriptor
 	// Read decodes answers that were given to a version, as they would stand in the newest. Nil: they are decoded as Top.
+	// With an error there may be a message all the same: what could not be brought over stands in it as it was.
 	Read func(answers []byte, version uint32) (protoreflect.Message, error)
 }
 
@@ -71,7 +72,10 @@ func (b *builder) publish(q Published) error {
 	if read == nil {
 		read = func(answers []byte, _ uint32) (protoreflect.Message, error) {
 			m := dynamicpb.NewMessage(q.Top)
-			return m, proto.Unmarshal(answers, m)
+			if err := proto.Unmarshal(answers, m); err != nil {
+				return nil, err
+			}
+			return m, nil
 		}
 	}
 	b.plan.published[q.Top.FullName()] = &publishedTable{table: t, read: read}

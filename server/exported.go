@@ -1,0 +1,52 @@
+package server
+
+import (
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"github.com/hearth-survey/hearth/proto/questionnaire"
+	"github.com/hearth-survey/hearth/server/export"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// published is what an export needs of the questionnaires that were published at run time and that the interviews answer.
+func (s *Server) published(interviews []*servicev1.InterviewSummary) []export.Published {
+	answered := map[string]bool{}
+	for _, sum := range interviews {
+		answered[sum.GetQuestionnaire()] = true
+	}
+	var out []export.Published
+	for _, q := range s.questionnaires.All() {
+		if answered[q.Name()] && !builtIn(q.Descriptor().FullName()) {
+			out = append(out, export.Published{Top: q.Descriptor(), Read: readAnswers(q)})
+		}
+	}
+	return out
+}
+
+// builtIn says whether a message is one of those that an interview holds by name.
+func builtIn(name protoreflect.FullName) bool {
+	answers := (*surveyv1.Interview)(nil).ProtoReflect().Descriptor().Oneofs().ByName("answers").Fields()
+	for i := range answers.Len() {
+		if answers.Get(i).Message().FullName() == name {
+			return true
+		}
+	}
+	return false
+}
+
+// readAnswers decodes answers that were given to a version of a questionnaire, as they would stand in the newest. With an
+// error there may still be a message: what could not be brought over stands in it as it was.
+func readAnswers(q *questionnaire.Questionnaire) func(answers []byte, version uint32) (protoreflect.Message, error) {
+	return func(answers []byte, version uint32) (protoreflect.Message, error) {
+		m := q.New()
+		if err := proto.Unmarshal(answers, m); err != nil {
+			return nil, err
+		}
+		newest, err := q.Upgrade(m, version)
+		if err != nil {
+			return m.ProtoReflect(), err
+		}
+		return newest.ProtoReflect(), nil
+	}
+}
