@@ -1,0 +1,387 @@
+// Expressions: CEL, parsed by @bufbuild/cel, and made into closures that give a value, no answer, or a failure. The planner of
+// that library knows errors of one kind only, and reads an unset field as its zero; LANGUAGE.md section 1 has neither.
+import { parse } from "@bufbuild/cel";
+import { holds, ours, standard } from "./functions.js";
+import { arithmetic, negated, relation } from "./operators.js";
+import { getters, instantPart, spanPart } from "./times.js";
+import { itemOf, listOf, typeOf, types } from "./types.js";
+import { Absent, equal, Failure, Instant, isList, noAnswer, Span, worse } from "./values.js";
+/** An expression that cannot be used, with the column where it goes wrong, from 1; 0 where that is not known. */
+export class ExpressionError extends Error {
+    source;
+    column;
+    constructor(message, source, column) {
+        super(`column ${column} of "${source}": ${message}`);
+        this.source = source;
+        this.column = column;
+    }
+}
+const tooMuch = new Failure("the expression looks at too many rows");
+const notBool = new Failure("a condition is neither true nor false");
+const noOverload = new Failure("no such overload");
+/** Compiles an expression. */
+export function compile(source, scope) {
+    let parsed;
+    try {
+        parsed = parse(source);
+    }
+    catch (e) {
+        const at = e.location?.start.column ?? 0;
+        throw new ExpressionError(e instanceof Error ? e.message : String(e), source, at);
+    }
+    const compiler = new Compiler(source, scope, parsed.sourceInfo?.positions ?? {});
+    const { code, type } = compiler.expr(parsed.expr);
+    return { source, type, volatile: compiler.volatile, slots: compiler.slots, run: code };
+}
+const binary = {
+    "_+_": (u) => arithmetic("+", u),
+    "_-_": (u) => arithmetic("-", u),
+    "_*_": (u) => arithmetic("*", u),
+    "_/_": (u) => arithmetic("/", u),
+    "_%_": (u) => arithmetic("%", u),
+    "_==_": () => equal,
+    "_!=_": () => (a, b) => !equal(a, b),
+    "_<_": () => relation((x) => x < 0),
+    "_<=_": () => relation((x) => x <= 0),
+    "_>_": () => relation((x) => x > 0),
+    "_>=_": () => relation((x) => x >= 0),
+    "@in": () => holds,
+    "_[_]": () => indexed,
+};
+class Compiler {
+    source;
+    scope;
+    positions;
+    volatile = false;
+    slots = 0;
+    vars = new Map();
+    constructor(source, scope, positions) {
+        this.source = source;
+        this.scope = scope;
+        this.positions = positions;
+    }
+    expr(e) {
+        const kind = e.exprKind;
+        switch (kind.case) {
+            case "constExpr":
+                return this.constant(e);
+            case "identExpr":
+                return this.ident(kind.value.name, e);
+            case "selectExpr":
+                return this.select(this.expr(kind.value.operand), kind.value.field, kind.value.testOnly, e);
+            case "listExpr": {
+                const items = kind.value.elements.map((x) => this.expr(x));
+                return { code: all(items.map((x) => x.code), (list) => list), type: listOf(items[0]?.type ?? types.unknown) };
+            }
+            case "callExpr":
+                return this.call(kind.value.function, kind.value.target, kind.value.args, e);
+            case "comprehensionExpr":
+                return this.comprehension(e);
+            default:
+                return this.fail("messages and maps cannot be made", e);
+        }
+    }
+    fail(message, e) {
+        throw new ExpressionError(message, this.source, (this.positions[String(e.id)] ?? -1) + 1);
+    }
+    constant(e) {
+        const k = e.exprKind.case === "constExpr" ? e.exprKind.value.constantKind : undefined;
+        const of = {
+            int64Value: types.int, uint64Value: types.uint, doubleValue: types.double, stringValue: types.string, boolValue: types.bool,
+        };
+        if (k?.case === undefined || !(k.case in of))
+            return this.fail("a constant of a kind that is not used here", e);
+        const v = k.value;
+        return { code: () => v, type: of[k.case] };
+    }
+    ident(name, e) {
+        const stack = this.vars.get(name);
+        if (stack?.length) {
+            const { slot, type } = stack[stack.length - 1];
+            return { code: (f) => f.slots[slot], type };
+        }
+        const message = (module) => (module ? { kind: "message", module } : types.unknown);
+        const numbered = /^(up|position)([1-9]?)$/.exec(name);
+        switch (numbered?.[1] ?? name) {
+            case "this":
+                return { code: (f) => f.self, type: message(this.scope.self) };
+            case "root":
+                return { code: (f) => f.root, type: message(this.scope.root) };
+            case "value":
+                return { code: (f) => f.value, type: this.scope.value };
+            case "choice":
+                return { code: (f) => f.choice ?? noOverload, type: types.choice };
+            case "up": {
+                const n = Number(numbered[2]);
+                if (n > 0)
+                    return { code: (f) => f.self.up(n) ?? noOverload, type: message(this.scope.around[n - 1]) };
+                break;
+            }
+            case "position": {
+                const n = Number(numbered[2] || 1);
+                return { code: (f) => f.self.position(n) ?? noOverload, type: types.int };
+            }
+        }
+        return this.fail(`nothing is called "${name}" here`, e);
+    }
+    select(operand, field, test, e) {
+        const { code } = operand;
+        let type = types.unknown;
+        if (operand.type.kind === "choice") {
+            type = types.string;
+        }
+        else if (operand.type.kind === "message") {
+            const q = operand.type.module.find(field);
+            if (!q)
+                return this.fail(`${operand.type.module.name} has no field "${field}"`, e);
+            type = typeOf(q);
+        }
+        if (test) {
+            return {
+                code: (f) => {
+                    const v = code(f);
+                    if (v instanceof Absent)
+                        return v instanceof Failure ? v : false;
+                    return isRow(v) ? v.has(field) : v instanceof Map ? v.has(field) : noOverload;
+                },
+                type: types.bool,
+            };
+        }
+        return {
+            code: (f) => {
+                const v = code(f);
+                if (isRow(v))
+                    return v.read(field);
+                if (v instanceof Absent)
+                    return v;
+                return v instanceof Map ? (v.get(field) ?? "") : noOverload;
+            },
+            type,
+        };
+    }
+    call(name, target, args, e) {
+        switch (name) {
+            case "_&&_":
+                return { code: either(this.expr(args[0]).code, this.expr(args[1]).code, false), type: types.bool };
+            case "_||_":
+                return { code: either(this.expr(args[0]).code, this.expr(args[1]).code, true), type: types.bool };
+            case "_?_:_":
+                return this.conditional(args);
+            case "@not_strictly_false": {
+                const { code } = this.expr(args[0]);
+                return { code: (f) => code(f) !== false, type: types.bool };
+            }
+            case "!_": {
+                const { code } = this.expr(args[0]);
+                return { code: (f) => { const v = code(f); return typeof v === "boolean" ? !v : v instanceof Absent ? v : notBool; }, type: types.bool };
+            }
+            case "-_": {
+                const { code, type } = this.expr(args[0]);
+                return { code: (f) => { const v = code(f); return v instanceof Absent ? v : negated(v); }, type };
+            }
+        }
+        const changing = target ? undefined : this.changing(name, args);
+        if (changing)
+            return changing;
+        const given = (target ? [target, ...args] : [...args]).map((x) => this.expr(x));
+        const given0 = given.map((x) => x.code);
+        if (name in binary && given.length === 2)
+            return this.binary(name, given);
+        if (target && getters.has(name)) {
+            return {
+                code: all(given0, ([t, zone]) => (t instanceof Instant ? instantPart(name, t, zone) : t instanceof Span ? spanPart(name, t) : noOverload)),
+                type: types.int,
+            };
+        }
+        const func = this.func(name, target !== undefined);
+        if (!func)
+            return this.fail(`there is no function "${name}"`, e);
+        const at = given.map((x) => x.type);
+        const type = typeof func.result === "function" ? func.result(at) : func.result;
+        return { code: called(func, given0, at), type };
+    }
+    func(name, method) {
+        if (Object.hasOwn(standard, name))
+            return standard[name];
+        return !method && Object.hasOwn(ours, name) ? ours[name] : undefined;
+    }
+    /** The volatile functions. */
+    changing(name, args) {
+        const found = {
+            "now/0": () => ({ code: (f) => f.engine.now, type: types.string }),
+            "today/0": () => ({ code: (f) => f.engine.now.slice(0, 10), type: types.string }),
+            "random/0": () => ({ code: (f) => f.engine.random(), type: types.double }),
+            "uuid/0": () => ({ code: (f) => f.engine.uuid(), type: types.string }),
+            "once/1": () => {
+                const { code, type } = this.expr(args[0]);
+                return { code: (f) => (f.held instanceof Absent ? code(f) : f.held), type };
+            },
+        };
+        const make = found[`${name}/${args.length}`];
+        if (!make)
+            return undefined;
+        this.volatile = true;
+        return make();
+    }
+    binary(name, [a, b]) {
+        const op = binary[name](a.type.kind === "uint" || b.type.kind === "uint");
+        const [x, y] = [a.code, b.code];
+        const code = (f) => {
+            const u = x(f);
+            const v = y(f);
+            return u instanceof Absent || v instanceof Absent ? worse(u, v) : op(u, v);
+        };
+        if (name === "_[_]")
+            return { code, type: a.type.kind === "choice" ? types.string : itemOf(a.type) };
+        if (!/^_[-+*/%]_$/.test(name))
+            return { code, type: types.bool };
+        const known = a.type.kind === "unknown" || (a.type.kind === "list" && a.type.item.kind === "unknown") ? b.type : a.type;
+        return { code, type: name === "_-_" && a.type.kind === "instant" && b.type.kind === "instant" ? types.span : known };
+    }
+    conditional(args) {
+        const [c, a, b] = args.map((x) => this.expr(x));
+        const code = (f) => {
+            const v = c.code(f);
+            if (v === true)
+                return a.code(f);
+            if (v === false)
+                return b.code(f);
+            return v instanceof Absent ? v : notBool;
+        };
+        const open = a.type.kind === "unknown" || (a.type.kind === "list" && a.type.item.kind === "unknown");
+        return { code, type: open ? b.type : a.type };
+    }
+    comprehension(e) {
+        const k = e.exprKind.case === "comprehensionExpr" ? e.exprKind.value : undefined;
+        if (!k?.iterRange || !k.accuInit || !k.loopCondition || !k.loopStep || !k.result)
+            return this.fail("a macro without its parts", e);
+        const range = this.expr(k.iterRange);
+        const init = this.expr(k.accuInit);
+        const item = this.slots++;
+        const accu = this.slots++;
+        this.enter(k.iterVar, item, itemOf(range.type));
+        this.enter(k.accuVar, accu, init.type);
+        const condition = this.expr(k.loopCondition).code;
+        const appended = this.appends(k.loopStep, k.accuVar, accu);
+        const step = appended ?? this.expr(k.loopStep);
+        this.leave(k.iterVar);
+        this.leave(k.accuVar);
+        this.enter(k.accuVar, accu, step.type);
+        const result = this.expr(k.result);
+        this.leave(k.accuVar);
+        const code = (f) => {
+            const list = range.code(f);
+            if (list instanceof Absent)
+                return list;
+            if (!isList(list))
+                return noOverload;
+            let sum = init.code(f);
+            for (const x of list) {
+                if (--f.engine.steps < 0)
+                    return tooMuch;
+                f.slots[accu] = sum;
+                f.slots[item] = x;
+                if (condition(f) === false)
+                    break;
+                sum = step.code(f);
+            }
+            f.slots[accu] = sum;
+            return result.code(f);
+        };
+        return { code, type: result.type };
+    }
+    enter(name, slot, type) {
+        this.vars.set(name, [...(this.vars.get(name) ?? []), { slot, type }]);
+    }
+    leave(name) {
+        this.vars.get(name).pop();
+    }
+    /**
+     * The step of map, filter and exists_one: `accu + [x]`, to a list that nobody else has, so that a roster of n rows is not
+     * copied n times; or `c ? step : accu`, where a failure of any row counts.
+     */
+    appends(step, name, accu) {
+        const k = step.exprKind;
+        if (k.case !== "callExpr")
+            return undefined;
+        if (k.value.function === "_+_") {
+            const [left, right] = k.value.args;
+            const items = right.exprKind;
+            if (left.exprKind.case !== "identExpr" || left.exprKind.value.name !== name)
+                return undefined;
+            if (items.case !== "listExpr" || items.value.elements.length !== 1)
+                return undefined;
+            const { code, type } = this.expr(items.value.elements[0]);
+            return {
+                code: (f) => {
+                    const list = f.slots[accu];
+                    const v = code(f);
+                    if (list instanceof Absent || v instanceof Absent)
+                        return worse(list, v);
+                    list.push(v);
+                    return list;
+                },
+                type: listOf(type),
+            };
+        }
+        if (k.value.function !== "_?_:_")
+            return undefined;
+        const [c, then, otherwise] = k.value.args;
+        if (otherwise.exprKind.case !== "identExpr" || otherwise.exprKind.value.name !== name)
+            return undefined;
+        const add = this.appends(then, name, accu) ?? this.expr(then);
+        const condition = this.expr(c).code;
+        return {
+            code: (f) => {
+                const list = f.slots[accu];
+                const v = condition(f);
+                if (v instanceof Absent)
+                    return worse(list, v);
+                return v === true ? add.code(f) : v === false ? list : notBool;
+            },
+            type: add.type,
+        };
+    }
+}
+function isRow(v) {
+    return typeof v === "object" && v !== null && "read" in v;
+}
+/** `&&` where decides is false, `||` where it is true: one side that decides is enough. */
+function either(a, b, decides) {
+    return (f) => {
+        const x = a(f);
+        if (x === decides)
+            return x;
+        const y = b(f);
+        if (y === decides)
+            return y;
+        const u = typeof x === "boolean" || x instanceof Absent ? x : notBool;
+        const v = typeof y === "boolean" || y instanceof Absent ? y : notBool;
+        return u instanceof Absent || v instanceof Absent ? worse(u, v) : !decides;
+    };
+}
+/** Evaluates all arguments, and goes on where none is absent. */
+function all(codes, then) {
+    return (f) => {
+        const args = new Array(codes.length);
+        let absent;
+        for (let i = 0; i < codes.length; i++) {
+            const v = codes[i](f);
+            if (v instanceof Absent)
+                absent = absent ? worse(absent, v) : v;
+            else
+                args[i] = v;
+        }
+        return absent ?? then(args, f);
+    };
+}
+function called(func, codes, at) {
+    return all(codes, (args, f) => func.call(args, { types: at, lists: f.engine.lists }));
+}
+function indexed(list, at) {
+    if (list instanceof Map)
+        return typeof at === "string" ? (list.get(at) ?? "") : noOverload;
+    if (!isList(list) || typeof at !== "bigint")
+        return noOverload;
+    return at >= 0n && at < BigInt(list.length) ? list[Number(at)] : noAnswer;
+}

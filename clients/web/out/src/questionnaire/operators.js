@@ -1,0 +1,85 @@
+// The operators of CEL over values that are there.
+import { compare, Failure, Instant, int, isList, Span, uint } from "./values.js";
+const noOverload = new Failure("no such overload");
+const byZero = new Failure("division by zero");
+/** An operator of arithmetic; uints do not go below zero. */
+export function arithmetic(op, unsigned) {
+    const whole = unsigned ? uint : int;
+    return (a, b) => {
+        if (typeof a === "bigint" && typeof b === "bigint") {
+            const v = wholes(op, a, b);
+            return v instanceof Failure ? v : whole(v);
+        }
+        if (typeof a === "number" && typeof b === "number")
+            return doubles(op, a, b);
+        return op === "+" ? added(a, b) : op === "-" ? less(a, b) : noOverload;
+    };
+}
+function wholes(op, a, b) {
+    switch (op) {
+        case "+":
+            return a + b;
+        case "-":
+            return a - b;
+        case "*":
+            return a * b;
+        case "/":
+            return b === 0n ? byZero : a / b;
+        default:
+            return b === 0n ? byZero : a % b;
+    }
+}
+function doubles(op, a, b) {
+    switch (op) {
+        case "+":
+            return a + b;
+        case "-":
+            return a - b;
+        case "*":
+            return a * b;
+        case "/":
+            return a / b;
+        default:
+            return noOverload;
+    }
+}
+function added(a, b) {
+    if (typeof a === "string" && typeof b === "string")
+        return a + b;
+    if (isList(a) && isList(b))
+        return [...a, ...b];
+    if (a instanceof Span && b instanceof Span)
+        return new Span(a.nanos + b.nanos);
+    if (a instanceof Instant && b instanceof Span)
+        return later(a, b.nanos);
+    if (a instanceof Span && b instanceof Instant)
+        return later(b, a.nanos);
+    return noOverload;
+}
+function less(a, b) {
+    if (a instanceof Span && b instanceof Span)
+        return new Span(a.nanos - b.nanos);
+    if (a instanceof Instant && b instanceof Span)
+        return later(a, -b.nanos);
+    if (a instanceof Instant && b instanceof Instant)
+        return new Span((a.seconds - b.seconds) * 1000000000n + BigInt(a.nanos - b.nanos));
+    return noOverload;
+}
+function later(t, nanos) {
+    const all = t.seconds * 1000000000n + BigInt(t.nanos) + nanos;
+    const part = ((all % 1000000000n) + 1000000000n) % 1000000000n;
+    return new Instant((all - part) / 1000000000n, Number(part));
+}
+/** An operator of order. */
+export function relation(is) {
+    return (a, b) => {
+        const order = compare(a, b);
+        return order === undefined ? noOverload : is(order);
+    };
+}
+/** The negative of a number. */
+export function negated(v) {
+    if (typeof v === "bigint")
+        return int(-v);
+    return typeof v === "number" ? -v : noOverload;
+}

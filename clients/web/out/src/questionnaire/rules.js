@@ -1,0 +1,75 @@
+// The rules of the questions of a questionnaire, compiled.
+import { compile } from "./expression.js";
+import { limitsOf } from "./limits.js";
+import { nameOf, SchemaError } from "./tree.js";
+import { typeOf } from "./types.js";
+/** Compiles the rules of all questions below a questionnaire's top. */
+export function compileRules(top, registry) {
+    const around = parentsOf(top);
+    const out = new Map();
+    const visit = (m) => {
+        for (const q of m.questions) {
+            if (out.has(q))
+                return; // the module was visited
+            out.set(q, compileQuestion(q, { self: m, root: top, around: outwards(m, around), value: typeOf(q) }, registry));
+            if (q.module)
+                visit(q.module);
+        }
+    };
+    visit(top);
+    return out;
+}
+/** The modules that contain each module. */
+function parentsOf(top) {
+    const parents = new Map([[top, new Set()]]);
+    const visit = (m) => {
+        for (const q of m.questions) {
+            if (!q.module)
+                continue;
+            const known = parents.get(q.module);
+            if (known)
+                known.add(m);
+            else {
+                parents.set(q.module, new Set([m]));
+                visit(q.module);
+            }
+        }
+    };
+    visit(top);
+    return parents;
+}
+/** The modules around one, nearest first, as far as there is one only. */
+function outwards(m, parents) {
+    const out = [];
+    for (let at = m; parents.get(at)?.size === 1;) {
+        [at] = parents.get(at);
+        out.push(at);
+    }
+    return out;
+}
+function compileQuestion(q, scope, registry) {
+    const o = q.options;
+    const one = (what, source) => {
+        if (!source?.trim())
+            return undefined;
+        try {
+            return compile(source, scope);
+        }
+        catch (e) {
+            throw new SchemaError(`field ${nameOf(q.field)}: ${what}: ${e instanceof Error ? e.message : String(e)}`);
+        }
+    };
+    return {
+        relevant: one("relevant", o?.relevant),
+        calculate: one("calculate", o?.calculate),
+        filter: one("filter", o?.filter),
+        count: one("count", o?.count),
+        requiredWhen: one("required_when", o?.requiredWhen),
+        initial: one("initial", o?.initial),
+        checks: (o?.checks ?? []).flatMap((options) => {
+            const holds = one(`check ${options.id}`, options.expression);
+            return holds ? [{ options, rule: q.rule + options.id, holds }] : [];
+        }),
+        limits: limitsOf(q.field, registry),
+    };
+}

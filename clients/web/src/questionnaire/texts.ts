@@ -1,0 +1,58 @@
+// Functions of texts, LANGUAGE.md section 5, whose characters are code points.
+
+import { type Failure, tooLarge } from "./values.js";
+
+/** Small letters for capitals, each character by itself, so that the number of characters stays. */
+export function lowered(s: string): string {
+  return recased(s, (c) => c.toLowerCase());
+}
+
+/** Capitals for small letters, each character by itself. */
+export function uppered(s: string): string {
+  return recased(s, (c) => c.toUpperCase());
+}
+
+/** Keeps to the Latin, Greek and Cyrillic letters whose case all programs know alike. */
+function recased(s: string, change: (c: string) => string): string {
+  let out = "";
+  for (const c of s) {
+    const r = c.codePointAt(0)!;
+    const known =
+      (r < 0x250 || (r >= 0x370 && r < 0x530) || (r >= 0x1e00 && r < 0x1f00) || (r >= 0xff21 && r <= 0xff5a)) &&
+      r !== 0x130 &&
+      r !== 0x19b;
+    const changed = known ? change(c) : c;
+    out += [...changed].length === 1 ? changed : c;
+  }
+  return out;
+}
+
+/** The characters from one position up to, and without, another; cut at the ends. */
+export function substr(s: string, from: bigint, to: bigint): string {
+  const chars = [...s];
+  const within = (x: bigint) => (x < 0n ? 0 : x > BigInt(chars.length) ? chars.length : Number(x));
+  return chars.slice(within(from), within(to)).join("");
+}
+
+/** How much a text may grow in one step, in bytes of UTF-8. */
+const maxTextBytes = 1 << 20;
+
+/** Every occurrence of a text replaced; of the empty text there is none. */
+export function replaced(s: string, old: string, by: string): string | Failure {
+  if (old === "") return s;
+  const parts = s.split(old);
+  const grown = (bytes(by) - bytes(old)) * (parts.length - 1);
+  return grown > maxTextBytes ? tooLarge : parts.join(by);
+}
+
+const encoder = new TextEncoder();
+
+function bytes(s: string): number {
+  return encoder.encode(s).length;
+}
+
+/** The parts of a text: none of the empty one; by the empty separator the characters. */
+export function splitText(s: string, separator: string): string[] {
+  if (s === "") return [];
+  return separator === "" ? [...s] : s.split(separator);
+}
