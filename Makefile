@@ -18,7 +18,7 @@ READERS := r-cran-haven r-cran-jsonlite r-cran-readstata13 readstat pspp python3
 # at says when a stage began, to see in CI's output where the time goes.
 at = @echo "== $@ $$(date +%T)"
 
-.PHONY: help build demo test unit crash race sim planted fuzz bench lint proto checkproto tools readers clean
+.PHONY: help build demo test web webtools unit crash race sim planted fuzz bench lint proto checkproto tools readers clean
 
 help: ## Show this list.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,7 +30,22 @@ demo: build ## Build and run the whole main job on the bundled study; leaves ./d
 	rm -rf demo
 	./hearth demo --dir demo
 
-test: tools readers lint checkproto unit crash race sim planted fuzz ## Every check, as CI runs it.
+test: tools readers lint checkproto web unit crash race sim planted fuzz ## Every check, as CI runs it.
+
+web: webtools ## The TypeScript questionnaire engine: types, its tests, and its agreement with Go's.
+	$(at)
+	cd clients/web && rm -rf out && node_modules/.bin/tsc -p . && node --test out/test/
+
+# The packages stand in bin/web, once for all worktrees that share bin; clients/web/node_modules is a link to them.
+webtools:
+	@command -v npm >/dev/null || { echo "npm is missing: install node 20" >&2; exit 1; }
+	@node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' || { echo "node $$(node --version) is too old: install node 20" >&2; exit 1; }
+	@if ! cmp -s clients/web/package-lock.json bin/web/installed.json || [ ! -x bin/web/node_modules/.bin/tsc ]; then \
+	  mkdir -p bin/web && cp clients/web/package.json clients/web/package-lock.json bin/web/ && \
+	  (cd bin/web && npm ci --silent --no-fund --no-audit) || { echo "the packages of clients/web could not be installed: (cd bin/web && npm ci) says why" >&2; exit 1; }; \
+	  cp clients/web/package-lock.json bin/web/installed.json; \
+	fi
+	@ln -sfn ../../bin/web/node_modules clients/web/node_modules
 
 unit: ## The tests alone, whole, but for those of `make crash`.
 	$(at)
