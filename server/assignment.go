@@ -124,7 +124,7 @@ func (s *Server) order(ctx context.Context, asked *servicev1.Assignment) (*servi
 		a.Interviews = proto.Uint32(1)
 	}
 	if name := a.GetQuestionnaire(); name != "" {
-		q, ok := s.questionnaires.Find(name)
+		q, ok := s.known().Find(name)
 		if !ok {
 			return nil, bad("there is no questionnaire %.128q", name)
 		}

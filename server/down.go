@@ -125,9 +125,8 @@ func (s *Server) bucketStates(ctx context.Context, o store.Owner) ([]*servicev1.
 	for _, b := range all {
 		add(b.Kind, b.Scope, b.Sum)
 	}
-	for _, kind := range []servicev1.BucketKind{servicev1.BucketKind_BUCKET_KIND_QUESTIONNAIRES, servicev1.BucketKind_BUCKET_KIND_STUDY} {
-		add(kind, "", s.standingSum(kind, o.Study))
-	}
+	add(servicev1.BucketKind_BUCKET_KIND_QUESTIONNAIRES, "", s.published.state.Load().sum)
+	add(servicev1.BucketKind_BUCKET_KIND_STUDY, "", s.standingSum(servicev1.BucketKind_BUCKET_KIND_STUDY, o.Study))
 	records, err := s.recordsSum(ctx, o.Study)
 	if err != nil {
 		return nil, err
@@ -146,12 +145,7 @@ func (s *Server) standing(kind servicev1.BucketKind, study string) []*servicev1.
 		}
 		out = append(out, &servicev1.Row{Key: proto.String(key), Op: servicev1.RowOp_ROW_OP_PUT.Enum(), Body: raw})
 	}
-	switch {
-	case kind == servicev1.BucketKind_BUCKET_KIND_QUESTIONNAIRES:
-		for _, v := range s.questionnaireVersions() {
-			add(fmt.Sprintf("%s/%d", v.GetQuestionnaire(), v.GetVersion()), v)
-		}
-	case kind == servicev1.BucketKind_BUCKET_KIND_STUDY && study != "":
+	if kind == servicev1.BucketKind_BUCKET_KIND_STUDY && study != "" {
 		add(study, &servicev1.StudyRow{Study: proto.String(study), HintKey: s.hintKey(study)})
 	}
 	return out
@@ -262,7 +256,10 @@ func (s *Server) pullBuckets(ctx context.Context, device syncer.ID, req *service
 // fill writes one page: at most some rows and bytes, but one row if nothing is on the answer yet.
 func (s *Server) fill(ctx context.Context, page *servicev1.BucketPage, b store.Bucket, asked *servicev1.BucketCursor, rows, left int) error {
 	switch b.Kind {
-	case servicev1.BucketKind_BUCKET_KIND_QUESTIONNAIRES, servicev1.BucketKind_BUCKET_KIND_STUDY:
+	case servicev1.BucketKind_BUCKET_KIND_QUESTIONNAIRES:
+		s.fillQuestionnaires(page, asked, rows, left)
+		return nil
+	case servicev1.BucketKind_BUCKET_KIND_STUDY:
 		page.Whole, page.Rows = proto.Bool(true), s.standing(b.Kind, b.Study)
 		page.Sum, page.Cursor = proto.Uint64(s.standingSum(b.Kind, b.Study)), &servicev1.Cursor{}
 		return nil

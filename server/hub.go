@@ -43,6 +43,7 @@ func decidedAtHeadquarters(method string) bool {
 		servicev1.StudyService_PutStudy_FullMethodName,
 		servicev1.StudyService_CloseStudy_FullMethodName,
 		servicev1.StudyService_ReopenStudy_FullMethodName,
+		servicev1.StudyService_PublishQuestionnaire_FullMethodName,
 		servicev1.MonitorService_ReplayQuarantine_FullMethodName,
 		servicev1.ReviewService_ResolveConflict_FullMethodName,
 		servicev1.ReviewService_WithdrawInterview_FullMethodName,

@@ -390,7 +390,7 @@ func TestHubDecidesNothing(t *testing.T) {
 		"GetBlob": true, "GetStudy": true, "ListQuestionnaires": true, "GetCodebook": true, "CountInterviews": true, "ListInterviews": true,
 		"ListDevices": true, "ListQuarantine": true, "ShowQuarantine": true, "ListFlags": true, "RunLinkage": true, "ListPairs": true, "ExplainPair": true,
 		"ListDecisions": true, "GetReferralStats": true, "GetReferralGraph": true, "ListConflicts": true, "Export": true, "GetHubStatus": true,
-		"ListReviews": true, "GetParadata": true, "GetAssignment": true, "ListAssignments": true,
+		"ListReviews": true, "GetParadata": true, "GetQuestionnaire": true, "CompareQuestionnaires": true, "CountFlags": true, "GetAssignment": true, "ListAssignments": true,
 	}
 	n := 0
 	for service, info := range hub.srv.GRPC().GetServiceInfo() {

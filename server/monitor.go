@@ -110,7 +110,7 @@ func (s *monitorService) ListInterviews(ctx context.Context, req *servicev1.List
 
 // fullName makes "household" the full name of the questionnaire; names that are not known stay as they are.
 func (s *Server) fullName(name string) string {
-	if q, ok := s.questionnaires.Find(name); ok {
+	if q, ok := s.known().Find(name); ok {
 		return q.Name()
 	}
 	return name

@@ -47,8 +47,11 @@ type projector struct {
 	metrics *metrics
 	// studiesChanged is told that definitions of studies have changed.
 	studiesChanged func()
+	// published is told that there are records of publications.
+	published func(context.Context)
 
 	running chan struct{} // holds one token while nobody runs
+	woken   chan struct{} // holds one where there is something to do that the log does not tell of
 	cursor  syncer.Cursor // guarded by running
 	begun   bool          // guarded by running
 	// whole is true once the projections have been up to the log since the process began. Before, they may be half made
@@ -66,24 +69,27 @@ type projector struct {
 }
 
 func newProjector(st store.Store, b projection.Builder, m *metrics) *projector {
-	p := &projector{store: st, builder: b, metrics: m, running: make(chan struct{}, 1), seed: maphash.MakeSeed()}
+	p := &projector{store: st, builder: b, metrics: m, running: make(chan struct{}, 1), woken: make(chan struct{}, 1), seed: maphash.MakeSeed()}
 	p.running <- struct{}{}
 	return p
 }
 
-// run follows the log until ctx ends. An error is logged and tried again; the log is never blocked by it.
-func (p *projector) run(ctx context.Context, log *slog.Logger) error {
+// run follows the log until ctx ends, and does what is to be done when there is nothing to follow. An error is logged and
+// tried again; the log is never blocked by it.
+func (p *projector) run(ctx context.Context, log *slog.Logger, idle func(context.Context)) error {
 	poll := time.NewTicker(projectorPoll)
 	defer poll.Stop()
 	for {
 		if err := p.stroll(ctx); err != nil && ctx.Err() == nil {
 			log.ErrorContext(ctx, "the projections are behind the log", "error", err)
 		}
+		idle(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-p.store.Notify():
 		case <-poll.C:
+		case <-p.woken:
 		}
 		p.await(ctx)
 	}
@@ -194,7 +200,7 @@ func (p *projector) follow(ctx context.Context, batches int) (more bool, err err
 		}
 	}
 	r := &reader{
-		log: p.store, batches: batches, cursor: p.cursor, builder: p.builder, hintKey: p.hintKey, seen: p.stored, gone: p.gone,
+		log: p.store, batches: batches, cursor: p.cursor, builder: p.builder, hintKey: p.hintKey, seen: p.stored, gone: p.gone, published: p.published,
 		apply: func(c *store.Changes, records int, oldest int64) error {
 			failpoint.Hit("projector.before-apply")
 			if err := p.store.Apply(ctx, c); err != nil {
@@ -291,6 +297,8 @@ type reader struct {
 	batches int
 	more    bool
 	hinters map[string]*syncer.Hinter // by study
+	// published is told before the interviews of a page are evaluated that it has publications; nil: nobody is.
+	published func(context.Context)
 	// pending are the subjects that are not applied yet.
 	pending map[subject]struct{}
 }
@@ -353,6 +361,9 @@ func (r *reader) changes(ctx context.Context, page []store.Stored, c *store.Chan
 			continue // the log holds only records that were read once; `hearth check` finds what has become of this one
 		}
 		r.gone.read(rec)
+		if rec.GetKind() == servicev1.RecordKind_RECORD_KIND_QUESTIONNAIRE && r.published != nil {
+			r.published(ctx)
+		}
 		s := subject{st.Part, rec.GetKind(), rec.GetSubject()}
 		if _, ok := fresh[s]; !ok {
 			order = append(order, s)

@@ -36,7 +36,7 @@ type Config struct {
 	Key ed25519.PrivateKey
 	// Token must come with every call but health checks; empty: no token is asked for, for use within one process.
 	Token string
-	// Questionnaires are those whose interviews are used; others are kept in quarantine.
+	// Questionnaires are those built in; others are used once they are published, and kept in quarantine until then.
 	Questionnaires *questionnaire.Set
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
@@ -57,13 +57,12 @@ type Config struct {
 
 // Server answers for one store.
 type Server struct {
-	store          store.Store
-	key            ed25519.PrivateKey
-	token          []byte // hash of the token; nil: none
-	questionnaires *questionnaire.Set
-	now            func() time.Time
-	log            *slog.Logger
-	version        string
+	store   store.Store
+	key     ed25519.PrivateKey
+	token   []byte // hash of the token; nil: none
+	now     func() time.Time
+	log     *slog.Logger
+	version string
 
 	grpc    *grpc.Server
 	health  *health.Server
@@ -84,6 +83,8 @@ type Server struct {
 	rights    rightsCache
 	payloads  *payloadReader
 	linkage   linkageCache
+	published *publications
+	rules     reevaluations
 	down      downlink
 
 	ticketsMu                sync.Mutex // held while the use of a ticket is looked up and noted
@@ -105,7 +106,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("make a server: no questionnaires are given")
 	}
 	s := &Server{
-		store: cfg.Store, key: cfg.Key, questionnaires: cfg.Questionnaires, now: cfg.Now, log: cfg.Log, version: cfg.Version,
+		store: cfg.Store, key: cfg.Key, now: cfg.Now, log: cfg.Log, version: cfg.Version,
 		payloads: payloads(), stopping: make(chan struct{}),
 	}
 	if s.now == nil {
@@ -136,13 +137,16 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Hub != nil {
 		s.beginHub(cfg.Hub)
 	}
+	if s.published, err = newPublications(cfg.Questionnaires); err != nil {
+		return nil, err
+	}
 	s.author = newAuthor(s)
 	s.projector = newProjector(s.store, projection.Builder{Zone: zone, Evaluate: s.evaluate}, s.metrics)
 	s.projector.hintKey, s.projector.studiesChanged = s.hintKey, func() {
 		s.down.changedStudies()
 		s.closed.changed()
 	}
-	s.projector.gone = &s.gone
+	s.projector.gone, s.projector.published = &s.gone, s.followQuestionnaires
 	if s.hub == nil { // merging is headquarters'
 		s.projector.settle = s.settle
 	}
@@ -150,6 +154,11 @@ func New(cfg Config) (*Server, error) {
 	s.register(cfg.Reflection)
 	if s.handler, err = s.newHandler(); err != nil {
 		return nil, err
+	}
+	if s.hub == nil { // a hub knows them as its tablets do, and headquarters decides what can be used
+		if _, err = s.refreshQuestionnaires(context.Background()); err != nil {
+			return nil, err
+		}
 	}
 	s.blobs = cfg.Blobs
 	if s.blobMetrics, err = newBlobMetrics(registry, s.blobs); err != nil {
@@ -178,7 +187,9 @@ func (s *Server) GRPC() *grpc.Server { return s.grpc }
 func (s *Server) Handler() http.Handler { return s.handler }
 
 // Run keeps the projections up with the log until ctx ends.
-func (s *Server) Run(ctx context.Context) error { return s.projector.run(ctx, s.log) }
+func (s *Server) Run(ctx context.Context) error {
+	return s.projector.run(ctx, s.log, func(ctx context.Context) { s.reevaluateInTurn(ctx) })
+}
 
 // Project brings the projections up to everything that was acknowledged before the call.
 func (s *Server) Project(ctx context.Context) error { return s.projector.catchUp(ctx) }

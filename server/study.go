@@ -26,7 +26,7 @@ func (s *Server) evaluate(iv *surveyv1.Interview) (flags []*servicev1.Flag) {
 			flags = notChecked()
 		}
 	}()
-	return s.questionnaires.Evaluate(iv)
+	return s.known().Evaluate(iv)
 }
 
 // GetStudy returns the definition of a study, or of the only one.
@@ -130,31 +130,25 @@ func checkStudy(st *surveyv1.Study) error {
 
 // ListQuestionnaires lists every version of every questionnaire.
 func (s *studyService) ListQuestionnaires(context.Context, *servicev1.ListQuestionnairesRequest) (*servicev1.ListQuestionnairesResponse, error) {
-	return &servicev1.ListQuestionnairesResponse{Questionnaires: s.questionnaireVersions()}, nil
-}
-
-func (s *Server) questionnaireVersions() []*servicev1.QuestionnaireVersion {
-	var out []*servicev1.QuestionnaireVersion
-	for _, q := range s.questionnaires.All() {
-		for v := uint32(1); v <= q.Version(); v++ {
-			if !q.Knows(v) {
-				continue
-			}
-			out = append(out, &servicev1.QuestionnaireVersion{
-				Questionnaire: proto.String(q.Name()), Version: proto.Uint32(v), Fingerprint: q.Fingerprint(v),
-				TitleEn: proto.String(q.Title().GetEn()), TitleZh: proto.String(q.Title().GetZh()), Questions: proto.Uint32(uint32(q.Questions())),
-			})
+	all := s.questionnaireVersions()
+	newest := map[string]*servicev1.QuestionnaireVersion{}
+	for _, v := range all {
+		newest[v.GetQuestionnaire()] = v
+	}
+	for name, r := range s.rules.pending() {
+		if v := newest[name]; v != nil {
+			v.Reevaluated, v.ToReevaluate = proto.Int64(r.GetReevaluated()), proto.Int64(r.GetTotal())
 		}
 	}
-	return out
+	return &servicev1.ListQuestionnairesResponse{Questionnaires: all}, nil
 }
 
 // GetCodebook returns the codebook of a questionnaire as a page.
 func (s *studyService) GetCodebook(_ context.Context, req *servicev1.GetCodebookRequest) (*servicev1.GetCodebookResponse, error) {
-	q, ok := s.questionnaires.Find(req.GetQuestionnaire())
+	q, ok := s.known().Find(req.GetQuestionnaire())
 	if !ok {
 		var names []string
-		for _, q := range s.questionnaires.All() {
+		for _, q := range s.known().All() {
 			names = append(names, q.Name())
 		}
 		return nil, fault.New(fault.NotFound, fault.UnknownQuestionnaire, "there is no questionnaire %.128q, only %s", req.GetQuestionnaire(), strings.Join(names, ", "))

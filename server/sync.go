@@ -340,7 +340,8 @@ func (s *Server) usable(r *servicev1.Record, lane syncer.LaneID) *fault.Error {
 	case servicev1.RecordKind_RECORD_KIND_ASSIGNMENT:
 		return usableAssignment(r, lane.Device == s.author.lane.Device)
 	case servicev1.RecordKind_RECORD_KIND_STUDY, servicev1.RecordKind_RECORD_KIND_LINK_DECISION,
-		servicev1.RecordKind_RECORD_KIND_TOMBSTONE, servicev1.RecordKind_RECORD_KIND_ERASURE, servicev1.RecordKind_RECORD_KIND_REVIEW:
+		servicev1.RecordKind_RECORD_KIND_TOMBSTONE, servicev1.RecordKind_RECORD_KIND_ERASURE, servicev1.RecordKind_RECORD_KIND_REVIEW,
+		servicev1.RecordKind_RECORD_KIND_QUESTIONNAIRE:
 		if lane.Device == s.author.lane.Device {
 			return nil
 		}
@@ -352,12 +353,8 @@ func (s *Server) usable(r *servicev1.Record, lane syncer.LaneID) *fault.Error {
 		return fault.New(fault.Conflict, fault.InterviewWithdrawn, "the interview was withdrawn at headquarters")
 	}
 	name := r.GetQuestionnaire()
-	q, ok := s.questionnaires.Find(name)
-	if !ok || q.Name() != name {
-		return fault.New(fault.Invalid, fault.UnknownQuestionnaire, "this server does not know the questionnaire %.128q", name)
-	}
-	if !q.Knows(r.GetQuestionnaireVersion()) {
-		return fault.New(fault.Invalid, fault.UnknownVersion, "this server does not know version %d of %s", r.GetQuestionnaireVersion(), name)
+	if err := s.knowsVersion(name, r.GetQuestionnaireVersion()); err != nil {
+		return err
 	}
 	inside, err := s.payloads.read(r.GetPayload())
 	switch {

@@ -68,6 +68,8 @@ type Item struct {
 const (
 	// ShelfHub has one value, hearth.service.v1.HubState, under an empty key.
 	ShelfHub = "hub"
+	// ShelfRules has a QuestionnaireRules for each questionnaire's full name, at headquarters.
+	ShelfRules = "rules"
 	// ShelfHubDevice has an EnrolledDevice for each device's id.
 	ShelfHubDevice = "hub/device"
 	// ShelfHubLane has a HubLane for each LaneKey.
