@@ -125,7 +125,7 @@ func (s *Server) bucketStates(ctx context.Context, o store.Owner) ([]*servicev1.
 	for _, b := range all {
 		add(b.Kind, b.Scope, b.Sum)
 	}
-	add(servicev1.BucketKind_BUCKET_KIND_QUESTIONNAIRES, "", s.published.state.Load().sum)
+	add(servicev1.BucketKind_BUCKET_KIND_QUESTIONNAIRES, "", s.forms.state.Load().sum)
 	add(servicev1.BucketKind_BUCKET_KIND_STUDY, "", s.standingSum(servicev1.BucketKind_BUCKET_KIND_STUDY, o.Study))
 	records, err := s.recordsSum(ctx, o.Study)
 	if err != nil {

@@ -16,7 +16,7 @@ func (s *Server) published(interviews []*servicev1.InterviewSummary) []export.Pu
 		answered[sum.GetQuestionnaire()] = true
 	}
 	var out []export.Published
-	for _, q := range s.questionnaires.All() {
+	for _, q := range s.known().All() {
 		if answered[q.Name()] && !builtIn(q.Descriptor().FullName()) {
 			out = append(out, export.Published{Top: q.Descriptor(), Read: readAnswers(q)})
 		}

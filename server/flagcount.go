@@ -55,7 +55,9 @@ type flagRow struct {
 }
 
 // ofInterview says whether a column is of the interview as a whole.
-func ofInterview(d servicev1.FlagDimension) bool { return d < servicev1.FlagDimension_FLAG_DIMENSION_QUESTION }
+func ofInterview(d servicev1.FlagDimension) bool {
+	return d < servicev1.FlagDimension_FLAG_DIMENSION_QUESTION
+}
 
 func (t *flagTally) add(iv *servicev1.InterviewProjection) {
 	sum := iv.GetSummary()

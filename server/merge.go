@@ -120,7 +120,7 @@ func (s *Server) merger() syncer.Merger { return syncer.Merger{Answers: s.answer
 
 // answersTo is the top message of a questionnaire by its full name, nil where it is not known.
 func (s *Server) answersTo(name string) protoreflect.MessageDescriptor {
-	if q, ok := s.questionnaires.Find(name); ok && q.Name() == name {
+	if q, ok := s.known().Find(name); ok && q.Name() == name {
 		return q.Descriptor()
 	}
 	return nil

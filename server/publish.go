@@ -43,8 +43,8 @@ func (s *studyService) PublishQuestionnaire(ctx context.Context, req *servicev1.
 	if err != nil {
 		return nil, err
 	}
-	s.published.mu.Lock()
-	defer s.published.mu.Unlock()
+	s.forms.mu.Lock()
+	defer s.forms.mu.Unlock()
 	if _, err := s.readQuestionnaires(ctx); err != nil {
 		return nil, err
 	}
@@ -53,13 +53,14 @@ func (s *studyService) PublishQuestionnaire(ctx context.Context, req *servicev1.
 		return nil, err
 	}
 	resp := &servicev1.PublishQuestionnaireResponse{Changes: changes, Lock: f.lock, Remarks: f.remarks}
-	p, pieces, err := s.publicationOf(f, last)
+	fresh, pieces, err := s.publicationOf(f, last)
 	if err != nil {
 		return nil, err
 	}
+	p := fresh.QuestionnairePublication
 	p.PublishedBy, p.Accepted = proto.String(cmp.Or(req.GetPublishedBy(), headquarters)), req.GetAccept()
 	p.PublishedMs = proto.Int64(s.nowMS())
-	resp.Questionnaire = (&publication{QuestionnairePublication: p}).versionOf()
+	resp.Questionnaire = fresh.versionOf()
 	if blocking := questionnaire.Blocking(changes, req.GetAccept()); len(blocking) > 0 {
 		if resp.Refused = proto.Bool(true); !req.GetDryRun() {
 			return nil, breaking(f.q, blocking)
@@ -85,7 +86,9 @@ func (s *studyService) PublishQuestionnaire(ctx context.Context, req *servicev1.
 		}
 	}
 	failpoint.Hit("publish.after-records")
-	if _, err := s.readQuestionnaires(ctx); err != nil {
+	s.forms.fresh = fresh
+	_, err = s.readQuestionnaires(ctx)
+	if s.forms.fresh = nil; err != nil {
 		return nil, err
 	}
 	resp.Published = proto.Bool(true)
@@ -125,11 +128,11 @@ func (s *Server) prepare(ctx context.Context, asked *servicev1.QuestionnaireForm
 	if err := s.nameIsFree(name); err != nil {
 		return nil, nil, nil, err
 	}
-	last := s.published.state.Load().newest[name]
+	last := s.forms.state.Load().newest[name]
 	if last == nil {
 		return f, nil, nil, nil
 	}
-	before, err := last.load()
+	before, err := s.forms.compiledOf(last)
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("read the last version of %s: %w", name, err)
 	}
@@ -256,7 +259,7 @@ func breaking(q *questionnaire.Questionnaire, blocking []*servicev1.Questionnair
 }
 
 // publicationOf is what the records of a publication say, and its content in pieces.
-func (s *Server) publicationOf(f *form, last *publication) (*servicev1.QuestionnairePublication, [][]byte, error) {
+func (s *Server) publicationOf(f *form, last *publication) (*publication, [][]byte, error) {
 	tablet, _, err := packForTablets(f.q.Files())
 	if err != nil {
 		return nil, nil, err
@@ -277,14 +280,15 @@ func (s *Server) publicationOf(f *form, last *publication) (*servicev1.Questionn
 	sum := sha256.Sum256(packed)
 	pieces := syncer.CutPieces(packed, maxPublication)
 	revision := uint32(1)
-	if last.GetVersion() == f.q.Version() && last != nil {
+	if last != nil && last.GetVersion() == f.q.Version() {
 		revision = last.GetTextRevision() + 1
 	}
-	return &servicev1.QuestionnairePublication{
+	p := &servicev1.QuestionnairePublication{
 		Questionnaire: proto.String(f.q.Name()), Version: proto.Uint32(f.q.Version()), TextRevision: proto.Uint32(revision),
 		Fingerprint: f.q.Fingerprint(f.q.Version()), Sha256: sum[:], Pieces: proto.Uint32(uint32(len(pieces))), TabletPieces: proto.Uint32(uint32(len(tablet))),
 		TitleEn: proto.String(f.q.Title().GetEn()), TitleZh: proto.String(f.q.Title().GetZh()), Questions: proto.Uint32(uint32(f.q.Questions())),
-	}, pieces, nil
+	}
+	return &publication{QuestionnairePublication: p, compiled: f.q, pieces: tablet}, pieces, nil
 }
 
 // waiting counts the interviews in quarantine that a questionnaire would let out.
@@ -346,7 +350,7 @@ func (s *Server) versionNamed(ctx context.Context, req *servicev1.GetQuestionnai
 		}
 		return nil, nil, fault.New(fault.NotFound, fault.UnknownQuestionnaire, "there is no questionnaire %.128q, only %s", name, strings.Join(names, ", "))
 	}
-	if _, builtin := s.published.builtin.Find(q.Name()); builtin {
+	if _, builtin := s.forms.builtin.Find(q.Name()); builtin {
 		if v := req.GetVersion(); v != 0 && !q.Knows(v) {
 			return nil, nil, fault.New(fault.NotFound, fault.UnknownVersion, "%s has no version %d; %d is the newest", q.Name(), v, q.Version())
 		}

@@ -36,6 +36,8 @@ type publications struct {
 	// mu is held while one is published, or the log is read.
 	mu    sync.Mutex
 	state atomic.Pointer[published]
+	// fresh is what is being published, so that it need not be compiled twice.
+	fresh *publication
 }
 
 // published is what is known at one moment. Nothing in it changes.
@@ -59,6 +61,9 @@ type publication struct {
 	*servicev1.QuestionnairePublication
 	counter uint64 // of its last record
 	content *servicev1.QuestionnaireContent
+	// compiled and pieces are what content is compiled to and cut into for tablets, where that was done already.
+	compiled *questionnaire.Questionnaire
+	pieces   [][]byte
 }
 
 func newPublications(builtin *questionnaire.Set) (*publications, error) {
@@ -69,12 +74,12 @@ func newPublications(builtin *questionnaire.Set) (*publications, error) {
 }
 
 // known are the questionnaires that can be evaluated.
-func (s *Server) known() *questionnaire.Set { return s.published.state.Load().set }
+func (s *Server) known() *questionnaire.Set { return s.forms.state.Load().set }
 
 // refresh reads the publications of the log, if there are others than before, and says so.
 func (s *Server) refreshQuestionnaires(ctx context.Context) (bool, error) {
-	s.published.mu.Lock()
-	defer s.published.mu.Unlock()
+	s.forms.mu.Lock()
+	defer s.forms.mu.Unlock()
 	return s.readQuestionnaires(ctx)
 }
 
@@ -84,15 +89,15 @@ func (s *Server) readQuestionnaires(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if before := s.published.state.Load(); before.last == last {
+	if before := s.forms.state.Load(); before.last == last {
 		return false, nil
 	}
-	st, err := s.published.build(all, last)
+	st, err := s.forms.build(all, last)
 	if err != nil {
 		// The others are as they were published; one that this program cannot read must not keep tablets from syncing.
 		s.log.ErrorContext(ctx, "a published questionnaire cannot be used by this program", "error", err)
 	}
-	s.published.state.Store(st)
+	s.forms.state.Store(st)
 	return true, nil
 }
 
@@ -135,7 +140,7 @@ func (s *Server) publicationsIn(ctx context.Context, log store.Log) ([]*publicat
 			continue
 		}
 		head.Content, head.Piece = nil, nil
-		out = append(out, &publication{head, st.Counter, content})
+		out = append(out, &publication{QuestionnairePublication: head, counter: st.Counter, content: content})
 	}
 	return out, last, nil
 }
@@ -198,22 +203,31 @@ func (p *publications) build(all []*publication, last uint64) (*published, error
 	}
 	for _, one := range all {
 		if st.newest[one.GetQuestionnaire()] != one {
-			one.content = nil // it is read again when somebody asks
+			one.content, one.compiled, one.pieces = nil, nil, nil // they are read again when somebody asks
 		}
 	}
 	return st, failed
 }
 
-// reuse compiles a publication, unless it is the one compiled already.
+// reuse compiles a publication, unless one with the same content was compiled already.
 func (p *publications) reuse(one *publication) (*questionnaire.Questionnaire, error) {
-	if before := p.state.Load(); before != nil {
-		if was := before.newest[one.GetQuestionnaire()]; was != nil && was.counter == one.counter {
-			if q, ok := before.set.Find(one.GetQuestionnaire()); ok && q.Name() == one.GetQuestionnaire() {
-				return q, nil
-			}
+	for _, was := range []*publication{p.fresh, p.last(one.GetQuestionnaire())} {
+		if was != nil && was.compiled != nil && bytes.Equal(was.GetSha256(), one.GetSha256()) {
+			one.compiled, one.pieces = was.compiled, was.pieces
+			return one.compiled, nil
 		}
 	}
-	return one.load()
+	var err error
+	one.compiled, err = one.load()
+	return one.compiled, err
+}
+
+// last is the newest publication of a questionnaire that is known; nil if there is none.
+func (p *publications) last(name string) *publication {
+	if st := p.state.Load(); st != nil {
+		return st.newest[name]
+	}
+	return nil
 }
 
 // names are those of the published questionnaires, in order.
@@ -229,7 +243,7 @@ func (p *published) names() []string {
 // knows says why interviews of a version cannot be used; nil if they can. It must not depend on whether this program can
 // compile the questionnaire.
 func (s *Server) knowsVersion(name string, version uint32) *fault.Error {
-	st := s.published.state.Load()
+	st := s.forms.state.Load()
 	newest := uint32(0)
 	if q, ok := st.set.Find(name); ok && q.Name() == name {
 		newest = q.Version()
@@ -256,7 +270,7 @@ func (p *publication) versionOf() *servicev1.QuestionnaireVersion {
 
 // versions lists every version of every questionnaire: of one that was published with other words the last publication.
 func (s *Server) questionnaireVersions() []*servicev1.QuestionnaireVersion {
-	return s.published.state.Load().versions(s.published.builtin)
+	return s.forms.state.Load().versions(s.forms.builtin)
 }
 
 func (p *published) versions(builtin *questionnaire.Set) []*servicev1.QuestionnaireVersion {
@@ -291,7 +305,7 @@ func (p *published) versions(builtin *questionnaire.Set) []*servicev1.Questionna
 // findPublication returns the last publication of a version with its content, read from the log again where it is not the
 // newest; nil if there is none.
 func (s *Server) findPublication(ctx context.Context, name string, version uint32) (*publication, error) {
-	st := s.published.state.Load()
+	st := s.forms.state.Load()
 	if one := st.newest[name]; one != nil && (version == 0 || one.GetVersion() == version) {
 		return one, nil
 	}
@@ -388,11 +402,18 @@ func (p *published) gone(put func(key string, counter uint64, body []byte), at m
 
 // tabletFiles are the files of a publication as they travel to tablets, in pieces, and their hash.
 func (p *publication) tabletFiles() ([][]byte, []byte, error) {
+	if p.pieces != nil {
+		sum := sha256.Sum256(bytes.Join(p.pieces, nil))
+		return p.pieces, sum[:], nil
+	}
 	files := &descriptorpb.FileDescriptorSet{}
 	if err := proto.Unmarshal(p.content.GetFiles(), files); err != nil {
 		return nil, nil, fault.New(fault.Invalid, fault.QuestionnaireDamaged, "the schema of %s: %w", p.GetQuestionnaire(), err)
 	}
-	return packForTablets(files)
+	var sum []byte
+	var err error
+	p.pieces, sum, err = packForTablets(files)
+	return p.pieces, sum, err
 }
 
 func packForTablets(files *descriptorpb.FileDescriptorSet) ([][]byte, []byte, error) {
@@ -411,7 +432,7 @@ func packForTablets(files *descriptorpb.FileDescriptorSet) ([][]byte, []byte, er
 // fillQuestionnaires writes one page of the bucket of questionnaires: what came after the cursor, at most some bytes, but one
 // row if nothing is on the page yet.
 func (s *Server) fillQuestionnaires(page *servicev1.BucketPage, asked *servicev1.BucketCursor, rows, left int) {
-	st := s.published.state.Load()
+	st := s.forms.state.Load()
 	epoch, part := s.store.Epoch(), questionnairesPart()
 	cursor, err := syncer.ParseCursor(asked.GetCursor(), epoch)
 	from, known := cursor.Parts[part]
@@ -446,4 +467,12 @@ func (s *Server) fillQuestionnaires(page *servicev1.BucketPage, asked *servicev1
 	if page.Cursor = (&servicev1.Cursor{}); head > 0 {
 		page.Cursor = syncer.Cursor{Epoch: epoch, Parts: map[uint64]uint64{part: at}}.Proto()
 	}
+}
+
+// compiledOf is a publication compiled, where that was not done before.
+func (p *publications) compiledOf(one *publication) (*questionnaire.Questionnaire, error) {
+	if one.compiled != nil {
+		return one.compiled, nil
+	}
+	return one.load()
 }

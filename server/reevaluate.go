@@ -153,7 +153,7 @@ func (s *Server) reevaluate(ctx context.Context) (bool, error) {
 	if err := s.loadRules(ctx); err != nil {
 		return false, err
 	}
-	rules := s.published.state.Load().rules
+	rules := s.forms.state.Load().rules
 	for _, name := range slices.Sorted(maps.Keys(rules)) {
 		one := s.rules.get(name)
 		if bytes.Equal(one.GetSchema(), rules[name]) && one.GetDone() {
@@ -272,10 +272,10 @@ func (p *projector) wake() {
 
 // followQuestionnaires is told by the projector that the log has publications, perhaps of another server over the same store.
 func (s *Server) followQuestionnaires(ctx context.Context) {
-	if s.hub != nil || !s.published.mu.TryLock() {
+	if s.hub != nil || !s.forms.mu.TryLock() {
 		return // who publishes here reads them itself
 	}
-	defer s.published.mu.Unlock()
+	defer s.forms.mu.Unlock()
 	if _, err := s.readQuestionnaires(ctx); err != nil {
 		s.log.ErrorContext(ctx, "published questionnaires cannot be read", "error", err)
 	}

@@ -69,7 +69,7 @@ func (s *Server) wordComments(comments []*servicev1.ReviewComment, answered stri
 		if c.GetPath() == "" {
 			continue
 		}
-		label, ok := s.questionnaires.QuestionAt(answered, c.GetPath())
+		label, ok := s.known().QuestionAt(answered, c.GetPath())
 		if !ok {
 			return fault.New(fault.Invalid, fault.BadReview, "there is no question at %.200q", c.GetPath())
 		}

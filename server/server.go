@@ -83,7 +83,7 @@ type Server struct {
 	rights    rightsCache
 	payloads  *payloadReader
 	linkage   linkageCache
-	published *publications
+	forms     *publications
 	rules     reevaluations
 	down      downlink
 
@@ -137,7 +137,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Hub != nil {
 		s.beginHub(cfg.Hub)
 	}
-	if s.published, err = newPublications(cfg.Questionnaires); err != nil {
+	if s.forms, err = newPublications(cfg.Questionnaires); err != nil {
 		return nil, err
 	}
 	s.author = newAuthor(s)
