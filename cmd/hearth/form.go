@@ -14,6 +14,8 @@ import (
 // formCmd shows the questionnaires. They are part of the program, so it needs no server.
 type formCmd struct {
 	List     formListCmd     `cmd:"" help:"List the questionnaires and their versions."`
+	Export   formExportCmd   `cmd:"" help:"Write a questionnaire for other software: as an XForm of ODK, or as descriptors."`
+	Check    formCheckCmd    `cmd:"" help:"Check the file of a questionnaire or of an XForm."`
 	Print    formPrintCmd    `cmd:"" help:"Write a questionnaire as a page to be printed."`
 	Codebook formCodebookCmd `cmd:"" help:"Write the codebook of a questionnaire as a page."`
 }

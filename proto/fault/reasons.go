@@ -112,6 +112,7 @@ const (
 	QuestionnaireNameTaken Reason = "QUESTIONNAIRE_NAME_TAKEN"
 	QuestionnaireDamaged   Reason = "QUESTIONNAIRE_DAMAGED"
 	QuestionnaireNotHere   Reason = "QUESTIONNAIRE_NOT_HERE"
+	BadXForm               Reason = "BAD_XFORM"
 )
 
 // Entry is what the catalogue says of a reason.
@@ -230,6 +231,7 @@ var catalogue = []Entry{
 	{QuestionnaireNameTaken, "a questionnaire is called as another one is", "give its top message another name", false},
 	{QuestionnaireDamaged, "what is kept of a questionnaire is not what was published", "publish the same file again; on a tablet, sync again", true},
 	{QuestionnaireNotHere, "answers are given by name, and the tablet does not know their questionnaire", "sync the tablet, or name the questionnaire's file with --form", false},
+	{BadXForm, "an XForm has a mistake, or is none", "correct the form where the finding says, or make it again with `hearth form export --as xform`", false},
 }
 
 // Catalogue returns all entries, ordered by reason.

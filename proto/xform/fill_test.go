@@ -1,0 +1,165 @@
+package xform
+
+import (
+	"math/rand/v2"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
+	"github.com/hearth-survey/hearth/proto/questionnaire"
+)
+
+// filler makes random answers. Numbers are taken from around those that the questionnaire's rules name, so that both sides
+// of each are met.
+type filler struct {
+	r       *rand.Rand
+	numbers []int64
+	texts   []string
+	// fill is the share of questions that have an answer; rows the most rows of a roster.
+	fill float64
+	rows int
+}
+
+var constants = regexp.MustCompile(`\d+`)
+var quoted = regexp.MustCompile(`"([^"]+)"|'([^']+)'`)
+
+func newFiller(q *questionnaire.Questionnaire, seed uint64) *filler {
+	f := &filler{r: rand.New(rand.NewPCG(seed, 7)), fill: 0.7, rows: 3, texts: []string{"a", "长 text", "x's \"y\"", "12", "3.5", " 7 "}}
+	seen := map[int64]bool{}
+	seenMessages := map[protoreflect.FullName]bool{}
+	var walk func(m protoreflect.MessageDescriptor)
+	walk = func(m protoreflect.MessageDescriptor) {
+		if seenMessages[m.FullName()] {
+			return
+		}
+		seenMessages[m.FullName()] = true
+		for i := range m.Fields().Len() {
+			fd := m.Fields().Get(i)
+			if fd.Message() != nil && !fd.IsMap() {
+				walk(fd.Message())
+			}
+			o := questionOf(fd)
+			all := o.GetRelevant() + " " + o.GetCalculate() + " " + o.GetFilter()
+			for _, k := range o.GetChecks() {
+				all += " " + k.GetExpression()
+			}
+			if r := rulesOf(fd); r != nil {
+				all += " " + r.String()
+			}
+			for _, s := range constants.FindAllString(all, -1) {
+				n, err := strconv.ParseInt(s, 10, 64)
+				for _, v := range []int64{n - 1, n, n + 1} {
+					if err == nil && n < 1e6 && !seen[v] {
+						seen[v] = true
+						f.numbers = append(f.numbers, v)
+					}
+				}
+			}
+			for _, s := range quoted.FindAllStringSubmatch(all, -1) {
+				f.texts = append(f.texts, s[1]+s[2])
+			}
+		}
+	}
+	walk(q.Descriptor())
+	f.numbers = append(f.numbers, 0, 1, -3)
+	return f
+}
+
+// message fills in the fields of m that the form has.
+func (f *filler) message(n *Node, m protoreflect.Message, row int) {
+	for _, c := range n.Nodes {
+		switch {
+		case c.Field == nil || c.Options.GetCalculate() != "":
+		case c.Options.GetSystem():
+			if c.Field.Kind() == protoreflect.Int32Kind {
+				m.Set(c.Field, protoreflect.ValueOfInt32(int32(row)))
+			}
+		case f.r.Float64() > f.fill:
+		case c.Kind == Group:
+			f.message(c, m.Mutable(c.Field).Message(), row)
+			if len(filled(c, m.Get(c.Field).Message())) == 0 {
+				m.Clear(c.Field) // a form cannot tell a group without answers from none
+			}
+		case c.Kind == Repeat:
+			l := m.Mutable(c.Field).List()
+			for i := range f.r.IntN(f.rows + 1) {
+				if c.Message != nil {
+					f.message(c, l.AppendMutable().Message(), i+1)
+				} else if v, ok := f.value(c.Nodes[0]); ok {
+					l.Append(v)
+				}
+			}
+		case c.Many:
+			l := m.Mutable(c.Field).List()
+			for _, i := range f.r.Perm(len(c.Choices.Choices))[:min(len(c.Choices.Choices), f.r.IntN(4))] {
+				l.Append(choiceValue(c, i))
+			}
+		default:
+			if v, ok := f.value(c); ok {
+				m.Set(c.Field, v)
+			}
+		}
+	}
+}
+
+func choiceValue(n *Node, i int) protoreflect.Value {
+	number := n.Choices.Choices[i].Number
+	if n.Field.Kind() == protoreflect.EnumKind {
+		return protoreflect.ValueOfEnum(protoreflect.EnumNumber(number))
+	}
+	return protoreflect.ValueOfInt32(number)
+}
+
+func (f *filler) value(n *Node) (protoreflect.Value, bool) {
+	number := f.numbers[f.r.IntN(len(f.numbers))]
+	switch n.Field.Kind() {
+	case protoreflect.BoolKind:
+		return protoreflect.ValueOfBool(f.r.IntN(2) == 0), true
+	case protoreflect.Int32Kind, protoreflect.EnumKind:
+		if n.Choices != nil {
+			i := f.r.IntN(len(n.Choices.Choices))
+			if f.r.IntN(2) == 0 {
+				i = min(i, f.r.IntN(3))
+			}
+			return choiceValue(n, i), true
+		}
+		return protoreflect.ValueOfInt32(int32(number)), true
+	case protoreflect.Int64Kind:
+		return protoreflect.ValueOfInt64(number), true
+	case protoreflect.Uint32Kind:
+		return protoreflect.ValueOfUint32(uint32(max(0, number))), true
+	case protoreflect.DoubleKind:
+		return protoreflect.ValueOfFloat64(float64(number) + float64(f.r.IntN(4))/4), true
+	case protoreflect.StringKind:
+		switch n.Options.GetFormat() {
+		case formv1.Format_FORMAT_DATE:
+			return protoreflect.ValueOfString(date(f.r)), true
+		case formv1.Format_FORMAT_UNSPECIFIED:
+			s := f.texts[f.r.IntN(len(f.texts))]
+			return protoreflect.ValueOfString(s), strings.TrimSpace(s) == s || n.Type == "string"
+		}
+	}
+	return protoreflect.Value{}, false
+}
+
+func date(r *rand.Rand) string {
+	two := func(n int) string { return strconv.Itoa(100 + n)[1:] }
+	return strconv.Itoa(2014+r.IntN(4)) + "-" + two(1+r.IntN(12)) + "-" + two(1+r.IntN(28))
+}
+
+// random is n interviews.
+func random(w *written, n int, seed uint64) []proto.Message {
+	f := newFiller(w.q, seed)
+	var out []proto.Message
+	for i := range n {
+		f.fill = []float64{0.3, 0.7, 0.95}[i%3]
+		m := w.q.New()
+		f.message(w.f.tree.root, m.ProtoReflect(), 0)
+		out = append(out, m)
+	}
+	return out
+}
