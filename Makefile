@@ -18,7 +18,7 @@ READERS := r-cran-haven r-cran-jsonlite r-cran-readstata13 readstat pspp python3
 # at says when a stage began, to see in CI's output where the time goes.
 at = @echo "== $@ $$(date +%T)"
 
-.PHONY: help build demo test web webtools unit crash race sim planted fuzz bench lint proto checkproto tools readers clean
+.PHONY: help build demo test web webtools unit crash race sim planted fuzz bench lint proto checkproto tools readers odk clean
 
 help: ## Show this list.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,7 +30,7 @@ demo: build ## Build and run the whole main job on the bundled study; leaves ./d
 	rm -rf demo
 	./hearth demo --dir demo
 
-test: tools readers lint checkproto web unit crash race sim planted fuzz ## Every check, as CI runs it.
+test: tools readers odk lint checkproto web unit crash race sim planted fuzz ## Every check, as CI runs it.
 
 web: webtools ## The TypeScript questionnaire engine: types, its tests, and its agreement with Go's.
 	$(at)
@@ -119,6 +119,14 @@ readers: ## Install the programs that read exports and graphs back: Debian packa
 	    export DEBIAN_FRONTEND=noninteractive; apt-get update -qq; apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	  elif [ "$${HEARTH_READERS:-}" = all ]; then echo "missing: apt-get install$$missing" >&2; exit 1; \
 	  else echo "tests of what these read are skipped: apt-get install$$missing" >&2; fi; fi
+
+odk: ## Install the engine of ODK Web Forms below bin/odk, which judges the XForms that Hearth writes; without it those tests are skipped.
+	@command -v npm >/dev/null || { echo "npm is missing: install node 20" >&2; exit 1; }
+	@if ! cmp -s proto/xform/testdata/odk/package-lock.json bin/odk/installed.json || [ ! -d bin/odk/node_modules/jsdom ]; then \
+	  mkdir -p bin/odk && cp proto/xform/testdata/odk/package.json proto/xform/testdata/odk/package-lock.json bin/odk/ && \
+	  (cd bin/odk && npm ci --silent --no-fund --no-audit) || { echo "the engine of ODK Web Forms could not be installed: (cd bin/odk && npm ci) says why" >&2; exit 1; }; \
+	  cp proto/xform/testdata/odk/package-lock.json bin/odk/installed.json; \
+	fi
 
 clean:
 	rm -rf hearth bin demo

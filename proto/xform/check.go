@@ -198,6 +198,12 @@ func (c *checker) checkTexts() {
 				c.wrong("text "+id, "it is there twice in %s", t.attr("lang"))
 			}
 			ids[id], all[id] = true, true
+			at, _, _ := strings.Cut(id, ":")
+			x.visit(func(o *xmlNode) {
+				if o.name == "output" && c.nodes[at] != nil {
+					c.expression(at, "the wording", firstOf(o.attr("value"), o.attr("ref")))
+				}
+			})
 			if len(x.kids) == 0 {
 				c.wrong("text "+id, "it has no words in %s", t.attr("lang"))
 			}

@@ -23,7 +23,10 @@ type xmlNode struct {
 // MaxBytes is the largest form that is read.
 const MaxBytes = 64 << 20
 
-const maxElements = 5_000_000
+const (
+	maxElements = 5_000_000
+	maxDepth    = 200
+)
 
 const xformsNamespace = "http://www.w3.org/2002/xforms"
 

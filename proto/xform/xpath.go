@@ -34,7 +34,8 @@ func parseXPath(text string) (*xpath, error) {
 	return e, p.err
 }
 
-const maxDepth = 200
+// maxXPathDepth bounds recursion; a bracket takes seven.
+const maxXPathDepth = 3500
 
 type xparser struct {
 	in    string
@@ -121,8 +122,8 @@ func (p *xparser) isOperator(ops []string) bool {
 }
 
 func (p *xparser) binary(level int) *xpath {
-	if p.depth++; p.depth > maxDepth {
-		return p.fail("brackets are nested more than %d deep", maxDepth)
+	if p.depth++; p.depth > maxXPathDepth {
+		return p.fail("brackets are nested more than %d deep", maxXPathDepth/7)
 	}
 	defer func() { p.depth-- }()
 	if level == len(xlevels) {
@@ -142,8 +143,8 @@ func (p *xparser) unary() *xpath {
 		p.next()
 		p.depth++
 		defer func() { p.depth-- }()
-		if p.depth > maxDepth {
-			return p.fail("signs are nested more than %d deep", maxDepth)
+		if p.depth > maxXPathDepth {
+			return p.fail("signs are nested too deep")
 		}
 		return &xpath{kind: "neg", args: []*xpath{p.unary()}}
 	}
