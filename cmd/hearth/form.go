@@ -18,6 +18,7 @@ type formCmd struct {
 	Check    formCheckCmd    `cmd:"" help:"Check the file of a questionnaire or of an XForm."`
 	Print    formPrintCmd    `cmd:"" help:"Write a questionnaire as a page to be printed."`
 	Codebook formCodebookCmd `cmd:"" help:"Write the codebook of a questionnaire as a page."`
+	Import   formImportCmd   `cmd:"" help:"Make a questionnaire's schema of an XLSForm."`
 }
 
 type formListCmd struct{}

@@ -12,13 +12,18 @@ import (
 
 // formCheckCmd checks a file before anybody is sent to the field with it. It needs no server.
 type formCheckCmd struct {
-	File string `arg:"" help:"A questionnaire (.proto, .binpb), or an XForm of ODK (.xml)."`
+	File  string `arg:"" help:"A questionnaire (.proto, .binpb), an XLSForm (.xlsx), or an XForm of ODK (.xml)."`
+	Media string `help:"Folder with the .csv files that an XLSForm names." type:"path"`
+	JSON  bool   `name:"json" help:"Say what was found in an XLSForm as JSON."`
 }
 
 // Run checks the file.
 func (c *formCheckCmd) Run(e *env) error {
 	if strings.EqualFold(filepath.Ext(c.File), ".xml") {
 		return checkXForm(e, c.File)
+	}
+	if ext := strings.ToLower(filepath.Ext(c.File)); ext == ".xlsx" || ext == ".xls" {
+		return checkSheet(e, c.File, c.Media, c.JSON)
 	}
 	q, err := openQuestionnaire(c.File)
 	if err != nil {

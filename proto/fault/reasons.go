@@ -113,6 +113,7 @@ const (
 	QuestionnaireDamaged   Reason = "QUESTIONNAIRE_DAMAGED"
 	QuestionnaireNotHere   Reason = "QUESTIONNAIRE_NOT_HERE"
 	BadXForm               Reason = "BAD_XFORM"
+	BadForm                Reason = "BAD_FORM"
 )
 
 // Entry is what the catalogue says of a reason.
@@ -232,6 +233,7 @@ var catalogue = []Entry{
 	{QuestionnaireDamaged, "what is kept of a questionnaire is not what was published", "publish the same file again; on a tablet, sync again", true},
 	{QuestionnaireNotHere, "answers are given by name, and the tablet does not know their questionnaire", "sync the tablet, or name the questionnaire's file with --form", false},
 	{BadXForm, "an XForm has a mistake, or is none", "correct the form where the finding says, or make it again with `hearth form export --as xform`", false},
+	{BadForm, "an XLSForm cannot be read as a questionnaire", "correct what the message names in the spreadsheet, and import it again", false},
 }
 
 // Catalogue returns all entries, ordered by reason.
