@@ -180,7 +180,11 @@ func (s *deviceService) BeginSession(_ context.Context, req *servicev1.BeginSess
 	if err != nil {
 		return nil, err
 	}
-	return &servicev1.BeginSessionResponse{Challenge: challenge, ExpiresMs: proto.Int64(expires)}, nil
+	resp := &servicev1.BeginSessionResponse{Challenge: challenge, ExpiresMs: proto.Int64(expires), ServerKey: s.Key()}
+	if s.hub != nil {
+		resp.Hub = s.hub.State().GetCertificate()
+	}
+	return resp, nil
 }
 
 // OpenSession gives a token to the tablet that signed the challenge. A revoked tablet gets one too: what it sends is
@@ -209,7 +213,7 @@ func (s *deviceService) openSession(ctx context.Context, req *servicev1.OpenSess
 	if err != nil {
 		return nil, err
 	}
-	if err := syncer.VerifySession(key, device, req.GetChallenge(), req.GetSignature()); err != nil {
+	if err := syncer.VerifySession(key, s.Key(), device, req.GetChallenge(), req.GetSignature()); err != nil {
 		return nil, err
 	}
 	if err := s.challenges.spend(req.GetChallenge()); err != nil {

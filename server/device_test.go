@@ -88,7 +88,7 @@ func (tb *tablet) answer(t testing.TB, d *desk) *servicev1.OpenSessionRequest {
 		t.Fatal(err)
 	}
 	return &servicev1.OpenSessionRequest{Device: tb.lane.Device[:], Challenge: begun.GetChallenge(),
-		Signature: syncer.SignSession(tb.key, tb.lane.Device, begun.GetChallenge())}
+		Signature: syncer.SignSession(tb.key, begun.GetServerKey(), tb.lane.Device, begun.GetChallenge())}
 }
 
 // session is a context that carries the token of a new session.
@@ -394,16 +394,16 @@ func TestSession(t *testing.T) {
 		}{
 			{"right", func(*servicev1.OpenSessionRequest) {}, codes.OK, ""},
 			{"signed by another", func(r *servicev1.OpenSessionRequest) {
-				r.Signature = syncer.SignSession(other.key, tb.lane.Device, r.GetChallenge())
+				r.Signature = syncer.SignSession(other.key, d.Key(), tb.lane.Device, r.GetChallenge())
 			}, codes.InvalidArgument, fault.BadSignature},
 			{"for another", func(r *servicev1.OpenSessionRequest) { r.Device = other.lane.Device[:] }, codes.Unauthenticated, fault.ChallengeEnded},
 			{"a challenge of one's own", func(r *servicev1.OpenSessionRequest) {
 				r.Challenge = bytes.Repeat([]byte{7}, len(r.GetChallenge()))
-				r.Signature = syncer.SignSession(tb.key, tb.lane.Device, r.GetChallenge())
+				r.Signature = syncer.SignSession(tb.key, d.Key(), tb.lane.Device, r.GetChallenge())
 			}, codes.Unauthenticated, fault.ChallengeEnded},
 			{"a challenge with a later end", func(r *servicev1.OpenSessionRequest) {
 				binary.BigEndian.PutUint64(r.Challenge, uint64(start+3600_000))
-				r.Signature = syncer.SignSession(tb.key, tb.lane.Device, r.GetChallenge())
+				r.Signature = syncer.SignSession(tb.key, d.Key(), tb.lane.Device, r.GetChallenge())
 			}, codes.Unauthenticated, fault.ChallengeEnded},
 			{"no challenge", func(r *servicev1.OpenSessionRequest) { r.Challenge = nil }, codes.Unauthenticated, fault.ChallengeEnded},
 			{"too late", func(*servicev1.OpenSessionRequest) { c.ms.Add(challengeTime.Milliseconds()) }, codes.Unauthenticated, fault.ChallengeEnded},

@@ -18,7 +18,8 @@ import (
 // The tags of what a tablet signs to enrol and to open a session, and of the hash under which a server keeps a code.
 const (
 	enrolTag   = "hearth/enrol/v1\x00"
-	sessionTag = "hearth/session/v1\x00"
+	sessionTag = "hearth/session/v2\x00"
+	unboundTag = "hearth/session/v1\x00"
 	codeTag    = "hearth/code/v1\x00"
 	ticketTag  = "hearth/ticket/v1\x00"
 )
@@ -105,21 +106,31 @@ func enrolBytes(code Code, device ID, key ed25519.PublicKey) []byte {
 	return append(buf, key...)
 }
 
-// SignSession answers a server's challenge.
-func SignSession(key ed25519.PrivateKey, device ID, challenge []byte) []byte {
-	return ed25519.Sign(key, sessionBytes(device, challenge))
+// SignSession answers the challenge of the server that has a key. The answer opens a session at that server alone: who
+// passes a challenge on, as a hub could one of headquarters, gets an answer that is good for nobody but itself.
+func SignSession(key ed25519.PrivateKey, server ed25519.PublicKey, device ID, challenge []byte) []byte {
+	return ed25519.Sign(key, sessionBytes(server, device, challenge))
 }
 
-// VerifySession checks the answer to a challenge. It fails with fault.BadSignature.
-func VerifySession(key ed25519.PublicKey, device ID, challenge, signature []byte) error {
-	if len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, sessionBytes(device, challenge), signature) {
-		return fault.New(fault.Invalid, fault.BadSignature, "the challenge is not signed with the key of device %v", device)
+// VerifySession checks the answer to a challenge that the server with a key has given. It takes an answer as tablets before
+// gave it too, which does not say for whom it is; see PROTOCOL 16. It fails with fault.BadSignature.
+func VerifySession(key, server ed25519.PublicKey, device ID, challenge, signature []byte) error {
+	if len(key) == ed25519.PublicKeySize && len(server) == ed25519.PublicKeySize &&
+		(ed25519.Verify(key, sessionBytes(server, device, challenge), signature) || ed25519.Verify(key, unboundSession(device, challenge), signature)) {
+		return nil
 	}
-	return nil
+	return fault.New(fault.Invalid, fault.BadSignature, "the challenge is not signed with the key of device %v for this server", device)
 }
 
-func sessionBytes(device ID, challenge []byte) []byte {
-	buf := append([]byte(sessionTag), device[:]...)
+func sessionBytes(server ed25519.PublicKey, device ID, challenge []byte) []byte {
+	buf := append([]byte(sessionTag), server...)
+	buf = append(buf, device[:]...)
+	return append(buf, challenge...)
+}
+
+// unboundSession is what tablets signed before answers said for which server they are.
+func unboundSession(device ID, challenge []byte) []byte {
+	buf := append([]byte(unboundTag), device[:]...)
 	return append(buf, challenge...)
 }
 

@@ -46,7 +46,7 @@ func makeEnrolVectors(t *testing.T) enrolVectors {
 	return enrolVectors{
 		DeviceSeed: hex.EncodeToString(device.Seed()), Device: id.String(), Code: code.String(), CodeHash: hex.EncodeToString(hash[:]),
 		EnrolSignature: hex.EncodeToString(syncer.SignEnrolment(device, code, id)),
-		Challenge:      hex.EncodeToString(challenge), SessionSign: hex.EncodeToString(syncer.SignSession(device, id, challenge)),
+		Challenge:      hex.EncodeToString(challenge), SessionSign: hex.EncodeToString(syncer.SignSession(device, server, id, challenge)),
 		ServerKey: hex.EncodeToString(server), Server: inv.Server, InvitationText: inv.String(), TypedAsThatCode: typed,
 	}
 }
@@ -82,12 +82,13 @@ func TestSignaturesAreForOneThing(t *testing.T) {
 	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, 32))
 	public := key.Public().(ed25519.PublicKey)
 	other := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{2}, 32)).Public().(ed25519.PublicKey)
+	server := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{3}, 32)).Public().(ed25519.PublicKey)
 	a, b := syncer.ID{1}, syncer.ID{2}
-	enrol, session := syncer.SignEnrolment(key, "K7M3P9XWQT", a), syncer.SignSession(key, a, []byte("challenge"))
+	enrol, session := syncer.SignEnrolment(key, "K7M3P9XWQT", a), syncer.SignSession(key, server, a, []byte("challenge"))
 	if err := syncer.VerifyEnrolment(public, "K7M3P9XWQT", a, enrol); err != nil {
 		t.Error(err)
 	}
-	if err := syncer.VerifySession(public, a, []byte("challenge"), session); err != nil {
+	if err := syncer.VerifySession(public, server, a, []byte("challenge"), session); err != nil {
 		t.Error(err)
 	}
 	for name, err := range map[string]error{
@@ -95,12 +96,14 @@ func TestSignaturesAreForOneThing(t *testing.T) {
 		"enrolment with another code":  syncer.VerifyEnrolment(public, "K7M3P9XWQX", a, enrol),
 		"enrolment with another key":   syncer.VerifyEnrolment(other, "K7M3P9XWQT", a, enrol),
 		"enrolment with no key":        syncer.VerifyEnrolment(nil, "K7M3P9XWQT", a, enrol),
-		"session of another device":    syncer.VerifySession(public, b, []byte("challenge"), session),
-		"session of another challenge": syncer.VerifySession(public, a, []byte("challengf"), session),
-		"session with another key":     syncer.VerifySession(other, a, []byte("challenge"), session),
-		"session with a short key":     syncer.VerifySession(public[:31], a, []byte("challenge"), session),
+		"session of another device":    syncer.VerifySession(public, server, b, []byte("challenge"), session),
+		"session of another challenge": syncer.VerifySession(public, server, a, []byte("challengf"), session),
+		"session with another key":     syncer.VerifySession(other, server, a, []byte("challenge"), session),
+		"session at another server":    syncer.VerifySession(public, other, a, []byte("challenge"), session),
+		"session at no server":         syncer.VerifySession(public, nil, a, []byte("challenge"), session),
+		"session with a short key":     syncer.VerifySession(public[:31], server, a, []byte("challenge"), session),
 		"a session as an enrolment":    syncer.VerifyEnrolment(public, "K7M3P9XWQT", a, session),
-		"an enrolment as a session":    syncer.VerifySession(public, a, []byte("K7M3P9XWQT"), enrol),
+		"an enrolment as a session":    syncer.VerifySession(public, server, a, []byte("K7M3P9XWQT"), enrol),
 	} {
 		if fault.ReasonOf(err) != fault.BadSignature {
 			t.Errorf("%s: %v, want %s", name, err, fault.BadSignature)

@@ -149,6 +149,7 @@ type tabletSyncCmd struct {
 	Token   string `help:"The server's token, for a tablet that was not enrolled there: one that was opens a session as the device that it is." env:"HEARTH_TOKEN"`
 	Tries   int    `help:"How often in a row the server may not be reached before the sync gives up; the pauses grow, ten tries take a minute." default:"10"`
 	Window  int    `help:"How many batches may be on their way at a time; 1: each is a call of its own." default:"4"`
+	Moved   bool   `name:"headquarters" help:"Headquarters is at this address now, where the tablet met a hub before."`
 	Verbose bool   `short:"v" help:"Say how many bytes, batches and round trips it took."`
 	JSON    bool   `help:"Print JSON."`
 }
@@ -192,7 +193,7 @@ func (c *tabletSyncCmd) sync(e *env, st *tablet.Store, token string) (tablet.Syn
 	defer cc.Close()
 	report, err := st.Sync(e.ctx, cc, tablet.SyncOptions{
 		Progress: e.progress("sync"), BlobProgress: blobBar(e), Compress: true, Session: token == "", Attempts: c.Tries,
-		Window: c.Window, Address: c.Server, Moved: cc.Moved,
+		Window: c.Window, Address: c.Server, Moved: cc.Moved, Headquarters: c.Moved,
 	})
 	return report, cc.Moved(), err
 }

@@ -109,7 +109,7 @@ func Open(ctx context.Context, opts Options) (*Relay, error) {
 	}
 	r := &Relay{opts: opts.withDefaults(), store: opts.Store, kick: make(chan struct{}, 1), budget: firstBudget, state: &servicev1.HubState{}}
 	r.id = syncer.HubID(opts.Key.Public().(ed25519.PublicKey))
-	r.conn = &sessionConn{ClientConnInterface: opts.Conn, id: r.id, key: opts.Key}
+	r.conn = &sessionConn{ClientConnInterface: opts.Conn, id: r.id, key: opts.Key, server: func() ed25519.PublicKey { return r.State().GetServerKey() }}
 	r.sync, r.hub = servicev1.NewSyncServiceClient(r.conn), servicev1.NewHubServiceClient(r.conn)
 	r.direct = servicev1.NewDeviceServiceClient(opts.Conn)
 	if _, err := store.GetMessage(ctx, r.store, store.ShelfHub, nil, r.state); err != nil {

@@ -28,6 +28,8 @@ type sessionConn struct {
 	grpc.ClientConnInterface
 	id  syncer.ID
 	key ed25519.PrivateKey
+	// server is headquarters' key: the hub opens sessions there and nowhere else.
+	server func() ed25519.PublicKey
 
 	mu    sync.Mutex
 	token string
@@ -69,7 +71,7 @@ func (c *sessionConn) current(ctx context.Context, ended string) (string, error)
 
 // open answers a challenge with the hub's key.
 func (c *sessionConn) open(ctx context.Context) (string, error) {
-	client := servicev1.NewDeviceServiceClient(c.ClientConnInterface)
+	client, server := servicev1.NewDeviceServiceClient(c.ClientConnInterface), c.server()
 	for again := false; ; again = true {
 		begun, err := client.BeginSession(ctx, &servicev1.BeginSessionRequest{Device: bytes.Clone(c.id[:])})
 		if err != nil {
@@ -78,8 +80,14 @@ func (c *sessionConn) open(ctx context.Context) (string, error) {
 		if n := len(begun.GetChallenge()); n == 0 || n > maxChallenge {
 			return "", status.Errorf(codes.InvalidArgument, "headquarters' challenge has %d bytes, want 1 to %d", n, maxChallenge)
 		}
+		if len(begun.GetServerKey()) == 0 {
+			return "", fault.New(fault.Conflict, fault.ProtocolTooOld, "headquarters does not say for which server a session is: it runs an earlier version")
+		}
+		if !syncer.SameKey(begun.GetServerKey(), server) {
+			return "", fault.New(fault.Conflict, fault.ServerChanged, "what answers as headquarters has the key %.4x, this hub was enrolled by one with %.4x", begun.GetServerKey(), server)
+		}
 		resp, err := client.OpenSession(ctx, &servicev1.OpenSessionRequest{
-			Device: bytes.Clone(c.id[:]), Challenge: begun.GetChallenge(), Signature: syncer.SignSession(c.key, c.id, begun.GetChallenge()),
+			Device: bytes.Clone(c.id[:]), Challenge: begun.GetChallenge(), Signature: syncer.SignSession(c.key, server, c.id, begun.GetChallenge()),
 		})
 		if !again && fault.ReasonOf(faultOf(err, "")) == fault.ChallengeEnded {
 			continue // headquarters was started anew in between

@@ -50,21 +50,26 @@ func (s *Store) meet(ctx context.Context, address string, resp *servicev1.HelloR
 	return err
 }
 
-// keepTicket remembers a ticket, and with which number tickets were used at least; an empty one takes the old one away.
-func (s *Store) keepTicket(ctx context.Context, address string, ticket []byte, used uint64) error {
+// keepTicket remembers the ticket of a server, and with which number tickets were used at least.
+func (s *Store) keepTicket(ctx context.Context, address string, ticket []byte, used uint64, hub bool) error {
 	if address == "" {
 		return nil
 	}
-	_, err := s.db.ExecContext(ctx, `INSERT INTO contact (address, ticket, used, packing, dictionaries, hub, early) VALUES (?1, ?2, ?3, 0, x'', 1, 0)
-		ON CONFLICT (address) DO UPDATE SET ticket = ?2, used = max(used, ?3)`, address, nonNil(ticket), int64(used))
+	_, err := s.db.ExecContext(ctx, `INSERT INTO contact (address, ticket, used, packing, dictionaries, hub, early) VALUES (?1, ?2, ?3, 0, x'', ?4, 0)
+		ON CONFLICT (address) DO UPDATE SET ticket = ?2, used = max(used, ?3)`, address, ticket, int64(used), hub)
 	return err
 }
 
-func nonNil(b []byte) []byte {
-	if b == nil {
-		return []byte{}
-	}
-	return b
+// dropTicket forgets a ticket that was refused.
+func (s *Store) dropTicket(ctx context.Context, address string) error {
+	_, err := s.db.ExecContext(ctx, "UPDATE contact SET ticket = x'' WHERE address = ?", address)
+	return err
+}
+
+// forgetHub forgets the server at an address where a hub was met.
+func (s *Store) forgetHub(ctx context.Context, address string) error {
+	_, err := s.db.ExecContext(ctx, "DELETE FROM contact WHERE address = ? AND hub = 1", address)
+	return err
 }
 
 // useTicket takes the number for one more use of the ticket, which is noted before it is used.

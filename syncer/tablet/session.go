@@ -3,6 +3,9 @@ package tablet
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"database/sql"
+	"errors"
 	"sync"
 
 	"github.com/hearth-survey/hearth/proto/fault"
@@ -30,6 +33,9 @@ type sessionConn struct {
 
 	mu    sync.Mutex
 	token string
+	// bound is the key of the server for which the session was opened by a challenge; nil: there is none, or a ticket opened
+	// it, which is good at the server that gave it alone.
+	bound ed25519.PublicKey
 	// opening counts the calls that opening sessions by challenges took.
 	opening int
 }
@@ -117,21 +123,24 @@ func (c *sessionConn) answered(ctx context.Context, req *servicev1.HelloRequest,
 		switch fault.ReasonOf(wireFault(err, "")) {
 		case fault.ChallengeEnded, fault.TokenMissing, fault.BadSignature, fault.DeviceNotEnrolled, fault.BadRequest:
 			if proved {
-				return true, c.store.keepTicket(ctx, c.address, nil, 0)
+				return true, c.store.dropTicket(ctx, c.address)
 			}
 		case fault.SessionEnded:
 			c.forget()
 		}
 		return false, err
 	}
+	if err := c.answersAs(resp); err != nil {
+		return false, err
+	}
 	if g := resp.GetSession(); proved || len(g.GetTicket()) > 0 {
 		c.mu.Lock()
 		if g.GetToken() != "" {
-			c.token = g.GetToken()
+			c.token, c.bound = g.GetToken(), nil
 		}
 		c.mu.Unlock()
 		if len(g.GetTicket()) > 0 {
-			if err := c.store.keepTicket(ctx, c.address, g.GetTicket(), g.GetUsed()); err != nil {
+			if err := c.store.keepTicket(ctx, c.address, g.GetTicket(), g.GetUsed(), resp.GetHub() != nil); err != nil {
 				return false, err
 			}
 		}
@@ -194,8 +203,11 @@ func (c *sessionConn) open(ctx context.Context) (string, error) {
 		if n := len(begun.GetChallenge()); n == 0 || n > maxChallenge {
 			return "", status.Errorf(codes.InvalidArgument, "the server's challenge has %d bytes, want 1 to %d", n, maxChallenge)
 		}
+		if c.bound, err = c.server(ctx, begun); err != nil {
+			return "", err
+		}
 		resp, err := client.OpenSession(ctx, &servicev1.OpenSessionRequest{
-			Device: bytes.Clone(s.device[:]), Challenge: begun.GetChallenge(), Signature: syncer.SignSession(s.key, s.device, begun.GetChallenge()),
+			Device: bytes.Clone(s.device[:]), Challenge: begun.GetChallenge(), Signature: syncer.SignSession(s.key, c.bound, s.device, begun.GetChallenge()),
 		})
 		if !again && fault.ReasonOf(wireFault(err, "")) == fault.ChallengeEnded {
 			continue // the server was started anew in between, or its clock was set
@@ -205,4 +217,66 @@ func (c *sessionConn) open(ctx context.Context) (string, error) {
 		}
 		return resp.GetToken(), err
 	}
+}
+
+// server is the key for which a challenge is answered: that of the headquarters which enrolled the tablet, or of a hub that
+// has its certificate. Where a hub has been met, nobody is believed to be headquarters: a hub could pass its challenges on.
+func (c *sessionConn) server(ctx context.Context, begun *servicev1.BeginSessionResponse) (ed25519.PublicKey, error) {
+	known, err := c.store.headquarters(ctx)
+	if err != nil {
+		return nil, err
+	}
+	key := ed25519.PublicKey(begun.GetServerKey())
+	switch {
+	case len(key) == 0:
+		return nil, fault.New(fault.Conflict, fault.ProtocolTooOld, "the server does not say which it is: it runs an earlier version than this tablet")
+	case len(key) != ed25519.PublicKeySize:
+		return nil, fault.New(fault.Invalid, fault.BadRequest, "the server's key has %d bytes, want %d", len(key), ed25519.PublicKeySize)
+	case known == nil:
+		return key, nil // nobody has enrolled it, so that nobody lets it in: it is to hear that
+	case begun.GetHub() != nil:
+		hub, err := syncer.VerifyHubCertificate(begun.GetHub(), known)
+		if err != nil {
+			return nil, err
+		}
+		if !syncer.SameKey(hub, key) {
+			return nil, fault.New(fault.Conflict, fault.ServerChanged, "the hub shows the certificate of another one")
+		}
+		return key, nil
+	case !syncer.SameKey(known, key):
+		return nil, fault.New(fault.Conflict, fault.ServerChanged, "the server has the key %x, this tablet was enrolled by one with %x", key[:4], known[:4])
+	}
+	met, err := c.store.contact(ctx, c.address)
+	if err == nil && met.met && met.hub {
+		err = fault.New(fault.Conflict, fault.ServerChanged, "a hub was at %s the last time, and now it says that it is headquarters: if a person knows that to be so, sync with --headquarters once", c.address)
+	}
+	return key, err
+}
+
+// headquarters is the key that enrolment has pinned; nil where the tablet was not enrolled and has met nobody.
+func (s *Store) headquarters(ctx context.Context) (ed25519.PublicKey, error) {
+	var key []byte
+	if err := s.db.QueryRowContext(ctx, "SELECT server_key FROM meta").Scan(&key); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, dbFault(err, "read who headquarters is")
+	}
+	return key, nil
+}
+
+// answersAs says whether a Hello in a session was answered by the server for which the session was opened.
+func (c *sessionConn) answersAs(resp *servicev1.HelloResponse) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.bound == nil {
+		return nil
+	}
+	key := ed25519.PublicKey(resp.GetServerKey())
+	if resp.GetHub() != nil {
+		key = resp.GetHub().GetPublicKey()
+	}
+	if syncer.SameKey(c.bound, key) {
+		return nil
+	}
+	err := fault.New(fault.Conflict, fault.ServerChanged, "the session was opened for the server with the key %.4x, and one with %.4x answers", c.bound, key)
+	c.token, c.bound = "", nil
+	return err
 }

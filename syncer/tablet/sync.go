@@ -67,6 +67,8 @@ type SyncOptions struct {
 	// Session opens a session as the enrolled tablet and has every call carry it; for a connection that carries no token
 	// of its own.
 	Session bool
+	// Headquarters says that a person knows headquarters to be at Address, where a hub was before.
+	Headquarters bool
 }
 
 // EntryReport is what headquarters said of one record that was not plainly stored.
@@ -162,7 +164,13 @@ func (s *Store) Sync(ctx context.Context, conn grpc.ClientConnInterface, opts Sy
 	}
 	x.client = servicev1.NewSyncServiceClient(conn)
 	x.batch = min(firstBatch, x.opts.MaxBatchBytes)
-	err := x.run(ctx)
+	var err error
+	if opts.Headquarters {
+		err = s.forgetHub(ctx, opts.Address)
+	}
+	if err == nil {
+		err = x.run(ctx)
+	}
 	x.closePipe()
 	if x.conn != nil {
 		x.report.RoundTrips += x.conn.opening

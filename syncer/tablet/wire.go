@@ -39,10 +39,14 @@ func kindOf(c codes.Code) fault.Kind {
 	}
 }
 
-// wireFault is the fault that a server or the connection to it has answered with.
+// wireFault is the fault that a server or the connection to it has answered with, or this tablet's own, where it did not
+// believe a server.
 func wireFault(err error, what string) error {
 	if err == nil {
 		return nil
+	}
+	if _, own := errors.AsType[*fault.Error](err); own {
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	st := status.Convert(err)
 	kind, reason := kindOf(st.Code()), fault.Reason("")

@@ -384,9 +384,12 @@ func (x *BeginSessionRequest) GetDevice() []byte {
 
 // BeginSessionResponse holds the challenge.
 type BeginSessionResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Challenge     []byte                 `protobuf:"bytes,1,opt,name=challenge" json:"challenge,omitempty"`
-	ExpiresMs     *int64                 `protobuf:"varint,2,opt,name=expires_ms,json=expiresMs" json:"expires_ms,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Challenge []byte                 `protobuf:"bytes,1,opt,name=challenge" json:"challenge,omitempty"`
+	ExpiresMs *int64                 `protobuf:"varint,2,opt,name=expires_ms,json=expiresMs" json:"expires_ms,omitempty"`
+	// The server's own key, which the answer is signed for: of headquarters, or of the hub that the certificate names.
+	ServerKey     []byte          `protobuf:"bytes,3,opt,name=server_key,json=serverKey" json:"server_key,omitempty"`
+	Hub           *HubCertificate `protobuf:"bytes,4,opt,name=hub" json:"hub,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -435,12 +438,26 @@ func (x *BeginSessionResponse) GetExpiresMs() int64 {
 	return 0
 }
 
+func (x *BeginSessionResponse) GetServerKey() []byte {
+	if x != nil {
+		return x.ServerKey
+	}
+	return nil
+}
+
+func (x *BeginSessionResponse) GetHub() *HubCertificate {
+	if x != nil {
+		return x.Hub
+	}
+	return nil
+}
+
 // OpenSessionRequest holds the signed challenge.
 type OpenSessionRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Device    []byte                 `protobuf:"bytes,1,opt,name=device" json:"device,omitempty"`
 	Challenge []byte                 `protobuf:"bytes,2,opt,name=challenge" json:"challenge,omitempty"`
-	// Ed25519 over (tag, device, challenge).
+	// Ed25519 over (tag, the server's own key, device, challenge).
 	Signature     []byte `protobuf:"bytes,3,opt,name=signature" json:"signature,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -687,11 +704,14 @@ const file_hearth_service_v1_device_proto_rawDesc = "" +
 	"enumerator\x123\n" +
 	"\x03hub\x18\x06 \x01(\v2!.hearth.service.v1.HubCertificateR\x03hub\"-\n" +
 	"\x13BeginSessionRequest\x12\x16\n" +
-	"\x06device\x18\x01 \x01(\fR\x06device\"S\n" +
+	"\x06device\x18\x01 \x01(\fR\x06device\"\xa7\x01\n" +
 	"\x14BeginSessionResponse\x12\x1c\n" +
 	"\tchallenge\x18\x01 \x01(\fR\tchallenge\x12\x1d\n" +
 	"\n" +
-	"expires_ms\x18\x02 \x01(\x03R\texpiresMs\"h\n" +
+	"expires_ms\x18\x02 \x01(\x03R\texpiresMs\x12\x1d\n" +
+	"\n" +
+	"server_key\x18\x03 \x01(\fR\tserverKey\x123\n" +
+	"\x03hub\x18\x04 \x01(\v2!.hearth.service.v1.HubCertificateR\x03hub\"h\n" +
 	"\x12OpenSessionRequest\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\fR\x06device\x12\x1c\n" +
 	"\tchallenge\x18\x02 \x01(\fR\tchallenge\x12\x1c\n" +
@@ -740,21 +760,22 @@ var file_hearth_service_v1_device_proto_goTypes = []any{
 }
 var file_hearth_service_v1_device_proto_depIdxs = []int32{
 	10, // 0: hearth.service.v1.EnrolResponse.hub:type_name -> hearth.service.v1.HubCertificate
-	0,  // 1: hearth.service.v1.DeviceService.CreateEnrolment:input_type -> hearth.service.v1.CreateEnrolmentRequest
-	2,  // 2: hearth.service.v1.DeviceService.Enrol:input_type -> hearth.service.v1.EnrolRequest
-	4,  // 3: hearth.service.v1.DeviceService.BeginSession:input_type -> hearth.service.v1.BeginSessionRequest
-	6,  // 4: hearth.service.v1.DeviceService.OpenSession:input_type -> hearth.service.v1.OpenSessionRequest
-	8,  // 5: hearth.service.v1.DeviceService.RevokeDevice:input_type -> hearth.service.v1.RevokeDeviceRequest
-	1,  // 6: hearth.service.v1.DeviceService.CreateEnrolment:output_type -> hearth.service.v1.CreateEnrolmentResponse
-	3,  // 7: hearth.service.v1.DeviceService.Enrol:output_type -> hearth.service.v1.EnrolResponse
-	5,  // 8: hearth.service.v1.DeviceService.BeginSession:output_type -> hearth.service.v1.BeginSessionResponse
-	7,  // 9: hearth.service.v1.DeviceService.OpenSession:output_type -> hearth.service.v1.OpenSessionResponse
-	9,  // 10: hearth.service.v1.DeviceService.RevokeDevice:output_type -> hearth.service.v1.RevokeDeviceResponse
-	6,  // [6:11] is the sub-list for method output_type
-	1,  // [1:6] is the sub-list for method input_type
-	1,  // [1:1] is the sub-list for extension type_name
-	1,  // [1:1] is the sub-list for extension extendee
-	0,  // [0:1] is the sub-list for field type_name
+	10, // 1: hearth.service.v1.BeginSessionResponse.hub:type_name -> hearth.service.v1.HubCertificate
+	0,  // 2: hearth.service.v1.DeviceService.CreateEnrolment:input_type -> hearth.service.v1.CreateEnrolmentRequest
+	2,  // 3: hearth.service.v1.DeviceService.Enrol:input_type -> hearth.service.v1.EnrolRequest
+	4,  // 4: hearth.service.v1.DeviceService.BeginSession:input_type -> hearth.service.v1.BeginSessionRequest
+	6,  // 5: hearth.service.v1.DeviceService.OpenSession:input_type -> hearth.service.v1.OpenSessionRequest
+	8,  // 6: hearth.service.v1.DeviceService.RevokeDevice:input_type -> hearth.service.v1.RevokeDeviceRequest
+	1,  // 7: hearth.service.v1.DeviceService.CreateEnrolment:output_type -> hearth.service.v1.CreateEnrolmentResponse
+	3,  // 8: hearth.service.v1.DeviceService.Enrol:output_type -> hearth.service.v1.EnrolResponse
+	5,  // 9: hearth.service.v1.DeviceService.BeginSession:output_type -> hearth.service.v1.BeginSessionResponse
+	7,  // 10: hearth.service.v1.DeviceService.OpenSession:output_type -> hearth.service.v1.OpenSessionResponse
+	9,  // 11: hearth.service.v1.DeviceService.RevokeDevice:output_type -> hearth.service.v1.RevokeDeviceResponse
+	7,  // [7:12] is the sub-list for method output_type
+	2,  // [2:7] is the sub-list for method input_type
+	2,  // [2:2] is the sub-list for extension type_name
+	2,  // [2:2] is the sub-list for extension extendee
+	0,  // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_device_proto_init() }
