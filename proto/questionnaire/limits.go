@@ -132,7 +132,7 @@ func compileScalar(f protoreflect.FieldDescriptor, rules *validate.FieldRules) (
 	case "uint32", "uint64", "fixed32", "fixed64":
 		bounded(c, of, protoreflect.Value.Uint, func(u uint64) string { return strconv.FormatUint(u, 10) })
 	case "float", "double":
-		bounded(c, of, protoreflect.Value.Float, func(d float64) string { return strconv.FormatFloat(d, 'g', -1, 64) })
+		bounded(c, of, protoreflect.Value.Float, numberText)
 	default:
 		c.known(of)
 	}

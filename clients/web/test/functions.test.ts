@@ -25,6 +25,7 @@ const crops: Record<string, string>[] = [
 ];
 const crop = (list: string, key: string, value: string) => (list === "crops" ? crops.find((r) => r[key] === value) : undefined);
 const lists: ChoiceLists = {
+  columnOf: (c, column) => c.columns[column] ?? "",
   name: (l, n) => crop(l, "number", String(n))?.name,
   label: (l, n, lang) => { const r = crop(l, "number", String(n)); return r && (r[lang] ?? r.label); },
   number: (l, name) => { const r = crop(l, "name", name); return r && BigInt(r.number); },

@@ -15,6 +15,7 @@ const crops = [
 ];
 const crop = (list, key, value) => (list === "crops" ? crops.find((r) => r[key] === value) : undefined);
 const lists = {
+    columnOf: (c, column) => c.columns[column] ?? "",
     name: (l, n) => crop(l, "number", String(n))?.name,
     label: (l, n, lang) => { const r = crop(l, "number", String(n)); return r && (r[lang] ?? r.label); },
     number: (l, name) => { const r = crop(l, "name", name); return r && BigInt(r.number); },

@@ -6,7 +6,7 @@ import type { Expr } from "@bufbuild/cel-spec/cel/expr/syntax_pb.js";
 import { holds, ours, standard, type ChoiceLists, type Func } from "./functions.js";
 import { arithmetic, negated, relation } from "./operators.js";
 import { getters, instantPart, spanPart } from "./times.js";
-import type { Module } from "./tree.js";
+import type { Choice, Module } from "./tree.js";
 import { itemOf, listOf, type Type, typeOf, types } from "./types.js";
 import { Absent, equal, Failure, Instant, isList, noAnswer, type Outcome, type Row, Span, type Value, worse } from "./values.js";
 
@@ -24,8 +24,8 @@ export interface Frame {
   root: Row;
   /** The answer itself, in checks. */
   value: Outcome;
-  /** The columns of a choice, in filters. */
-  choice: ReadonlyMap<string, string> | undefined;
+  /** The choice at hand, in filters. */
+  choice: Choice | undefined;
   /** What the field of a rule with once() holds already. */
   held: Outcome;
   slots: Outcome[];
@@ -126,6 +126,8 @@ class Compiler {
 
   expr(e: Expr): Compiled {
     const kind = e.exprKind;
+    const column = this.column(e);
+    if (column) return column;
     switch (kind.case) {
       case "constExpr":
         return this.constant(e);
@@ -175,8 +177,6 @@ class Compiler {
         return { code: (f) => f.root, type: message(this.scope.root) };
       case "value":
         return { code: (f) => f.value, type: this.scope.value };
-      case "choice":
-        return { code: (f) => f.choice ?? noOverload, type: types.choice };
       case "up": {
         const n = Number(numbered![2]);
         if (n > 0) return { code: (f) => f.self.up(n) ?? noOverload, type: message(this.scope.around[n - 1]) };
@@ -190,12 +190,31 @@ class Compiler {
     return this.fail(`nothing is called "${name}" here`, e);
   }
 
+  /** A column of the choice at hand: choice.name, choice["name"], has(choice.name). */
+  private column(e: Expr): Compiled | undefined {
+    const k = e.exprKind;
+    const choice = (x: Expr | undefined) => x?.exprKind.case === "identExpr" && x.exprKind.value.name === "choice" && !this.vars.get("choice")?.length;
+    const get = (key: Outcome, f: Frame): Outcome => {
+      if (key instanceof Absent) return key;
+      if (typeof key !== "string") return noOverload;
+      return f.choice ? f.engine.lists.columnOf(f.choice, key) : noAnswer;
+    };
+    if (k.case === "selectExpr" && choice(k.value.operand)) {
+      const { field, testOnly } = k.value;
+      if (!testOnly) return { code: (f) => get(field, f), type: types.string };
+      return { code: (f) => { const v = get(field, f); return v instanceof Absent ? v : v !== ""; }, type: types.bool };
+    }
+    if (k.case === "callExpr" && k.value.function === "_[_]" && choice(k.value.args[0])) {
+      const { code } = this.expr(k.value.args[1]);
+      return { code: (f) => get(code(f), f), type: types.string };
+    }
+    return undefined;
+  }
+
   private select(operand: Compiled, field: string, test: boolean, e: Expr): Compiled {
     const { code } = operand;
     let type: Type = types.unknown;
-    if (operand.type.kind === "choice") {
-      type = types.string;
-    } else if (operand.type.kind === "message") {
+    if (operand.type.kind === "message") {
       const q = operand.type.module.find(field);
       if (!q) return this.fail(`${operand.type.module.name} has no field "${field}"`, e);
       type = typeOf(q);
@@ -205,7 +224,7 @@ class Compiler {
         code: (f) => {
           const v = code(f);
           if (v instanceof Absent) return v instanceof Failure ? v : false;
-          return isRow(v) ? v.has(field) : v instanceof Map ? v.has(field) : noOverload;
+          return isRow(v) ? v.has(field) : noOverload;
         },
         type: types.bool,
       };
@@ -214,8 +233,7 @@ class Compiler {
       code: (f) => {
         const v = code(f);
         if (isRow(v)) return v.read(field);
-        if (v instanceof Absent) return v;
-        return v instanceof Map ? (v.get(field) ?? "") : noOverload;
+        return v instanceof Absent ? v : noOverload;
       },
       type,
     };
@@ -291,7 +309,7 @@ class Compiler {
       const v = y(f);
       return u instanceof Absent || v instanceof Absent ? worse(u, v) : op(u, v);
     };
-    if (name === "_[_]") return { code, type: a.type.kind === "choice" ? types.string : itemOf(a.type) };
+    if (name === "_[_]") return { code, type: itemOf(a.type) };
     if (!/^_[-+*/%]_$/.test(name)) return { code, type: types.bool };
     const known = a.type.kind === "unknown" || (a.type.kind === "list" && a.type.item.kind === "unknown") ? b.type : a.type;
     return { code, type: name === "_-_" && a.type.kind === "instant" && b.type.kind === "instant" ? types.span : known };
@@ -330,9 +348,9 @@ class Compiler {
       const list = range.code(f);
       if (list instanceof Absent) return list;
       if (!isList(list)) return noOverload;
+      if ((f.engine.steps -= list.length) < 0) return tooMuch;
       let sum = init.code(f);
       for (const x of list) {
-        if (--f.engine.steps < 0) return tooMuch;
         f.slots[accu] = sum;
         f.slots[item] = x;
         if (condition(f) === false) break;
@@ -429,7 +447,6 @@ function called(func: Func, codes: readonly Code[], at: readonly Type[]): Code {
 }
 
 function indexed(list: Value, at: Value): Outcome {
-  if (list instanceof Map) return typeof at === "string" ? (list.get(at) ?? "") : noOverload;
   if (!isList(list) || typeof at !== "bigint") return noOverload;
   return at >= 0n && at < BigInt(list.length) ? list[Number(at)] : noAnswer;
 }

@@ -23,6 +23,7 @@ import { lunarToSolar, solarToLunar, spanOf } from "./lunar.js";
 import { about, absInt, finite, mean, numberOf, numberText, power, roundTo, sumDoubles, sumInts, trimmed } from "./numbers.js";
 import { distance, placeCode, residentBirth, residentValid } from "./people.js";
 import { lowered, replaced, splitText, substr, uppered } from "./texts.js";
+import type { Choice } from "./tree.js";
 import { parseInstant, parseSpan } from "./times.js";
 import { itemOf, listOf, type Type, types } from "./types.js";
 import { Absent, characters, equal, Failure, Instant, int, isList, noAnswer, type Outcome, type Row, type Value } from "./values.js";
@@ -35,6 +36,8 @@ export interface ChoiceLists {
   number(list: string, name: string): bigint | undefined;
   column(list: string, number: bigint, column: string): string | undefined;
   lookup(table: string, column: string, keyColumn: string, key: string): string | undefined;
+  /** What a filter may ask of a choice; "" where it has no such column. */
+  columnOf(choice: Choice, column: string): string;
 }
 
 /** What a call has beside its arguments: the types of them, and the choice lists of the questionnaire. */
@@ -272,10 +275,9 @@ export const standard: Readonly<Record<string, Func>> = {
   duration: of(types.span, ["s", parseSpan], ["*", (v: Value) => v]),
 };
 
-/** Whether a list holds a value; a map of columns, a key. */
+/** Whether a list holds a value. */
 export function holds(x: Value, of: Value): Outcome {
-  if (isList(of)) return of.some((y) => equal(x, y));
-  return of instanceof Map ? typeof x === "string" && of.has(x) : mismatch;
+  return isList(of) ? of.some((y) => equal(x, y)) : mismatch;
 }
 
 /** A double without its fraction, where it is an int: what is not within 64 bits is a failure. */

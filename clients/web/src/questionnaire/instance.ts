@@ -6,7 +6,7 @@
 import { isFieldSet, type Message } from "@bufbuild/protobuf";
 import type { Engine, Expression, Frame, Place } from "./expression.js";
 import type { Rules } from "./rules.js";
-import type { Module, Question } from "./tree.js";
+import type { Choice, Module, Question } from "./tree.js";
 import { Absent, Failure, Instant, noAnswer, type Outcome, Span, type Value } from "./values.js";
 import type { Verdict } from "./verdict.js";
 
@@ -18,11 +18,12 @@ export enum Asked {
 }
 
 const cycle = new Failure("the rules of a question depend on themselves");
+const misfit = new Failure("the field cannot hold what was calculated");
 const noField = new Failure("the message has no such field");
 
 /** The work of one expression and of a whole evaluation, in rows looked at. */
 export const stepsPerExpression = 1_000_000;
-export const stepsPerInterview = 2_000_000;
+export const stepsPerInterview = 4_000_000;
 
 /** What the cells of one tree of answers share. */
 export interface World extends Engine {
@@ -33,6 +34,8 @@ export interface World extends Engine {
   timed: boolean;
   /** Whether calculations with volatile functions are carried out here: on the tablet. */
   tablet: boolean;
+  /** Answers are read as they stand: all count as asked, and nothing is calculated. */
+  raw: boolean;
   /** Whether cells remember who read them. */
   tracking: boolean;
   /** The cell whose rules are being carried out, and whether for its state or for its verdict. */
@@ -64,11 +67,6 @@ export class Instance implements Place {
 
   get asked(): boolean {
     return !this.owner || this.owner.asked() !== Asked.No;
-  }
-
-  /** A part of a block that is not set: nothing is looked at below. */
-  get absentBlock(): boolean {
-    return !this.module.missing && this.message === undefined && this.owner !== undefined;
   }
 
   read(field: string): Outcome {
@@ -203,7 +201,7 @@ export class Cell {
   /** Whether the calculation is carried out here. */
   get calculated(): boolean {
     const c = this.rules.calculate;
-    return c !== undefined && (!c.volatile || this.instance.world.tablet);
+    return c !== undefined && !this.instance.world.raw && (!c.volatile || this.instance.world.tablet);
   }
 
   private resolve() {
@@ -221,6 +219,7 @@ export class Cell {
 
   private whetherAsked(): Asked {
     const w = this.instance.world;
+    if (w.raw) return Asked.Yes;
     if (!this.instance.asked || !inVersion(this.question, w.version)) return Asked.No;
     const { relevant } = this.rules;
     if (!relevant || (relevant.volatile && !w.timed)) return Asked.Yes;
@@ -236,14 +235,15 @@ export class Cell {
     return this.calculated ? this.carriedOut() : this.held();
   }
 
-  /** What the calculation comes to; the empty text and the zero of an enum are no answers. */
+  /** What the calculation comes to; the empty text and the zero of a choice are no answers. */
   private carriedOut(): Outcome {
     const v = this.run(this.rules.calculate!);
-    return v === "" || (v === 0n && this.question.choices !== undefined) ? noAnswer : v;
+    if (v === "" || (v === 0n && this.question.choices !== undefined)) return noAnswer;
+    return v instanceof Absent || storable(v, this.question) ? v : misfit;
   }
 
   /** Carries out a rule of this question. */
-  run(rule: Expression, choice?: ReadonlyMap<string, string>): Outcome {
+  run(rule: Expression, choice?: Choice): Outcome {
     const w = this.instance.world;
     const outer = w.steps;
     if (w.depth === 0) w.steps = Math.min(w.steps, stepsPerExpression);
@@ -258,7 +258,7 @@ export class Cell {
       slots: rule.slots ? new Array<Outcome>(rule.slots) : noSlots,
       engine: w,
     };
-    if (w.judging) frame.value = this.held();
+    if (w.judging) frame.value = this.read();
     const v = rule.run(frame);
     w.depth--;
     if (w.depth === 0) w.steps = outer - (given - w.steps);
@@ -348,4 +348,27 @@ export function valueOf(v: unknown, q: Question): Outcome {
     default:
       return v as Value;
   }
+}
+
+/** Whether a field can hold a value. */
+export function storable(v: Value, q: Question): boolean {
+  switch (q.kind) {
+    case "int":
+      return typeof v === "bigint" && (isLong(q) || v === BigInt.asIntN(32, v));
+    case "uint":
+      return typeof v === "bigint" && (isLong(q) || v === BigInt.asUintN(32, v));
+    case "double":
+      return typeof v === "number";
+    case "string":
+      return typeof v === "string";
+    case "bool":
+      return typeof v === "boolean";
+    default:
+      return false;
+  }
+}
+
+/** Whether a field holds whole numbers of 64 bits: int64, uint64, fixed64, sfixed64, sint64. */
+export function isLong(q: Question): boolean {
+  return [3, 4, 6, 16, 18].includes(q.field.scalar ?? 0);
 }

@@ -11,13 +11,15 @@ export function textIn(text: Text | undefined, language: string, order: readonly
   const tags = [language];
   for (let at = language.lastIndexOf("-"); at > 0; at = language.lastIndexOf("-", at - 1)) tags.push(language.slice(0, at));
   for (const tag of [...tags, ...order, "en", "zh"]) {
-    const found = exactly(text, tag);
+    const found = textExactly(text, tag);
     if (found) return found;
   }
   return Object.keys(text.more).sort().map((tag) => text.more[tag]).find((t) => t) ?? "";
 }
 
-function exactly(text: Text, tag: string): string {
+/** The wording in one language, "" where it is not there in that. */
+export function textExactly(text: Text | undefined, tag: string): string {
+  if (!text) return "";
   if (tag === "en") return text.en;
   if (tag === "zh") return text.zh;
   return Object.hasOwn(text.more, tag) ? text.more[tag] : "";

@@ -48,8 +48,8 @@ export function limitsOf(f: DescField, registry: FileRegistry): Limits {
   return { whole: c.out, items: item?.case ? scalarLimits(f, item, registry) : [] };
 }
 
-/** No value stands twice; NaN is like no other. */
-function unique(list: unknown[]): boolean {
+/** Whether no value stands twice; NaN is like no other. */
+export function unique(list: unknown[]): boolean {
   const seen = new Set<unknown>();
   for (const x of list) {
     if (typeof x === "number" && Number.isNaN(x)) continue;

@@ -1,6 +1,7 @@
 // The operators of CEL over values that are there.
 
-import { compare, Failure, Instant, int, isList, type Outcome, Span, uint, type Value } from "./values.js";
+import { compare, Failure, Instant, int, isList, type Outcome, Span, tooLarge, uint, type Value } from "./values.js";
+import { maxTextBytes, utf8Length } from "./texts.js";
 
 const noOverload = new Failure("no such overload");
 const byZero = new Failure("division by zero");
@@ -29,7 +30,7 @@ function wholes(op: string, a: bigint, b: bigint): bigint | Failure {
     case "/":
       return b === 0n ? byZero : a / b;
     default:
-      return b === 0n ? byZero : a % b;
+      return b === 0n ? byZero : b === -1n && a === -(2n ** 63n) ? tooLarge : a % b;
   }
 }
 
@@ -49,7 +50,9 @@ function doubles(op: string, a: number, b: number): Outcome {
 }
 
 function added(a: Value, b: Value): Outcome {
-  if (typeof a === "string" && typeof b === "string") return a + b;
+  if (typeof a === "string" && typeof b === "string") {
+    return 3 * (a.length + b.length) > maxTextBytes && utf8Length(a) + utf8Length(b) > maxTextBytes ? tooLarge : a + b;
+  }
   if (isList(a) && isList(b)) return [...a, ...b];
   if (a instanceof Span && b instanceof Span) return new Span(a.nanos + b.nanos);
   if (a instanceof Instant && b instanceof Span) return later(a, b.nanos);

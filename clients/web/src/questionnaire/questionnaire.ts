@@ -3,11 +3,11 @@
 import { create, createFileRegistry, type DescMessage, type FileRegistry, fromBinary, fromJson, type JsonValue, type Message } from "@bufbuild/protobuf";
 import { type FileDescriptorSet, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import type { ChoiceLists } from "./functions.js";
-import { textIn } from "./labels.js";
+import { textExactly, textIn } from "./labels.js";
 import type { Text } from "./options.js";
 import { compileRules, type Rules } from "./rules.js";
 import { type Evaluation, type Options, Session } from "./session.js";
-import { type Choices, type Module, type Question, SchemaError, TreeReader } from "./tree.js";
+import { type Choice, type Choices, type Module, type Question, SchemaError, TreeReader } from "./tree.js";
 
 /** A compiled questionnaire. Nothing in it changes after it is loaded. */
 export class Questionnaire {
@@ -99,6 +99,7 @@ function onlyTop(registry: FileRegistry, set: FileDescriptorSet, tree: TreeReade
   throw new SchemaError(`several messages have a version: say which is the questionnaire, one of ${tops.map((m) => m.typeName).sort().join(", ")}`);
 }
 
+/** Wordings here are those of a language or of the first, and no others: expressions may depend on them. */
 function listsOf(tree: TreeReader, languages: readonly string[]): ChoiceLists {
   const known = new Map<string, Choices | undefined>();
   const list = (name: string) => {
@@ -106,36 +107,36 @@ function listsOf(tree: TreeReader, languages: readonly string[]): ChoiceLists {
     return known.get(name);
   };
   const choice = (name: string, number: bigint) => list(name)?.byNumber.get(Number(number));
-  const column = (c: { number: number; name: string; label: Text | undefined; columns: { [header: string]: string } }, header: string) => {
-    if (Object.hasOwn(c.columns, header)) return c.columns[header];
-    switch (header) {
+  const columnOf = (c: Choice, column: string) => {
+    switch (column) {
       case "name":
         return c.name;
       case "number":
         return String(c.number);
       case "label":
-        return textIn(c.label, languages[0], languages);
+        return textExactly(c.label, languages[0]);
       default:
-        return undefined;
+        return Object.hasOwn(c.columns, column) ? c.columns[column] : "";
     }
   };
   return {
+    columnOf,
     name: (name, number) => choice(name, number)?.name,
     label: (name, number, language) => {
       const c = choice(name, number);
-      return c && textIn(c.label, language || languages[0], languages);
+      return c && (textExactly(c.label, language) || textExactly(c.label, languages[0]) || undefined);
     },
     number: (name, of) => {
       const c = list(name)?.byName.get(of);
       return c && BigInt(c.number);
     },
-    column: (name, number, header) => {
+    column: (name, number, column) => {
       const c = choice(name, number);
-      return c && column(c, header);
+      return (c && columnOf(c, column)) || undefined;
     },
-    lookup: (table, header, keyColumn, key) => {
-      const c = list(table)?.list.find((x) => column(x, keyColumn) === key);
-      return c && column(c, header);
+    lookup: (table, column, keyColumn, key) => {
+      const c = list(table)?.list.find((x) => columnOf(x, keyColumn) === key);
+      return (c && columnOf(c, column)) || undefined;
     },
   };
 }

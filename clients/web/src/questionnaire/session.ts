@@ -1,12 +1,12 @@
 // One interview while it goes on: answers are set one by one, and what depends on them is judged anew.
 
 import { create, isMessage, type Message } from "@bufbuild/protobuf";
-import { type Cell, Instance, stepsPerInterview, type World } from "./instance.js";
+import { type Cell, Instance, isLong, stepsPerInterview, type World } from "./instance.js";
 import type { Missing } from "./options.js";
 import type { Questionnaire } from "./questionnaire.js";
 import { nameOf, type Question } from "./tree.js";
 import { type Outcome, type Value } from "./values.js";
-import { judge, type Verdict, type Violation } from "./verdict.js";
+import { judge, reasonOf, type Verdict, type Violation } from "./verdict.js";
 import { rule, words } from "./words.js";
 
 /** How an interview is to be evaluated. */
@@ -75,6 +75,7 @@ export class Session {
       version: options.version || questionnaire.version,
       completed: options.completed ?? false,
       steps: stepsPerInterview,
+      raw: false,
       tracking,
       reader: undefined,
       judging: false,
@@ -232,23 +233,31 @@ export class Session {
     return cell.verdict;
   }
 
-  private walk(i: Instance, out: Evaluation) {
+  /** Goes through the questions of one message in order; false where there are too many violations to go on. */
+  private walk(i: Instance, out: Evaluation): boolean {
+    const asked = i.asked;
     for (const cell of i.cells) {
       const v = this.verdict(cell);
-      if (!v.asked && i.asked) out.notAsked.push(cell.path);
+      if (asked && !v.asked) out.notAsked.push(cell.path);
       if (v.missing !== undefined) out.missing.set(cell.path, v.missing);
       if (v.calculated !== undefined) out.calculated.set(cell.path, v.calculated);
-      add(out, v.violations);
-      const { module } = cell.question;
-      if (module && (cell.answered() || (!cell.question.list && module.missing))) for (const below of cell.instances()) this.walk(below, out);
+      const more = add(out, v.violations);
+      if (!more || (this.enters(cell, v.asked) && !cell.instances().every((below) => this.walk(below, out)))) return false;
     }
-    this.reasons(i, out);
+    return !asked || this.reasons(i, out);
+  }
+
+  /** Whether what is below a question is gone through: where it is set, and where a group that is asked is not set. */
+  private enters(cell: Cell, asked: boolean): boolean {
+    const { module, list, field, number } = cell.question;
+    if (!module || cell.answered()) return module !== undefined;
+    return asked && !list && module.missing !== undefined && !field.oneof && reasonOf(cell.instance, number) === undefined;
   }
 
   /** What is said of the reasons for missing answers of one message. */
-  private reasons(i: Instance, out: Evaluation) {
+  private reasons(i: Instance, out: Evaluation): boolean {
     const f = i.module.missing;
-    if (!f || !i.message) return;
+    if (!f || !i.message) return true;
     const reasons = (i.message as unknown as Record<string, Record<string, number>>)[f.localName];
     for (const number of Object.keys(reasons).map(Number).sort((a, b) => a - b)) {
       const cell = i.cells.find((c) => c.question.number === number);
@@ -258,18 +267,21 @@ export class Session {
       if (reasons[number] < 0 || reasons[number] > 4) flag(rule.unknownValue, words.unknownValue);
       if (cell) add(out, this.verdict(cell).ofReason);
     }
+    return out.violations.length < maxViolations;
   }
 }
 
-function add(out: Evaluation, violations: readonly Violation[]) {
+/** Adds violations; false where there are too many. */
+function add(out: Evaluation, violations: readonly Violation[]): boolean {
   for (const v of violations) {
-    if (out.violations.length >= maxViolations) return;
+    if (out.violations.length >= maxViolations) return false;
     if (out.violations.length === maxViolations - 1) {
       out.violations.push({ path: "", rule: `hearth.survey.v1.Interview/${rule.tooManyFlags}`, severity: "HARD", message: words.tooManyFlags });
-      return;
+      return false;
     }
     out.violations.push(v);
   }
+  return true;
 }
 
 /** Refuses a value of another type than the question's. */
@@ -279,7 +291,7 @@ function check(q: Question, value: unknown) {
     switch (q.kind) {
       case "int":
       case "uint":
-        return typeof v === (longs.has(q.field.scalar ?? 0) ? "bigint" : "number");
+        return typeof v === (isLong(q) ? "bigint" : "number");
       case "double":
         return typeof v === "number";
       case "string":
@@ -295,7 +307,3 @@ function check(q: Question, value: unknown) {
   const ok = q.list ? Array.isArray(value) && value.every(one) : one(value);
   if (!ok) throw new PathError(`${nameOf(q.field)} cannot hold ${typeof value} ${String(value)}`);
 }
-
-/** int64, uint64, fixed64, sfixed64, sint64. */
-const longs = new Set([3, 4, 6, 16, 18]);
-

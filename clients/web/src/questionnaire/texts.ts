@@ -35,19 +35,20 @@ export function substr(s: string, from: bigint, to: bigint): string {
 }
 
 /** How much a text may grow in one step, in bytes of UTF-8. */
-const maxTextBytes = 1 << 20;
+export const maxTextBytes = 1 << 20;
 
 /** Every occurrence of a text replaced; of the empty text there is none. */
 export function replaced(s: string, old: string, by: string): string | Failure {
   if (old === "") return s;
   const parts = s.split(old);
-  const grown = (bytes(by) - bytes(old)) * (parts.length - 1);
+  const grown = (utf8Length(by) - utf8Length(old)) * (parts.length - 1);
   return grown > maxTextBytes ? tooLarge : parts.join(by);
 }
 
 const encoder = new TextEncoder();
 
-function bytes(s: string): number {
+/** How many bytes a text has in UTF-8. */
+export function utf8Length(s: string): number {
   return encoder.encode(s).length;
 }
 

@@ -5,7 +5,7 @@ import type { Module, Question } from "./tree.js";
 
 /** The type of an expression. */
 export type Type =
-  | { kind: "int" | "uint" | "double" | "string" | "bool" | "instant" | "span" | "bytes" | "null" | "choice" | "unknown" }
+  | { kind: "int" | "uint" | "double" | "string" | "bool" | "instant" | "span" | "bytes" | "null" | "unknown" }
   | { kind: "list"; item: Type }
   | { kind: "message"; module: Module };
 
@@ -20,7 +20,6 @@ export const types = {
   span: { kind: "span" },
   bytes: { kind: "bytes" },
   null: { kind: "null" },
-  choice: { kind: "choice" },
   unknown: { kind: "unknown" },
 } as const satisfies Record<string, Type>;
 

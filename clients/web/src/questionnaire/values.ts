@@ -33,7 +33,7 @@ export class Span {
 }
 
 /**
- * A value of CEL: an int or a uint is a bigint, a double is a number, a message is a Row, a map of texts is a Map.
+ * A value of CEL: an int or a uint is a bigint, a double is a number, a message is a Row.
  */
 export type Value =
   | bigint
@@ -45,7 +45,6 @@ export type Value =
   | Instant
   | Span
   | Row
-  | ReadonlyMap<string, string>
   | readonly Value[];
 
 /** A value, or why there is none. */

@@ -62,6 +62,9 @@ class Compiler {
     }
     expr(e) {
         const kind = e.exprKind;
+        const column = this.column(e);
+        if (column)
+            return column;
         switch (kind.case) {
             case "constExpr":
                 return this.constant(e);
@@ -109,8 +112,6 @@ class Compiler {
                 return { code: (f) => f.root, type: message(this.scope.root) };
             case "value":
                 return { code: (f) => f.value, type: this.scope.value };
-            case "choice":
-                return { code: (f) => f.choice ?? noOverload, type: types.choice };
             case "up": {
                 const n = Number(numbered[2]);
                 if (n > 0)
@@ -124,13 +125,33 @@ class Compiler {
         }
         return this.fail(`nothing is called "${name}" here`, e);
     }
+    /** A column of the choice at hand: choice.name, choice["name"], has(choice.name). */
+    column(e) {
+        const k = e.exprKind;
+        const choice = (x) => x?.exprKind.case === "identExpr" && x.exprKind.value.name === "choice" && !this.vars.get("choice")?.length;
+        const get = (key, f) => {
+            if (key instanceof Absent)
+                return key;
+            if (typeof key !== "string")
+                return noOverload;
+            return f.choice ? f.engine.lists.columnOf(f.choice, key) : noAnswer;
+        };
+        if (k.case === "selectExpr" && choice(k.value.operand)) {
+            const { field, testOnly } = k.value;
+            if (!testOnly)
+                return { code: (f) => get(field, f), type: types.string };
+            return { code: (f) => { const v = get(field, f); return v instanceof Absent ? v : v !== ""; }, type: types.bool };
+        }
+        if (k.case === "callExpr" && k.value.function === "_[_]" && choice(k.value.args[0])) {
+            const { code } = this.expr(k.value.args[1]);
+            return { code: (f) => get(code(f), f), type: types.string };
+        }
+        return undefined;
+    }
     select(operand, field, test, e) {
         const { code } = operand;
         let type = types.unknown;
-        if (operand.type.kind === "choice") {
-            type = types.string;
-        }
-        else if (operand.type.kind === "message") {
+        if (operand.type.kind === "message") {
             const q = operand.type.module.find(field);
             if (!q)
                 return this.fail(`${operand.type.module.name} has no field "${field}"`, e);
@@ -142,7 +163,7 @@ class Compiler {
                     const v = code(f);
                     if (v instanceof Absent)
                         return v instanceof Failure ? v : false;
-                    return isRow(v) ? v.has(field) : v instanceof Map ? v.has(field) : noOverload;
+                    return isRow(v) ? v.has(field) : noOverload;
                 },
                 type: types.bool,
             };
@@ -152,9 +173,7 @@ class Compiler {
                 const v = code(f);
                 if (isRow(v))
                     return v.read(field);
-                if (v instanceof Absent)
-                    return v;
-                return v instanceof Map ? (v.get(field) ?? "") : noOverload;
+                return v instanceof Absent ? v : noOverload;
             },
             type,
         };
@@ -232,7 +251,7 @@ class Compiler {
             return u instanceof Absent || v instanceof Absent ? worse(u, v) : op(u, v);
         };
         if (name === "_[_]")
-            return { code, type: a.type.kind === "choice" ? types.string : itemOf(a.type) };
+            return { code, type: itemOf(a.type) };
         if (!/^_[-+*/%]_$/.test(name))
             return { code, type: types.bool };
         const known = a.type.kind === "unknown" || (a.type.kind === "list" && a.type.item.kind === "unknown") ? b.type : a.type;
@@ -275,10 +294,10 @@ class Compiler {
                 return list;
             if (!isList(list))
                 return noOverload;
+            if ((f.engine.steps -= list.length) < 0)
+                return tooMuch;
             let sum = init.code(f);
             for (const x of list) {
-                if (--f.engine.steps < 0)
-                    return tooMuch;
                 f.slots[accu] = sum;
                 f.slots[item] = x;
                 if (condition(f) === false)
@@ -379,8 +398,6 @@ function called(func, codes, at) {
     return all(codes, (args, f) => func.call(args, { types: at, lists: f.engine.lists }));
 }
 function indexed(list, at) {
-    if (list instanceof Map)
-        return typeof at === "string" ? (list.get(at) ?? "") : noOverload;
     if (!isList(list) || typeof at !== "bigint")
         return noOverload;
     return at >= 0n && at < BigInt(list.length) ? list[Number(at)] : noAnswer;

@@ -219,11 +219,9 @@ export const standard = {
     timestamp: of(types.instant, ["s", parseInstant], ["i", (x) => new Instant(x, 0)], ["*", (v) => (v instanceof Instant ? v : mismatch)]),
     duration: of(types.span, ["s", parseSpan], ["*", (v) => v]),
 };
-/** Whether a list holds a value; a map of columns, a key. */
+/** Whether a list holds a value. */
 export function holds(x, of) {
-    if (isList(of))
-        return of.some((y) => equal(x, y));
-    return of instanceof Map ? typeof x === "string" && of.has(x) : mismatch;
+    return isList(of) ? of.some((y) => equal(x, y)) : mismatch;
 }
 /** A double without its fraction, where it is an int: what is not within 64 bits is a failure. */
 function intOfDouble(x) {

@@ -12,10 +12,11 @@ export var Asked;
     Asked[Asked["Lame"] = 2] = "Lame";
 })(Asked || (Asked = {}));
 const cycle = new Failure("the rules of a question depend on themselves");
+const misfit = new Failure("the field cannot hold what was calculated");
 const noField = new Failure("the message has no such field");
 /** The work of one expression and of a whole evaluation, in rows looked at. */
 export const stepsPerExpression = 1_000_000;
-export const stepsPerInterview = 2_000_000;
+export const stepsPerInterview = 4_000_000;
 /** One message of the answers, or a group whose message is not set. */
 export class Instance {
     world;
@@ -41,10 +42,6 @@ export class Instance {
     }
     get asked() {
         return !this.owner || this.owner.asked() !== Asked.No;
-    }
-    /** A part of a block that is not set: nothing is looked at below. */
-    get absentBlock() {
-        return !this.module.missing && this.message === undefined && this.owner !== undefined;
     }
     read(field) {
         const q = this.module.find(field);
@@ -173,7 +170,7 @@ export class Cell {
     /** Whether the calculation is carried out here. */
     get calculated() {
         const c = this.rules.calculate;
-        return c !== undefined && (!c.volatile || this.instance.world.tablet);
+        return c !== undefined && !this.instance.world.raw && (!c.volatile || this.instance.world.tablet);
     }
     resolve() {
         const w = this.instance.world;
@@ -189,6 +186,8 @@ export class Cell {
     }
     whetherAsked() {
         const w = this.instance.world;
+        if (w.raw)
+            return Asked.Yes;
         if (!this.instance.asked || !inVersion(this.question, w.version))
             return Asked.No;
         const { relevant } = this.rules;
@@ -207,10 +206,12 @@ export class Cell {
             return q.list ? [] : noAnswer;
         return this.calculated ? this.carriedOut() : this.held();
     }
-    /** What the calculation comes to; the empty text and the zero of an enum are no answers. */
+    /** What the calculation comes to; the empty text and the zero of a choice are no answers. */
     carriedOut() {
         const v = this.run(this.rules.calculate);
-        return v === "" || (v === 0n && this.question.choices !== undefined) ? noAnswer : v;
+        if (v === "" || (v === 0n && this.question.choices !== undefined))
+            return noAnswer;
+        return v instanceof Absent || storable(v, this.question) ? v : misfit;
     }
     /** Carries out a rule of this question. */
     run(rule, choice) {
@@ -230,7 +231,7 @@ export class Cell {
             engine: w,
         };
         if (w.judging)
-            frame.value = this.held();
+            frame.value = this.read();
         const v = rule.run(frame);
         w.depth--;
         if (w.depth === 0)
@@ -322,4 +323,25 @@ export function valueOf(v, q) {
         default:
             return v;
     }
+}
+/** Whether a field can hold a value. */
+export function storable(v, q) {
+    switch (q.kind) {
+        case "int":
+            return typeof v === "bigint" && (isLong(q) || v === BigInt.asIntN(32, v));
+        case "uint":
+            return typeof v === "bigint" && (isLong(q) || v === BigInt.asUintN(32, v));
+        case "double":
+            return typeof v === "number";
+        case "string":
+            return typeof v === "string";
+        case "bool":
+            return typeof v === "boolean";
+        default:
+            return false;
+    }
+}
+/** Whether a field holds whole numbers of 64 bits: int64, uint64, fixed64, sfixed64, sint64. */
+export function isLong(q) {
+    return [3, 4, 6, 16, 18].includes(q.field.scalar ?? 0);
 }

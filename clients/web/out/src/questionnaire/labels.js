@@ -10,13 +10,16 @@ export function textIn(text, language, order = []) {
     for (let at = language.lastIndexOf("-"); at > 0; at = language.lastIndexOf("-", at - 1))
         tags.push(language.slice(0, at));
     for (const tag of [...tags, ...order, "en", "zh"]) {
-        const found = exactly(text, tag);
+        const found = textExactly(text, tag);
         if (found)
             return found;
     }
     return Object.keys(text.more).sort().map((tag) => text.more[tag]).find((t) => t) ?? "";
 }
-function exactly(text, tag) {
+/** The wording in one language, "" where it is not there in that. */
+export function textExactly(text, tag) {
+    if (!text)
+        return "";
     if (tag === "en")
         return text.en;
     if (tag === "zh")

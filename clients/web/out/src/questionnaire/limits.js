@@ -26,8 +26,8 @@ export function limitsOf(f, registry) {
     const item = items?.type;
     return { whole: c.out, items: item?.case ? scalarLimits(f, item, registry) : [] };
 }
-/** No value stands twice; NaN is like no other. */
-function unique(list) {
+/** Whether no value stands twice; NaN is like no other. */
+export function unique(list) {
     const seen = new Set();
     for (const x of list) {
         if (typeof x === "number" && Number.isNaN(x))

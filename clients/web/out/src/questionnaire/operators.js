@@ -1,5 +1,6 @@
 // The operators of CEL over values that are there.
-import { compare, Failure, Instant, int, isList, Span, uint } from "./values.js";
+import { compare, Failure, Instant, int, isList, Span, tooLarge, uint } from "./values.js";
+import { maxTextBytes, utf8Length } from "./texts.js";
 const noOverload = new Failure("no such overload");
 const byZero = new Failure("division by zero");
 /** An operator of arithmetic; uints do not go below zero. */
@@ -26,7 +27,7 @@ function wholes(op, a, b) {
         case "/":
             return b === 0n ? byZero : a / b;
         default:
-            return b === 0n ? byZero : a % b;
+            return b === 0n ? byZero : b === -1n && a === -(2n ** 63n) ? tooLarge : a % b;
     }
 }
 function doubles(op, a, b) {
@@ -44,8 +45,9 @@ function doubles(op, a, b) {
     }
 }
 function added(a, b) {
-    if (typeof a === "string" && typeof b === "string")
-        return a + b;
+    if (typeof a === "string" && typeof b === "string") {
+        return 3 * (a.length + b.length) > maxTextBytes && utf8Length(a) + utf8Length(b) > maxTextBytes ? tooLarge : a + b;
+    }
     if (isList(a) && isList(b))
         return [...a, ...b];
     if (a instanceof Span && b instanceof Span)

@@ -1,7 +1,7 @@
 // A questionnaire, loaded from the descriptors with which it was published.
 import { create, createFileRegistry, fromBinary, fromJson } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
-import { textIn } from "./labels.js";
+import { textExactly, textIn } from "./labels.js";
 import { compileRules } from "./rules.js";
 import { Session } from "./session.js";
 import { SchemaError, TreeReader } from "./tree.js";
@@ -86,6 +86,7 @@ function onlyTop(registry, set, tree) {
         throw new SchemaError("no message has a version: set it in option (hearth.form.v1.module) of the top message of the questionnaire");
     throw new SchemaError(`several messages have a version: say which is the questionnaire, one of ${tops.map((m) => m.typeName).sort().join(", ")}`);
 }
+/** Wordings here are those of a language or of the first, and no others: expressions may depend on them. */
 function listsOf(tree, languages) {
     const known = new Map();
     const list = (name) => {
@@ -94,37 +95,36 @@ function listsOf(tree, languages) {
         return known.get(name);
     };
     const choice = (name, number) => list(name)?.byNumber.get(Number(number));
-    const column = (c, header) => {
-        if (Object.hasOwn(c.columns, header))
-            return c.columns[header];
-        switch (header) {
+    const columnOf = (c, column) => {
+        switch (column) {
             case "name":
                 return c.name;
             case "number":
                 return String(c.number);
             case "label":
-                return textIn(c.label, languages[0], languages);
+                return textExactly(c.label, languages[0]);
             default:
-                return undefined;
+                return Object.hasOwn(c.columns, column) ? c.columns[column] : "";
         }
     };
     return {
+        columnOf,
         name: (name, number) => choice(name, number)?.name,
         label: (name, number, language) => {
             const c = choice(name, number);
-            return c && textIn(c.label, language || languages[0], languages);
+            return c && (textExactly(c.label, language) || textExactly(c.label, languages[0]) || undefined);
         },
         number: (name, of) => {
             const c = list(name)?.byName.get(of);
             return c && BigInt(c.number);
         },
-        column: (name, number, header) => {
+        column: (name, number, column) => {
             const c = choice(name, number);
-            return c && column(c, header);
+            return (c && columnOf(c, column)) || undefined;
         },
-        lookup: (table, header, keyColumn, key) => {
-            const c = list(table)?.list.find((x) => column(x, keyColumn) === key);
-            return c && column(c, header);
+        lookup: (table, column, keyColumn, key) => {
+            const c = list(table)?.list.find((x) => columnOf(x, keyColumn) === key);
+            return (c && columnOf(c, column)) || undefined;
         },
     };
 }

@@ -1,9 +1,9 @@
 // One interview while it goes on: answers are set one by one, and what depends on them is judged anew.
 import { create, isMessage } from "@bufbuild/protobuf";
-import { Instance, stepsPerInterview } from "./instance.js";
+import { Instance, isLong, stepsPerInterview } from "./instance.js";
 import { nameOf } from "./tree.js";
 import {} from "./values.js";
-import { judge } from "./verdict.js";
+import { judge, reasonOf } from "./verdict.js";
 import { rule, words } from "./words.js";
 /** How many violations one interview can have; the last one then says that there are more. */
 const maxViolations = 500;
@@ -32,6 +32,7 @@ export class Session {
             version: options.version || questionnaire.version,
             completed: options.completed ?? false,
             steps: stepsPerInterview,
+            raw: false,
             tracking,
             reader: undefined,
             judging: false,
@@ -195,28 +196,35 @@ export class Session {
         }
         return cell.verdict;
     }
+    /** Goes through the questions of one message in order; false where there are too many violations to go on. */
     walk(i, out) {
+        const asked = i.asked;
         for (const cell of i.cells) {
             const v = this.verdict(cell);
-            if (!v.asked && i.asked)
+            if (asked && !v.asked)
                 out.notAsked.push(cell.path);
             if (v.missing !== undefined)
                 out.missing.set(cell.path, v.missing);
             if (v.calculated !== undefined)
                 out.calculated.set(cell.path, v.calculated);
-            add(out, v.violations);
-            const { module } = cell.question;
-            if (module && (cell.answered() || (!cell.question.list && module.missing)))
-                for (const below of cell.instances())
-                    this.walk(below, out);
+            const more = add(out, v.violations);
+            if (!more || (this.enters(cell, v.asked) && !cell.instances().every((below) => this.walk(below, out))))
+                return false;
         }
-        this.reasons(i, out);
+        return !asked || this.reasons(i, out);
+    }
+    /** Whether what is below a question is gone through: where it is set, and where a group that is asked is not set. */
+    enters(cell, asked) {
+        const { module, list, field, number } = cell.question;
+        if (!module || cell.answered())
+            return module !== undefined;
+        return asked && !list && module.missing !== undefined && !field.oneof && reasonOf(cell.instance, number) === undefined;
     }
     /** What is said of the reasons for missing answers of one message. */
     reasons(i, out) {
         const f = i.module.missing;
         if (!f || !i.message)
-            return;
+            return true;
         const reasons = i.message[f.localName];
         for (const number of Object.keys(reasons).map(Number).sort((a, b) => a - b)) {
             const cell = i.cells.find((c) => c.question.number === number);
@@ -228,18 +236,21 @@ export class Session {
             if (cell)
                 add(out, this.verdict(cell).ofReason);
         }
+        return out.violations.length < maxViolations;
     }
 }
+/** Adds violations; false where there are too many. */
 function add(out, violations) {
     for (const v of violations) {
         if (out.violations.length >= maxViolations)
-            return;
+            return false;
         if (out.violations.length === maxViolations - 1) {
             out.violations.push({ path: "", rule: `hearth.survey.v1.Interview/${rule.tooManyFlags}`, severity: "HARD", message: words.tooManyFlags });
-            return;
+            return false;
         }
         out.violations.push(v);
     }
+    return true;
 }
 /** Refuses a value of another type than the question's. */
 function check(q, value) {
@@ -249,7 +260,7 @@ function check(q, value) {
         switch (q.kind) {
             case "int":
             case "uint":
-                return typeof v === (longs.has(q.field.scalar ?? 0) ? "bigint" : "number");
+                return typeof v === (isLong(q) ? "bigint" : "number");
             case "double":
                 return typeof v === "number";
             case "string":
@@ -266,5 +277,3 @@ function check(q, value) {
     if (!ok)
         throw new PathError(`${nameOf(q.field)} cannot hold ${typeof value} ${String(value)}`);
 }
-/** int64, uint64, fixed64, sfixed64, sint64. */
-const longs = new Set([3, 4, 6, 16, 18]);

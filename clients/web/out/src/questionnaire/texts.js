@@ -28,17 +28,18 @@ export function substr(s, from, to) {
     return chars.slice(within(from), within(to)).join("");
 }
 /** How much a text may grow in one step, in bytes of UTF-8. */
-const maxTextBytes = 1 << 20;
+export const maxTextBytes = 1 << 20;
 /** Every occurrence of a text replaced; of the empty text there is none. */
 export function replaced(s, old, by) {
     if (old === "")
         return s;
     const parts = s.split(old);
-    const grown = (bytes(by) - bytes(old)) * (parts.length - 1);
+    const grown = (utf8Length(by) - utf8Length(old)) * (parts.length - 1);
     return grown > maxTextBytes ? tooLarge : parts.join(by);
 }
 const encoder = new TextEncoder();
-function bytes(s) {
+/** How many bytes a text has in UTF-8. */
+export function utf8Length(s) {
     return encoder.encode(s).length;
 }
 /** The parts of a text: none of the empty one; by the empty separator the characters. */

@@ -11,7 +11,6 @@ export const types = {
     span: { kind: "span" },
     bytes: { kind: "bytes" },
     null: { kind: "null" },
-    choice: { kind: "choice" },
     unknown: { kind: "unknown" },
 };
 /** The type of a list. */

@@ -2,7 +2,7 @@
 import { formatted } from "./formats.js";
 import { Asked } from "./instance.js";
 import { Missing, Severity } from "./options.js";
-import { Absent, Failure, noAnswer } from "./values.js";
+import { Absent, Failure } from "./values.js";
 import { rule, words } from "./words.js";
 const reasonNames = ["", "REFUSED", "DONT_KNOW", "NOT_APPLICABLE", "NOT_ASKED"];
 /** Judges one question. */
@@ -18,79 +18,112 @@ class Judge {
     }
     verdict() {
         const { cell } = this;
-        const { question } = cell;
-        const w = cell.instance.world;
+        const held = cell.answered();
+        if (!cell.instance.asked) {
+            // Of what stands somewhere in a question that is not asked only the values are looked at.
+            if (held)
+                this.values();
+            return { asked: false, violations: this.violations, ofReason: [], missing: undefined, calculated: undefined };
+        }
         const asked = cell.asked();
-        const answered = cell.answered();
-        this.failed = asked === Asked.Lame;
-        if (answered && asked === Asked.No && cell.instance.asked)
-            this.flag(rule.notRelevant, words.notRelevant);
-        if (answered)
-            this.values();
-        if (answered && asked !== Asked.No)
-            this.checks();
-        let calculated;
-        if (cell.calculated && asked !== Asked.No)
-            calculated = this.calculation(answered);
-        const reason = reasonOf(cell.instance, question.number);
-        if (!answered && asked !== Asked.No && w.completed && !question.options?.calculate)
-            this.required(reason);
-        if (asked !== Asked.No && w.completed && cell.rules.count)
-            this.rowCount();
-        if (this.failed)
-            this.flag(rule.expressionFailed, words.expressionFailed);
+        const reason = reasonOf(cell.instance, cell.question.number);
+        if (asked === Asked.No) {
+            if (held) {
+                this.flag(rule.notRelevant, words.notRelevant);
+                this.values();
+            }
+        }
+        else {
+            this.told(held, reason);
+        }
+        const answered = asked !== Asked.No && cell.has() === true;
+        const o = cell.question.options;
         return {
             asked: asked !== Asked.No,
             violations: this.violations,
-            ofReason: reason === undefined ? [] : this.reason(reason, answered),
-            missing: asked !== Asked.No && !answered && this.canBeMissing() ? (reasonNames[reason ?? 0] ?? "") : undefined,
-            calculated,
+            ofReason: reason === undefined ? [] : this.reason(reason, held),
+            missing: asked !== Asked.No && this.canBeMissing() && cell.has() === false ? (reasonNames[reason ?? 0] ?? String(reason)) : undefined,
+            calculated: answered && o?.calculate ? cell.read() : undefined,
         };
+    }
+    /** What is said of a question that is asked. */
+    told(held, reason) {
+        const { cell } = this;
+        const o = cell.question.options;
+        const w = cell.instance.world;
+        this.failed = cell.asked() === Asked.Lame || (cell.calculated && cell.read() instanceof Failure);
+        if (w.completed && !held && reason === undefined && !o?.calculate)
+            this.required();
+        if (held) {
+            if (cell.calculated)
+                this.calculation();
+            this.values();
+            this.offered();
+        }
+        if (cell.has() === true)
+            this.checks();
+        if (w.completed && cell.rules.count)
+            this.rowCount(held);
+        if (this.failed)
+            this.flag(rule.expressionFailed, words.expressionFailed);
     }
     flag(name, message, severity = "SOFT", path = this.cell.path) {
         this.violations.push({ path, rule: this.cell.question.rule + name, severity, message });
     }
-    /** Groups and rosters are not missing, blocks are; nor what is not asked of anybody, nor a part of a block. */
+    /** Groups and rosters are not missing, blocks are; nor is what is not asked of anybody. */
     canBeMissing() {
-        const { question, instance } = this.cell;
+        const { question } = this.cell;
         const o = question.options;
         if (question.module && (question.list || question.module.missing))
             return false;
-        return !o?.system && !o?.note && !o?.calculate && instance.module.missing !== undefined;
+        return !o?.system && !o?.note && !o?.calculate;
     }
-    /** Limits, formats and choices. */
+    /** Limits, format, and whether there are such choices. */
     values() {
         const { cell } = this;
         const { question: q } = cell;
         const raw = cell.raw();
         for (const l of cell.rules.limits.whole)
             if (!l.holds(raw))
-                this.violations.push({ path: cell.path, rule: l.rule, severity: "HARD", message: l.text });
-        if (!q.choices && cell.rules.limits.items.length === 0 && !q.options?.format)
+                this.limit(l, cell.path);
+        if (q.options?.format && !formatted(q.options.format, raw))
+            this.flag(rule.format, words.format, "HARD");
+        if (!q.list) {
+            if (q.choices && !this.knows(raw))
+                this.flag(rule.unknownValue, words.unknownValue);
+        }
+        else if (q.choices || cell.rules.limits.items.length > 0) {
+            raw.forEach((v, i) => {
+                const path = `${cell.path}[${i}]`;
+                if (q.choices && !this.knows(v))
+                    this.flag(rule.unknownValue, words.unknownValue, "SOFT", path);
+                for (const l of cell.rules.limits.items)
+                    if (!l.holds(v))
+                        this.limit(l, path);
+            });
+        }
+    }
+    limit(l, path) {
+        this.violations.push({ path, rule: l.rule, severity: "HARD", message: l.text });
+    }
+    /** Whether a number is that of a choice, or an enum's zero. */
+    knows(number) {
+        const choices = this.cell.question.choices;
+        return choices.byNumber.has(number) || (number === 0 && choices.enum !== undefined);
+    }
+    /** Flags choices that the filter does not offer. */
+    offered() {
+        const { cell } = this;
+        const { filter } = cell.rules;
+        if (!filter || (filter.volatile && !cell.instance.world.timed))
             return;
-        const all = q.list ? raw : [raw];
-        all.forEach((v, i) => this.value(v, q.list ? `${cell.path}[${i}]` : cell.path));
-    }
-    value(v, path) {
-        const { question: q, rules } = this.cell;
-        if (q.choices && !q.choices.byNumber.has(v) && v !== 0)
-            this.flag(rule.unknownValue, words.unknownValue, "SOFT", path);
-        else if (q.choices && rules.filter && !this.offered(v))
-            this.flag(rule.notOffered, words.notOffered, "SOFT", path);
-        if (q.options?.format && typeof v === "string" && !formatted(q.options.format, v))
-            this.flag(rule.format, words.format, "SOFT", path);
-        for (const l of rules.limits.items)
-            if (!l.holds(v))
-                this.violations.push({ path, rule: l.rule, severity: "HARD", message: l.text });
-    }
-    offered(number) {
-        const c = this.cell.question.choices.byNumber.get(number);
-        if (!c)
-            return true;
-        const columns = new Map(Object.entries(c.columns));
-        columns.set("name", c.name).set("number", String(c.number)).set("label", this.cell.instance.world.lists.label(this.cell.question.choices.name, BigInt(number), "") ?? "");
-        const v = this.outcome(this.cell.run(this.cell.rules.filter, columns));
-        return v !== false;
+        const { list } = cell.question;
+        const all = (list ? cell.raw() : [cell.raw()]);
+        all.forEach((number, i) => {
+            const c = cell.question.choices.byNumber.get(number);
+            if (c && this.outcome(cell.run(filter, c)) === false)
+                this.flag(rule.notOffered, words.notOffered, "SOFT", list ? `${cell.path}[${i}]` : cell.path);
+        });
     }
     checks() {
         const w = this.cell.instance.world;
@@ -109,34 +142,29 @@ class Judge {
             this.failed = true;
         return v;
     }
-    calculation(answered) {
+    calculation() {
         const v = this.cell.read();
-        if (v instanceof Failure)
-            this.failed = true;
-        else if (answered && !same(v, this.cell.held()))
+        if (!(v instanceof Failure) && !same(v, this.cell.held()))
             this.flag(rule.calculatedOtherwise, words.calculatedOtherwise);
-        return v instanceof Absent ? undefined : v;
     }
-    required(reason) {
-        const { question, rules } = this.cell;
-        if (reason !== undefined)
-            return;
-        let needed = question.options?.required ?? false;
-        if (rules.requiredWhen) {
-            if (rules.requiredWhen.volatile && !this.cell.instance.world.timed)
-                return;
-            const v = this.outcome(this.cell.run(rules.requiredWhen));
-            needed = v === true;
-        }
-        if (needed)
+    required() {
+        const { question, rules, instance } = this.cell;
+        const needed = rules.requiredWhen;
+        let required = question.options?.required ?? false;
+        if (needed && (!needed.volatile || instance.world.timed))
+            required = this.outcome(this.cell.run(needed)) === true;
+        if (required)
             this.flag(rule.required, question.options?.requiredMessage ?? words.required);
     }
-    rowCount() {
+    rowCount(held) {
         const count = this.cell.rules.count;
+        if (count.volatile && !this.cell.instance.world.timed)
+            return;
         const v = this.cell.run(count);
         if (v instanceof Failure)
             this.failed = true;
-        if (typeof v === "bigint" && BigInt(this.cell.rows().length) !== v)
+        const rows = BigInt(held ? this.cell.rows().length : 0);
+        if (typeof v === "bigint" && (v < 0n ? 0n : v) !== rows)
             this.flag(rule.rowCount, words.rowCount);
     }
     reason(reason, answered) {
@@ -164,9 +192,11 @@ export function reasonOf(instance, number) {
 }
 /** Whether what a field holds is what its rule yields; doubles within 1e-9 of the larger. */
 function same(a, b) {
-    if (typeof a === "number" && typeof b === "number")
-        return Math.abs(a - b) <= 1e-9 * Math.max(Math.abs(a), Math.abs(b));
     if (a instanceof Absent || b instanceof Absent)
-        return a === noAnswer && b === noAnswer;
-    return a === b;
+        return false;
+    if (typeof a !== "number" || typeof b !== "number")
+        return a === b;
+    if (a === b || (Number.isNaN(a) && Number.isNaN(b)))
+        return true;
+    return Math.abs(a - b) <= 1e-9 * Math.max(Math.abs(a), Math.abs(b)) && Number.isFinite(a - b);
 }

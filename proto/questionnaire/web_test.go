@@ -1,0 +1,169 @@
+package questionnaire
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+
+	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+)
+
+// vectorFile is the form of testdata/vectors.json: section 7 of LANGUAGE.md.
+type vectorFile struct {
+	Questionnaires map[string]vectorForm `json:"questionnaires"`
+	Vectors        []*vector             `json:"vectors"`
+}
+
+type vectorForm struct {
+	Files []byte `json:"files"`
+	Top   string `json:"top"`
+}
+
+type vector struct {
+	Questionnaire string            `json:"questionnaire"`
+	About         string            `json:"about"`
+	Version       uint32            `json:"version,omitempty"`
+	Completed     bool              `json:"completed,omitempty"`
+	Now           string            `json:"now,omitempty"`
+	Answers       json.RawMessage   `json:"answers"`
+	NotAsked      []string          `json:"not_asked"`
+	Missing       map[string]string `json:"missing"`
+	Violations    []vectorViolation `json:"violations"`
+	Calculated    map[string]any    `json:"calculated"`
+}
+
+type vectorViolation struct {
+	Path     string            `json:"path"`
+	Rule     string            `json:"rule"`
+	Severity string            `json:"severity"`
+	Message  map[string]string `json:"message"`
+}
+
+// answersIn is the message of answers in an interview, nil where there is none of a questionnaire built in.
+func answersIn(iv *surveyv1.Interview) proto.Message {
+	m := iv.ProtoReflect()
+	fd := m.WhichOneof(m.Descriptor().Oneofs().ByName("answers"))
+	if fd == nil || fd.Message() == nil {
+		return nil
+	}
+	return m.Get(fd).Message().Interface()
+}
+
+// fill writes into a vector what Go finds.
+func (v *vector) fill(t testing.TB, q *Questionnaire, m proto.Message) {
+	t.Helper()
+	o := Options{Version: v.Version, Completed: v.Completed}
+	if v.Now != "" {
+		now, err := time.Parse(time.RFC3339, v.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Now = now
+	}
+	e := q.Evaluate(m, o)
+	answers, err := protojson.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Answers, v.NotAsked = answers, append([]string{}, e.NotAsked...)
+	v.Missing, v.Calculated, v.Violations = map[string]string{}, map[string]any{}, []vectorViolation{}
+	for _, a := range e.Missing {
+		reason := strings.TrimPrefix(a.Reason.String(), "MISSING_")
+		if a.Reason == formv1.Missing_MISSING_UNSPECIFIED {
+			reason = ""
+		}
+		v.Missing[a.Path] = reason
+	}
+	for _, c := range e.Calculated {
+		v.Calculated[c.Path] = c.Value
+		if n, ok := c.Value.(int64); ok {
+			v.Calculated[c.Path] = strconv.FormatInt(n, 10)
+		}
+	}
+	for _, f := range e.Flags {
+		message := map[string]string{}
+		for lang, s := range map[string]string{"en": f.GetMessage().GetEn(), "zh": f.GetMessage().GetZh()} {
+			if s != "" {
+				message[lang] = s
+			}
+		}
+		v.Violations = append(v.Violations, vectorViolation{f.GetPath(), f.GetRule(), strings.TrimPrefix(f.GetSeverity().String(), "SEVERITY_"), message})
+	}
+	slices.SortStableFunc(v.Violations, func(a, b vectorViolation) int {
+		return strings.Compare(a.Path+"\x00"+a.Rule, b.Path+"\x00"+b.Rule)
+	})
+}
+
+// runNode lets the TypeScript library compare a file of vectors with what it finds itself.
+func runNode(t *testing.T, file vectorFile) {
+	t.Helper()
+	data, err := json.Marshal(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "vectors.json")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "node", "../../clients/web/out/test/compare.js", path).CombinedOutput()
+	if err != nil {
+		t.Fatalf("node and Go do not agree: %v\n%s", err, out)
+	}
+	t.Logf("%s", out)
+}
+
+// TestTypeScriptAgrees writes random interviews with the questionnaires built in and lets node evaluate them too. It needs
+// what `make web` compiles, which runs it.
+func TestTypeScriptAgrees(t *testing.T) {
+	if os.Getenv("HEARTH_WEB") == "" {
+		t.Skip("make web runs this with HEARTH_WEB=1, after it has compiled clients/web")
+	}
+	set, err := Builtin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := vectorFile{Questionnaires: map[string]vectorForm{}}
+	for _, q := range set.All() {
+		files, err := proto.MarshalOptions{Deterministic: true}.Marshal(q.Files())
+		if err != nil {
+			t.Fatal(err)
+		}
+		file.Questionnaires[q.Name()] = vectorForm{files, q.Name()}
+	}
+	gen := rapid.Custom(interviews)
+	for seed := 0; len(file.Vectors) < 300; seed++ {
+		iv := gen.Example(seed)
+		m := answersIn(iv)
+		q, ok := set.Find(NameOf(iv))
+		if m == nil || !ok || !writable(m) {
+			continue
+		}
+		v := &vector{Questionnaire: q.Name(), About: "seed " + strconv.Itoa(seed), Completed: seed%2 == 0, Version: uint32(seed) % (q.Version() + 1), Now: "2016-07-21T18:05:00+08:00"}
+		if seed%5 == 0 {
+			v.Now = ""
+		}
+		v.fill(t, q, m)
+		file.Vectors = append(file.Vectors, v)
+	}
+	runNode(t, file)
+}
+
+// writable tells whether answers survive protobuf's JSON, which has no time before year 1.
+func writable(m proto.Message) bool {
+	_, err := protojson.Marshal(m)
+	return err == nil
+}
