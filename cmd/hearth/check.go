@@ -81,6 +81,9 @@ func checkFolder(e *env, dir string, rebuild bool) (report *store.Report, err er
 		if err := node.server.Project(e.ctx); err != nil {
 			return nil, err
 		}
+		if err := node.server.Reevaluate(e.ctx, e.progress("flags by the newest rules")); err != nil {
+			return nil, err
+		}
 		opts.Rebuild = node.server.Rebuild
 	}
 	if report, err = node.store.Check(e.ctx, opts); err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -11,29 +10,17 @@ import (
 	"github.com/hearth-survey/hearth/proto/questionnaire"
 )
 
-// formCmd shows the questionnaires. They are part of the program, so it needs no server.
+// formCmd shows, checks and publishes questionnaires.
 type formCmd struct {
+	Publish  formPublishCmd  `cmd:"" help:"Publish a questionnaire, or its next version: tablets get it with their next sync."`
+	Diff     formDiffCmd     `cmd:"" help:"Say in sentences what has changed between two versions."`
+	Show     formShowCmd     `cmd:"" help:"Show the questions of a questionnaire; write the file that was published."`
 	List     formListCmd     `cmd:"" help:"List the questionnaires and their versions."`
 	Export   formExportCmd   `cmd:"" help:"Write a questionnaire for other software: as an XForm of ODK, or as descriptors."`
 	Check    formCheckCmd    `cmd:"" help:"Check the file of a questionnaire or of an XForm."`
 	Print    formPrintCmd    `cmd:"" help:"Write a questionnaire as a page to be printed."`
 	Codebook formCodebookCmd `cmd:"" help:"Write the codebook of a questionnaire as a page."`
 	Import   formImportCmd   `cmd:"" help:"Make a questionnaire's schema of an XLSForm."`
-}
-
-type formListCmd struct{}
-
-// Run lists the questionnaires.
-func (formListCmd) Run(e *env) error {
-	set, err := questionnaire.Builtin()
-	if err != nil {
-		return err
-	}
-	rows := [][]string{{"NAME", "VERSION", "QUESTIONS", "FINGERPRINT", "TITLE", "标题"}}
-	for _, q := range set.All() {
-		rows = append(rows, []string{lastWord(q.Name()), fmt.Sprint(q.Version()), fmt.Sprint(q.Questions()), fmt.Sprintf("%x", q.Fingerprint(q.Version())), q.Title().GetEn(), q.Title().GetZh()})
-	}
-	return table(e.stdout, rows)
 }
 
 type formCodebookCmd struct {

@@ -174,14 +174,20 @@ func deviceNote(d *servicev1.DeviceStatus) string {
 // flagsCmd lists failed checks.
 type flagsCmd struct {
 	target
-	Interview  string `help:"Only of the interview with this id."`
-	Enumerator string `help:"Only of this enumerator."`
-	Lang       string `help:"Language of messages: en or zh." enum:"en,zh" default:"en" env:"HEARTH_LANG"`
-	JSON       bool   `help:"Print JSON lines."`
+	Interview     string   `help:"Only of the interview with this id."`
+	Enumerator    string   `help:"Only of this enumerator."`
+	By            []string `help:"Count them by questionnaire, enumerator, site, question, rule, severity, instead of listing them." placeholder:"COLUMN"`
+	Questionnaire string   `help:"With --by: only of this questionnaire."`
+	Study         string   `help:"With --by: only of this study."`
+	Lang          string   `help:"Language of messages: en or zh." enum:"en,zh" default:"en" env:"HEARTH_LANG"`
+	JSON          bool     `help:"Print JSON lines; with --by, JSON."`
 }
 
-// Run prints one line per flag.
+// Run prints one line per flag, or per combination of what they are counted by.
 func (c *flagsCmd) Run(e *env) error {
+	if len(c.By) > 0 {
+		return c.count(e)
+	}
 	cc, err := c.dial(e.ctx)
 	if err != nil {
 		return err

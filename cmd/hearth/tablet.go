@@ -27,6 +27,7 @@ type tabletCmd struct {
 	Assignments tabletAssignmentsCmd `cmd:"" help:"List what the enumerator has to do."`
 	Start       tabletStartCmd       `cmd:"" help:"Begin an assignment."`
 	Reviews     tabletReviewsCmd     `cmd:"" help:"List what supervisors say of the interviews; print a rejected one to correct it."`
+	Forms       tabletFormsCmd       `cmd:"" help:"List the questionnaires that came down with the last sync."`
 	Door        tabletDoorCmd        `cmd:"" help:"Look whether somebody at the door may have been interviewed before."`
 
 	Export tabletExportCmd `cmd:"" help:"Write the tablet's current interviews as JSON lines."`
@@ -40,7 +41,15 @@ type tabletFile struct {
 }
 
 func (t tabletFile) open(e *env) (*tablet.Store, error) {
-	return tablet.Open(e.ctx, t.Store, tablet.Options{Fingerprint: fingerprintWhenAsked()})
+	forms := &tabletForms{builtin: fingerprintWhenAsked()}
+	st, err := tablet.Open(e.ctx, t.Store, tablet.Options{Fingerprint: forms.fingerprint, Answers: forms.answers})
+	if err != nil {
+		return nil, err
+	}
+	if forms.held, err = st.Questionnaires(e.ctx); err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	return st, nil
 }
 
 // fingerprintWhenAsked is fingerprints, which reads all questionnaires, for verbs that may not need any.

@@ -105,7 +105,11 @@ func dialFolder(ctx context.Context, dir string) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := node.server.Project(ctx); err != nil {
+	err = node.server.Project(ctx)
+	if err == nil { // where a questionnaire was published since, what is shown is by its rules
+		err = node.server.Reevaluate(ctx, func(int, int) {})
+	}
+	if err != nil {
 		return nil, errors.Join(err, node.close())
 	}
 	pipe := bufconn.Listen(1 << 20)

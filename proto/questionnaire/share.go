@@ -252,3 +252,20 @@ func (d *dater) tables(f *descriptorpb.FileDescriptorProto, older protoreflect.F
 		}
 	}
 }
+
+// Schema is the top message of a questionnaire that Bare made ready to travel, for who only reads and writes answers: its
+// rules are not compiled.
+func Schema(files *descriptorpb.FileDescriptorSet, top string) (protoreflect.MessageDescriptor, error) {
+	files, err := Closed(files)
+	if err != nil {
+		return nil, err
+	}
+	if files, err = ownOptions(files); err != nil {
+		return nil, err
+	}
+	registry, err := protodesc.NewFiles(files)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, fault.BadSchema, "the descriptors do not fit together: %w", err)
+	}
+	return topOf(registry, files, top)
+}

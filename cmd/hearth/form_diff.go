@@ -1,0 +1,126 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/hearth-survey/hearth/proto/fault"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"github.com/hearth-survey/hearth/proto/questionnaire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/descriptorpb"
+)
+
+// formDiffCmd says what has changed.
+type formDiffCmd struct {
+	target
+	Old  string `arg:"" help:"A file, or NAME or NAME@VERSION of a questionnaire that is published or built in."`
+	New  string `arg:"" help:"The same of the newer one."`
+	Lang string `help:"Language of the sentences: en or zh." enum:"en,zh" default:"en" env:"HEARTH_LANG"`
+	JSON bool   `help:"Print JSON."`
+}
+
+// Help says what is compared.
+func (formDiffCmd) Help() string {
+	return "Two files are compared without a server; for versions that are published name it with --server or --data."
+}
+
+// Run compares and says it in sentences.
+func (c *formDiffCmd) Run(e *env) error {
+	older, err := c.find(e, c.Old)
+	if err != nil {
+		return err
+	}
+	newer, err := c.find(e, c.New)
+	if err != nil {
+		return err
+	}
+	// What publishing would write into the form is no difference.
+	if files, dated := questionnaire.DateAdditions(newer.Files(), older, newer.Descriptor()); dated {
+		if newer, err = questionnaire.Load(files, newer.Name()); err != nil {
+			return err
+		}
+	}
+	changes := questionnaire.Compare(older, newer)
+	if c.JSON {
+		return printJSON(e.stdout, &servicev1.CompareQuestionnairesResponse{Changes: changes})
+	}
+	if len(changes) == 0 {
+		return say(e, "nothing has changed")
+	}
+	printChanges(e, changes, c.Lang)
+	return nil
+}
+
+// find reads a file, or asks for a questionnaire that is built in or published.
+func (c *formDiffCmd) find(e *env, name string) (*questionnaire.Questionnaire, error) {
+	if isForm(name) {
+		return openQuestionnaire(name)
+	}
+	return findForm(e, c.target, name)
+}
+
+// isForm says whether a name is a file's.
+func isForm(name string) bool {
+	switch strings.ToLower(filepath.Ext(name)) {
+	case ".proto", ".binpb", ".pb", ".xlsx", ".xls":
+		return true
+	}
+	return false
+}
+
+// findForm finds a questionnaire by NAME or NAME@VERSION: of the program itself where no server is named.
+func findForm(e *env, t target, name string) (*questionnaire.Questionnaire, error) {
+	resp, err := getForm(e, t, name)
+	if err != nil {
+		return nil, err
+	}
+	files := &descriptorpb.FileDescriptorSet{}
+	if err := proto.Unmarshal(resp.GetFiles(), files); err != nil {
+		return nil, fault.New(fault.Invalid, fault.QuestionnaireDamaged, "the schema of %s: %w", name, err)
+	}
+	return questionnaire.Load(files, resp.GetQuestionnaire().GetQuestionnaire())
+}
+
+// getForm is findForm, and returns what is published.
+func getForm(e *env, t target, name string) (*servicev1.GetQuestionnaireResponse, error) {
+	name, at, _ := strings.Cut(name, "@")
+	version := uint64(0)
+	if at != "" {
+		var err error
+		if version, err = strconv.ParseUint(at, 10, 32); err != nil {
+			return nil, fmt.Errorf("%w: %q is no version: name one as %s@2", errUsage, at, name)
+		}
+	}
+	if t.Data == "" && t.Server == "" {
+		return builtinForm(name, uint32(version))
+	}
+	cc, err := t.dial(e.ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cc.Close()
+	return servicev1.NewStudyServiceClient(cc).GetQuestionnaire(e.ctx, &servicev1.GetQuestionnaireRequest{Questionnaire: &name, Version: proto.Uint32(uint32(version))})
+}
+
+// builtinForm is a questionnaire that is part of the program, as a server would tell of it.
+func builtinForm(name string, version uint32) (*servicev1.GetQuestionnaireResponse, error) {
+	set, err := questionnaire.Builtin()
+	if err != nil {
+		return nil, err
+	}
+	q, ok := set.Find(name)
+	if !ok {
+		return nil, fault.New(fault.NotFound, fault.UnknownQuestionnaire, "no questionnaire %q is built in: for a published one name the server with --server ADDR or --data DIR", name)
+	}
+	if version != 0 && !q.Knows(version) {
+		return nil, fault.New(fault.NotFound, fault.UnknownVersion, "%s has no version %d; %d is the newest", name, version, q.Version())
+	}
+	raw, err := proto.Marshal(questionnaire.WithoutPlaces(q.Files()))
+	return &servicev1.GetQuestionnaireResponse{Files: raw, Questionnaire: &servicev1.QuestionnaireVersion{
+		Questionnaire: proto.String(q.Name()), Version: proto.Uint32(q.Version()), Fingerprint: q.Fingerprint(q.Version()),
+		TitleEn: proto.String(q.Title().GetEn()), TitleZh: proto.String(q.Title().GetZh()), Questions: proto.Uint32(uint32(q.Questions())),
+	}}, err
+}
