@@ -42,7 +42,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"serve": serveInScript,
-			"stop":  stopInScript,
+			"halt":  haltInScript,
 			"flip":  flipInScript,
 			"cut":   cutInScript,
 			"grab":  grabInScript,
@@ -102,15 +102,15 @@ func serveInScript(ts *testscript.TestScript, neg bool, args []string) {
 // runningServers names, among the values of a script, the servers that it started, by folder; the last one under "".
 const runningServers = "running servers"
 
-// stop [DIR] ends the server that was started last, or that of a folder, and waits until it has ended.
-func stopInScript(ts *testscript.TestScript, neg bool, args []string) {
+// halt [DIR] ends the server that was started last, or that of a folder, and waits until it has ended.
+func haltInScript(ts *testscript.TestScript, neg bool, args []string) {
 	dir := ""
 	if len(args) == 1 {
 		dir = ts.MkAbs(args[0])
 	}
 	cmd := ts.Value(runningServers).(map[string]*exec.Cmd)[dir]
 	if len(args) > 1 || neg || cmd == nil {
-		ts.Fatalf("usage: stop [DIR], after serve DIR")
+		ts.Fatalf("usage: halt [DIR], after serve DIR")
 	}
 	ts.Check(cmd.Process.Signal(syscall.SIGTERM))
 	_ = cmd.Wait() // of a process that was told to end
