@@ -294,8 +294,8 @@ func (s *Server) beginDevices() error {
 	if s.challenges, err = newChallenges(); err != nil {
 		return fmt.Errorf("make the key of challenges: %w", err)
 	}
-	s.rights.clock = time.Now
-	s.enrolTries = &tries{burst: 5, every: 12 * time.Second, clock: time.Now}
-	s.sessionTries = &tries{burst: 20, every: 3 * time.Second, clock: time.Now}
+	s.rights.clock = s.now
+	s.enrolTries = &tries{burst: 5, every: 12 * time.Second, clock: s.now}
+	s.sessionTries = &tries{burst: 20, every: 3 * time.Second, clock: s.now}
 	return nil
 }

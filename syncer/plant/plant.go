@@ -60,6 +60,8 @@ const (
 	HubReceiptPrunes Bug = "hub-receipt-prunes"
 	// HalfProjected answers a Hello from projections that are being made again.
 	HalfProjected Bug = "half-projected"
+	// TicketTwice opens a session for a number with which one was opened before.
+	TicketTwice Bug = "ticket-twice"
 )
 
 // All lists the planted bugs.
@@ -68,6 +70,6 @@ func All() []Bug {
 		SkipSync, SkipSyncTablet, AckBeforeCommit, SequenceCursor, DropParents, ReceiptByNumber, ReceiptUnverified,
 		SameEpoch, DedupeByID, PartialBatch, GapIgnored, ForkDropped, QuarantineDropped, ErasedAccepted, CursorApart, CursorKept,
 		WithheldCovered, OfferSkipped, HeldBelieved, CountedTwice, DigestUnchecked, SignatureUnchecked, RevokedAccepted,
-		HubReceiptPrunes, HalfProjected,
+		HubReceiptPrunes, HalfProjected, TicketTwice,
 	}
 }

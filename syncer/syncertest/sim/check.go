@@ -72,7 +72,7 @@ func (w *world) heal() {
 		sent := 0
 		for _, t := range w.tablets {
 			t.disk.Set(faultdisk.Plan{})
-			l := w.link(t, Step{})
+			l := w.home(t)
 			if err := t.sync(l); err != nil && !t.lied {
 				w.fail("STUCK: the faults have ended, and a sync of %s fails: %v", t.name, err)
 			}

@@ -51,11 +51,17 @@ type holder struct{ grpc.ClientConnInterface }
 
 // Invoke implements grpc.ClientConnInterface.
 func (h holder) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	if own, _ := ctx.Value(itself{}).(bool); own {
+		return h.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
+	}
 	if md, _ := metadata.FromOutgoingContext(ctx); len(md.Get("authorization")) == 0 {
 		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
 	}
 	return h.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
 }
+
+// itself is the key under which the context of a call says that who calls comes as itself, and not with headquarters' token.
+type itself struct{}
 
 // saved is a backup of headquarters, and what receipts had been given by then.
 type saved struct {
@@ -65,6 +71,7 @@ type saved struct {
 	revoked   map[syncer.ID]bool
 	withdrawn map[string]bool
 	hubs      map[syncer.ID]bool // that were enrolled by then
+	joined    map[syncer.ID]bool // tablets that were
 	forks     []branch
 	audit     audit
 }
@@ -163,7 +170,7 @@ func (h *headquarters) call(ctx context.Context, who, method string, request, an
 		entries = h.w.entriesOf(push.GetBatch())
 		refs = refsOf(entries)
 		before = h.missing(refs)
-		h.w.sent = append(h.w.sent, lateCall{h, who, method, request, entries})
+		h.w.sent = append(h.w.sent, lateCall{h, who, method, request, entries, nil})
 	}
 	err := h.conn.Invoke(ctx, method, request, answer)
 	if h.disk.Dead() {
@@ -172,6 +179,9 @@ func (h *headquarters) call(ctx context.Context, who, method string, request, an
 	}
 	if isPush {
 		h.pushed(push.GetBatch(), entries, refs, before, answer.(*servicev1.PushBatchResponse).GetAck(), err)
+	}
+	if hello, ok := request.(*servicev1.HelloRequest); ok && err == nil {
+		h.proved(hello)
 	}
 	if err != nil {
 		h.w.trace("    %s <- hq  %v %v", who, status.Code(err), reasonOf(err))
@@ -209,7 +219,7 @@ func (h *headquarters) save() {
 	w := h.w
 	w.saved = append(w.saved, saved{
 		image: h.disk.Image(), proven: maps.Clone(w.proven), audit: h.audit.clone(), revoked: maps.Clone(w.revoked),
-		withdrawn: maps.Clone(w.withdrawn), hubs: maps.Clone(w.enrolled), forks: slices.Clone(w.forks),
+		withdrawn: maps.Clone(w.withdrawn), hubs: maps.Clone(w.enrolled), joined: maps.Clone(w.joined), forks: slices.Clone(w.forks),
 	})
 }
 
@@ -222,7 +232,7 @@ func (h *headquarters) load(s saved) {
 	h.w.must(h.open(true), "open headquarters from a backup")
 	w := h.w
 	w.proven, w.revoked, w.withdrawn, w.forks = maps.Clone(s.proven), maps.Clone(s.revoked), maps.Clone(s.withdrawn), slices.Clone(s.forks)
-	w.enrolled = maps.Clone(s.hubs)
+	w.enrolled, w.joined, w.proofs = maps.Clone(s.hubs), maps.Clone(s.joined), map[syncer.ID]uint64{}
 	h.audit.restored(h, s.audit)
 }
 

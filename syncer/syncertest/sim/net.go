@@ -23,15 +23,20 @@ type station interface {
 // link is the network between one tablet or hub and a station during one step. It is a grpc.ClientConnInterface; calls are
 // made one at a time.
 type link struct {
-	w     *world
-	to    station
-	name  string // of the tablet or hub, for the trace
-	fault func(l *link, call int) fate
-	at    int
-	rand  *rand.Rand
-	calls int
-	batch int    // calls of PushBatch
-	yield func() // hands over to whoever else is at work; nil: nobody
+	w      *world
+	to     station
+	name   string // of the tablet or hub, for the trace
+	fault  func(l *link, call int) fate
+	at     int
+	rand   *rand.Rand
+	calls  int
+	batch  int     // calls of PushBatch
+	lost   bool    // the last call was lost on its way, or its answer
+	stream *stream // that is open; nil: none
+	// window is how many batches may be on their way, over a stream.
+	window  int
+	session bool   // the tablet comes as itself
+	yield   func() // hands over to whoever else is at work; nil: nobody
 	// yieldSync does so at the calls of a sync alone: at others the hub holds locks for which the other may wait.
 	yieldSync func()
 }
@@ -87,16 +92,21 @@ type lateCall struct {
 	to           station
 	name, method string
 	request      proto.Message
-	entries      []entry // of a batch
+	entries      []entry         // of a batch
+	ctx          context.Context // of who came as itself; nil: with headquarters' token
 }
 
 // Invoke implements grpc.ClientConnInterface.
 func (l *link) Invoke(ctx context.Context, method string, args, reply any, _ ...grpc.CallOption) error {
+	l.forsake()
 	if l.yield != nil {
 		l.yield()
 	}
 	if l.yieldSync != nil && strings.HasPrefix(method, "/"+servicev1.SyncService_ServiceDesc.ServiceName+"/") {
 		l.yieldSync()
+	}
+	if l.session {
+		ctx = context.WithValue(ctx, itself{}, true)
 	}
 	l.calls++
 	if method == servicev1.SyncService_PushBatch_FullMethodName {
@@ -109,7 +119,9 @@ func (l *link) Invoke(ctx context.Context, method string, args, reply any, _ ...
 	if l.fault != nil {
 		f = l.fault(l, l.calls)
 	}
+	l.lost = false
 	lost := func(what string) error {
+		l.lost = true
 		return status.Error(codes.Unavailable, "the link lost the "+what)
 	}
 	l.w.trace("    %s -> %s  %s%s", l.name, l.to.called(), short, told(request))
@@ -119,7 +131,7 @@ func (l *link) Invoke(ctx context.Context, method string, args, reply any, _ ...
 		return lost("request")
 	case delayed:
 		l.w.trace("    %s -~      late", l.name)
-		l.w.late = append(l.w.late, lateCall{l.to, l.name, method, proto.Clone(request), nil})
+		l.w.late = append(l.w.late, lateCall{l.to, l.name, method, proto.Clone(request), nil, context.WithoutCancel(ctx)})
 		return lost("request")
 	case flipped:
 		request = l.w.flip(request)
@@ -140,11 +152,6 @@ func (l *link) Invoke(ctx context.Context, method string, args, reply any, _ ...
 	}
 	l.w.trace("    %s <- %s  %s%s", l.name, l.to.called(), short, told(answer))
 	return nil
-}
-
-// NewStream implements grpc.ClientConnInterface.
-func (l *link) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
-	return nil, status.Error(codes.Unimplemented, "there are no streams on this link")
 }
 
 // told is what the trace says of a message.

@@ -59,7 +59,9 @@ type world struct {
 	burnt     int
 	at        *hub // of the step
 	visited   map[*hub]bool
-	enrolled  map[syncer.ID]bool // hubs, at headquarters
+	enrolled  map[syncer.ID]bool   // hubs, at headquarters
+	joined    map[syncer.ID]bool   // tablets that headquarters has enrolled
+	proofs    map[syncer.ID]uint64 // with which number each of them has opened a session last
 	backups   []backup
 	saved     []saved
 	late      []lateCall
@@ -98,7 +100,7 @@ func Run(ctx context.Context, story Story, opts Options) (res *Result) {
 	w := &world{
 		ctx: ctx, story: story, opts: opts, res: res, rand: newRand(story.Seed, 1),
 		now: time.Date(2016, 7, 1, 8, 0, 0, 0, time.UTC), touched: map[*tab]bool{}, proven: map[syncer.Digest]bool{},
-		withdrawn: map[string]bool{}, names: map[syncer.Digest]string{}, moved: map[string]bool{},
+		withdrawn: map[string]bool{}, names: map[syncer.Digest]string{}, moved: map[string]bool{}, joined: map[syncer.ID]bool{}, proofs: map[syncer.ID]uint64{},
 		done: map[string]map[string]bool{}, revoked: map[syncer.ID]bool{}, visited: map[*hub]bool{}, enrolled: map[syncer.ID]bool{},
 	}
 	defer func() {

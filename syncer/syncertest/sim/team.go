@@ -27,16 +27,17 @@ const storeFile = "tablet.sqlite"
 
 // tab is a tablet with its disk.
 type tab struct {
-	w     *world
-	name  string
-	dev   int // which device it believes to be
-	disk  *faultdisk.Disk
-	store *tablet.Store
-	year  int // its clock is wrong by so much
-	acked []syncer.Digest
-	lied  bool // the disk has lied: what it acknowledged may be gone
-	now   map[int]*surveyv1.Interview
-	given map[string]bool // assignments that it shows as its own
+	w      *world
+	name   string
+	dev    int // which device it believes to be
+	disk   *faultdisk.Disk
+	store  *tablet.Store
+	year   int // its clock is wrong by so much
+	acked  []syncer.Digest
+	lied   bool // the disk has lied: what it acknowledged may be gone
+	now    map[int]*surveyv1.Interview
+	given  map[string]bool // assignments that it shows as its own
+	visits bool            // it has come as itself
 }
 
 // backup is a copy of a tablet's store.
@@ -289,8 +290,9 @@ func (t *tab) record(k int, iv *surveyv1.Interview) bool {
 // sync syncs over a link.
 func (t *tab) sync(l *link) error {
 	t.w.touched[t] = true
+	defer l.forsake()
 	_, err := t.store.Sync(t.w.ctx, l, tablet.SyncOptions{
-		MinBackoff: 1, MaxBackoff: 1, Attempts: 3, MaxBatchBytes: 1 << (10 + t.w.rand.IntN(3)), Compress: t.w.rand.IntN(12) == 0, Near: -1, Now: func() time.Time { return t.w.now },
+		Session: l.session, Address: l.to.called(), Window: t.w.window(l), MinBackoff: 1, MaxBackoff: 1, Attempts: 3, MaxBatchBytes: 1 << (10 + t.w.rand.IntN(3)), Compress: t.w.rand.IntN(12) == 0, Near: -1, Now: func() time.Time { return t.w.now },
 	})
 	if err != nil {
 		t.w.trace("       %s  ends its sync: %s", t.name, fault.ReasonOf(err))

@@ -53,7 +53,7 @@ var diskFaults = map[string]func(at int) faultdisk.Plan{
 // verbs are what can happen.
 func verbs() map[string]func(w *world, s Step) {
 	return map[string]func(w *world, s Step){
-		"record": (*world).record, "skew": (*world).skew, "sync": (*world).sync, "race": (*world).race,
+		"record": (*world).record, "visit": (*world).visit, "skew": (*world).skew, "sync": (*world).sync, "race": (*world).race,
 		"backup": (*world).backup, "restore": (*world).restore, "clone": (*world).clone, "prune": (*world).prune, "usb": (*world).usb,
 		"kill": (*world).kill, "clock": (*world).clock, "revoke": (*world).revoke, "enrol": (*world).enrol,
 		"project": (*world).project, "save": (*world).save, "load": (*world).load,
@@ -315,23 +315,7 @@ func (w *world) revoke(s Step) {
 }
 
 // enrol enrols a tablet, perhaps again, which ends a revocation.
-func (w *world) enrol(s Step) {
-	t := w.tablet(s)
-	client := servicev1.NewDeviceServiceClient(w.hq.conn)
-	made, err := client.CreateEnrolment(w.ctx, &servicev1.CreateEnrolmentRequest{Study: proto.String(study), DeviceName: proto.String(t.name), Enumerator: proto.String(enumerator(t.dev))})
-	if !w.hq.do(err) {
-		return
-	}
-	code, err := syncer.ParseCode(made.GetCode())
-	w.must(err, "read the code")
-	id, key := identity(t.dev)
-	_, err = client.Enrol(w.ctx, &servicev1.EnrolRequest{
-		Code: proto.String(string(code)), Device: id[:], PublicKey: key.Public().(ed25519.PublicKey), Signature: syncer.SignEnrolment(key, code, id),
-	})
-	if w.hq.do(err, fault.TooManyTries) {
-		delete(w.revoked, id)
-	}
-}
+func (w *world) enrol(s Step) { w.join(w.tablet(s)) }
 
 func (w *world) project(Step) { w.must(w.hq.server.Project(w.ctx), "make the projections") }
 
@@ -377,8 +361,11 @@ func (w *world) arrive(c lateCall) {
 		servicev1.SyncService_Offer_FullMethodName: &servicev1.OfferResponse{}, servicev1.SyncService_Pull_FullMethodName: &servicev1.PullResponse{},
 	}
 	if answer := answers[c.method]; answer != nil {
-		sent := len(w.sent)
-		err := c.to.call(w.ctx, c.name, c.method, c.request, answer)
+		sent, ctx := len(w.sent), w.ctx
+		if c.ctx != nil {
+			ctx = c.ctx
+		}
+		err := c.to.call(ctx, c.name, c.method, c.request, answer)
 		w.sent = w.sent[:sent]
 		if k := status.Code(err); k == codes.Internal || k == codes.Unknown || k == codes.DataLoss {
 			w.fail("DEFECT: a late call: %v", err)
