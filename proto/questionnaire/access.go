@@ -1,6 +1,7 @@
 package questionnaire
 
 import (
+	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -53,57 +54,66 @@ func generated(d protoreflect.MessageDescriptor) reflect.Type {
 	return t
 }
 
+// kind is how the value of a field, or of an expression, is held.
+type kind uint8
+
+const (
+	kindAny   kind = iota // as a value of CEL: timestamps, durations
+	kindTruth             // the rest as Go holds them
+	kindInt               // enums too
+	kindUint
+	kindDouble
+	kindText
+	kindBytes
+	kindNode // a message of ours
+)
+
+func kindOf(fd protoreflect.FieldDescriptor) kind {
+	switch fd.Kind() {
+	case protoreflect.BoolKind:
+		return kindTruth
+	case protoreflect.EnumKind, protoreflect.Int32Kind, protoreflect.Int64Kind, protoreflect.Sint32Kind, protoreflect.Sint64Kind,
+		protoreflect.Sfixed32Kind, protoreflect.Sfixed64Kind:
+		return kindInt
+	case protoreflect.Uint32Kind, protoreflect.Uint64Kind, protoreflect.Fixed32Kind, protoreflect.Fixed64Kind:
+		return kindUint
+	case protoreflect.DoubleKind, protoreflect.FloatKind:
+		return kindDouble
+	case protoreflect.StringKind:
+		return kindText
+	case protoreflect.BytesKind:
+		return kindBytes
+	}
+	if groupOf(fd) != nil {
+		return kindNode
+	}
+	return kindAny
+}
+
 // access reads one field of a message.
 type access struct {
 	field protoreflect.FieldDescriptor
+	kind  kind
 	// at is the place in the struct of generated Go, -1 where there is none.
 	at      int
 	counted bool // a list or a map: it is there if it is not empty
-	// typ and none are the generated type of a field that is a message, and the message where there is none.
-	typ  reflect.Type
-	none view
-	// integer and so on are the defaults.
-	integer int64
-	natural uint64
-	double  float64
-	text    string
-	truth   bool
+	enum    bool
+	zero    bool // a number that is 0 is no answer: of an enum, or of a row of a table
+	// typ is the generated type of a field that is a message.
+	typ reflect.Type
 }
 
 func newAccess(fd protoreflect.FieldDescriptor) *access {
-	a := &access{field: fd, at: -1, counted: fd.IsList() || fd.IsMap()}
-	if sub := fd.Message(); sub != nil && !fd.IsMap() {
-		if a.typ = generated(sub); a.typ != nil {
-			a.none = view{v: reflect.New(a.typ.Elem()).Elem()}
-		}
+	a := &access{field: fd, at: -1, counted: fd.IsList() || fd.IsMap(), kind: kindOf(fd), enum: fd.Enum() != nil}
+	a.zero = a.enum
+	sub := fd.Message()
+	if sub != nil && !fd.IsMap() {
+		a.typ = generated(sub)
 	}
-	if !a.counted {
-		a.defaults()
-	}
-	if t := generated(fd.ContainingMessage()); t != nil {
+	if t := generated(fd.ContainingMessage()); t != nil && (sub == nil || fd.IsMap() || a.typ != nil) {
 		a.at = placeOf(t.Elem(), fd)
 	}
-	if sub := fd.Message(); sub != nil && !fd.IsMap() && a.typ == nil {
-		a.at = -1
-	}
 	return a
-}
-
-func (a *access) defaults() {
-	switch d := a.field.Default(); {
-	case a.field.Kind() == protoreflect.BoolKind:
-		a.truth = d.Bool()
-	case a.field.Kind() == protoreflect.StringKind:
-		a.text = d.String()
-	case a.field.Kind() == protoreflect.EnumKind:
-		a.integer = int64(d.Enum())
-	case numberOf(a.field) == intNumber:
-		a.integer = d.Int()
-	case numberOf(a.field) == uintNumber:
-		a.natural = d.Uint()
-	case numberOf(a.field) == floatNumber:
-		a.double = d.Float()
-	}
 }
 
 // placeOf finds a field in a struct of generated Go by its number. It is -1 where the field does not stand there by
@@ -130,99 +140,107 @@ func (a *access) fast(x *view) (reflect.Value, bool) {
 	return x.v.Field(a.at), true
 }
 
-// has tells whether the field is set.
-func (a *access) has(x view) bool {
-	f, ok := a.fast(&x)
-	switch {
-	case !ok:
-		return x.message().Has(a.field)
-	case a.counted:
-		return f.Len() > 0
+// read tells whether there is an answer in the field, and puts one that is a single scalar into s.
+func (a *access) read(x *view, s *datum) bool {
+	if f, ok := a.fast(x); ok {
+		switch {
+		case a.counted:
+			return f.Len() > 0
+		case f.IsNil():
+			return false
+		case a.kind == kindNode || a.kind == kindBytes || a.kind == kindAny:
+			return true
+		}
+		return a.put(f.Elem(), s)
 	}
-	return !f.IsNil()
+	m := x.message()
+	if !m.Has(a.field) {
+		return false
+	}
+	if a.counted || a.kind == kindNode || a.kind == kindBytes || a.kind == kindAny {
+		return true
+	}
+	return a.take(m.Get(a.field), s)
 }
 
-// whole is an integer or the number of an enum.
-func (a *access) whole(x view) int64 {
-	f, ok := a.fast(&x)
-	switch {
-	case !ok && a.field.Kind() == protoreflect.EnumKind:
-		return int64(x.message().Get(a.field).Enum())
-	case !ok:
-		return x.message().Get(a.field).Int()
-	case f.IsNil():
-		return a.integer
+// put puts a value of generated Go into s, and tells whether it is an answer.
+func (a *access) put(f reflect.Value, s *datum) bool {
+	switch a.kind {
+	case kindTruth:
+		s.setTruth(f.Bool())
+	case kindInt:
+		s.setInt(f.Int())
+		return !a.zero || s.bits != 0
+	case kindUint:
+		s.bits = f.Uint()
+	case kindDouble:
+		s.setDouble(f.Float())
+	case kindText:
+		s.text = f.String()
+		return s.text != ""
 	}
-	return f.Elem().Int()
+	return true
 }
 
-func (a *access) unsigned(x view) uint64 {
-	f, ok := a.fast(&x)
+// take puts a value of protobuf's reflection into s, and tells whether it is an answer.
+func (a *access) take(v protoreflect.Value, s *datum) bool {
 	switch {
-	case !ok:
-		return x.message().Get(a.field).Uint()
-	case f.IsNil():
-		return a.natural
+	case a.enum:
+		s.setInt(int64(v.Enum()))
+		return s.bits != 0
+	case a.kind == kindTruth:
+		s.setTruth(v.Bool())
+	case a.kind == kindInt:
+		s.setInt(v.Int())
+		return !a.zero || s.bits != 0
+	case a.kind == kindUint:
+		s.bits = v.Uint()
+	case a.kind == kindDouble:
+		s.setDouble(v.Float())
+	case a.kind == kindText:
+		s.text = v.String()
+		return s.text != ""
 	}
-	return f.Elem().Uint()
+	return true
 }
 
-func (a *access) floating(x view) float64 {
-	f, ok := a.fast(&x)
-	switch {
-	case !ok:
-		return x.message().Get(a.field).Float()
-	case f.IsNil():
-		return a.double
-	}
-	return f.Elem().Float()
+// datum is a single value: text, or the bits of anything else.
+type datum struct {
+	bits uint64
+	text string
 }
 
-func (a *access) string(x view) string {
-	f, ok := a.fast(&x)
-	switch {
-	case !ok:
-		return x.message().Get(a.field).String()
-	case f.IsNil():
-		return a.text
+func (s *datum) setInt(i int64)      { s.bits = uint64(i) }
+func (s *datum) setDouble(d float64) { s.bits = math.Float64bits(d) }
+func (s *datum) integer() int64      { return int64(s.bits) }
+func (s *datum) double() float64     { return math.Float64frombits(s.bits) }
+func (s *datum) truth() bool         { return s.bits != 0 }
+func (s *datum) setTruth(b bool) {
+	s.bits = 0
+	if b {
+		s.bits = 1
 	}
-	return f.Elem().String()
 }
 
-func (a *access) bool(x view) bool {
-	f, ok := a.fast(&x)
-	switch {
-	case !ok:
-		return x.message().Get(a.field).Bool()
-	case f.IsNil():
-		return a.truth
+// below is the message in a field that is set.
+func (a *access) below(x *view) view {
+	if f, ok := a.fast(x); ok {
+		return view{v: f.Elem()}
 	}
-	return f.Elem().Bool()
-}
-
-// below is the message in the field; an empty one where there is none.
-func (a *access) below(x view) view {
-	f, ok := a.fast(&x)
-	switch {
-	case !ok:
-		return viewOf(x.message().Get(a.field).Message(), a.typ)
-	case f.IsNil():
-		return a.none
-	}
-	return view{v: f.Elem()}
+	return viewOf(x.message().Get(a.field).Message(), a.typ)
 }
 
 // list is the list in the field.
-func (a *access) list(x view) sequence {
-	if f, ok := a.fast(&x); ok {
+func (a *access) list(x *view) sequence {
+	if f, ok := a.fast(x); ok {
 		return sequence{v: f, of: a}
 	}
 	return sequence{l: x.message().Get(a.field).List(), of: a}
 }
 
 // value is the field for what takes protobuf's values.
-func (a *access) value(x view) protoreflect.Value {
-	f, ok := a.fast(&x)
+func (a *access) value(x *view) protoreflect.Value {
+	f, ok := a.fast(x)
 	if !ok || f.Kind() != reflect.Pointer || f.IsNil() {
 		return x.message().Get(a.field)
 	}
@@ -241,14 +259,14 @@ func (a *access) value(x view) protoreflect.Value {
 }
 
 // reasons are the reasons for missing answers by number of the question; nil where there are none.
-func (a *access) reasons(x view) map[uint32]formv1.Missing {
-	if !a.has(x) {
-		return nil
-	}
-	if f, ok := a.fast(&x); ok {
+func (a *access) reasons(x *view) map[uint32]formv1.Missing {
+	if f, ok := a.fast(x); ok {
 		if reasons, ok := f.Interface().(map[uint32]formv1.Missing); ok {
 			return reasons
 		}
+	}
+	if !x.message().Has(a.field) {
+		return nil
 	}
 	out := map[uint32]formv1.Missing{}
 	x.message().Get(a.field).Map().Range(func(k protoreflect.MapKey, v protoreflect.Value) bool {
@@ -272,61 +290,23 @@ func (l *sequence) len() int {
 	return l.v.Len()
 }
 
-// element is one of a list: a message as a view, or a plain value.
-type element struct {
-	view
-	p protoreflect.Value
+// row is one message of a list. That of generated Go may be nil, though in no list that was read from bytes.
+func (l *sequence) row(i int) view {
+	if l.l != nil {
+		return viewOf(l.l.Get(i).Message(), l.of.typ)
+	}
+	p := l.v.Index(i)
+	if p.IsNil() {
+		return view{v: reflect.New(l.of.typ.Elem()).Elem()}
+	}
+	return view{v: p.Elem()}
 }
 
-func (l *sequence) get(i int) element {
-	switch {
-	case l.l != nil && l.of.field.Message() != nil:
-		return element{view: viewOf(l.l.Get(i).Message(), l.of.typ)}
-	case l.l != nil:
-		return element{p: l.l.Get(i)}
-	case l.of.typ == nil:
-		return element{view: view{v: l.v.Index(i)}}
+// datum is one of a list of scalars.
+func (l *sequence) datum(i int, s *datum) {
+	if l.l != nil {
+		l.of.take(l.l.Get(i), s)
+		return
 	}
-	if p := l.v.Index(i); !p.IsNil() {
-		return element{view: view{v: p.Elem()}}
-	}
-	return element{view: l.of.none} // no list that was read from bytes holds nothing
-}
-
-func (x *element) whole(enum bool) int64 {
-	switch {
-	case x.v.IsValid():
-		return x.v.Int()
-	case enum:
-		return int64(x.p.Enum())
-	}
-	return x.p.Int()
-}
-
-func (x *element) unsigned() uint64 {
-	if x.v.IsValid() {
-		return x.v.Uint()
-	}
-	return x.p.Uint()
-}
-
-func (x *element) floating() float64 {
-	if x.v.IsValid() {
-		return x.v.Float()
-	}
-	return x.p.Float()
-}
-
-func (x *element) string() string {
-	if x.v.IsValid() {
-		return x.v.String()
-	}
-	return x.p.String()
-}
-
-func (x *element) bool() bool {
-	if x.v.IsValid() {
-		return x.v.Bool()
-	}
-	return x.p.Bool()
+	l.of.put(l.v.Index(i), s)
 }

@@ -133,3 +133,114 @@ func (c *Choices) index(what string) error {
 	}
 	return nil
 }
+
+// column is what a filter may ask of a choice: its name, number, label in the first language, or a column; "" where it has
+// no such column.
+func (c *Choice) column(name, language string) string {
+	switch name {
+	case "name":
+		return c.Name
+	case "number":
+		return strconv.Itoa(int(c.Number))
+	case "label":
+		return textIn(c.Label, language)
+	}
+	return c.Columns[name]
+}
+
+// textIn is a text in one language, "" where it is not there in that.
+func textIn(t *formv1.Text, language string) string {
+	switch language {
+	case "en":
+		return t.GetEn()
+	case "zh":
+		return t.GetZh()
+	}
+	return t.GetMore()[language]
+}
+
+// language is the one that is shown where nobody chose.
+func (c *compiler) language() string {
+	if l := moduleOptions(c.tops[0]).GetLanguages(); len(l) > 0 {
+		return l[0]
+	}
+	return "en"
+}
+
+// lists finds an enum's choices by its full name, or a table's by its name, among those that questions offer.
+func (c *compiler) list(name string) *Choices {
+	if l := c.choices[protoreflect.FullName(name)]; l != nil {
+		return l
+	}
+	for _, tables := range c.tables {
+		if l := tables[name]; l != nil {
+			return l
+		}
+	}
+	return nil
+}
+
+func (c *compiler) choice(list string, number int64) *Choice {
+	l := c.list(list)
+	if l == nil || number != int64(int32(number)) {
+		return nil
+	}
+	x, _ := l.Find(int32(number))
+	return x
+}
+
+func (c *compiler) choiceName(list string, number int64) (string, bool) {
+	x := c.choice(list, number)
+	if x == nil {
+		return "", false
+	}
+	return x.Name, true
+}
+
+func (c *compiler) choiceLabel(list string, number int64, language string) (string, bool) {
+	x := c.choice(list, number)
+	if x == nil {
+		return "", false
+	}
+	if s := textIn(x.Label, language); s != "" {
+		return s, true
+	}
+	s := textIn(x.Label, c.language())
+	return s, s != ""
+}
+
+func (c *compiler) choiceNumber(list, name string) (int64, bool) {
+	l := c.list(list)
+	if l == nil {
+		return 0, false
+	}
+	x, ok := l.Named(name)
+	if !ok {
+		return 0, false
+	}
+	return int64(x.Number), true
+}
+
+func (c *compiler) choiceColumn(list string, number int64, column string) (string, bool) {
+	x := c.choice(list, number)
+	if x == nil {
+		return "", false
+	}
+	s := x.column(column, c.language())
+	return s, s != ""
+}
+
+func (c *compiler) lookup(table, column, keyColumn, key string) (string, bool) {
+	l := c.list(table)
+	if l == nil {
+		return "", false
+	}
+	first := c.language()
+	for i := range l.List {
+		if l.List[i].column(keyColumn, first) == key {
+			s := l.List[i].column(column, first)
+			return s, s != ""
+		}
+	}
+	return "", false
+}

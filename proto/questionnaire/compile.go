@@ -1,7 +1,7 @@
 package questionnaire
 
 import (
-	"regexp"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -37,13 +37,25 @@ func (q *Question) in(version uint32) bool {
 	return version >= q.since && (q.until == 0 || version <= q.until)
 }
 
-// compiler compiles the modules of an interview, each message once.
+// Bounds of one questionnaire. The largest real one has 3,500 questions in groups that nest six deep.
+const (
+	maxQuestions = 20_000
+	maxDepth     = 32
+)
+
+// compiler compiles the modules of an interview, or of one questionnaire, each message once: first their structure, then
+// their rules, which may read any of them.
 type compiler struct {
-	// tops are the interview itself and then the questionnaires, by number of their field in the interview.
+	// tops are the interview itself and then the questionnaires, or the one questionnaire.
 	tops []protoreflect.MessageDescriptor
 	// roots are the top messages from which a message is reached.
 	roots   map[protoreflect.FullName][]protoreflect.MessageDescriptor
 	modules map[protoreflect.FullName]*Module
+	// order has the modules as they were compiled, those below first; all has the questions by id.
+	order []*Module
+	all   []*Question
+	// around are the messages in which a module stands.
+	around  map[*Module][]placement
 	enums   map[protoreflect.FullName]*enumeration
 	choices map[protoreflect.FullName]*Choices
 	tables  map[string]map[string]*Choices // by file and name
@@ -51,26 +63,63 @@ type compiler struct {
 	cel     *expressions
 }
 
-func newCompiler(tops ...protoreflect.MessageDescriptor) (*compiler, error) {
+// placement is one place where a module stands.
+type placement struct {
+	module   *Module
+	question *Question
+}
+
+// compile compiles an interview and the questionnaires among its answers, or one questionnaire.
+func compile(tops ...protoreflect.MessageDescriptor) (*compiler, error) {
 	c := &compiler{
 		tops:    tops,
 		roots:   map[protoreflect.FullName][]protoreflect.MessageDescriptor{},
 		modules: map[protoreflect.FullName]*Module{},
+		around:  map[*Module][]placement{},
 		enums:   map[protoreflect.FullName]*enumeration{},
 		choices: map[protoreflect.FullName]*Choices{},
 		tables:  map[string]map[string]*Choices{},
 		open:    map[protoreflect.FullName]bool{},
 	}
 	for _, top := range c.tops {
-		if moduleOptions(top).GetVersion() == 0 {
+		if v := moduleOptions(top).GetVersion(); v == 0 {
 			return nil, badSchema(top, "has no version: set it in option (hearth.form.v1.module)")
+		} else if v > maxVersions {
+			return nil, badSchema(top, "has version %d; %d is the last", v, maxVersions)
 		}
-		c.reach(top, top)
+		if _, err := c.tablesOf(top.ParentFile()); err != nil {
+			return nil, err
+		}
+		if _, err := c.module(top, 0); err != nil {
+			return nil, err
+		}
+	}
+	for _, top := range c.tops {
+		c.reach(top, c.modules[top.FullName()])
 	}
 	var err error
-	c.cel, err = newExpressions(tops[0])
-	return c, err
+	if c.cel, err = newExpressions(c); err != nil {
+		return nil, err
+	}
+	for _, m := range c.order {
+		if err := c.rules(m); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.acyclic(); err != nil {
+		return nil, err
+	}
+	for _, q := range c.all {
+		q.silent = q.quiet()
+	}
+	for _, m := range c.order {
+		m.demanding = demanding(m)
+	}
+	return c, nil
 }
+
+// maxVersions bounds the work of telling versions apart.
+const maxVersions = 1000
 
 // interviewTops are an interview and the questionnaires among its answers.
 func interviewTops(interview protoreflect.MessageDescriptor) []protoreflect.MessageDescriptor {
@@ -83,79 +132,49 @@ func interviewTops(interview protoreflect.MessageDescriptor) []protoreflect.Mess
 	return tops
 }
 
-// questionnaire compiles one of the tops.
+// questionnaire is one of the tops.
 func (c *compiler) questionnaire(top protoreflect.MessageDescriptor) (*Questionnaire, error) {
-	m, err := c.compileModule(top)
-	if err != nil {
-		return nil, err
-	}
-	q := &Questionnaire{top: m, version: m.Options.GetVersion()}
-	if q.version > maxVersions {
-		return nil, badSchema(top, "has version %d; %d is the last", q.version, maxVersions)
-	}
-	for v := uint32(1); v <= q.version; v++ {
-		q.fingerprints = append(q.fingerprints, fingerprint(top, v))
-	}
+	m := c.modules[top.FullName()]
+	q := &Questionnaire{top: m, version: m.Options.GetVersion(), all: c.all, order: c.order}
 	q.asked = countQuestions(m, q.version)
+	var err error
 	q.upgrade, err = newUpgrade(top, c.earlierValue)
 	return q, err
 }
 
-// maxVersions bounds the work of telling versions apart.
-const maxVersions = 1000
-
-// reach notes that m can be reached from the questionnaire top.
-func (c *compiler) reach(top, m protoreflect.MessageDescriptor) {
-	for _, r := range c.roots[m.FullName()] {
-		if r == top {
-			return
-		}
+// reach notes that a module and all below it can be reached from the questionnaire top.
+func (c *compiler) reach(top protoreflect.MessageDescriptor, m *Module) {
+	if slices.Contains(c.roots[m.Desc.FullName()], top) {
+		return
 	}
-	c.roots[m.FullName()] = append(c.roots[m.FullName()], top)
-	for f := range fieldsOf(m) {
-		if sub := groupOf(f); sub != nil && !c.isTop(sub) {
-			c.reach(top, sub)
+	c.roots[m.Desc.FullName()] = append(c.roots[m.Desc.FullName()], top)
+	for _, q := range m.Questions {
+		if q.Module != nil && !q.Module.top {
+			c.reach(top, q.Module)
 		}
 	}
 }
 
-func (c *compiler) isTop(m protoreflect.MessageDescriptor) bool {
-	for _, t := range c.tops {
-		if t == m {
-			return true
-		}
-	}
-	return false
-}
+func (c *compiler) isTop(m protoreflect.MessageDescriptor) bool { return slices.Contains(c.tops, m) }
 
-// rootOf is the top message of the questionnaire that a message belongs to, nil where it belongs to several.
-func (c *compiler) rootOf(m protoreflect.MessageDescriptor) protoreflect.MessageDescriptor {
-	if roots := c.roots[m.FullName()]; len(roots) == 1 {
-		return roots[0]
-	}
-	return nil
-}
-
-// compileModule compiles a message and everything below it.
-func (c *compiler) compileModule(d protoreflect.MessageDescriptor) (*Module, error) {
+// module compiles the structure of a message and of everything below it.
+func (c *compiler) module(d protoreflect.MessageDescriptor, depth int) (*Module, error) {
 	if m := c.modules[d.FullName()]; m != nil {
 		return m, nil
 	}
 	if c.open[d.FullName()] {
 		return nil, badSchema(d, "contains itself: a module or roster cannot stand inside itself")
 	}
+	if depth > maxDepth {
+		return nil, badSchema(d, "stands more than %d groups deep", maxDepth)
+	}
 	c.open[d.FullName()] = true
 	defer delete(c.open, d.FullName())
 
 	m := &Module{Desc: d, Options: moduleOptions(d), byNumber: map[protoreflect.FieldNumber]*Question{}, top: c.isTop(d), typ: generated(d)}
-	if m.Options.GetTitle().GetEn() == "" {
+	if m.Options.GetTitle().GetEn() == "" && m.Options.GetTitle().GetZh() == "" && len(m.Options.GetTitle().GetMore()) == 0 {
 		return nil, badSchema(d, "has no title: set option (hearth.form.v1.module).title")
 	}
-	if err := c.cel.enter(d, c.rootOf(d)); err != nil {
-		return nil, err
-	}
-	var below []*Question
-	conditions := map[string]*Question{}
 	for f := range fieldsOf(d) {
 		if f.IsMap() {
 			if f.Name() != "missing" || f.MapKey().Kind() != protoreflect.Uint32Kind || f.MapValue().Enum() == nil {
@@ -164,62 +183,59 @@ func (c *compiler) compileModule(d protoreflect.MessageDescriptor) (*Module, err
 			m.missing = newAccess(f)
 			continue
 		}
-		q, err := c.compileQuestion(f)
+		q, err := c.question(f)
 		if err != nil {
 			return nil, err
 		}
-		if q.relevant != nil {
-			if first := conditions[q.relevant.source]; first != nil {
-				q.relevant, q.condition = first.relevant, first.condition
-			} else {
-				q.condition, conditions[q.relevant.source] = len(conditions), q
-			}
+		if q.id = len(c.all); q.id >= maxQuestions {
+			return nil, badField(f, "is one too many: a questionnaire has at most %d questions", maxQuestions)
 		}
-		m.Questions = append(m.Questions, q)
-		m.byNumber[f.Number()] = q
-		if groupOf(f) != nil {
-			below = append(below, q)
-		}
+		q.index = len(m.Questions)
+		c.all, m.Questions, m.byNumber[f.Number()] = append(c.all, q), append(m.Questions, q), q
 	}
-	for _, q := range below {
+	for _, q := range m.Questions {
+		g := groupOf(q.Field)
+		if g == nil {
+			continue
+		}
 		var err error
-		if q.Module, err = c.compileModule(groupOf(q.Field)); err != nil {
+		if q.Module, err = c.module(g, depth+1); err != nil {
 			return nil, err
 		}
+		q.kid = m.groups
+		m.groups++
+		if !q.Module.top {
+			c.around[q.Module] = append(c.around[q.Module], placement{m, q})
+		}
 	}
-	m.conditions = len(conditions)
-	c.modules[d.FullName()] = m
+	m.id = len(c.order)
+	c.order, c.modules[d.FullName()] = append(c.order, m), m
 	return m, nil
 }
 
-var ruleName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
-
-// Names of the rules that every question has; no check may take one.
-const (
-	ruleRequired         = "required"
-	ruleNotRelevant      = "answered_but_not_relevant"
-	ruleUnknownValue     = "unknown_value"
-	ruleExpressionFailed = "expression_failed"
-	ruleMissingReason    = "missing_reason_not_accepted"
-	ruleMissingQuestion  = "missing_reason_for_unknown_question"
-	ruleAnsweredMissing  = "answered_and_missing"
-	ruleTooManyFlags     = "too_many_flags"
-	ruleNotReadable      = "answers_not_readable"
-)
-
-// compileQuestion compiles one field.
-func (c *compiler) compileQuestion(f protoreflect.FieldDescriptor) (*Question, error) {
+// question compiles the structure of one field.
+func (c *compiler) question(f protoreflect.FieldDescriptor) (*Question, error) {
 	o, _ := proto.GetExtension(f.Options(), formv1.E_Question).(*formv1.Question)
-	if o.GetLabel().GetEn() == "" {
+	switch {
+	case o.GetLabel().GetEn() == "" && o.GetLabel().GetZh() == "" && len(o.GetLabel().GetMore()) == 0:
 		return nil, badField(f, "has no label: set option (hearth.form.v1.question).label")
+	case f.Cardinality() == protoreflect.Required:
+		return nil, badField(f, "is required by protobuf: set required in option (hearth.form.v1.question), so that an interview can be kept that is not complete")
+	case !f.IsList() && !f.HasPresence():
+		return nil, badField(f, "cannot be unset: no answer and 0 would be the same; write edition 2023, or optional before its type")
+	case o.GetUntil() != 0 && o.GetUntil() < o.GetSince():
+		return nil, badField(f, "ends in version %d before it begins in version %d", o.GetUntil(), o.GetSince())
+	case !fits(o.GetFormat(), f):
+		return nil, badField(f, "has the format %s, which its type cannot hold", o.GetFormat())
 	}
 	q := &Question{
 		Field: f, access: newAccess(f), name: string(f.Name()), Options: o, rule: string(f.FullName()) + "/", List: f.IsList(),
 		required: o.GetRequired() && o.GetCalculate() == "", since: o.GetSince(), until: o.GetUntil(),
 	}
-	if q.until != 0 && q.until < q.since {
-		return nil, badField(f, "ends in version %d before it begins in version %d", q.until, q.since)
+	if q.required && o.GetRequiredWhen() != "" {
+		q.required = false
 	}
+	q.format = formatOf(o.GetFormat())
 	if f.Enum() != nil {
 		if q.enum = c.enums[f.Enum().FullName()]; q.enum == nil {
 			q.enum = newEnumeration(f.Enum())
@@ -236,50 +252,49 @@ func (c *compiler) compileQuestion(f protoreflect.FieldDescriptor) (*Question, e
 	if q.Choices, err = c.choicesFor(f, o); err != nil {
 		return nil, err
 	}
-	if q.limits, q.itemRules, err = compileLimits(f); err != nil {
-		return nil, err
-	}
-	if q.relevant, err = c.cel.condition(f, "relevant", o.GetRelevant()); err != nil {
-		return nil, err
-	}
-	if q.calculate, err = c.cel.calculation(f, o.GetCalculate()); err != nil {
-		return nil, err
-	}
-	if q.checks, err = c.compileChecks(f, o.GetChecks()); err != nil {
-		return nil, err
-	}
-	return q, nil
+	q.access.zero = q.Choices != nil
+	q.limits, q.itemRules, err = compileLimits(f)
+	return q, err
 }
 
-// compileChecks compiles the checks of one field.
-func (c *compiler) compileChecks(f protoreflect.FieldDescriptor, options []*formv1.Check) ([]check, error) {
-	var checks []check
-	ids := map[string]bool{}
-	for _, k := range options {
-		id := k.GetId()
-		switch {
-		case !ruleName.MatchString(id):
-			return nil, badField(f, "has a check with the id %q: use lower case words joined by _", id)
-		case reserved(id):
-			return nil, badField(f, "has a check with the id %q, which Hearth keeps for itself", id)
-		case ids[id]:
-			return nil, badField(f, "has two checks with the id %q", id)
-		case k.GetMessage().GetEn() == "":
-			return nil, badField(f, "has no message for its check %s", id)
-		case k.GetSeverity() != formv1.Severity_SEVERITY_SOFT && k.GetSeverity() != formv1.Severity_SEVERITY_HARD:
-			return nil, badField(f, "does not say whether its check %s is soft or hard", id)
-		}
-		ids[id] = true
-		holds, err := c.cel.condition(f, "check "+id, k.GetExpression())
-		if err != nil {
-			return nil, err
-		}
-		if holds == nil {
-			return nil, badField(f, "has a check %s without an expression", id)
-		}
-		checks = append(checks, check{Options: k, rule: string(f.FullName()) + "/" + id, holds: holds})
+// scope is what the variables of a module's expressions mean.
+func (c *compiler) scope(m *Module) *scope {
+	s := &scope{this: m, rosters: c.rosters(m, map[*Module]int{})}
+	for _, top := range c.roots[m.Desc.FullName()] {
+		s.roots = append(s.roots, c.modules[top.FullName()])
 	}
-	return checks, nil
+	if len(s.roots) == 1 {
+		s.root = s.roots[0]
+	}
+	for at := m; len(s.ups) < len(upNames); {
+		places := c.around[at]
+		if len(places) == 0 || at.top {
+			break
+		}
+		up := places[0].module
+		if slices.ContainsFunc(places, func(p placement) bool { return p.module != up }) {
+			break
+		}
+		s.ups, at = append(s.ups, up), up
+	}
+	return s
+}
+
+// rosters is in how many rosters a module stands at most.
+func (c *compiler) rosters(m *Module, known map[*Module]int) int {
+	if n, ok := known[m]; ok {
+		return n
+	}
+	most := 0
+	for _, p := range c.around[m] {
+		n := c.rosters(p.module, known)
+		if p.question.List {
+			n++
+		}
+		most = max(most, n)
+	}
+	known[m] = most
+	return most
 }
 
 // acceptedReasons are the reasons a question accepts for having no answer.
@@ -288,14 +303,6 @@ func acceptedReasons(o *formv1.Question) []formv1.Missing {
 		return o.GetMissing()
 	}
 	return []formv1.Missing{formv1.Missing_MISSING_REFUSED, formv1.Missing_MISSING_DONT_KNOW}
-}
-
-func reserved(id string) bool {
-	switch id {
-	case ruleRequired, ruleNotRelevant, ruleUnknownValue, ruleExpressionFailed, ruleMissingReason, ruleMissingQuestion, ruleAnsweredMissing, ruleTooManyFlags:
-		return true
-	}
-	return false
 }
 
 // fieldsOf yields the fields of a message in the order in which they are written.
@@ -345,5 +352,15 @@ func badSchema(m protoreflect.MessageDescriptor, format string, args ...any) err
 }
 
 func badField(f protoreflect.FieldDescriptor, format string, args ...any) error {
-	return fault.New(fault.Invalid, fault.BadSchema, "%sfield %s "+format, append([]any{placeIn(f), f.FullName()}, args...)...)
+	return badOption(f, nil, format, args...)
+}
+
+// badOption names an option of a field by its path within (hearth.form.v1.question).
+func badOption(f protoreflect.FieldDescriptor, option []int32, format string, args ...any) error {
+	const fieldOptions = 8 // in FieldDescriptorProto
+	var path []int32
+	if option != nil {
+		path = append([]int32{fieldOptions, int32(formv1.E_Question.TypeDescriptor().Number())}, option...)
+	}
+	return fault.New(fault.Invalid, fault.BadSchema, "%sfield %s "+format, append([]any{placeIn(f, path...), f.FullName()}, args...)...)
 }

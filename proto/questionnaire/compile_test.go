@@ -122,8 +122,9 @@ func evaluateJSON(t *testing.T, s *Set, version uint32, text string) []string {
 	if err := protojson.Unmarshal([]byte(text), m); err != nil {
 		t.Fatal(err)
 	}
-	e := &evaluation{frame: frame{root: view{m: m}, steps: stepsPerInterview}, completed: true, answers: version, version: 1}
-	e.walk(s.interview, view{m: m}, true)
+	e := newEvaluation(Options{Completed: true, Version: version})
+	defer e.release()
+	e.walk(e.top(s.interview, view{m: m}, 0), true)
 	var got []string
 	for _, f := range e.flags {
 		got = append(got, f.GetPath()+" "+strings.TrimPrefix(f.GetRule(), "test.v1."))
@@ -168,14 +169,17 @@ func TestConditionsThatFail(t *testing.T) {
 		text string
 		want []string
 	}{
-		{`{"q": {"age": 2}}`, []string{"q.a Q.a/required"}},
-		{`{"q": {"age": 1}}`, nil},
-		{`{"q": {"age": 0}}`, []string{"q.a Q.a/expression_failed"}},
+		{`{"q": {"age": 2}}`, []string{"q.a Q.a/required", "q.b Q.b/expression_failed"}},
+		{`{"q": {"age": 1}}`, []string{"q.b Q.b/expression_failed"}},
+		// Where the rule fails the question is asked, and so needs its answer.
+		{`{"q": {"age": 0}}`, []string{"q.a Q.a/required", "q.a Q.a/expression_failed", "q.b Q.b/expression_failed"}},
 		{`{"q": {"age": 0, "a": 1, "b": 1}}`, []string{"q.a Q.a/expression_failed", "q.b Q.b/expression_failed"}},
 		{`{"q": {"age": 1, "b": 1}}`, []string{"q.b Q.b/c", "q.b Q.b/expression_failed"}},
-		{`{"q": {"age": 7, "rows": [{}, {"x": 1}]}}`, []string{"q.rows[0].x R.x/required"}},
+		// Unset is not zero: nothing is divided.
+		{`{"q": {}}`, nil},
+		{`{"q": {"age": 7, "rows": [{}, {"x": 1}]}}`, []string{"q.b Q.b/expression_failed", "q.rows[0].x R.x/required"}},
 		// Nothing is required in rows that were not to be asked for.
-		{`{"q": {"age": 8, "rows": [{}]}}`, []string{"q.rows Q.rows/answered_but_not_relevant"}},
+		{`{"q": {"age": 8, "rows": [{}]}}`, []string{"q.b Q.b/expression_failed", "q.rows Q.rows/answered_but_not_relevant"}},
 	}
 	for _, test := range tests {
 		if diff := cmp.Diff(test.want, evaluateJSON(t, s, 2, test.text)); diff != "" {

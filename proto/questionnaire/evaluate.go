@@ -1,6 +1,7 @@
 package questionnaire
 
 import (
+	"math"
 	"slices"
 	"strconv"
 
@@ -28,14 +29,17 @@ func (s *Set) Evaluate(iv *surveyv1.Interview) []*servicev1.Flag {
 	if iv == nil {
 		return nil
 	}
-	x := viewOf(iv.ProtoReflect(), s.interview.typ)
-	e := &evaluation{
-		frame:     frame{root: x, steps: stepsPerInterview},
-		completed: iv.GetStatus() == surveyv1.InterviewStatus_INTERVIEW_STATUS_COMPLETED,
-		answers:   iv.GetQuestionnaireVersion(),
-		version:   s.interview.Options.GetVersion(),
-	}
-	e.walk(s.interview, x, true)
+	return s.evaluate(iv, viewOf(iv.ProtoReflect(), s.interview.typ))
+}
+
+// evaluate evaluates an interview through a view of it.
+func (s *Set) evaluate(iv *surveyv1.Interview, x view) []*servicev1.Flag {
+	e := newEvaluation(Options{
+		Completed: iv.GetStatus() == surveyv1.InterviewStatus_INTERVIEW_STATUS_COMPLETED,
+		Version:   iv.GetQuestionnaireVersion(),
+	})
+	defer e.release()
+	e.walk(e.top(s.interview, x, 0), true)
 	if other := iv.GetOther(); other != nil && !e.full {
 		s.other(e, other)
 	}
@@ -53,31 +57,15 @@ func (s *Set) other(e *evaluation, other *surveyv1.OtherAnswers) {
 	e.path = append(e.path, place{"other", -1}, place{"answers", -1})
 	defer func() { e.path = e.path[:0] }()
 	m := q.New()
-	if err := proto.Unmarshal(other.GetAnswers(), m); err != nil {
+	err := proto.Unmarshal(other.GetAnswers(), m)
+	if err == nil {
+		m, err = q.Upgrade(m, e.answers)
+	}
+	if err != nil {
 		e.flag("hearth.survey.v1.OtherAnswers.answers/"+ruleNotReadable, formv1.Severity_SEVERITY_HARD, textNotReadable)
 		return
 	}
-	x := viewOf(m.ProtoReflect(), q.top.typ)
-	e.frame.root, e.version = x, e.answers
-	if e.version == 0 {
-		e.version = q.version
-	}
-	e.walk(q.top, x, true)
-}
-
-// evaluation is one walk through one interview.
-type evaluation struct {
-	frame     frame
-	path      []place
-	flags     []*servicev1.Flag
-	completed bool
-	full      bool
-	// memo holds what the conditions of the messages being walked through came to; base is where this message's begin.
-	memo []truth
-	base int
-	// answers is the version of the questionnaire that the interview names; version that of the module walked through.
-	answers uint32
-	version uint32
+	e.walk(e.top(q.top, viewOf(m.ProtoReflect(), q.top.typ), e.answers), true)
 }
 
 // place is one step of a path.
@@ -86,158 +74,241 @@ type place struct {
 	index int // -1: not a row
 }
 
-// walk goes through the questions of one message in order. Where asked is false nothing below is required.
-func (e *evaluation) walk(m *Module, x view, asked bool) {
-	e.frame.this = x
-	base := len(e.memo)
-	e.base = base
-	for range m.conditions {
-		e.memo = append(e.memo, unknown)
-	}
-	defer func() { e.memo = e.memo[:base] }()
-	var reasons map[uint32]formv1.Missing
-	if m.missing != nil {
-		reasons = m.missing.reasons(x)
-	}
-	for _, q := range m.Questions {
-		if !q.answer(x) {
-			if q.required && e.completed && asked {
-				e.unanswered(q, reasons)
-			}
-			continue
+// walk goes through the questions of one message in order. Where it is not asked, only the values in it are looked at.
+func (e *evaluation) walk(n *node, asked bool) {
+	reasons := n.reasons()
+	for _, q := range n.module.Questions {
+		if asked {
+			e.question(n, q, reasons)
+		} else {
+			e.notAsked(n, q)
 		}
-		e.path = append(e.path, place{q.name, -1})
-		relevant := e.answered(q, x)
-		if q.Module != nil {
-			e.below(q, x, asked && relevant)
-			e.frame.this, e.base = x, base
-		}
-		e.path = e.path[:len(e.path)-1]
 		if e.full {
 			return
 		}
 	}
-	if reasons != nil {
-		e.reasons(m, x, reasons)
+	if asked && reasons != nil {
+		e.reasons(n, reasons)
 	}
 }
 
-// answer tells whether a question has an answer in a message.
-func (q *Question) answer(x view) bool {
-	return q.access.has(x) && (q.enum == nil || q.List || q.access.whole(x) != 0)
-}
-
-// below walks through the module or the roster that is the answer to a question.
-func (e *evaluation) below(q *Question, x view, asked bool) {
-	if q.List {
-		rows, last := q.access.list(x), len(e.path)-1
-		for i := range rows.len() {
-			e.path[last].index = i
-			e.walk(q.Module, rows.get(i).view, asked)
-			if e.full {
-				return
-			}
-		}
-		e.path[last].index = -1
+// question evaluates what is said of one question of a message that is asked.
+func (e *evaluation) question(n *node, q *Question, reasons map[uint32]formv1.Missing) {
+	held := !n.unset && q.access.read(&n.view, &e.held)
+	if !held && e.report == nil && e.nothingSaid(q) {
 		return
 	}
-	x = q.access.below(x)
-	if !q.Module.top {
-		e.walk(q.Module, x, asked)
-		return
-	}
-	root, version := e.frame.root, e.version
-	e.frame.root, e.version = x, e.answers
-	if e.version == 0 {
-		e.version = q.Module.Options.GetVersion()
-	}
-	e.walk(q.Module, x, asked)
-	e.frame.root, e.version = root, version
-}
-
-// unanswered flags a question that is required and has no answer.
-func (e *evaluation) unanswered(q *Question, reasons map[uint32]formv1.Missing) {
-	if !q.in(e.version) {
-		return
-	}
-	if _, given := reasons[uint32(q.Field.Number())]; given {
-		return
-	}
-	relevant := e.relevant(q)
-	if relevant == no {
-		return
-	}
+	s := e.read(n, q)
 	e.path = append(e.path, place{q.name, -1})
-	if relevant == failed {
-		e.failed(q)
-	} else {
-		e.flag(q.rule+ruleRequired, formv1.Severity_SEVERITY_SOFT, textRequired)
-	}
+	e.told(n, q, s, held, reasons)
 	e.path = e.path[:len(e.path)-1]
 }
 
-// relevant tells whether a question is to be asked. Questions share conditions, and each is evaluated once per message.
-func (e *evaluation) relevant(q *Question) truth {
-	if q.relevant == nil {
-		return yes
+// told evaluates what is said of a question, at its path. Held: its field holds an answer.
+func (e *evaluation) told(n *node, q *Question, s *slot, held bool, reasons map[uint32]formv1.Missing) {
+	if s.state == stateNotAsked {
+		if e.report != nil {
+			e.report.NotAsked = append(e.report.NotAsked, pathString(e.path))
+		}
+		if held {
+			e.flag(q.rule+ruleNotRelevant, formv1.Severity_SEVERITY_SOFT, textNotRelevant)
+			e.values(n, q)
+			e.below(n, q, false)
+		}
+		return
 	}
-	known := &e.memo[e.base+q.condition]
-	if *known == unknown {
-		*known = q.relevant.eval(&e.frame)
+	reason, excused := reasons[uint32(q.Field.Number())]
+	broken := s.lame || s.state == stateFailed
+	if e.completed && !held && !excused && q.calculate == nil {
+		broken = e.required(n, q) || broken
 	}
-	return *known
+	if held {
+		if q.calculate != nil && !q.calculate.volatile {
+			e.calculated(q, s)
+		}
+		e.values(n, q)
+		broken = e.offered(n, q) || broken
+	}
+	if s.state == stateAnswered {
+		broken = e.checks(n, q) || broken
+	}
+	if e.completed && q.count != nil {
+		broken = e.rows(n, q, held) || broken
+	}
+	if broken {
+		e.flag(q.rule+ruleExpressionFailed, formv1.Severity_SEVERITY_SOFT, textExpressionFailed)
+	}
+	if e.report != nil {
+		e.reported(q, s, reason)
+	}
+	if held || !excused && e.enters(q) {
+		e.below(n, q, true)
+	}
 }
 
-// answered evaluates what is said of a question that has an answer, and tells whether it was to be asked.
-func (e *evaluation) answered(q *Question, x view) bool {
-	relevant := e.relevant(q)
-	broken := relevant == failed
-	if relevant == no {
-		e.flag(q.rule+ruleNotRelevant, formv1.Severity_SEVERITY_SOFT, textNotRelevant)
+// nothingSaid tells whether nothing can be said of a question without an answer, where only flags are wanted.
+func (e *evaluation) nothingSaid(q *Question) bool {
+	if !q.silent || e.completed && (q.required || q.needed != nil) {
+		return false
 	}
+	return !e.enters(q) || !q.Module.demanding
+}
+
+// enters tells whether a group that is not set is gone through, as one with nothing answered.
+func (e *evaluation) enters(q *Question) bool {
+	return q.Module != nil && !q.List && !q.Module.top && q.Module.missing != nil && (e.report != nil || q.Module.demanding) &&
+		q.Field.ContainingOneof() == nil
+}
+
+// notAsked looks at the values of a question that stands somewhere in one that is not asked.
+func (e *evaluation) notAsked(n *node, q *Question) {
+	if n.unset || !q.access.read(&n.view, &e.held) {
+		return
+	}
+	e.path = append(e.path, place{q.name, -1})
+	e.values(n, q)
+	e.below(n, q, false)
+	e.path = e.path[:len(e.path)-1]
+}
+
+// below walks through the group or the roster that is the answer to a question.
+func (e *evaluation) below(n *node, q *Question, asked bool) {
+	if q.Module == nil {
+		return
+	}
+	last := len(e.path) - 1
+	for i, row := range e.rowsOf(n, q) {
+		if q.List {
+			e.path[last].index = i
+		}
+		e.walk(row, asked)
+		if e.full {
+			return
+		}
+	}
+	e.path[last].index = -1
+}
+
+// required flags a question that needs an answer and has neither one nor a reason; true where its rule failed.
+func (e *evaluation) required(n *node, q *Question) bool {
+	required := truthOf(q.required)
+	if q.needed != nil && (!q.needed.volatile || !e.now.IsZero()) {
+		required = e.holds(q.needed, n, q)
+	}
+	if required == yes {
+		message := textRequired
+		if own := q.Options.GetRequiredMessage(); own != nil {
+			message = own
+		}
+		e.flag(q.rule+ruleRequired, formv1.Severity_SEVERITY_SOFT, message)
+	}
+	return required == broken
+}
+
+// calculated flags a field that holds another value than its rule yields.
+func (e *evaluation) calculated(q *Question, s *slot) {
+	if s.state == stateFailed || s.state == stateAnswered && e.held.equal(&s.datum, q.access.kind) {
+		return
+	}
+	e.flag(q.rule+ruleCalculated, formv1.Severity_SEVERITY_SOFT, textCalculated)
+}
+
+// equal tells whether two values are the same, doubles within 1e-9 of the larger.
+func (s *datum) equal(other *datum, k kind) bool {
+	switch k {
+	case kindText:
+		return s.text == other.text
+	case kindDouble:
+		a, b := s.double(), other.double()
+		return a == b || math.IsNaN(a) && math.IsNaN(b) || math.Abs(a-b) <= 1e-9*max(math.Abs(a), math.Abs(b)) && !math.IsInf(a-b, 0)
+	}
+	return s.bits == other.bits
+}
+
+// checks evaluates the checks of a question that is asked and answered; true where one failed.
+func (e *evaluation) checks(n *node, q *Question) (failed bool) {
+	for i := range q.checks {
+		c := &q.checks[i]
+		if c.holds.volatile && e.now.IsZero() {
+			continue
+		}
+		switch e.holds(c.holds, n, q) {
+		case no:
+			e.flag(c.rule, c.Options.GetSeverity(), c.Options.GetMessage())
+		case broken:
+			failed = true
+		}
+	}
+	return failed
+}
+
+// rows flags a roster that has another number of rows than it should; true where the rule for it failed.
+func (e *evaluation) rows(n *node, q *Question, held bool) bool {
+	if q.count.volatile && e.now.IsZero() {
+		return false
+	}
+	var s datum
+	f := e.push(n, q)
+	o := q.count.value(f, &s)
+	e.depth--
+	rows := 0
+	if held {
+		rows = len(e.rowsOf(n, q))
+	}
+	if o == there && max(s.integer(), 0) != int64(rows) {
+		e.flag(q.rule+ruleRowCount, formv1.Severity_SEVERITY_SOFT, textRowCount)
+	}
+	return o == failed
+}
+
+// reported puts into the report what is missing and what was calculated.
+func (e *evaluation) reported(q *Question, s *slot, reason formv1.Missing) {
+	switch {
+	case q.calculate != nil:
+		if s.state == stateAnswered {
+			e.report.Calculated = append(e.report.Calculated, Calculation{pathString(e.path), q, s.native(q.access.kind)})
+		}
+	case s.state != stateUnanswered || q.Options.GetNote() || q.Options.GetSystem():
+	case q.Module != nil && (q.List || q.Module.missing != nil || q.Module.top):
+	default:
+		e.report.Missing = append(e.report.Missing, Absence{pathString(e.path), q, reason})
+	}
+}
+
+// values looks at an answer by itself, and at each value of a list.
+func (e *evaluation) values(n *node, q *Question) {
 	if len(q.limits) > 0 {
-		v := q.access.value(x)
+		v := q.access.value(&n.view)
 		for i := range q.limits {
 			if l := &q.limits[i]; !l.holds(v) {
 				e.flag(l.rule, formv1.Severity_SEVERITY_HARD, l.text)
 			}
 		}
 	}
-	if q.enum != nil || len(q.itemRules) > 0 {
-		e.values(q, x)
+	if q.format != nil && !q.format(e.held.text) || q.Options.GetFormat() == formv1.Format_FORMAT_RANK && !unique(q.access.value(&n.view).List()) {
+		e.flag(q.rule+ruleFormat, formv1.Severity_SEVERITY_HARD, textFormat)
 	}
-	for i := range q.checks {
-		c := &q.checks[i]
-		switch c.holds.eval(&e.frame) {
-		case no:
-			e.flag(c.rule, c.Options.GetSeverity(), c.Options.GetMessage())
-		case failed:
-			broken = true
-		}
+	switch {
+	case q.List && (q.Choices != nil || len(q.itemRules) > 0):
+		e.items(n, q)
+	case q.Choices != nil && !q.knows(e.held.integer()):
+		e.flag(q.rule+ruleUnknownValue, formv1.Severity_SEVERITY_SOFT, textUnknownValue)
 	}
-	if broken {
-		e.failed(q)
-	}
-	return relevant != no
 }
 
-// values looks at each value of an answer by itself.
-func (e *evaluation) values(q *Question, x view) {
-	if !q.List {
-		if q.enum != nil && !q.enum.knows(protoreflect.EnumNumber(q.access.whole(x))) {
-			e.flag(q.rule+ruleUnknownValue, formv1.Severity_SEVERITY_SOFT, textUnknownValue)
-		}
-		return
-	}
-	all, last := q.access.list(x), len(e.path)-1
+// items looks at each value of a list.
+func (e *evaluation) items(n *node, q *Question) {
+	all, last := q.access.list(&n.view), len(e.path)-1
 	var values protoreflect.List
 	if len(q.itemRules) > 0 {
-		values = q.access.value(x).List()
+		values = q.access.value(&n.view).List()
 	}
 	for i := range all.len() {
 		e.path[last].index = i
-		if q.enum != nil {
-			if one := all.get(i); !q.enum.knows(protoreflect.EnumNumber(one.whole(true))) {
+		if q.Choices != nil {
+			var one datum
+			all.datum(i, &one)
+			if !q.knows(one.integer()) {
 				e.flag(q.rule+ruleUnknownValue, formv1.Severity_SEVERITY_SOFT, textUnknownValue)
 			}
 		}
@@ -253,24 +324,78 @@ func (e *evaluation) values(q *Question, x view) {
 	e.path[last].index = -1
 }
 
+// knows tells whether a number is that of a choice, or an enum's zero.
+func (q *Question) knows(number int64) bool {
+	if number != int64(int32(number)) {
+		return false
+	}
+	if q.enum != nil {
+		return q.enum.knows(protoreflect.EnumNumber(number))
+	}
+	_, ok := q.Choices.Find(int32(number))
+	return ok
+}
+
+// offered flags choices that the filter of their question does not offer; true where it failed.
+func (e *evaluation) offered(n *node, q *Question) (failed bool) {
+	if q.filter == nil || q.filter.volatile && e.now.IsZero() {
+		return false
+	}
+	one := func(number int64) {
+		c, ok := q.Choices.Find(int32(number))
+		if !ok {
+			return // flagged as unknown
+		}
+		switch e.offers(n, q, c) {
+		case no:
+			e.flag(q.rule+ruleNotOffered, formv1.Severity_SEVERITY_SOFT, textNotOffered)
+		case broken:
+			failed = true
+		}
+	}
+	if !q.List {
+		one(e.held.integer())
+		return failed
+	}
+	all, last := q.access.list(&n.view), len(e.path)-1
+	for i := range all.len() {
+		var s datum
+		all.datum(i, &s)
+		e.path[last].index = i
+		one(s.integer())
+	}
+	e.path[last].index = -1
+	return failed
+}
+
+// offers tells whether the filter of a question offers a choice.
+func (e *evaluation) offers(n *node, q *Question, c *Choice) truth {
+	f := e.push(n, q)
+	f.choice = c
+	t := q.filter.holds(f)
+	e.depth--
+	return t
+}
+
 // reasons looks at the reasons for missing answers of one message, by number.
-func (e *evaluation) reasons(m *Module, x view, reasons map[uint32]formv1.Missing) {
+func (e *evaluation) reasons(n *node, reasons map[uint32]formv1.Missing) {
 	numbers := make([]uint32, 0, 16)
-	for n := range reasons {
-		numbers = append(numbers, n)
+	for number := range reasons {
+		numbers = append(numbers, number)
 	}
 	slices.Sort(numbers)
+	m := n.module
 	rule := string(m.missing.field.FullName()) + "/"
-	for _, n := range numbers {
+	for _, number := range numbers {
 		if e.full {
 			return
 		}
-		why := protoreflect.EnumNumber(reasons[n])
+		why := protoreflect.EnumNumber(reasons[number])
 		var q *Question
-		if n <= maxFieldNumber {
-			q = m.byNumber[protoreflect.FieldNumber(n)]
+		if number <= maxFieldNumber {
+			q = m.byNumber[protoreflect.FieldNumber(number)]
 		}
-		e.path = append(e.path, place{"missing", int(n)})
+		e.path = append(e.path, place{"missing", int(number)})
 		if q == nil {
 			e.flag(rule+ruleMissingQuestion, formv1.Severity_SEVERITY_SOFT, textMissingQuestion)
 		}
@@ -280,7 +405,7 @@ func (e *evaluation) reasons(m *Module, x view, reasons map[uint32]formv1.Missin
 		e.path = e.path[:len(e.path)-1]
 		if q != nil {
 			e.path = append(e.path, place{q.name, -1})
-			e.reason(q, x, why)
+			e.reason(n, q, why)
 			e.path = e.path[:len(e.path)-1]
 		}
 	}
@@ -289,22 +414,18 @@ func (e *evaluation) reasons(m *Module, x view, reasons map[uint32]formv1.Missin
 const maxFieldNumber = 1<<29 - 1
 
 // reason looks at the reason for which one question has no answer.
-func (e *evaluation) reason(q *Question, x view, why protoreflect.EnumNumber) {
-	if q.answer(x) {
+func (e *evaluation) reason(n *node, q *Question, why protoreflect.EnumNumber) {
+	if !n.unset && q.access.read(&n.view, &e.held) {
 		e.flag(q.rule+ruleAnsweredMissing, formv1.Severity_SEVERITY_SOFT, textAnsweredMissing)
 	}
 	switch {
 	case why < 0 || int(why) >= len(q.accepted): // flagged as unknown
 	case q.accepted[why]:
-	case why == protoreflect.EnumNumber(formv1.Missing_MISSING_NOT_APPLICABLE) && e.relevant(q) == no:
+	case why == protoreflect.EnumNumber(formv1.Missing_MISSING_NOT_APPLICABLE) && e.read(n, q).state == stateNotAsked:
 		// A question that was not to be asked is not applicable, whatever it accepts.
 	default:
 		e.flag(q.rule+ruleMissingReason, formv1.Severity_SEVERITY_SOFT, textMissingReason)
 	}
-}
-
-func (e *evaluation) failed(q *Question) {
-	e.flag(q.rule+ruleExpressionFailed, formv1.Severity_SEVERITY_SOFT, textExpressionFailed)
 }
 
 // flag adds a flag at the current path.
@@ -344,6 +465,10 @@ var (
 	textRequired         = text("The question has neither an answer nor a reason for its absence.", "该题没有答案，也没有注明缺失原因。")
 	textNotRelevant      = text("The question was answered, though by the other answers it is not to be asked.", "根据其他答案，该题不应询问，但填写了答案。")
 	textUnknownValue     = text("The answer is none of those that the question offers; it may come from a newer questionnaire.", "答案不在可选范围之内，可能来自更新版本的问卷。")
+	textNotOffered       = text("The answer is not among those that the other answers leave to choose from.", "根据其他答案，该选项不在可选范围之内。")
+	textFormat           = text("The answer is not written in the form asked for.", "答案未按要求的格式填写。")
+	textCalculated       = text("The value is not the one that is calculated from the other answers.", "该值与根据其他答案计算的结果不一致。")
+	textRowCount         = text("The list has another number of rows than the other answers say.", "名册的行数与其他答案不一致。")
 	textExpressionFailed = text("A rule of the question could not be evaluated with these answers.", "该题的规则无法根据现有答案进行判断。")
 	textMissingReason    = text("The reason for the missing answer is not one that the question accepts.", "该题不接受所填的缺失原因。")
 	textMissingQuestion  = text("A reason for a missing answer is given for a question that does not exist here.", "缺失原因所指的题目不存在。")

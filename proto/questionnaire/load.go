@@ -39,7 +39,7 @@ func Load(files *descriptorpb.FileDescriptorSet, top string) (*Questionnaire, er
 	if err != nil {
 		return nil, err
 	}
-	c, err := newCompiler(d)
+	c, err := compile(d)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"buf.build/go/protovalidate"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/testing/protocmp"
 	"pgregory.net/rapid"
 
@@ -72,6 +73,9 @@ func TestLimitsAgreeWithProtovalidate(t *testing.T) {
 			violations := err.(*protovalidate.ValidationError).Violations
 			for _, v := range violations {
 				field := string(v.FieldDescriptor.FullName())
+				if v.FieldDescriptor.Kind() == protoreflect.StringKind && v.FieldValue.String() == "" {
+					continue // an empty text is no answer
+				}
 				want[key{protovalidate.FieldPathString(v.Proto.GetField()), field + "/" + v.Proto.GetRuleId()}] = true
 			}
 		}

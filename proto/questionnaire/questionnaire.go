@@ -5,8 +5,10 @@
 // descriptors of the generated Go; every expression is type-checked then, so that nothing is left to fail on a tablet's
 // sync. Evaluate gives flags and never refuses an interview: an answer that fails a check stays as it was given.
 //
-// The package does not store, translate at run time, correct answers, or carry out calculations: what the tablet
-// computed is taken as it stands.
+// What an expression means is written down in LANGUAGE.md: above all that a question without an answer is not zero, that
+// one which is not asked has none, and that calculated questions are read as what their rules yield. The package carries
+// out calculations to compare them with what the tablet stored, and for the expressions that read them; it does not store
+// anything, correct answers, or translate texts at run time.
 package questionnaire
 
 import (
@@ -29,13 +31,15 @@ type Set struct {
 
 // Questionnaire is one compiled questionnaire: the top message of the answers and all modules below it.
 type Questionnaire struct {
-	top          *Module
-	version      uint32
-	asked        int
-	fingerprints [][]byte
-	interview    *Module // nil for one that was loaded at run time
-	files        *descriptorpb.FileDescriptorSet
-	upgrade      *upgrade // nil where nothing was ever otherwise
+	top     *Module
+	version uint32
+	asked   int
+	// all and order are the questions by id, and the modules, of everything that was compiled together.
+	all       []*Question
+	order     []*Module
+	interview *Module // nil for one that was loaded at run time
+	files     *descriptorpb.FileDescriptorSet
+	upgrade   *upgrade // nil where nothing was ever otherwise
 }
 
 // Builtin compiles the questionnaires that ship with Hearth: household, school and migration history. The error names the
@@ -104,7 +108,7 @@ func (q *Questionnaire) Fingerprint(version uint32) []byte {
 	if !q.Knows(version) {
 		return nil
 	}
-	return append([]byte(nil), q.fingerprints[version-1]...)
+	return fingerprint(q.top.Desc, version)
 }
 
 // NameOf is the full name of the top message of an interview's answers, "" where there are none. Answers to a
@@ -125,14 +129,11 @@ func NameOf(iv *surveyv1.Interview) string {
 
 // compileSet compiles the interview and the questionnaires that its oneof of answers offers.
 func compileSet(interview protoreflect.MessageDescriptor) (*Set, error) {
-	c, err := newCompiler(interviewTops(interview)...)
+	c, err := compile(interviewTops(interview)...)
 	if err != nil {
 		return nil, err
 	}
-	s := &Set{}
-	if s.interview, err = c.compileModule(interview); err != nil {
-		return nil, err
-	}
+	s := &Set{interview: c.modules[interview.FullName()]}
 	for _, top := range c.tops[1:] {
 		q, err := c.questionnaire(top)
 		if err != nil {

@@ -45,13 +45,16 @@ type Calculation struct {
 	Value    any
 }
 
-// Evaluate evaluates answers, a message of the questionnaire's top type.
+// Evaluate evaluates answers, a message of the questionnaire's top type. Those of an earlier version are read as they would
+// stand now, see Upgrade, and are not changed.
 func (q *Questionnaire) Evaluate(m proto.Message, o Options) *Evaluation {
-	x := viewOf(m.ProtoReflect(), q.top.typ)
-	e := &evaluation{frame: frame{root: x, steps: stepsPerInterview}, completed: o.Completed, answers: o.Version, version: o.Version}
-	if e.version == 0 {
-		e.version = q.version
+	if up, err := q.Upgrade(m, o.Version); err == nil {
+		m = up
 	}
-	e.walk(q.top, x, true)
-	return &Evaluation{Flags: e.flags}
+	e := newEvaluation(o)
+	defer e.release()
+	e.report = &Evaluation{}
+	e.walk(e.top(q.top, viewOf(m.ProtoReflect(), q.top.typ), o.Version), true)
+	e.report.Flags = e.flags
+	return e.report
 }

@@ -20,8 +20,12 @@ type Module struct {
 	missing *access
 	// typ is the type of the generated Go, nil where there is none.
 	typ reflect.Type
-	// conditions is how many different conditions the questions have for being asked.
-	conditions int
+	id  int
+	// conditions is how many different conditions the questions have for being asked, groups how many of them are messages.
+	conditions, groups int
+	// demanding: somewhere in the message or below there is a question that needs an answer, or a rule that may fail though
+	// nothing is answered.
+	demanding bool
 	// top: the message is the root of a questionnaire's expressions.
 	top bool
 }
@@ -53,6 +57,10 @@ type Question struct {
 	// Choices are what is offered; nil where the answer is no choice.
 	Choices *Choices
 
+	// id is the question's number among all that were compiled together, index and kid its number among the questions and
+	// among the groups of its message.
+	id, index, kid int
+
 	access *access
 	name   string
 	// rule is what the names of the question's rules begin with: "hearth.survey.v1.HouseholdMember.age/".
@@ -60,14 +68,21 @@ type Question struct {
 	enum *enumeration
 
 	required bool
+	// silent: nothing is said of the question where it has no answer and needs none, whatever the other answers.
+	silent   bool
 	since    uint32
 	until    uint32
 	accepted [5]bool // by number of the reason
 
 	relevant  *predicate
 	condition int // which of its message's conditions relevant is
-	calculate *predicate
+	calculate *calculation
 	checks    []check
+	needed    *predicate // required_when
+	filter    *predicate
+	count     *calculation
+	initial   *calculation
+	format    func(string) bool
 	limits    []limit
 	itemRules []limit
 }

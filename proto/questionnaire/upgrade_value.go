@@ -6,21 +6,31 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// earlierValue compiles the expression by which an old answer becomes one of today.
+// earlierValue compiles the expression by which an old answer becomes one of today. It reads the answers as they were:
+// nothing is calculated, and all that is answered counts as asked.
 func (c *compiler) earlierValue(f protoreflect.FieldDescriptor, source string) (func(this, root protoreflect.Message) (protoreflect.Value, bool), error) {
-	if err := c.cel.enter(f.ContainingMessage(), c.rootOf(f.ContainingMessage())); err != nil {
+	m := c.modules[f.ContainingMessage().FullName()]
+	s := c.scope(m)
+	s.ups, s.rosters = nil, 0
+	if err := c.cel.enter(s); err != nil {
 		return nil, err
 	}
-	p, err := c.cel.calculation(f, source)
+	p, err := c.cel.calculation(of{question: m.byNumber[f.Number()], what: "value of an earlier version", option: optionPath(m.byNumber[f.Number()].Options, "earlier")}, source)
 	if err != nil {
 		return nil, err
 	}
 	return func(this, root protoreflect.Message) (protoreflect.Value, bool) {
-		out, _, err := p.program.Eval(&frame{this: viewOf(this, nil), root: viewOf(root, nil), steps: stepsPerInterview})
-		if err != nil {
-			return protoreflect.Value{}, false
+		e := newEvaluation(Options{})
+		defer e.release()
+		e.raw = true
+		n := e.node(m, viewOf(this, m.typ))
+		n.root = n
+		if top := c.modules[root.Descriptor().FullName()]; top != nil {
+			n.root = e.top(top, viewOf(root, top.typ), 0)
 		}
-		return storable(f, out)
+		frame := e.push(n, m.byNumber[f.Number()])
+		frame.room(p.slots)
+		return storable(f, p.all(frame))
 	}, nil
 }
 

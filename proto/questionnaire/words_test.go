@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
+
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 )
 
@@ -42,12 +44,16 @@ func TestWords(t *testing.T) {
 // Every rule of the built-in questionnaires can be said without code.
 func TestWordsOfBuiltin(t *testing.T) {
 	s := builtin(t)
-	c, err := newCompiler(interviewTops(s.interview.Desc)...)
+	c, err := compile(interviewTops(s.interview.Desc)...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	rules, code := 0, 0
 	for _, m := range modulesOf(s) {
+		var root protoreflect.MessageDescriptor
+		if only := c.scope(c.modules[m.Desc.FullName()]).root; only != nil {
+			root = only.Desc
+		}
 		for _, x := range m.Questions {
 			sources := []string{x.Options.GetRelevant(), x.Options.GetCalculate()}
 			for _, k := range x.Options.GetChecks() {
@@ -58,7 +64,7 @@ func TestWordsOfBuiltin(t *testing.T) {
 					continue
 				}
 				rules++
-				if w := Words(src, m.Desc, c.rootOf(m.Desc), nil); strings.Contains(w.GetEn(), "`") || strings.Contains(w.GetZh(), "`") {
+				if w := Words(src, m.Desc, root, nil); strings.Contains(w.GetEn(), "`") || strings.Contains(w.GetZh(), "`") {
 					code++
 					t.Logf("%s: %s: %s", x.Field.FullName(), src, w.GetEn())
 				}

@@ -1429,19 +1429,19 @@ const file_hearth_survey_v1_expert_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:!\xda\xf3\x18\x1d\n" +
 	"\x1b\n" +
-	"\vThe village\x12\f村庄概况\"\xf8\x15\n" +
-	"\x0fExpertInterview\x12\x9c\x01\n" +
-	"\bcapacity\x18\x01 \x01(\x0e2 .hearth.survey.v1.ExpertCapacityB^\xca\xf3\x18Z\n" +
+	"\vThe village\x12\f村庄概况\"\xc2\x16\n" +
+	"\x0fExpertInterview\x12\xad\x01\n" +
+	"\bcapacity\x18\x01 \x01(\x0e2 .hearth.survey.v1.ExpertCapacityBo\xca\xf3\x18k\n" +
 	"V\n" +
-	"+In what capacity does the respondent speak?\x12'受访者以什么身份接受访谈？h\x01R\bcapacity\x12\x88\x01\n" +
-	"\vinstitution\x18\x02 \x01(\tBf\xca\xf3\x18b\n" +
+	"+In what capacity does the respondent speak?\x12'受访者以什么身份接受访谈？\xaa\x01\x10has(root.expert)R\bcapacity\x12\x9f\x01\n" +
+	"\vinstitution\x18\x02 \x01(\tB}\xca\xf3\x18y\n" +
 	"\x1b\n" +
-	"\vInstitution\x12\f所在单位\x1a\x12this.capacity != 5:-\n" +
-	"\x1aAll but labour contractors\x12\x0f除包工头外@\x03R\vinstitution\x12\xa6\x01\n" +
-	"\x05round\x18\x03 \x01(\x05B\x8f\x01\xbaH\x06\x1a\x04\x18\x14(\x01\xca\xf3\x18\x81\x01\n" +
+	"\vInstitution\x12\f所在单位\x1a)!has(this.capacity) || this.capacity != 5:-\n" +
+	"\x1aAll but labour contractors\x12\x0f除包工头外@\x03R\vinstitution\x12\xb7\x01\n" +
+	"\x05round\x18\x03 \x01(\x05B\xa0\x01\xbaH\x06\x1a\x04\x18\x14(\x01\xca\xf3\x18\x92\x01\n" +
 	"U\n" +
 	"'Which interview with this person is it?\x12*这是对该受访者的第几次访谈？\x12$\n" +
-	"\x0fThe first is 1.\x12\x11第一次填 1。h\x01p\x02R\x05round\x12b\n" +
+	"\x0fThe first is 1.\x12\x11第一次填 1。p\x02\xaa\x01\x10has(root.expert)R\x05round\x12b\n" +
 	"\x05notes\x18\x04 \x03(\v2\x1b.hearth.survey.v1.TopicNoteB/\xbaH\x05\x92\x01\x02\x10d\xca\xf3\x18#\n" +
 	"!\n" +
 	"\x0eNotes by topic\x12\x0f分主题记录R\x05notes\x12_\n" +
@@ -1473,10 +1473,10 @@ const file_hearth_survey_v1_expert_proto_rawDesc = "" +
 	"\x12Years of schooling\x12\x0f受教育年限2\x04year@\x02p\x03R\x10yearsOfSchooling\x12\x8d\x01\n" +
 	"\x15previous_interview_id\x18\f \x01(\tBY\xca\xf3\x18U\n" +
 	"Q\n" +
-	"&Earlier interview with the same person\x12'同一受访者的上一次访谈编号x\x01R\x13previousInterviewId\x12\x92\x01\n" +
-	"\vattribution\x18\r \x01(\x0e2#.hearth.survey.v1.ExpertAttributionBK\xca\xf3\x18G\n" +
+	"&Earlier interview with the same person\x12'同一受访者的上一次访谈编号x\x01R\x13previousInterviewId\x12\xa3\x01\n" +
+	"\vattribution\x18\r \x01(\x0e2#.hearth.survey.v1.ExpertAttributionB\\\xca\xf3\x18X\n" +
 	"C\n" +
-	"!How may the respondent be quoted?\x12\x1e受访者同意如何引用？h\x01R\vattribution\x12l\n" +
+	"!How may the respondent be quoted?\x12\x1e受访者同意如何引用？\xaa\x01\x10has(root.expert)R\vattribution\x12l\n" +
 	"\brecorded\x18\x0e \x01(\x0e2\x17.hearth.survey.v1.YesNoB7\xca\xf3\x183\n" +
 	"1\n" +
 	"\x1eWas the conversation recorded?\x12\x0f是否录音？R\brecorded\x12~\n" +

@@ -364,7 +364,7 @@ var File_hearth_survey_v1_household_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_household_proto_rawDesc = "" +
 	"\n" +
-	" hearth/survey/v1/household.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a)hearth/survey/v1/household_finances.proto\x1a(hearth/survey/v1/household_housing.proto\x1a'hearth/survey/v1/household_income.proto\x1a%hearth/survey/v1/household_land.proto\x1a'hearth/survey/v1/household_roster.proto\x1a+hearth/survey/v1/household_safety_net.proto\x1a+hearth/survey/v1/household_settlement.proto\x1a\x1chearth/survey/v1/place.proto\x1a\x1dhearth/survey/v1/sample.proto\"\xab \n" +
+	" hearth/survey/v1/household.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a)hearth/survey/v1/household_finances.proto\x1a(hearth/survey/v1/household_housing.proto\x1a'hearth/survey/v1/household_income.proto\x1a%hearth/survey/v1/household_land.proto\x1a'hearth/survey/v1/household_roster.proto\x1a+hearth/survey/v1/household_safety_net.proto\x1a+hearth/survey/v1/household_settlement.proto\x1a\x1chearth/survey/v1/place.proto\x1a\x1dhearth/survey/v1/sample.proto\"\x97!\n" +
 	"\x0eHouseholdCover\x12\xbb\x02\n" +
 	"\fsurvey_place\x18\x01 \x01(\v2\x17.hearth.survey.v1.PlaceB\xfe\x01\xca\xf3\x18\xf9\x01\n" +
 	"G\n" +
@@ -396,27 +396,27 @@ const file_hearth_survey_v1_household_proto_rawDesc = "" +
 	"\x1eHow was the household reached?\x12*调查员是如何接触到该住户的？b\x01\x04R\x06access\x12\xcb\x01\n" +
 	"\x16households_in_dwelling\x18\b \x01(\x05B\x94\x01\xbaH\x06\x1a\x04\x18<(\x01\xca\xf3\x18\x86\x01\n" +
 	"w\n" +
-	":How many households live in this dwelling, counting yours?\x129这个住处一共住了几户人家（包括您家）？2\thouseholdp\x03R\x14householdsInDwelling\x12\xda\x04\n" +
-	"\x0fusual_residents\x18\t \x01(\x05B\xb0\x04\xbaH\x06\x1a\x04\x18((\x01\xca\xf3\x18\xa2\x04\n" +
+	":How many households live in this dwelling, counting yours?\x129这个住处一共住了几户人家（包括您家）？2\thouseholdp\x03R\x14householdsInDwelling\x12\xfa\x04\n" +
+	"\x0fusual_residents\x18\t \x01(\x05B\xd0\x04\xbaH\x06\x1a\x04\x18((\x01\xca\xf3\x18\xc2\x04\n" +
 	"\x92\x01\n" +
 	"FHow many people usually live and eat together here, counting yourself?\x12H平时在这里同吃同住的一共有几个人（包括您自己）？\x12\x9a\x01\n" +
-	"TCount babies and people away for less than six months; leave out lodgers and guests.\x12B婴儿和外出不到半年的人也算；租客和客人不算。\"\xdf\x01\n" +
-	"\x1bresidents_agree_with_roster\x12Rsize(root.members.filter(m, m.lives_with_respondent == 1)) == this.usual_residents\x18\x01\"j\n" +
+	"TCount babies and people away for less than six months; leave out lodgers and guests.\x12B婴儿和外出不到半年的人也算；租客和客人不算。\"\xff\x01\n" +
+	"\x1bresidents_agree_with_roster\x12rsize(root.members.filter(m, has(m.lives_with_respondent) && m.lives_with_respondent == 1)) == this.usual_residents\x18\x01\"j\n" +
 	"9The number of people living here differs from the roster.\x12-同住人数与家庭成员名单不一致。2\x06person@\x02h\x01p\x03R\x0eusualResidents\x12\xb1\x01\n" +
 	"\x0ehousehold_size\x18\n" +
 	" \x01(\x05B\x89\x01\xca\xf3\x18\x84\x01\n" +
 	"b\n" +
-	"1Members of the household, counted from the roster\x12-家庭人口数（根据成员名单计算）*\x12size(root.members)2\x06person@\x02p\x03R\rhouseholdSize\x12\x8e\x02\n" +
-	"\x11members_elsewhere\x18\v \x01(\x05B\xe0\x01\xca\xf3\x18\xdb\x01\n" +
+	"1Members of the household, counted from the roster\x12-家庭人口数（根据成员名单计算）*\x12size(root.members)2\x06person@\x02p\x03R\rhouseholdSize\x12\xae\x02\n" +
+	"\x11members_elsewhere\x18\v \x01(\x05B\x80\x02\xca\xf3\x18\xfb\x01\n" +
 	"\x90\x01\n" +
-	"DMembers who do not live with the respondent, counted from the roster\x12H不与受访者同住的家庭成员人数（根据成员名单计算）*:size(root.members.filter(m, m.lives_with_respondent == 2))2\x06person@\x02p\x03R\x10membersElsewhere\x12\xd0\x04\n" +
-	"\x0frespondent_line\x18\f \x01(\x05B\xa6\x04\xbaH\x06\x1a\x04\x18<(\x01\xca\xf3\x18\x98\x04\n" +
+	"DMembers who do not live with the respondent, counted from the roster\x12H不与受访者同住的家庭成员人数（根据成员名单计算）*Zsize(root.members.filter(m, has(m.lives_with_respondent) && m.lives_with_respondent == 2))2\x06person@\x02p\x03R\x10membersElsewhere\x12\xfc\x04\n" +
+	"\x0frespondent_line\x18\f \x01(\x05B\xd2\x04\xbaH\x06\x1a\x04\x18<(\x01\xca\xf3\x18\xc4\x04\n" +
 	"a\n" +
 	"6Which member of the household answers these questions?\x12'由哪一位家庭成员回答问卷？\x12?\n" +
-	"\x1aLine number in the roster.\x12!填写成员名单中的序号。\"\xae\x01\n" +
-	"\x14respondent_in_roster\x12=root.members.exists(m, m.line_number == this.respondent_line)\x18\x02\"U\n" +
-	"-No member of the roster has this line number.\x12$成员名单中没有这个序号。\"\xba\x01\n" +
-	"\x15respondent_old_enough\x12Z!root.members.exists(m, m.line_number == this.respondent_line && has(m.age) && m.age < 16)\x18\x01\"C\n" +
+	"\x1aLine number in the roster.\x12!填写成员名单中的序号。\"\xc4\x01\n" +
+	"\x14respondent_in_roster\x12Sroot.members.exists(m, has(m.line_number) && m.line_number == this.respondent_line)\x18\x02\"U\n" +
+	"-No member of the roster has this line number.\x12$成员名单中没有这个序号。\"\xd0\x01\n" +
+	"\x15respondent_old_enough\x12p!root.members.exists(m, has(m.line_number) && m.line_number == this.respondent_line && has(m.age) && m.age < 16)\x18\x01\"C\n" +
 	"%The respondent is under 16 years old.\x12\x1a受访者不满16周岁。b\x02\x04\x03h\x01R\x0erespondentLine\x12\xbe\x01\n" +
 	"\x16in_this_dwelling_since\x18\r \x01(\v2\x1d.hearth.survey.v1.PartialDateBj\xca\xf3\x18f\n" +
 	"b\n" +
@@ -431,21 +431,21 @@ const file_hearth_survey_v1_household_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:@\xda\xf3\x18<\n" +
 	":\n" +
-	"$Cover of the household questionnaire\x12\x12住户问卷封面\"\xe7\x11\n" +
+	"$Cover of the household questionnaire\x12\x12住户问卷封面\"\xb0\x12\n" +
 	"\tHousehold\x12X\n" +
 	"\fhousehold_id\x18\x01 \x01(\tB5\xca\xf3\x181\n" +
 	"-\n" +
 	"\x13Household id (UUID)\x12\x16住户编号（UUID）x\x01R\vhouseholdId\x12M\n" +
 	"\x05cover\x18\x02 \x01(\v2 .hearth.survey.v1.HouseholdCoverB\x15\xca\xf3\x18\x11\n" +
 	"\x0f\n" +
-	"\x05Cover\x12\x06封面R\x05cover\x12\xe8\x06\n" +
-	"\amembers\x18\x03 \x03(\v2!.hearth.survey.v1.HouseholdMemberB\xaa\x06\xca\xf3\x18\xa5\x06\n" +
+	"\x05Cover\x12\x06封面R\x05cover\x12\xb1\a\n" +
+	"\amembers\x18\x03 \x03(\v2!.hearth.survey.v1.HouseholdMemberB\xf3\x06\xca\xf3\x18\xee\x06\n" +
 	":\n" +
 	"\x1eWho belongs to this household?\x12\x18您家都有哪些人？\x12\xcb\x01\n" +
-	"gBegin with the head. Include spouse, children and parents who live elsewhere but share income with you.\x12`从户主开始。与您家共同收支但住在别处的配偶、子女和父母也要列入。\"\x9c\x01\n" +
-	"\bone_head\x12:size(this.members.filter(m, m.relation_to_head == 1)) == 1\x18\x02\"R\n" +
-	"!A household has exactly one head.\x12-一个家庭必须有且只有一位户主。\"\xcd\x01\n" +
-	"\x13line_numbers_unique\x12Vthis.members.all(m, size(this.members.filter(o, o.line_number == m.line_number)) == 1)\x18\x02\"\\\n" +
+	"gBegin with the head. Include spouse, children and parents who live elsewhere but share income with you.\x12`从户主开始。与您家共同收支但住在别处的配偶、子女和父母也要列入。\"\xb7\x01\n" +
+	"\bone_head\x12Usize(this.members.filter(m, has(m.relation_to_head) && m.relation_to_head == 1)) == 1\x18\x02\"R\n" +
+	"!A household has exactly one head.\x12-一个家庭必须有且只有一位户主。\"\xfb\x01\n" +
+	"\x13line_numbers_unique\x12\x83\x01this.members.all(m, !has(m.line_number) || size(this.members.filter(o, has(o.line_number) && o.line_number == m.line_number)) == 1)\x18\x02\"\\\n" +
 	"4Two members of the roster have the same line number.\x12$成员名单中有重复的序号。\"\xa4\x01\n" +
 	"\x13somebody_is_sixteen\x122this.members.exists(m, !has(m.age) || m.age >= 16)\x18\x01\"W\n" +
 	"'Nobody in the household is 16 or older.\x12,家庭中没有16周岁及以上的成员。b\x01\x01h\x01R\amembers\x12L\n" +

@@ -1295,7 +1295,7 @@ const file_hearth_survey_v1_household_housing_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:5\xda\xf3\x181\n" +
 	"$\n" +
-	"\x14Move within the city\x12\f市内搬家\"\tcity_move\"\xb0;\n" +
+	"\x14Move within the city\x12\f市内搬家\"\tcity_move\"\xef;\n" +
 	"\aHousing\x12\xc4\x01\n" +
 	"\x06tenure\x18\x01 \x01(\x0e2\x1f.hearth.survey.v1.HousingTenureB\x8a\x01\xca\xf3\x18\x85\x01\n" +
 	"\x80\x01\n" +
@@ -1314,17 +1314,17 @@ const file_hearth_survey_v1_household_housing_proto_rawDesc = "" +
 	"kind_other\x18\x04 \x01(\tB\x84\x01\xbaH\x05r\x03\x18\xf4\x03\xca\xf3\x18x\n" +
 	"\x1b\n" +
 	"\x0ePlease specify\x12\t请说明\x1a\x0fthis.kind == 15:F\n" +
-	"$Respondents who answered “other”\x12\x1e回答“其他”的受访者@\x03R\tkindOther\x12\x87\x03\n" +
-	"\aarea_m2\x18\x05 \x01(\x01B\xed\x02\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00p\xa7@!\x00\x00\x00\x00\x00\x00\x00\x00\xca\xf3\x18\xd1\x02\n" +
+	"$Respondents who answered “other”\x12\x1e回答“其他”的受访者@\x03R\tkindOther\x12\x9a\x03\n" +
+	"\aarea_m2\x18\x05 \x01(\x01B\x80\x03\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00p\xa7@!\x00\x00\x00\x00\x00\x00\x00\x00\xca\xf3\x18\xe4\x02\n" +
 	"6\n" +
 	"\x1aHow large is the dwelling?\x12\x18住处面积有多大？\x12%\n" +
-	"\x12Usable floor area.\x12\x0f使用面积。\x1a\x0fthis.kind != 13\"\x97\x01\n" +
+	"\x12Usable floor area.\x12\x0f使用面积。\x1a\"!has(this.kind) || this.kind != 13\"\x97\x01\n" +
 	"\x0earea_plausible\x12,this.area_m2 >= 4.0 && this.area_m2 <= 300.0\x18\x01\"U\n" +
 	"*The floor area is unusual: please confirm.\x12'住房面积不太常见，请核实。2\x02m2:?\n" +
-	"#Households with a roof of their own\x12\x18有固定住处的住户p\x03R\x06areaM2\x12\x80\x02\n" +
-	"\x05rooms\x18\x06 \x01(\x05B\xe9\x01\xbaH\x06\x1a\x04\x18((\x00\xca\xf3\x18\xdb\x01\n" +
+	"#Households with a roof of their own\x12\x18有固定住处的住户p\x03R\x06areaM2\x12\x93\x02\n" +
+	"\x05rooms\x18\x06 \x01(\x05B\xfc\x01\xbaH\x06\x1a\x04\x18((\x00\xca\xf3\x18\xee\x01\n" +
 	"\x7f\n" +
-	"EHow many rooms does the household have, without kitchen and bathroom?\x126您家有几个房间（不含厨房和卫生间）？\x1a\x0fthis.kind != 132\x04room:?\n" +
+	"EHow many rooms does the household have, without kitchen and bathroom?\x126您家有几个房间（不含厨房和卫生间）？\x1a\"!has(this.kind) || this.kind != 132\x04room:?\n" +
 	"#Households with a roof of their own\x12\x18有固定住处的住户p\x03R\x05rooms\x12\x81\x01\n" +
 	"\apersons\x18\a \x01(\x05Bg\xbaH\x06\x1a\x04\x18d(\x01\xca\xf3\x18Z\n" +
 	"L\n" +
@@ -1395,11 +1395,11 @@ const file_hearth_survey_v1_household_housing_proto_rawDesc = "" +
 	"1Does the household own another home in this city?\x12-您家在本市还有别的自有住房吗？J\x14owns_other_home_hereh\x01R\x19ownsOtherHomeInSurveyCity\x12\xda\x01\n" +
 	"\x13owns_home_elsewhere\x18\x18 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\x90\x01\xca\xf3\x18\x8b\x01\n" +
 	"\x86\x01\n" +
-	"IDoes the household own a home elsewhere, for example in the home village?\x129您家在别的地方（如老家）有自有住房吗？h\x01R\x11ownsHomeElsewhere\x12\xa4\x04\n" +
-	"\vother_homes\x18\x19 \x03(\v2\x1b.hearth.survey.v1.OtherHomeB\xe5\x03\xca\xf3\x18\xe0\x03\n" +
+	"IDoes the household own a home elsewhere, for example in the home village?\x129您家在别的地方（如老家）有自有住房吗？h\x01R\x11ownsHomeElsewhere\x12\xbd\x04\n" +
+	"\vother_homes\x18\x19 \x03(\v2\x1b.hearth.survey.v1.OtherHomeB\xfe\x03\xca\xf3\x18\xf9\x03\n" +
 	"T\n" +
-	")Please tell me about each of these homes.\x12'请分别说说这些住房的情况。\x1aIthis.owns_other_home_in_survey_city == 1 || this.owns_home_elsewhere == 1\"\xfc\x01\n" +
-	"\x10city_homes_agree\x12^this.owns_other_home_in_survey_city != 2 || !this.other_homes.exists(h, h.in_survey_city == 1)\x18\x02\"\x85\x01\n" +
+	")Please tell me about each of these homes.\x12'请分别说说这些住房的情况。\x1aIthis.owns_other_home_in_survey_city == 1 || this.owns_home_elsewhere == 1\"\x95\x02\n" +
+	"\x10city_homes_agree\x12wthis.owns_other_home_in_survey_city != 2 || !this.other_homes.exists(h, has(h.in_survey_city) && h.in_survey_city == 1)\x18\x02\"\x85\x01\n" +
 	"?A home in this city is listed though none was said to be owned.\x12B回答在本市没有其他住房，却列出了本市的住房。:>\n" +
 	"\x1cHouseholds with another home\x12\x1e有其他自有住房的住户R\n" +
 	"otherHomes\x12\xd1\x01\n" +

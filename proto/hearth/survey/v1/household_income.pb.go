@@ -528,7 +528,7 @@ var File_hearth_survey_v1_household_income_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_household_income_proto_rawDesc = "" +
 	"\n" +
-	"'hearth/survey/v1/household_income.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\"\xd1\v\n" +
+	"'hearth/survey/v1/household_income.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\"\xe7\v\n" +
 	"\n" +
 	"IncomeItem\x12L\n" +
 	"\tincome_id\x18\x01 \x01(\tB/\xca\xf3\x18+\n" +
@@ -542,12 +542,12 @@ const file_hearth_survey_v1_household_income_proto_rawDesc = "" +
 	"5How much did the household receive from it last year?\x12!去年从这里得到多少钱？\x12t\n" +
 	":After the costs of a business or farm; a loss is negative.\x126扣除经营成本后的纯收入；亏损填负数。\"\xc8\x01\n" +
 	"\x13only_business_loses\x12S!has(this.amount.yuan) || this.amount.yuan >= 0 || this.kind == 2 || this.kind == 3\x18\x02\"Z\n" +
-	")Only a business or a farm can lose money.\x12-只有经营或农业生产可以是负数。2\x04yuan@\x02R\x06amount\x12\xdc\x02\n" +
-	"\fearner_lines\x18\x04 \x03(\x05B\xb8\x02\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18\xab\x02\n" +
+	")Only a business or a farm can lose money.\x12-只有经营或农业生产可以是负数。2\x04yuan@\x02R\x06amount\x12\xf2\x02\n" +
+	"\fearner_lines\x18\x04 \x03(\x05B\xce\x02\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18\xc1\x02\n" +
 	":\n" +
 	"\x18Which members earned it?\x12\x1e由哪些家庭成员取得？\x12@\n" +
-	"\x1bLine numbers in the roster.\x12!填写成员名单中的序号。\"\xa5\x01\n" +
-	"\x11earners_in_roster\x12Dthis.earner_lines.all(l, root.members.exists(m, m.line_number == l))\x18\x02\"H\n" +
+	"\x1bLine numbers in the roster.\x12!填写成员名单中的序号。\"\xbb\x01\n" +
+	"\x11earners_in_roster\x12Zthis.earner_lines.all(l, root.members.exists(m, has(m.line_number) && m.line_number == l))\x18\x02\"H\n" +
 	"#A line number is not in the roster.\x12!有序号不在成员名单中。b\x03\x01\x02\x03R\vearnerLines\x12\xa4\x01\n" +
 	"\n" +
 	"kind_other\x18\x05 \x01(\tB\x84\x01\xbaH\x05r\x03\x18\xf4\x03\xca\xf3\x18x\n" +
@@ -561,7 +561,7 @@ const file_hearth_survey_v1_household_income_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:8\xda\xf3\x184\n" +
 	"#\n" +
-	"\x10Income by source\x12\x0f分来源收入\"\rincome_source\"\xb5%\n" +
+	"\x10Income by source\x12\x0f分来源收入\"\rincome_source\"\xdb%\n" +
 	"\x06Income\x12\x8d\x03\n" +
 	"\x04year\x18\x01 \x01(\x05B\xf8\x02\xbaH\b\x1a\x06\x18\xb4\x10(\xc6\x0f\xca\xf3\x18\xe8\x02\n" +
 	"D\n" +
@@ -576,11 +576,11 @@ const file_hearth_survey_v1_household_income_proto_rawDesc = "" +
 	"\x18total_covers_each_source\x12\xa8\x01!has(this.total.yuan) || this.sources.all(s, !has(s.amount.yuan) || s.amount.yuan <= this.total.yuan || this.sources.exists(o, has(o.amount.yuan) && o.amount.yuan < 0))\x18\x02\"\\\n" +
 	"+One source is larger than the whole income.\x12-某一项来源的收入超过了总收入。\"\xe4\x01\n" +
 	"\x0ftotal_plausible\x12P!has(this.total.yuan) || (this.total.yuan >= 1000 && this.total.yuan <= 2000000)\x18\x01\"}\n" +
-	"FThe income of the year is unusual: please confirm the number of zeros.\x123全年收入不太常见，请核实数字位数。2\x04yuan@\x02h\x01R\x05total\x12\xd0\x02\n" +
-	"\asources\x18\x03 \x03(\v2\x1c.hearth.survey.v1.IncomeItemB\x97\x02\xca\xf3\x18\x92\x02\n" +
+	"FThe income of the year is unusual: please confirm the number of zeros.\x123全年收入不太常见，请核实数字位数。2\x04yuan@\x02h\x01R\x05total\x12\xe0\x02\n" +
+	"\asources\x18\x03 \x03(\v2\x1c.hearth.survey.v1.IncomeItemB\xa7\x02\xca\xf3\x18\xa2\x02\n" +
 	"D\n" +
-	"\x1fFrom which sources did it come?\x12!这些收入分别来自哪里？\"\xc9\x01\n" +
-	"\x12sources_named_once\x12gthis.sources.all(s, s.kind == 0 || s.kind == 11 || size(this.sources.filter(o, o.kind == s.kind)) == 1)\x18\x01\"H\n" +
+	"\x1fFrom which sources did it come?\x12!这些收入分别来自哪里？\"\xd9\x01\n" +
+	"\x12sources_named_once\x12wthis.sources.all(s, !has(s.kind) || s.kind == 11 || size(this.sources.filter(o, has(o.kind) && o.kind == s.kind)) == 1)\x18\x01\"H\n" +
 	"#A source of income is listed twice.\x12!同一收入来源列了两次。R\asources\x12\x92\x02\n" +
 	"\n" +
 	"total_band\x18\x04 \x01(\x0e2\x1c.hearth.survey.v1.IncomeBandB\xd4\x01\xca\xf3\x18\xcf\x01\n" +
@@ -612,13 +612,13 @@ const file_hearth_survey_v1_household_income_proto_rawDesc = "" +
 	"farm_costs\x18\t \x01(\v2\x17.hearth.survey.v1.MoneyB\xdf\x01\xca\xf3\x18\xda\x01\n" +
 	"h\n" +
 	".What did seed, fertiliser, feed and hire cost?\x126种子、化肥、饲料和雇工等花了多少钱？\x1a!this.agricultural_production == 12\x04yuan:E\n" +
-	" Households that farmed last year\x12!去年从事农业生产的住户R\tfarmCosts\x12\xd1\x03\n" +
+	" Households that farmed last year\x12!去年从事农业生产的住户R\tfarmCosts\x12\xe7\x03\n" +
 	"\ffarmer_lines\x18\n" +
-	" \x03(\x05B\xad\x03\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18\xa0\x03\n" +
+	" \x03(\x05B\xc3\x03\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18\xb6\x03\n" +
 	"E\n" +
 	" Which members did the farm work?\x12!由哪些家庭成员做农活？\x12@\n" +
-	"\x1bLine numbers in the roster.\x12!填写成员名单中的序号。\x1a!this.agricultural_production == 1\"\xa5\x01\n" +
-	"\x11farmers_in_roster\x12Dthis.farmer_lines.all(l, root.members.exists(m, m.line_number == l))\x18\x02\"H\n" +
+	"\x1bLine numbers in the roster.\x12!填写成员名单中的序号。\x1a!this.agricultural_production == 1\"\xbb\x01\n" +
+	"\x11farmers_in_roster\x12Zthis.farmer_lines.all(l, root.members.exists(m, has(m.line_number) && m.line_number == l))\x18\x02\"H\n" +
 	"#A line number is not in the roster.\x12!有序号不在成员名单中。:E\n" +
 	" Households that farmed last year\x12!去年从事农业生产的住户b\x03\x01\x02\x03R\vfarmerLines\x12\xd1\x02\n" +
 	"\x10monthly_spending\x18\v \x01(\v2\x17.hearth.survey.v1.MoneyB\x8c\x02\xca\xf3\x18\x87\x02\n" +

@@ -672,7 +672,7 @@ var File_hearth_survey_v1_household_roster_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_household_roster_proto_rawDesc = "" +
 	"\n" +
-	"'hearth/survey/v1/household_roster.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a*hearth/survey/v1/household_ethnicity.proto\x1a*hearth/survey/v1/household_insurance.proto\x1a*hearth/survey/v1/household_schooling.proto\x1a%hearth/survey/v1/household_work.proto\x1a\x1dhearth/survey/v1/person.proto\x1a\x1chearth/survey/v1/place.proto\"\x98`\n" +
+	"'hearth/survey/v1/household_roster.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a*hearth/survey/v1/household_ethnicity.proto\x1a*hearth/survey/v1/household_insurance.proto\x1a*hearth/survey/v1/household_schooling.proto\x1a%hearth/survey/v1/household_work.proto\x1a\x1dhearth/survey/v1/person.proto\x1a\x1chearth/survey/v1/place.proto\"\xe7b\n" +
 	"\x0fHouseholdMember\x12O\n" +
 	"\tperson_id\x18\x01 \x01(\tB2\xca\xf3\x18.\n" +
 	"*\n" +
@@ -699,13 +699,13 @@ const file_hearth_survey_v1_household_roster_proto_rawDesc = "" +
 	"+How old is this person, in completed years?\x12!他（她）今年多少周岁？\x12S\n" +
 	"1Completed years, not counted the traditional way.\x12\x1e请填周岁，不填虚岁。\"\xeb\x02\n" +
 	"\x15age_agrees_with_birth\x12\xd2\x01!has(this.birth_date.year) || !has(root.cover.interview_date.year) || (this.age >= root.cover.interview_date.year - this.birth_date.year - 1 && this.age <= root.cover.interview_date.year - this.birth_date.year)\x18\x01\"{\n" +
-	">Age and year of birth disagree; it may be the traditional age.\x129年龄与出生年份不一致，可能填的是虚岁。2\x04year@\x02h\x01p\x03R\x03age\x12\xf6\x05\n" +
-	"\x10relation_to_head\x18\a \x01(\x0e2 .hearth.survey.v1.RelationToHeadB\xa9\x05\xca\xf3\x18\xa4\x05\n" +
+	">Age and year of birth disagree; it may be the traditional age.\x129年龄与出生年份不一致，可能填的是虚岁。2\x04year@\x02h\x01p\x03R\x03age\x12\xac\x06\n" +
+	"\x10relation_to_head\x18\a \x01(\x0e2 .hearth.survey.v1.RelationToHeadB\xdf\x05\xca\xf3\x18\xda\x05\n" +
 	"\\\n" +
-	"1What is this person to the head of the household?\x12'他（她）与户主是什么关系？\"\x9d\x02\n" +
-	"\x17child_younger_than_head\x12\x87\x01this.relation_to_head != 3 || !has(this.age) || !root.members.exists(m, m.relation_to_head == 1 && has(m.age) && m.age < this.age + 12)\x18\x01\"v\n" +
-	"@A child of the head is less than 12 years younger than the head.\x122户主的子女与户主年龄相差不到12岁。\"\x9b\x02\n" +
-	"\x16parent_older_than_head\x12\x87\x01this.relation_to_head != 6 || !has(this.age) || !root.members.exists(m, m.relation_to_head == 1 && has(m.age) && m.age > this.age - 12)\x18\x01\"u\n" +
+	"1What is this person to the head of the household?\x12'他（她）与户主是什么关系？\"\xb8\x02\n" +
+	"\x17child_younger_than_head\x12\xa2\x01this.relation_to_head != 3 || !has(this.age) || !root.members.exists(m, has(m.relation_to_head) && m.relation_to_head == 1 && has(m.age) && m.age < this.age + 12)\x18\x01\"v\n" +
+	"@A child of the head is less than 12 years younger than the head.\x122户主的子女与户主年龄相差不到12岁。\"\xb6\x02\n" +
+	"\x16parent_older_than_head\x12\xa2\x01this.relation_to_head != 6 || !has(this.age) || !root.members.exists(m, has(m.relation_to_head) && m.relation_to_head == 1 && has(m.age) && m.age > this.age - 12)\x18\x01\"u\n" +
 	"?A parent of the head is less than 12 years older than the head.\x122户主的父母与户主年龄相差不到12岁。@\x02b\x02\x01\x02h\x01R\x0erelationToHead\x12\xb2\x03\n" +
 	"\x0emarital_status\x18\b \x01(\x0e2\x1f.hearth.survey.v1.MaritalStatusB\xe9\x02\xca\xf3\x18\xe4\x02\n" +
 	"J\n" +
@@ -745,15 +745,15 @@ const file_hearth_survey_v1_household_roster_proto_rawDesc = "" +
 	"0What type of hukou was it before it was unified?\x129统一为居民户口之前，是什么类型的户口？\x1a\x14this.hukou_type == 3\"\xdb\x01\n" +
 	"\x19before_reform_is_old_type\x12>this.hukou_before_reform == 1 || this.hukou_before_reform == 2\x18\x02\"|\n" +
 	"?Before the reform a hukou was agricultural or non-agricultural.\x129改革前的户口只有农业户口和非农业户口。:J\n" +
-	"%Members with a unified resident hukou\x12!居民户口（统一）的成员R\x11hukouBeforeReform\x12\xe3\x01\n" +
-	"\vhukou_place\x18\x0f \x01(\v2\x17.hearth.survey.v1.PlaceB\xa8\x01\xca\xf3\x18\xa3\x01\n" +
+	"%Members with a unified resident hukou\x12!居民户口（统一）的成员R\x11hukouBeforeReform\x12\xfc\x01\n" +
+	"\vhukou_place\x18\x0f \x01(\v2\x17.hearth.survey.v1.PlaceB\xc1\x01\xca\xf3\x18\xbc\x01\n" +
 	"Y\n" +
-	"(Where is this person's hukou registered?\x12-他（她）的户口登记在什么地方？\x1a\x14this.hukou_type != 4:.\n" +
+	"(Where is this person's hukou registered?\x12-他（她）的户口登记在什么地方？\x1a-!has(this.hukou_type) || this.hukou_type != 4:.\n" +
 	"\x18Members who have a hukou\x12\x12有户口的成员h\x01R\n" +
-	"hukouPlace\x12\x84\x02\n" +
-	"\x0ehukou_location\x18\x10 \x01(\x0e2\x1f.hearth.survey.v1.HukouLocationB\xbb\x01\xca\xf3\x18\xb6\x01\n" +
+	"hukouPlace\x12\x9d\x02\n" +
+	"\x0ehukou_location\x18\x10 \x01(\x0e2\x1f.hearth.survey.v1.HukouLocationB\xd4\x01\xca\xf3\x18\xcf\x01\n" +
 	"l\n" +
-	"/Seen from here, where is this hukou registered?\x129相对于本地，他（她）的户口登记在哪里？\x1a\x14this.hukou_type != 4:.\n" +
+	"/Seen from here, where is this hukou registered?\x129相对于本地，他（她）的户口登记在哪里？\x1a-!has(this.hukou_type) || this.hukou_type != 4:.\n" +
 	"\x18Members who have a hukou\x12\x12有户口的成员p\x02R\rhukouLocation\x12\xea\x01\n" +
 	"\x1flives_in_survey_city_six_months\x18\x11 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\x8b\x01\xca\xf3\x18\x86\x01\n" +
 	"k\n" +
@@ -771,45 +771,45 @@ const file_hearth_survey_v1_household_roster_proto_rawDesc = "" +
 	"+Members who do not live with the respondent\x12\x1e不与受访者同住的成员@\x02R\rabsenceReason\x12\xbc\x01\n" +
 	"\x15months_away_last_year\x18\x15 \x01(\x05B\x88\x01\xbaH\x06\x1a\x04\x18\f(\x00\xca\xf3\x18{\n" +
 	"p\n" +
-	"9How many months was this person away from home last year?\x123去年他（她）一共离家外出了几个月？2\x05monthp\x03R\x12monthsAwayLastYear\x12\xb2\a\n" +
-	"\vmother_line\x18\x16 \x01(\x05B\x90\a\xbaH\x06\x1a\x04\x18<(\x01\xca\xf3\x18\x82\a\n" +
+	"9How many months was this person away from home last year?\x123去年他（她）一共离家外出了几个月？2\x05monthp\x03R\x12monthsAwayLastYear\x12\x83\b\n" +
+	"\vmother_line\x18\x16 \x01(\x05B\xe1\a\xbaH\x06\x1a\x04\x18<(\x01\xca\xf3\x18\xd3\a\n" +
 	"j\n" +
 	"0Is this person's mother on the list? Which line?\x126他（她）的母亲在名单上吗？是第几位？\x12\x8f\x01\n" +
-	"CLine number in the roster; “not applicable” if not on the list.\x12H填写成员名单中的序号；不在名单上的选“不适用”。\"\xeb\x01\n" +
-	"\x10mother_in_roster\x12aroot.members.exists(m, m.line_number == this.mother_line) && this.mother_line != this.line_number\x18\x02\"r\n" +
-	";The mother's line number is not another line of the roster.\x123母亲的序号不是名单中的另一位成员。\"\xa1\x01\n" +
-	"\x10mother_is_female\x12H!root.members.exists(m, m.line_number == this.mother_line && m.sex == 1)\x18\x02\"A\n" +
-	"\x1fThe mother is recorded as male.\x12\x1e母亲的性别填成了男。\"\xea\x01\n" +
-	"\fmother_older\x12s!has(this.age) || !root.members.exists(m, m.line_number == this.mother_line && has(m.age) && m.age < this.age + 12)\x18\x01\"c\n" +
+	"CLine number in the roster; “not applicable” if not on the list.\x12H填写成员名单中的序号；不在名单上的选“不适用”。\"\x81\x02\n" +
+	"\x10mother_in_roster\x12wroot.members.exists(m, has(m.line_number) && m.line_number == this.mother_line) && this.mother_line != this.line_number\x18\x02\"r\n" +
+	";The mother's line number is not another line of the roster.\x123母亲的序号不是名单中的另一位成员。\"\xc5\x01\n" +
+	"\x10mother_is_female\x12l!root.members.exists(m, has(m.line_number) && m.line_number == this.mother_line && has(m.sex) && m.sex == 1)\x18\x02\"A\n" +
+	"\x1fThe mother is recorded as male.\x12\x1e母亲的性别填成了男。\"\x81\x02\n" +
+	"\fmother_older\x12\x89\x01!has(this.age) || !root.members.exists(m, has(m.line_number) && m.line_number == this.mother_line && has(m.age) && m.age < this.age + 12)\x18\x01\"c\n" +
 	"6The mother is less than 12 years older than the child.\x12)母亲与子女年龄相差不到12岁。b\x03\x03\x02\x01R\n" +
-	"motherLine\x12\xb2\a\n" +
-	"\vfather_line\x18\x17 \x01(\x05B\x90\a\xbaH\x06\x1a\x04\x18<(\x01\xca\xf3\x18\x82\a\n" +
+	"motherLine\x12\x83\b\n" +
+	"\vfather_line\x18\x17 \x01(\x05B\xe1\a\xbaH\x06\x1a\x04\x18<(\x01\xca\xf3\x18\xd3\a\n" +
 	"j\n" +
 	"0Is this person's father on the list? Which line?\x126他（她）的父亲在名单上吗？是第几位？\x12\x8f\x01\n" +
-	"CLine number in the roster; “not applicable” if not on the list.\x12H填写成员名单中的序号；不在名单上的选“不适用”。\"\xeb\x01\n" +
-	"\x10father_in_roster\x12aroot.members.exists(m, m.line_number == this.father_line) && this.father_line != this.line_number\x18\x02\"r\n" +
-	";The father's line number is not another line of the roster.\x123父亲的序号不是名单中的另一位成员。\"\xa1\x01\n" +
-	"\x0efather_is_male\x12H!root.members.exists(m, m.line_number == this.father_line && m.sex == 2)\x18\x02\"C\n" +
-	"!The father is recorded as female.\x12\x1e父亲的性别填成了女。\"\xea\x01\n" +
-	"\ffather_older\x12s!has(this.age) || !root.members.exists(m, m.line_number == this.father_line && has(m.age) && m.age < this.age + 12)\x18\x01\"c\n" +
+	"CLine number in the roster; “not applicable” if not on the list.\x12H填写成员名单中的序号；不在名单上的选“不适用”。\"\x81\x02\n" +
+	"\x10father_in_roster\x12wroot.members.exists(m, has(m.line_number) && m.line_number == this.father_line) && this.father_line != this.line_number\x18\x02\"r\n" +
+	";The father's line number is not another line of the roster.\x123父亲的序号不是名单中的另一位成员。\"\xc5\x01\n" +
+	"\x0efather_is_male\x12l!root.members.exists(m, has(m.line_number) && m.line_number == this.father_line && has(m.sex) && m.sex == 2)\x18\x02\"C\n" +
+	"!The father is recorded as female.\x12\x1e父亲的性别填成了女。\"\x81\x02\n" +
+	"\ffather_older\x12\x89\x01!has(this.age) || !root.members.exists(m, has(m.line_number) && m.line_number == this.father_line && has(m.age) && m.age < this.age + 12)\x18\x01\"c\n" +
 	"6The father is less than 12 years older than the child.\x12)父亲与子女年龄相差不到12岁。b\x03\x03\x02\x01R\n" +
-	"fatherLine\x12\xc7\a\n" +
-	"\vspouse_line\x18\x18 \x01(\x05B\xa5\a\xbaH\x06\x1a\x04\x18<(\x01\xca\xf3\x18\x97\a\n" +
+	"fatherLine\x12\xf4\a\n" +
+	"\vspouse_line\x18\x18 \x01(\x05B\xd2\a\xbaH\x06\x1a\x04\x18<(\x01\xca\xf3\x18\xc4\a\n" +
 	"j\n" +
 	"0Is this person's spouse on the list? Which line?\x126他（她）的配偶在名单上吗？是第几位？\x12\x8f\x01\n" +
-	"CLine number in the roster; “not applicable” if not on the list.\x12H填写成员名单中的序号；不在名单上的选“不适用”。\x1althis.marital_status == 2 || this.marital_status == 3 || this.marital_status == 4 || this.marital_status == 7\"\xeb\x01\n" +
-	"\x10spouse_in_roster\x12aroot.members.exists(m, m.line_number == this.spouse_line) && this.spouse_line != this.line_number\x18\x02\"r\n" +
-	";The spouse's line number is not another line of the roster.\x123配偶的序号不是名单中的另一位成员。\"\xec\x01\n" +
-	"\x1bspouses_point_at_each_other\x12u!root.members.exists(m, m.line_number == this.spouse_line && has(m.spouse_line) && m.spouse_line != this.line_number)\x18\x02\"T\n" +
+	"CLine number in the roster; “not applicable” if not on the list.\x12H填写成员名单中的序号；不在名单上的选“不适用”。\x1althis.marital_status == 2 || this.marital_status == 3 || this.marital_status == 4 || this.marital_status == 7\"\x81\x02\n" +
+	"\x10spouse_in_roster\x12wroot.members.exists(m, has(m.line_number) && m.line_number == this.spouse_line) && this.spouse_line != this.line_number\x18\x02\"r\n" +
+	";The spouse's line number is not another line of the roster.\x123配偶的序号不是名单中的另一位成员。\"\x83\x02\n" +
+	"\x1bspouses_point_at_each_other\x12\x8b\x01!root.members.exists(m, has(m.line_number) && m.line_number == this.spouse_line && has(m.spouse_line) && m.spouse_line != this.line_number)\x18\x02\"T\n" +
 	")The spouse names somebody else as spouse.\x12'配偶一栏填写的是另一个人。:G\n" +
 	"+Married members and members living together\x12\x18已婚或同居的成员b\x03\x03\x02\x01R\n" +
 	"spouseLine\x12\x8b\x01\n" +
 	"\tborn_here\x18\x19 \x01(\x0e2\x17.hearth.survey.v1.YesNoBU\xca\xf3\x18Q\n" +
 	"M\n" +
-	"\"Was this person born in this city?\x12'他（她）是在本市出生的吗？@\x02R\bbornHere\x12\xf9\x03\n" +
-	"\x0farrival_in_city\x18\x1a \x01(\v2\x1d.hearth.survey.v1.PartialDateB\xb1\x03\xca\xf3\x18\xac\x03\n" +
+	"\"Was this person born in this city?\x12'他（她）是在本市出生的吗？@\x02R\bbornHere\x12\x91\x04\n" +
+	"\x0farrival_in_city\x18\x1a \x01(\v2\x1d.hearth.survey.v1.PartialDateB\xc9\x03\xca\xf3\x18\xc4\x03\n" +
 	"r\n" +
-	"5When did this person first come to live in this city?\x129他（她）是什么时候第一次来本市居住的？\x1a\x13this.born_here != 1\"\xdb\x01\n" +
+	"5When did this person first come to live in this city?\x129他（她）是什么时候第一次来本市居住的？\x1a+!has(this.born_here) || this.born_here != 1\"\xdb\x01\n" +
 	"\x13arrived_after_birth\x12r!has(this.arrival_in_city.year) || !has(this.birth_date.year) || this.arrival_in_city.year >= this.birth_date.year\x18\x02\"N\n" +
 	"#Came to the city before being born.\x12'来本市的时间早于出生时间。:<\n" +
 	"\x1dMembers not born in this city\x12\x1b不在本市出生的成员@\x02b\x03\x03\x02\x01R\rarrivalInCity\x12\x97\x02\n" +

@@ -650,7 +650,7 @@ const file_hearth_survey_v1_household_safety_net_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:4\xda\xf3\x180\n" +
 	"\"\n" +
 	"\x12Poverty assistance\x12\f扶贫救助\"\n" +
-	"assistance\"\xe1$\n" +
+	"assistance\"\x8d%\n" +
 	"\tSafetyNet\x12\xe3\x01\n" +
 	"\x18minimum_living_allowance\x18\x01 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\x8f\x01\xca\xf3\x18\x8a\x01\n" +
 	"\x85\x01\n" +
@@ -658,12 +658,12 @@ const file_hearth_survey_v1_household_safety_net_proto_rawDesc = "" +
 	"\x18allowance_in_survey_city\x18\x02 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xa0\x01\xca\xf3\x18\x9b\x01\n" +
 	"=\n" +
 	"\x18Is it paid by this city?\x12!低保是由本市发放的吗？\x1a\"this.minimum_living_allowance == 1:6\n" +
-	"\x1dHouseholds with the allowance\x12\x15享受低保的住户R\x15allowanceInSurveyCity\x12\xc1\x03\n" +
-	"\x0fallowance_lines\x18\x03 \x03(\x05B\x97\x03\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18\x8a\x03\n" +
+	"\x1dHouseholds with the allowance\x12\x15享受低保的住户R\x15allowanceInSurveyCity\x12\xd7\x03\n" +
+	"\x0fallowance_lines\x18\x03 \x03(\x05B\xad\x03\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18\xa0\x03\n" +
 	"8\n" +
 	"\x19Which members receive it?\x12\x1b哪些家庭成员享受？\x12@\n" +
-	"\x1bLine numbers in the roster.\x12!填写成员名单中的序号。\x1a\"this.minimum_living_allowance == 1\"\xaa\x01\n" +
-	"\x13allowance_in_roster\x12Gthis.allowance_lines.all(l, root.members.exists(m, m.line_number == l))\x18\x02\"H\n" +
+	"\x1bLine numbers in the roster.\x12!填写成员名单中的序号。\x1a\"this.minimum_living_allowance == 1\"\xc0\x01\n" +
+	"\x13allowance_in_roster\x12]this.allowance_lines.all(l, root.members.exists(m, has(m.line_number) && m.line_number == l))\x18\x02\"H\n" +
 	"#A line number is not in the roster.\x12!有序号不在成员名单中。:6\n" +
 	"\x1dHouseholds with the allowance\x12\x15享受低保的住户b\x03\x01\x02\x03R\x0eallowanceLines\x12\xf5\x03\n" +
 	"\x11monthly_allowance\x18\x04 \x01(\v2\x17.hearth.survey.v1.MoneyB\xae\x03\xca\xf3\x18\xa9\x03\n" +
@@ -701,12 +701,12 @@ const file_hearth_survey_v1_household_safety_net_proto_rawDesc = "" +
 	"\x1eHouseholds that were relocated\x12\x18参加过搬迁的住户P\x02R\x12relocationOwnShare\x12\xe9\x01\n" +
 	"\x11went_without_care\x18\f \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xa3\x01\xca\xf3\x18\x9e\x01\n" +
 	"\x99\x01\n" +
-	"MIn the last year, was anybody ill and did not see a doctor for want of money?\x12H过去一年，您家有人生病却因为没钱而没去看医生吗？h\x01R\x0fwentWithoutCare\x12\xd6\x03\n" +
-	"\x12without_care_lines\x18\r \x03(\x05B\xa7\x03\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18\x9a\x03\n" +
+	"MIn the last year, was anybody ill and did not see a doctor for want of money?\x12H过去一年，您家有人生病却因为没钱而没去看医生吗？h\x01R\x0fwentWithoutCare\x12\xec\x03\n" +
+	"\x12without_care_lines\x18\r \x03(\x05B\xbd\x03\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18\xb0\x03\n" +
 	"*\n" +
 	"\x0eWhich members?\x12\x18是哪些家庭成员？\x12@\n" +
-	"\x1bLine numbers in the roster.\x12!填写成员名单中的序号。\x1a\x1bthis.went_without_care == 1\"\xb0\x01\n" +
-	"\x16without_care_in_roster\x12Jthis.without_care_lines.all(l, root.members.exists(m, m.line_number == l))\x18\x02\"H\n" +
+	"\x1bLine numbers in the roster.\x12!填写成员名单中的序号。\x1a\x1bthis.went_without_care == 1\"\xc6\x01\n" +
+	"\x16without_care_in_roster\x12`this.without_care_lines.all(l, root.members.exists(m, has(m.line_number) && m.line_number == l))\x18\x02\"H\n" +
 	"#A line number is not in the roster.\x12!有序号不在成员名单中。:S\n" +
 	"+Households where somebody went without care\x12$有人因没钱而未就医的住户@\x02b\x03\x01\x02\x03R\x10withoutCareLines\x12\x83\x03\n" +
 	"\x10medical_spending\x18\x0e \x01(\v2\x17.hearth.survey.v1.MoneyB\xbe\x02\xca\xf3\x18\xb9\x02\n" +

@@ -1373,7 +1373,7 @@ const file_hearth_survey_v1_household_schooling_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:O\xda\xf3\x18K\n" +
 	"9\n" +
-	"\x1aAttempt at a public school\x12\x1b申请公办学校的经历\"\x0eschool_attempt\"\xf4<\n" +
+	"\x1aAttempt at a public school\x12\x1b申请公办学校的经历\"\x0eschool_attempt\"\x8c=\n" +
 	"\x0eChildSchooling\x12\x97\x01\n" +
 	"\aattends\x18\x01 \x01(\x0e2\x17.hearth.survey.v1.YesNoBd\xca\xf3\x18`\n" +
 	"\\\n" +
@@ -1439,10 +1439,10 @@ const file_hearth_survey_v1_household_schooling_proto_rawDesc = "" +
 	"\x06boards\x18\x0e \x01(\x0e2\x17.hearth.survey.v1.YesNoB|\xca\xf3\x18x\n" +
 	"9\n" +
 	"#Does the child sleep at the school?\x12\x12孩子住校吗？\x1a\x11this.attends == 1:(\n" +
-	"\x12Children at school\x12\x12在上学的孩子R\x06boards\x12\xe5\x01\n" +
-	"\vway_minutes\x18\x0f \x01(\x05B\xc3\x01\xbaH\a\x1a\x05\x18\xac\x02(\x00\xca\xf3\x18\xb4\x01\n" +
+	"\x12Children at school\x12\x12在上学的孩子R\x06boards\x12\xfc\x01\n" +
+	"\vway_minutes\x18\x0f \x01(\x05B\xda\x01\xbaH\a\x1a\x05\x18\xac\x02(\x00\xca\xf3\x18\xcb\x01\n" +
 	"I\n" +
-	"'How long is the way to school, one way?\x12\x1e上学单程要多长时间？\x1a%this.attends == 1 && this.boards != 12\x06minute:6\n" +
+	"'How long is the way to school, one way?\x12\x1e上学单程要多长时间？\x1a<this.attends == 1 && (!has(this.boards) || this.boards != 1)2\x06minute:6\n" +
 	"#Children at school who do not board\x12\x0f走读的孩子p\x03R\n" +
 	"wayMinutes\x12\x8a\x01\n" +
 	"\tcaregiver\x18\x10 \x01(\x0e2\x1b.hearth.survey.v1.CaregiverBO\xca\xf3\x18K\n" +
@@ -1475,11 +1475,11 @@ const file_hearth_survey_v1_household_schooling_proto_rawDesc = "" +
 	"$\n" +
 	"\bWhy not?\x12\x18为什么没有尝试？\x12%\n" +
 	"\x15Several may be named.\x12\f可多选。\x1a\x1dthis.tried_public_school == 2:T\n" +
-	",Children for whom no public school was tried\x12$没有尝试过公办学校的孩子R\x0fnotTriedReasons\x12\xe0\x04\n" +
-	"\battempts\x18\x18 \x03(\v2%.hearth.survey.v1.PublicSchoolAttemptB\x9c\x04\xca\xf3\x18\x97\x04\n" +
+	",Children for whom no public school was tried\x12$没有尝试过公办学校的孩子R\x0fnotTriedReasons\x12\xe1\x04\n" +
+	"\battempts\x18\x18 \x03(\v2%.hearth.survey.v1.PublicSchoolAttemptB\x9d\x04\xca\xf3\x18\x98\x04\n" +
 	"k\n" +
-	"4Please tell me about each attempt, school by school.\x123请逐一说说每次申请公办学校的情况。\x1a\x1dthis.tried_public_school == 1\"\xb9\x02\n" +
-	"\x1cin_public_school_so_admitted\x12\x92\x01this.school_kind != 1 || size(this.attempts) == 0 || this.attempts.exists(a, a.outcome == 0 || a.outcome == 1 || a.outcome == 2 || a.outcome == 7)\x18\x01\"\x81\x01\n" +
+	"4Please tell me about each attempt, school by school.\x123请逐一说说每次申请公办学校的情况。\x1a\x1dthis.tried_public_school == 1\"\xba\x02\n" +
+	"\x1cin_public_school_so_admitted\x12\x93\x01this.school_kind != 1 || size(this.attempts) == 0 || this.attempts.exists(a, !has(a.outcome) || a.outcome == 1 || a.outcome == 2 || a.outcome == 7)\x18\x01\"\x81\x01\n" +
 	">The child attends a public school though every attempt failed.\x12?孩子在公办学校上学，但每次申请都没有成功。:M\n" +
 	"+Children for whom a public school was tried\x12\x1e尝试过公办学校的孩子R\battempts\x12\x8c\x01\n" +
 	"\x04plan\x18\x19 \x01(\x0e2\x1b.hearth.survey.v1.ChildPlanB[\xca\xf3\x18W\n" +

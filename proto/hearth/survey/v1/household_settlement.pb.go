@@ -1026,7 +1026,7 @@ const file_hearth_survey_v1_household_settlement_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:C\xda\xf3\x18?\n" +
 	"1\n" +
 	"\x15Other city considered\x12\x18考虑过的其他城市\"\n" +
-	"other_city\"\xd2/\n" +
+	"other_city\"\xee/\n" +
 	"\x14SettlementIntentions\x12\x95\x01\n" +
 	"\tintention\x18\x01 \x01(\x0e2\x1f.hearth.survey.v1.StayIntentionBV\xca\xf3\x18R\n" +
 	"L\n" +
@@ -1067,10 +1067,10 @@ const file_hearth_survey_v1_household_settlement_proto_rawDesc = "" +
 	" \x03(\v2\x1b.hearth.survey.v1.OtherCityB\xb6\x01\xca\xf3\x18\xb1\x01\n" +
 	"A\n" +
 	"\x19Which, and why not there?\x12$哪些城市？为什么没有去？\x1a!this.considered_other_cities == 1:I\n" +
-	"'Households that considered other cities\x12\x1e考虑过其他城市的住户R\votherCities\x12\xc0\x02\n" +
-	"\x11wants_local_hukou\x18\v \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xfa\x01\xca\xf3\x18\xf5\x01\n" +
+	"'Households that considered other cities\x12\x1e考虑过其他城市的住户R\votherCities\x12\xdc\x02\n" +
+	"\x11wants_local_hukou\x18\v \x01(\x0e2\x17.hearth.survey.v1.YesNoB\x96\x02\xca\xf3\x18\x91\x02\n" +
 	"U\n" +
-	"0Do you want to transfer your hukou to this city?\x12!您想把户口迁到本市吗？\x1aFroot.members.exists(m, m.hukou_location != 1 && m.hukou_location != 2):R\n" +
+	"0Do you want to transfer your hukou to this city?\x12!您想把户口迁到本市吗？\x1abroot.members.exists(m, !has(m.hukou_location) || (m.hukou_location != 1 && m.hukou_location != 2)):R\n" +
 	"-Households with a member registered elsewhere\x12!有成员户口在外地的住户h\x01R\x0fwantsLocalHukou\x12\x9a\x02\n" +
 	"\rhukou_reasons\x18\f \x03(\x0e2\x1d.hearth.survey.v1.HukouReasonB\xd5\x01\xbaH\x05\x92\x01\x02\x18\x01\xca\xf3\x18\xc8\x01\n" +
 	"2\n" +

@@ -952,7 +952,7 @@ var File_hearth_survey_v1_household_work_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_household_work_proto_rawDesc = "" +
 	"\n" +
-	"%hearth/survey/v1/household_work.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a\x1chearth/survey/v1/place.proto\"\xc6A\n" +
+	"%hearth/survey/v1/household_work.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a\x1chearth/survey/v1/place.proto\"\x98B\n" +
 	"\x04Work\x12\xb2\x02\n" +
 	"\x05works\x18\x01 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\x82\x02\xca\xf3\x18\xfd\x01\n" +
 	"\x86\x01\n" +
@@ -1019,11 +1019,11 @@ const file_hearth_survey_v1_household_work_proto_rawDesc = "" +
 	"night_work\x18\x0e \x01(\x0e2\x17.hearth.survey.v1.YesNoB\x8c\x01\xca\xf3\x18\x87\x01\n" +
 	"L\n" +
 	"'Does this person usually work at night?\x12!他（她）经常上夜班吗？\x1a\x0fthis.works == 1:&\n" +
-	"\x10Members who work\x12\x12有工作的成员R\tnightWork\x12\x98\a\n" +
-	"\fmonthly_wage\x18\x0f \x01(\v2\x17.hearth.survey.v1.MoneyB\xdb\x06\xca\xf3\x18\xd6\x06\n" +
+	"\x10Members who work\x12\x12有工作的成员R\tnightWork\x12\xb6\a\n" +
+	"\fmonthly_wage\x18\x0f \x01(\v2\x17.hearth.survey.v1.MoneyB\xf9\x06\xca\xf3\x18\xf4\x06\n" +
 	"\x83\x01\n" +
 	"FHow much does this person earn a month, on average over the last year?\x129过去一年，他（她）平均每月收入多少钱？\x12\xa3\x01\n" +
-	"NWages with bonuses before deductions; for a business what is left after costs.\x12Q工资含奖金、扣除前的数；做生意的填扣除成本后的纯收入。\x1a*this.works == 1 && this.employer_kind != 6\"\xc0\x01\n" +
+	"NWages with bonuses before deductions; for a business what is left after costs.\x12Q工资含奖金、扣除前的数；做生意的填扣除成本后的纯收入。\x1aHthis.works == 1 && (!has(this.employer_kind) || this.employer_kind != 6)\"\xc0\x01\n" +
 	"\x11wage_not_negative\x12q!has(this.monthly_wage.yuan) || this.monthly_wage.yuan >= 0 || this.employer_kind == 3 || this.employer_kind == 4\x18\x02\"6\n" +
 	"\x1aA wage cannot be negative.\x12\x18工资不能为负数。\"\xe7\x01\n" +
 	"\x0ewage_plausible\x12?!has(this.monthly_wage.yuan) || this.monthly_wage.yuan <= 50000\x18\x01\"\x91\x01\n" +
@@ -1039,16 +1039,16 @@ const file_hearth_survey_v1_household_work_proto_rawDesc = "" +
 	"T\n" +
 	",How much pay is this person owed at present?\x12$目前还有多少工资被拖欠？\x12)\n" +
 	"\x120 if none is owed.\x12\x13没有拖欠填0。\x1abthis.works == 1 && (this.employer_kind == 1 || this.employer_kind == 2 || this.employer_kind == 5)2\x04yuan:\x16\n" +
-	"\tEmployees\x12\t受雇者R\twagesOwed\x12\x8c\x02\n" +
-	"\vjob_channel\x18\x12 \x01(\x0e2\x1c.hearth.survey.v1.JobChannelB\xcc\x01\xca\xf3\x18\xc7\x01\n" +
+	"\tEmployees\x12\t受雇者R\twagesOwed\x12\xaa\x02\n" +
+	"\vjob_channel\x18\x12 \x01(\x0e2\x1c.hearth.survey.v1.JobChannelB\xea\x01\xca\xf3\x18\xe5\x01\n" +
 	"H\n" +
-	"#How did this person find this work?\x12!这份工作是怎么找到的？\x1a*this.works == 1 && this.employer_kind != 4:O\n" +
+	"#How did this person find this work?\x12!这份工作是怎么找到的？\x1aHthis.works == 1 && (!has(this.employer_kind) || this.employer_kind != 4):O\n" +
 	"$Members who work, other than farmers\x12'有工作的成员（务农的除外）R\n" +
-	"jobChannel\x12\xce\x03\n" +
-	"\vhelper_line\x18\x13 \x01(\x05B\xac\x03\xbaH\x06\x1a\x04\x18<(\x01\xca\xf3\x18\x9e\x03\n" +
+	"jobChannel\x12\xe4\x03\n" +
+	"\vhelper_line\x18\x13 \x01(\x05B\xc2\x03\xbaH\x06\x1a\x04\x18<(\x01\xca\xf3\x18\xb4\x03\n" +
 	"u\n" +
-	";If a member of the household helped to find it, which line?\x126如果是家庭成员帮忙找到的，是第几位？\x1a(this.works == 1 && this.job_channel == 1\"\xa6\x01\n" +
-	"\x10helper_in_roster\x129root.members.exists(m, m.line_number == this.helper_line)\x18\x02\"U\n" +
+	";If a member of the household helped to find it, which line?\x126如果是家庭成员帮忙找到的，是第几位？\x1a(this.works == 1 && this.job_channel == 1\"\xbc\x01\n" +
+	"\x10helper_in_roster\x12Oroot.members.exists(m, has(m.line_number) && m.line_number == this.helper_line)\x18\x02\"U\n" +
 	"-No member of the roster has this line number.\x12$成员名单中没有这个序号。:M\n" +
 	"\"Members who found work through kin\x12'通过亲戚介绍找到工作的成员b\x03\x03\x02\x01R\n" +
 	"helperLine\x12\xad\x02\n" +

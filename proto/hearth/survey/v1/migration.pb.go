@@ -1087,20 +1087,20 @@ var File_hearth_survey_v1_migration_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_migration_proto_rawDesc = "" +
 	"\n" +
-	" hearth/survey/v1/migration.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a%hearth/survey/v1/migration_move.proto\x1a&hearth/survey/v1/migration_spell.proto\x1a\x1dhearth/survey/v1/person.proto\x1a\x1chearth/survey/v1/place.proto\"\xca\x11\n" +
+	" hearth/survey/v1/migration.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a%hearth/survey/v1/migration_move.proto\x1a&hearth/survey/v1/migration_spell.proto\x1a\x1dhearth/survey/v1/person.proto\x1a\x1chearth/survey/v1/place.proto\"\xba\x12\n" +
 	"\tShortStay\x12M\n" +
 	"\x05place\x18\x01 \x01(\v2\x17.hearth.survey.v1.PlaceB\x1e\xca\xf3\x18\x1a\n" +
 	"\x16\n" +
-	"\x06Where?\x12\f在哪里？@\x02R\x05place\x12\xf2\x03\n" +
-	"\x04from\x18\x02 \x01(\v2\x1d.hearth.survey.v1.PartialDateB\xbe\x03\xca\xf3\x18\xb9\x03\n" +
+	"\x06Where?\x12\f在哪里？@\x02R\x05place\x12\xae\x04\n" +
+	"\x04from\x18\x02 \x01(\v2\x1d.hearth.survey.v1.PartialDateB\xfa\x03\xca\xf3\x18\xf5\x03\n" +
 	"+\n" +
-	"\x12When did it begin?\x12\x15什么时候开始？\"\x89\x03\n" +
-	"\x10not_before_birth\x12\xab\x02!(has(this.from.year) && has(root.birth_date.year) && (this.from.calendar == 2) == (root.birth_date.calendar == 2) && (this.from.year < root.birth_date.year || (this.from.year == root.birth_date.year && has(this.from.month) && has(root.birth_date.month) && this.from.month < root.birth_date.month)))\x18\x02\"E\n" +
-	"\x1dThe stay begins before birth.\x12$短期停留开始于出生之前。R\x04from\x12\xd1\x04\n" +
-	"\x02to\x18\x03 \x01(\v2\x1d.hearth.survey.v1.PartialDateB\xa1\x04\xca\xf3\x18\x9c\x04\n" +
+	"\x12When did it begin?\x12\x15什么时候开始？\"\xc5\x03\n" +
+	"\x10not_before_birth\x12\xe7\x02!(has(this.from.year) && has(root.birth_date.year) && (has(this.from.calendar) && this.from.calendar == 2) == (has(root.birth_date.calendar) && root.birth_date.calendar == 2) && (this.from.year < root.birth_date.year || (this.from.year == root.birth_date.year && has(this.from.month) && has(root.birth_date.month) && this.from.month < root.birth_date.month)))\x18\x02\"E\n" +
+	"\x1dThe stay begins before birth.\x12$短期停留开始于出生之前。R\x04from\x12\x85\x05\n" +
+	"\x02to\x18\x03 \x01(\v2\x1d.hearth.survey.v1.PartialDateB\xd5\x04\xca\xf3\x18\xd0\x04\n" +
 	")\n" +
-	"\x10When did it end?\x12\x15什么时候结束？\"\xee\x03\n" +
-	"\x11from_not_after_to\x12\x8d\x03!(has(this.to.year) && has(this.from.year) && (this.to.calendar == 2) == (this.from.calendar == 2) && (this.to.year < this.from.year || (this.to.year == this.from.year && has(this.to.month) && has(this.from.month) && this.to.month < this.from.month))) && !(this.from.year == this.to.year && this.from.month == this.to.month && has(this.from.day) && has(this.to.day) && this.to.day < this.from.day)\x18\x02\"G\n" +
+	"\x10When did it end?\x12\x15什么时候结束？\"\xa2\x04\n" +
+	"\x11from_not_after_to\x12\xc1\x03!(has(this.to.year) && has(this.from.year) && (has(this.to.calendar) && this.to.calendar == 2) == (has(this.from.calendar) && this.from.calendar == 2) && (this.to.year < this.from.year || (this.to.year == this.from.year && has(this.to.month) && has(this.from.month) && this.to.month < this.from.month))) && !(this.from.year == this.to.year && this.from.month == this.to.month && has(this.from.day) && has(this.to.day) && this.to.day < this.from.day)\x18\x02\"G\n" +
 	"\x1fThe stay ends before it begins.\x12$短期停留结束于开始之前。R\x02to\x12\xe9\x01\n" +
 	"\x04days\x18\x04 \x01(\x05B\xd4\x01\xbaH\a\x1a\x05\x18\xee\x02(\x01\xca\xf3\x18\xc5\x01\n" +
 	"\"\n" +
@@ -1129,15 +1129,15 @@ const file_hearth_survey_v1_migration_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:P\xda\xf3\x18L\n" +
 	">\n" +
 	"\x19Stay of less than a month\x12!短期停留（不足一个月）\"\n" +
-	"short_stay\"\xb9\b\n" +
+	"short_stay\"\xf5\b\n" +
 	"\x0eMigrationEvent\x12d\n" +
 	"\x04kind\x18\x01 \x01(\x0e2$.hearth.survey.v1.MigrationEventKindB*\xca\xf3\x18&\n" +
 	"$\n" +
-	"\x0eWhat happened?\x12\x12发生了什么？R\x04kind\x12\xf9\x03\n" +
-	"\x04date\x18\x02 \x01(\v2\x1d.hearth.survey.v1.PartialDateB\xc5\x03\xca\xf3\x18\xc0\x03\n" +
+	"\x0eWhat happened?\x12\x12发生了什么？R\x04kind\x12\xb5\x04\n" +
+	"\x04date\x18\x02 \x01(\v2\x1d.hearth.survey.v1.PartialDateB\x81\x04\xca\xf3\x18\xfc\x03\n" +
 	"\x18\n" +
-	"\x05When?\x12\x0f什么时候？\"\xa1\x03\n" +
-	"\x10not_before_birth\x12\xbe\x02!(has(this.date.year) && has(root.birth_date.year) && (this.date.calendar == 2) == (root.birth_date.calendar == 2) && (this.date.year < root.birth_date.year || (this.date.year == root.birth_date.year && has(this.date.month) && has(root.birth_date.month) && this.date.month < root.birth_date.month))) || this.kind == 14\x18\x01\"J\n" +
+	"\x05When?\x12\x0f什么时候？\"\xdd\x03\n" +
+	"\x10not_before_birth\x12\xfa\x02!(has(this.date.year) && has(root.birth_date.year) && (has(this.date.calendar) && this.date.calendar == 2) == (has(root.birth_date.calendar) && root.birth_date.calendar == 2) && (this.date.year < root.birth_date.year || (this.date.year == root.birth_date.year && has(this.date.month) && has(root.birth_date.month) && this.date.month < root.birth_date.month))) || this.kind == 14\x18\x01\"J\n" +
 	"\x1cThe event lies before birth.\x12*事件发生在出生之前，请核实。@\x02R\x04date\x12l\n" +
 	"\x0fchild_person_id\x18\x03 \x01(\tBD\xca\xf3\x18@\n" +
 	"<\n" +
@@ -1153,7 +1153,7 @@ const file_hearth_survey_v1_migration_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:3\xda\xf3\x18/\n" +
 	"!\n" +
 	"\x11Event of the life\x12\f人生事件\"\n" +
-	"life_event\"\xc4\x1c\n" +
+	"life_event\"\xac\x1d\n" +
 	"\x0eMigrationPlans\x12\x86\x01\n" +
 	"\tnext_move\x18\x01 \x01(\x0e2#.hearth.survey.v1.MigrationNextMoveBD\xca\xf3\x18@\n" +
 	">\n" +
@@ -1180,28 +1180,28 @@ const file_hearth_survey_v1_migration_proto_rawDesc = "" +
 	"\rnext_arranged\x18\x06 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xd2\x01\xca\xf3\x18\xcd\x01\n" +
 	"G\n" +
 	"\x1fIs work already arranged there?\x12$那边的工作是否已有着落？\x1a*this.next_move == 2 || this.next_move == 6:V\n" +
-	".Those who mean to go to another city or abroad\x12$打算去别的城市或出国的人R\fnextArranged\x12\x90\x02\n" +
-	"\vreturn_when\x18\a \x01(\x0e2\".hearth.survey.v1.MigrationHorizonB\xca\x01\xca\xf3\x18\xc5\x01\n" +
+	".Those who mean to go to another city or abroad\x12$打算去别的城市或出国的人R\fnextArranged\x12\xaa\x02\n" +
+	"\vreturn_when\x18\a \x01(\x0e2\".hearth.survey.v1.MigrationHorizonB\xe4\x01\xca\xf3\x18\xdf\x01\n" +
 	"U\n" +
-	"*When do you mean to go back home for good?\x12'您打算什么时候回老家定居？\x1a*this.next_move != 3 && this.next_move != 4:@\n" +
+	"*When do you mean to go back home for good?\x12'您打算什么时候回老家定居？\x1aD!has(this.next_move) || (this.next_move != 3 && this.next_move != 4):@\n" +
 	"!Those whose next move is not home\x12\x1b下一步不是返乡的人R\n" +
-	"returnWhen\x12\x9c\x02\n" +
-	"\x0ereturn_reasons\x18\b \x03(\x0e2\x1c.hearth.survey.v1.MoveReasonB\xd6\x01\xbaH\x05\x92\x01\x02\x10\"\xca\xf3\x18\xc9\x01\n" +
+	"returnWhen\x12\xb6\x02\n" +
+	"\x0ereturn_reasons\x18\b \x03(\x0e2\x1c.hearth.survey.v1.MoveReasonB\xf0\x01\xbaH\x05\x92\x01\x02\x10\"\xca\xf3\x18\xe3\x01\n" +
 	"2\n" +
-	"\x16Why would you go back?\x12\x18您为什么会回去？\x1aCthis.return_when != 7 || this.next_move == 3 || this.next_move == 4:N\n" +
+	"\x16Why would you go back?\x12\x18您为什么会回去？\x1a]!has(this.return_when) || this.return_when != 7 || this.next_move == 3 || this.next_move == 4:N\n" +
 	",Those who do not say they will never go back\x12\x1e未表示永远不回去的人R\rreturnReasons\x12\xba\x01\n" +
 	"\x10no_return_reason\x18\t \x01(\tB\x8f\x01\xca\xf3\x18\x8a\x01\n" +
 	"8\n" +
 	"\x1cWhy would you never go back?\x12\x18您为什么不回去？\x1a\x15this.return_when == 7:5\n" +
-	"\x1cThose who will never go back\x12\x15永远不回去的人@\x03R\x0enoReturnReason\x12\xe1\x01\n" +
+	"\x1cThose who will never go back\x12\x15永远不回去的人@\x03R\x0enoReturnReason\x12\xfb\x01\n" +
 	"\freturn_place\x18\n" +
-	" \x01(\v2\x17.hearth.survey.v1.PlaceB\xa4\x01\xca\xf3\x18\x9f\x01\n" +
+	" \x01(\v2\x17.hearth.survey.v1.PlaceB\xbe\x01\xca\xf3\x18\xb9\x01\n" +
 	"4\n" +
-	"\x1bWhere would you go back to?\x12\x15您会回到哪里？\x1a\x15this.return_when != 7:N\n" +
-	",Those who do not say they will never go back\x12\x1e未表示永远不回去的人@\x02R\vreturnPlace\x12\xed\x01\n" +
-	"\vreturn_work\x18\v \x01(\x0e2%.hearth.survey.v1.MigrationReturnWorkB\xa4\x01\xca\xf3\x18\x9f\x01\n" +
+	"\x1bWhere would you go back to?\x12\x15您会回到哪里？\x1a/!has(this.return_when) || this.return_when != 7:N\n" +
+	",Those who do not say they will never go back\x12\x1e未表示永远不回去的人@\x02R\vreturnPlace\x12\x87\x02\n" +
+	"\vreturn_work\x18\v \x01(\x0e2%.hearth.survey.v1.MigrationReturnWorkB\xbe\x01\xca\xf3\x18\xb9\x01\n" +
 	"6\n" +
-	"\x17What would you live on?\x12\x1b回去后靠什么生活？\x1a\x15this.return_when != 7:N\n" +
+	"\x17What would you live on?\x12\x1b回去后靠什么生活？\x1a/!has(this.return_when) || this.return_when != 7:N\n" +
 	",Those who do not say they will never go back\x12\x1e未表示永远不回去的人R\n" +
 	"returnWork\x12\x93\x01\n" +
 	"\n" +
@@ -1228,7 +1228,7 @@ const file_hearth_survey_v1_migration_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:\x1b\xda\xf3\x18\x17\n" +
 	"\x15\n" +
-	"\x05Plans\x12\f今后打算\"\xe2J\n" +
+	"\x05Plans\x12\f今后打算\"\x8dO\n" +
 	"\tMigration\x12c\n" +
 	"\fmigration_id\x18\x01 \x01(\tB@\xca\xf3\x18<\n" +
 	"8\n" +
@@ -1241,29 +1241,29 @@ const file_hearth_survey_v1_migration_proto_rawDesc = "" +
 	"5\n" +
 	"\x13When were you born?\x12\x1e您是什么时候出生的？\"\x84\x01\n" +
 	"\x15born_in_living_memory\x12\x1cthis.birth_date.year >= 1900\x18\x01\"K\n" +
-	" Born before 1900: is this right?\x12'出生于 1900 年以前，请核实。@\x02h\x01R\tbirthDate\x12\xd2\x1c\n" +
-	"\x06spells\x18\x04 \x03(\v2\x17.hearth.survey.v1.SpellB\xa0\x1c\xbaH\x05\x92\x01\x02\x10d\xca\xf3\x18\x93\x1c\n" +
+	" Born before 1900: is this right?\x12'出生于 1900 年以前，请核实。@\x02h\x01R\tbirthDate\x12\x8e \n" +
+	"\x06spells\x18\x04 \x03(\v2\x17.hearth.survey.v1.SpellB\xdc\x1f\xbaH\x05\x92\x01\x02\x10d\xca\xf3\x18\xcf\x1f\n" +
 	"~\n" +
 	"AEvery place where you lived for a month or more, in order of time\x129按时间顺序，您住过一个月以上的所有地方\x12\xae\x01\n" +
-	"PFrom birth, or at least from first leaving home. Ask: and then where did you go?\x12Z从出生开始，至少从第一次离开老家开始。追问：然后您去了哪里？\"\xae\x01\n" +
-	"\x0enumbers_differ\x12Wthis.spells.all(a, this.spells.filter(b, b.spell_number == a.spell_number).size() == 1)\x18\x02\"A\n" +
-	"\x1fTwo stays have the same number.\x12\x1e两个阶段的序号相同。\"\x92\x05\n" +
+	"PFrom birth, or at least from first leaving home. Ask: and then where did you go?\x12Z从出生开始，至少从第一次离开老家开始。追问：然后您去了哪里？\"\xde\x01\n" +
+	"\x0enumbers_differ\x12\x86\x01this.spells.all(a, !has(a.spell_number) || this.spells.filter(b, has(b.spell_number) && b.spell_number == a.spell_number).size() == 1)\x18\x02\"A\n" +
+	"\x1fTwo stays have the same number.\x12\x1e两个阶段的序号相同。\"\xc6\x06\n" +
 	"\n" +
-	"no_overlap\x12\xa7\x04this.spells.all(a, this.spells.all(b, a.spell_number >= b.spell_number || !((b.present == 1 || (has(a.from.year) && has(b.to.year) && (a.from.calendar == 2) == (b.to.calendar == 2) && (a.from.year < b.to.year || (a.from.year == b.to.year && has(a.from.month) && has(b.to.month) && a.from.month < b.to.month)))) && (a.present == 1 || (has(b.from.year) && has(a.to.year) && (b.from.calendar == 2) == (a.to.calendar == 2) && (b.from.year < a.to.year || (b.from.year == a.to.year && has(b.from.month) && has(a.to.month) && b.from.month < a.to.month)))))))\x18\x02\"X\n" +
-	"6Two stays overlap: nobody lives in two places at once.\x12\x1e两个阶段的时间重叠。\"\x8b\x03\n" +
-	"\bin_order\x12\xaf\x02this.spells.all(a, this.spells.all(b, a.spell_number >= b.spell_number || !(has(b.from.year) && has(a.from.year) && (b.from.calendar == 2) == (a.from.calendar == 2) && (b.from.year < a.from.year || (b.from.year == a.from.year && has(b.from.month) && has(a.from.month) && b.from.month < a.from.month)))))\x18\x01\"K\n" +
+	"no_overlap\x12\xdb\x05this.spells.all(a, this.spells.all(b, !has(a.spell_number) || !has(b.spell_number) || a.spell_number >= b.spell_number || !(((has(b.present) && b.present == 1) || (has(a.from.year) && has(b.to.year) && (has(a.from.calendar) && a.from.calendar == 2) == (has(b.to.calendar) && b.to.calendar == 2) && (a.from.year < b.to.year || (a.from.year == b.to.year && has(a.from.month) && has(b.to.month) && a.from.month < b.to.month)))) && ((has(a.present) && a.present == 1) || (has(b.from.year) && has(a.to.year) && (has(b.from.calendar) && b.from.calendar == 2) == (has(a.to.calendar) && a.to.calendar == 2) && (b.from.year < a.to.year || (b.from.year == a.to.year && has(b.from.month) && has(a.to.month) && b.from.month < a.to.month)))))))\x18\x02\"X\n" +
+	"6Two stays overlap: nobody lives in two places at once.\x12\x1e两个阶段的时间重叠。\"\xeb\x03\n" +
+	"\bin_order\x12\x8f\x03this.spells.all(a, this.spells.all(b, !has(a.spell_number) || !has(b.spell_number) || a.spell_number >= b.spell_number || !(has(b.from.year) && has(a.from.year) && (has(b.from.calendar) && b.from.calendar == 2) == (has(a.from.calendar) && a.from.calendar == 2) && (b.from.year < a.from.year || (b.from.year == a.from.year && has(b.from.month) && has(a.from.month) && b.from.month < a.from.month)))))\x18\x01\"K\n" +
 	"#The stays are not in order of time.\x12$各阶段未按时间顺序排列。\"\x87\x03\n" +
 	"\x11none_before_birth\x12\xad\x02this.spells.all(s, !(has(s.from.year) && has(this.birth_date.year) && (s.from.calendar == 2) == (this.birth_date.calendar == 2) && (s.from.year < this.birth_date.year || (s.from.year == this.birth_date.year && has(s.from.month) && has(this.birth_date.month) && s.from.month < this.birth_date.month))))\x18\x02\"@\n" +
-	"\x1bA stay begins before birth.\x12!有阶段开始于出生之前。\"\x98\x01\n" +
-	"\vone_present\x121this.spells.filter(s, s.present == 1).size() <= 1\x18\x02\"T\n" +
-	"&More than one stay is the present one.\x12*“现在居住”的阶段不止一个。\"\xac\x01\n" +
-	"\fpresent_told\x12%this.spells.exists(s, s.present == 1)\x18\x01\"s\n" +
-	"<The present stay is missing: where does the person live now?\x123缺少现在居住的阶段：现在住在哪里？\"\xf4\x06\n" +
-	"\x0egaps_explained\x12\xe3\x05this.spells.all(s, has(s.gap) || !(this.spells.exists(a, (has(a.from.year) && has(s.from.year) && (a.from.calendar == 2) == (s.from.calendar == 2) && (a.from.year < s.from.year || (a.from.year == s.from.year && has(a.from.month) && has(s.from.month) && a.from.month < s.from.month)))) && this.spells.all(a, !(has(a.from.year) && has(s.from.year) && (a.from.calendar == 2) == (s.from.calendar == 2) && (a.from.year < s.from.year || (a.from.year == s.from.year && has(a.from.month) && has(s.from.month) && a.from.month < s.from.month))) || (a.present != 1 && has(a.to.year) && has(s.from.year) && (a.to.year + 1 < s.from.year || (has(a.to.month) && has(s.from.month) && a.to.year * 12 + a.to.month + 1 < s.from.year * 12 + s.from.month))))))\x18\x01\"z\n" +
+	"\x1bA stay begins before birth.\x12!有阶段开始于出生之前。\"\xaa\x01\n" +
+	"\vone_present\x12Cthis.spells.filter(s, has(s.present) && s.present == 1).size() <= 1\x18\x02\"T\n" +
+	"&More than one stay is the present one.\x12*“现在居住”的阶段不止一个。\"\xbe\x01\n" +
+	"\fpresent_told\x127this.spells.exists(s, has(s.present) && s.present == 1)\x18\x01\"s\n" +
+	"<The present stay is missing: where does the person live now?\x123缺少现在居住的阶段：现在住在哪里？\"\xb9\a\n" +
+	"\x0egaps_explained\x12\xa8\x06this.spells.all(s, has(s.gap) || !(this.spells.exists(a, (has(a.from.year) && has(s.from.year) && (a.from.calendar == 2) == (s.from.calendar == 2) && (a.from.year < s.from.year || (a.from.year == s.from.year && has(a.from.month) && has(s.from.month) && a.from.month < s.from.month)))) && this.spells.all(a, !(has(a.from.year) && has(s.from.year) && (has(a.from.calendar) && a.from.calendar == 2) == (has(s.from.calendar) && s.from.calendar == 2) && (a.from.year < s.from.year || (a.from.year == s.from.year && has(a.from.month) && has(s.from.month) && a.from.month < s.from.month))) || (!(has(a.present) && a.present == 1) && has(a.to.year) && has(s.from.year) && (a.to.year + 1 < s.from.year || (has(a.to.month) && has(s.from.month) && a.to.year * 12 + a.to.month + 1 < s.from.year * 12 + s.from.month))))))\x18\x01\"z\n" +
 	"=A time between two stays is not told: ask what happened then.\x129两个阶段之间有空白，请询问当时的情况。\"\xfb\x01\n" +
 	"\x0eages_plausible\x12p!has(this.birth_date.year) || this.spells.all(s, !has(s.from.year) || s.from.year - this.birth_date.year <= 105)\x18\x01\"u\n" +
-	"6A stay begins after the age of 105: is the year right?\x12;有阶段开始时年龄超过 105 岁，请核实年份。\"\xc2\x01\n" +
-	"\x0eleft_home_told\x128this.ever_left != 1 || this.spells.exists(s, s.kind > 1)\x18\x01\"t\n" +
+	"6A stay begins after the age of 105: is the year right?\x12;有阶段开始时年龄超过 105 岁，请核实年份。\"\xd1\x01\n" +
+	"\x0eleft_home_told\x12Gthis.ever_left != 1 || this.spells.exists(s, has(s.kind) && s.kind > 1)\x18\x01\"t\n" +
 	"=The person has left home, but no stay away from home is told.\x123表示曾外出，但没有外出阶段的记录。R\x06spells\x12\xaa\x01\n" +
 	"\x06visits\x18\x05 \x03(\v2\x1b.hearth.survey.v1.ShortStayBu\xbaH\x05\x92\x01\x02\x10d\xca\xf3\x18i\n" +
 	"g\n" +
@@ -1289,14 +1289,14 @@ const file_hearth_survey_v1_migration_proto_rawDesc = "" +
 	"#What hukou were you given at birth?\x12\x1e您出生时是什么户口？R\fhukouAtBirth\x12\xb1\x01\n" +
 	"\tever_left\x18\v \x01(\x0e2\x17.hearth.survey.v1.YesNoB{\xca\xf3\x18w\n" +
 	"u\n" +
-	"AHave you ever lived outside your home county for a month or more?\x120您是否曾离开本县居住一个月以上？R\beverLeft\x12\xcf\b\n" +
+	"AHave you ever lived outside your home county for a month or more?\x120您是否曾离开本县居住一个月以上？R\beverLeft\x12\xde\b\n" +
 	"\n" +
-	"first_left\x18\f \x01(\v2\x1d.hearth.survey.v1.PartialDateB\x90\b\xca\xf3\x18\x8b\b\n" +
+	"first_left\x18\f \x01(\v2\x1d.hearth.survey.v1.PartialDateB\x9f\b\xca\xf3\x18\x9a\b\n" +
 	"A\n" +
 	"\x19When did you first leave?\x12$您第一次外出是什么时候？\x1a\x13this.ever_left == 1\"\xae\x03\n" +
 	"\x10not_before_birth\x12\xcf\x02!(has(this.first_left.year) && has(this.birth_date.year) && (this.first_left.calendar == 2) == (this.birth_date.calendar == 2) && (this.first_left.year < this.birth_date.year || (this.first_left.year == this.birth_date.year && has(this.first_left.month) && has(this.birth_date.month) && this.first_left.month < this.birth_date.month)))\x18\x02\"F\n" +
-	"$The first leaving lies before birth.\x12\x1e第一次外出早于出生。\"\xd0\x03\n" +
-	"\x12agrees_with_spells\x12\xbf\x02!this.spells.exists(s, s.kind == 2 && (has(s.from.year) && has(this.first_left.year) && (s.from.calendar == 2) == (this.first_left.calendar == 2) && (s.from.year < this.first_left.year || (s.from.year == this.first_left.year && has(s.from.month) && has(this.first_left.month) && s.from.month < this.first_left.month))))\x18\x01\"v\n" +
+	"$The first leaving lies before birth.\x12\x1e第一次外出早于出生。\"\xdf\x03\n" +
+	"\x12agrees_with_spells\x12\xce\x02!this.spells.exists(s, has(s.kind) && s.kind == 2 && (has(s.from.year) && has(this.first_left.year) && (s.from.calendar == 2) == (this.first_left.calendar == 2) && (s.from.year < this.first_left.year || (s.from.year == this.first_left.year && has(s.from.month) && has(this.first_left.month) && s.from.month < this.first_left.month))))\x18\x01\"v\n" +
 	"6A stay away from home begins before the first leaving.\x12<有外出阶段早于第一次外出的时间，请核实。:+\n" +
 	"\x18Those who have left home\x12\x0f曾外出的人@\x02R\tfirstLeft\x12\xa7\x04\n" +
 	"\x0efirst_left_age\x18\r \x01(\x05B\x80\x04\xbaH\x06\x1a\x04\x18d(\x00\xca\xf3\x18\xf2\x03\n" +
@@ -1309,28 +1309,28 @@ const file_hearth_survey_v1_migration_proto_rawDesc = "" +
 	"\x11first_left_reason\x18\x0e \x01(\x0e2\x1c.hearth.survey.v1.MoveReasonB\x8a\x01\xca\xf3\x18\x85\x01\n" +
 	"A\n" +
 	"\x1cWhy did you leave that time?\x12!第一次外出是为了什么？\x1a\x13this.ever_left == 1:+\n" +
-	"\x18Those who have left home\x12\x0f曾外出的人R\x0ffirstLeftReason\x12\xa7\x01\n" +
-	"\ttimes_out\x18\x0f \x01(\x05B\x89\x01\xca\xf3\x18\x84\x01\n" +
+	"\x18Those who have left home\x12\x0f曾外出的人R\x0ffirstLeftReason\x12\xb8\x01\n" +
+	"\ttimes_out\x18\x0f \x01(\x05B\x9a\x01\xca\xf3\x18\x95\x01\n" +
 	"F\n" +
-	"\x1eStays away from home (derived)\x12$外出阶段数（由程序推算）*8this.spells.filter(s, s.kind == 2 || s.kind == 3).size()p\x03R\btimesOut\x12\x95\x01\n" +
-	"\x0etimes_returned\x18\x10 \x01(\x05Bn\xca\xf3\x18j\n" +
+	"\x1eStays away from home (derived)\x12$外出阶段数（由程序推算）*Ithis.spells.filter(s, has(s.kind) && (s.kind == 2 || s.kind == 3)).size()p\x03R\btimesOut\x12\xa4\x01\n" +
+	"\x0etimes_returned\x18\x10 \x01(\x05B}\xca\xf3\x18y\n" +
 	";\n" +
-	"\x16Returns home (derived)\x12!返乡次数（由程序推算）*)this.spells.filter(s, s.kind == 4).size()p\x03R\rtimesReturned\x12\xe1\x03\n" +
-	"\x0fbeyond_province\x18\x11 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\x9e\x03\xca\xf3\x18\x99\x03\n" +
+	"\x16Returns home (derived)\x12!返乡次数（由程序推算）*8this.spells.filter(s, has(s.kind) && s.kind == 4).size()p\x03R\rtimesReturned\x12\xfc\x03\n" +
+	"\x0fbeyond_province\x18\x11 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xb9\x03\xca\xf3\x18\xb4\x03\n" +
 	"]\n" +
-	",Has lived beyond the home province (derived)\x12-是否曾到省外居住（由程序推算）\x1a\x1dhas(this.home_place.province)*\xd6\x01!has(this.home_place.province) ? 0 : this.spells.exists(s, s.place.settlement == 7 || (has(s.place.province) && s.place.province != this.home_place.province)) ? 1 : this.spells.all(s, has(s.place.province)) ? 2 : 0:@\n" +
-	"$Persons whose home province is known\x12\x18老家省份已知的人R\x0ebeyondProvince\x12\xf0\x01\n" +
-	"\x0ereturn_reasons\x18\x12 \x03(\x0e2\x1c.hearth.survey.v1.MoveReasonB\xaa\x01\xbaH\x05\x92\x01\x02\x10\"\xca\xf3\x18\x9d\x01\n" +
+	",Has lived beyond the home province (derived)\x12-是否曾到省外居住（由程序推算）\x1a\x1dhas(this.home_place.province)*\xf1\x01!has(this.home_place.province) ? 0 : this.spells.exists(s, has(s.place.settlement) && s.place.settlement == 7 || (has(s.place.province) && s.place.province != this.home_place.province)) ? 1 : this.spells.all(s, has(s.place.province)) ? 2 : 0:@\n" +
+	"$Persons whose home province is known\x12\x18老家省份已知的人R\x0ebeyondProvince\x12\xff\x01\n" +
+	"\x0ereturn_reasons\x18\x12 \x03(\x0e2\x1c.hearth.survey.v1.MoveReasonB\xb9\x01\xbaH\x05\x92\x01\x02\x10\"\xca\xf3\x18\xac\x01\n" +
 	"O\n" +
-	"'All in all, why did you come back home?\x12$总的来说，您为什么返乡？\x1a\"this.spells.exists(s, s.kind == 4):&\n" +
+	"'All in all, why did you come back home?\x12$总的来说，您为什么返乡？\x1a1this.spells.exists(s, has(s.kind) && s.kind == 4):&\n" +
 	"\x13Those who came back\x12\x0f返过乡的人R\rreturnReasons\x12\x93\x01\n" +
 	"\x06events\x18\x13 \x03(\v2 .hearth.survey.v1.MigrationEventBY\xbaH\x05\x92\x01\x02\x10<\xca\xf3\x18M\n" +
 	"K\n" +
-	"&Events by which the dates can be found\x12!帮助回忆时间的人生事件R\x06events\x12\xe5\x03\n" +
-	"\x10spells_as_mother\x18\x14 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xa1\x03\xca\xf3\x18\x9c\x03\n" +
+	"&Events by which the dates can be found\x12!帮助回忆时间的人生事件R\x06events\x12\xfb\x03\n" +
+	"\x10spells_as_mother\x18\x14 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xb7\x03\xca\xf3\x18\xb2\x03\n" +
 	"f\n" +
-	"2Has the child always lived where its mother lived?\x120孩子是否一直与母亲住在同一地方？\x1a\x11this.subject == 3\"\xf1\x01\n" +
-	"\x12agrees_with_spells\x12Hthis.spells_as_mother != 1 || !this.spells.exists(s, s.with_mother == 2)\x18\x02\"\x8e\x01\n" +
+	"2Has the child always lived where its mother lived?\x120孩子是否一直与母亲住在同一地方？\x1a\x11this.subject == 3\"\x87\x02\n" +
+	"\x12agrees_with_spells\x12^this.spells_as_mother != 1 || !this.spells.exists(s, has(s.with_mother) && s.with_mother == 2)\x18\x02\"\x8e\x01\n" +
 	"TThe child is said always to have lived with its mother, but not in one of the stays.\x126表示一直与母亲同住，但有阶段未同住。:+\n" +
 	"\x15Histories of children\x12\x12子女的迁移史R\x0espellsAsMother\x12S\n" +
 	"\x05plans\x18\x15 \x01(\v2 .hearth.survey.v1.MigrationPlansB\x1b\xca\xf3\x18\x17\n" +

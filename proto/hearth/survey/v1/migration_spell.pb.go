@@ -1172,7 +1172,7 @@ var File_hearth_survey_v1_migration_spell_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_migration_spell_proto_rawDesc = "" +
 	"\n" +
-	"&hearth/survey/v1/migration_spell.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a%hearth/survey/v1/migration_move.proto\x1a%hearth/survey/v1/migration_work.proto\x1a\x1dhearth/survey/v1/person.proto\x1a\x1chearth/survey/v1/place.proto\"\x9c\r\n" +
+	"&hearth/survey/v1/migration_spell.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a%hearth/survey/v1/migration_move.proto\x1a%hearth/survey/v1/migration_work.proto\x1a\x1dhearth/survey/v1/person.proto\x1a\x1chearth/survey/v1/place.proto\"\xb8\r\n" +
 	"\n" +
 	"SpellChild\x12?\n" +
 	"\x0fchild_person_id\x18\x01 \x01(\tB\x17\xca\xf3\x18\x13\n" +
@@ -1191,10 +1191,10 @@ const file_hearth_survey_v1_migration_spell_proto_rawDesc = "" +
 	"\x14Children left behind\x12\x0f留守的子女R\x05carer\x12\x82\x01\n" +
 	"\tschooling\x18\x05 \x01(\x0e2 .hearth.survey.v1.SpellSchoolingBB\xca\xf3\x18>\n" +
 	"<\n" +
-	" What school did the child go to?\x12\x18孩子上什么学校？R\tschooling\x12\x9e\x02\n" +
-	"\x11refused_by_public\x18\x06 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xd8\x01\xca\xf3\x18\xd3\x01\n" +
+	" What school did the child go to?\x12\x18孩子上什么学校？R\tschooling\x12\xba\x02\n" +
+	"\x11refused_by_public\x18\x06 \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xf4\x01\xca\xf3\x18\xef\x01\n" +
 	"Q\n" +
-	")Was the child refused by a public school?\x12$孩子是否被公办学校拒收？\x1a=this.along == 1 && this.schooling != 1 && this.schooling != 9:?\n" +
+	")Was the child refused by a public school?\x12$孩子是否被公办学校拒收？\x1aYthis.along == 1 && (!has(this.schooling) || (this.schooling != 1 && this.schooling != 9)):?\n" +
 	"&Children of school age who moved along\x12\x15同住的学龄子女R\x0frefusedByPublic\x12\xfd\x01\n" +
 	"\x0echanged_school\x18\a \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xbc\x01\xca\xf3\x18\xb7\x01\n" +
 	"d\n" +
@@ -1241,7 +1241,7 @@ const file_hearth_survey_v1_migration_spell_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:\x1b\xda\xf3\x18\x17\n" +
 	"\x15\n" +
-	"\vRemittances\x12\x06汇款\"\x90^\n" +
+	"\vRemittances\x12\x06汇款\"\xad`\n" +
 	"\x05Spell\x12R\n" +
 	"\bspell_id\x18\x01 \x01(\tB7\xca\xf3\x183\n" +
 	"/\n" +
@@ -1252,17 +1252,17 @@ const file_hearth_survey_v1_migration_spell_proto_rawDesc = "" +
 	"\x05place\x18\x03 \x01(\v2\x17.hearth.survey.v1.PlaceB|\xca\xf3\x18x\n" +
 	")\n" +
 	"\x13Where did you live?\x12\x12您住在哪里？\x12G\n" +
-	"%As exactly as the county or district.\x12\x1e至少精确到县（区）。@\x02h\x01R\x05place\x12\xaa\x05\n" +
-	"\x04from\x18\x04 \x01(\v2\x1d.hearth.survey.v1.PartialDateB\xf6\x04\xca\xf3\x18\xf1\x04\n" +
+	"%As exactly as the county or district.\x12\x1e至少精确到县（区）。@\x02h\x01R\x05place\x12\xe6\x05\n" +
+	"\x04from\x18\x04 \x01(\v2\x1d.hearth.survey.v1.PartialDateB\xb2\x05\xca\xf3\x18\xad\x05\n" +
 	"F\n" +
 	"\x1eSince when did you live there?\x12$从什么时候开始住在那里？\x12\x99\x01\n" +
-	"JYear and month. Ask for festivals and births where the month is not known.\x12K年和月。如记不清月份，可借助节日或生育等事件回忆。\"\x86\x03\n" +
-	"\x10not_before_birth\x12\xab\x02!(has(this.from.year) && has(root.birth_date.year) && (this.from.calendar == 2) == (root.birth_date.calendar == 2) && (this.from.year < root.birth_date.year || (this.from.year == root.birth_date.year && has(this.from.month) && has(root.birth_date.month) && this.from.month < root.birth_date.month)))\x18\x02\"B\n" +
-	"\x1dThe stay begins before birth.\x12!该阶段开始于出生之前。@\x02h\x01R\x04from\x12\xfa\x03\n" +
-	"\x02to\x18\x05 \x01(\v2\x1d.hearth.survey.v1.PartialDateB\xca\x03\xca\xf3\x18\xc5\x03\n" +
+	"JYear and month. Ask for festivals and births where the month is not known.\x12K年和月。如记不清月份，可借助节日或生育等事件回忆。\"\xc2\x03\n" +
+	"\x10not_before_birth\x12\xe7\x02!(has(this.from.year) && has(root.birth_date.year) && (has(this.from.calendar) && this.from.calendar == 2) == (has(root.birth_date.calendar) && root.birth_date.calendar == 2) && (this.from.year < root.birth_date.year || (this.from.year == root.birth_date.year && has(this.from.month) && has(root.birth_date.month) && this.from.month < root.birth_date.month)))\x18\x02\"B\n" +
+	"\x1dThe stay begins before birth.\x12!该阶段开始于出生之前。@\x02h\x01R\x04from\x12\xc4\x04\n" +
+	"\x02to\x18\x05 \x01(\v2\x1d.hearth.survey.v1.PartialDateB\x94\x04\xca\xf3\x18\x8f\x04\n" +
 	"$\n" +
-	"\vUntil when?\x12\x15住到什么时候？\x1a\x11this.present != 1\"\xd9\x02\n" +
-	"\x11from_not_after_to\x12\xfb\x01!(has(this.to.year) && has(this.from.year) && (this.to.calendar == 2) == (this.from.calendar == 2) && (this.to.year < this.from.year || (this.to.year == this.from.year && has(this.to.month) && has(this.from.month) && this.to.month < this.from.month)))\x18\x02\"D\n" +
+	"\vUntil when?\x12\x15住到什么时候？\x1a'!has(this.present) || this.present != 1\"\x8d\x03\n" +
+	"\x11from_not_after_to\x12\xaf\x02!(has(this.to.year) && has(this.from.year) && (has(this.to.calendar) && this.to.calendar == 2) == (has(this.from.calendar) && this.from.calendar == 2) && (this.to.year < this.from.year || (this.to.year == this.from.year && has(this.to.month) && has(this.from.month) && this.to.month < this.from.month)))\x18\x02\"D\n" +
 	"\x1fThe stay ends before it begins.\x12!该阶段结束于开始之前。:,\n" +
 	"\x16Spells that have ended\x12\x12已结束的阶段@\x02R\x02to\x12s\n" +
 	"\apresent\x18\x06 \x01(\x0e2\x17.hearth.survey.v1.YesNoB@\xca\xf3\x18<\n" +
@@ -1270,10 +1270,10 @@ const file_hearth_survey_v1_migration_spell_proto_rawDesc = "" +
 	"\x16Do you live there now?\x12\x1e您现在还住在那里吗？h\x01R\apresent\x12t\n" +
 	"\x04kind\x18\a \x01(\x0e2\x1b.hearth.survey.v1.SpellKindBC\xca\xf3\x18?\n" +
 	"=\n" +
-	"\x18What kind of stay is it?\x12!这一阶段属于哪种情况？R\x04kind\x12\xb0\x05\n" +
-	"\x05range\x18\b \x01(\x0e2\x1b.hearth.survey.v1.MoveRangeB\xfc\x04\xca\xf3\x18\xf7\x04\n" +
+	"\x18What kind of stay is it?\x12!这一阶段属于哪种情况？R\x04kind\x12\xce\x05\n" +
+	"\x05range\x18\b \x01(\x0e2\x1b.hearth.survey.v1.MoveRangeB\x9a\x05\xca\xf3\x18\x95\x05\n" +
 	"@\n" +
-	"\x1bHow far from home (derived)\x12!外出范围（由程序推算）\x1a9has(this.place.province) && has(root.home_place.province)*\x8a\x03this.place.settlement == 7 ? 5 : !has(this.place.province) || !has(root.home_place.province) ? 0 : this.place.province != root.home_place.province ? 4 : !has(this.place.prefecture) || !has(root.home_place.prefecture) ? 0 : this.place.prefecture != root.home_place.prefecture ? 3 : !has(this.place.county) || !has(root.home_place.county) ? 0 : this.place.county != root.home_place.county ? 2 : 1:i\n" +
+	"\x1bHow far from home (derived)\x12!外出范围（由程序推算）\x1a9has(this.place.province) && has(root.home_place.province)*\xa8\x03has(this.place.settlement) && this.place.settlement == 7 ? 5 : !has(this.place.province) || !has(root.home_place.province) ? 0 : this.place.province != root.home_place.province ? 4 : !has(this.place.prefecture) || !has(root.home_place.prefecture) ? 0 : this.place.prefecture != root.home_place.prefecture ? 3 : !has(this.place.county) || !has(root.home_place.county) ? 0 : this.place.county != root.home_place.county ? 2 : 1:i\n" +
 	";Stays in a known province, where the home province is known\x12*居住地和老家省份均已知的阶段p\x02R\x05range\x12\xc8\x01\n" +
 	"\areasons\x18\t \x03(\x0e2\x1c.hearth.survey.v1.MoveReasonB\x8f\x01\xbaH\x05\x92\x01\x02\x10\"\xca\xf3\x18\x82\x01\n" +
 	"3\n" +
@@ -1290,10 +1290,10 @@ const file_hearth_survey_v1_migration_spell_proto_rawDesc = "" +
 	"\rreasons_other\x18\v \x01(\tB\x9a\x01\xca\xf3\x18\x95\x01\n" +
 	";\n" +
 	"\x1cOther reason: please specify\x12\x1b其他原因（请说明）\x1a\x1fthis.reasons.exists(v, v == 34):3\n" +
-	"\x1aThose who answered \"other\"\x12\x15回答“其他”者@\x03R\freasonsOther\x12\x92\b\n" +
-	"\x03gap\x18\f \x01(\x0e2\x1a.hearth.survey.v1.SpellGapB\xe3\a\xca\xf3\x18\xde\a\n" +
+	"\x1aThose who answered \"other\"\x12\x15回答“其他”者@\x03R\freasonsOther\x12\xda\b\n" +
+	"\x03gap\x18\f \x01(\x0e2\x1a.hearth.survey.v1.SpellGapB\xab\b\xca\xf3\x18\xa6\b\n" +
 	"\x93\x01\n" +
-	"GThere is a time before this stay that was not told. What happened then?\x12H这一阶段之前有一段时间没有记录，当时是什么情况？\x1a\xf1\x05root.spells.exists(a, (has(a.from.year) && has(this.from.year) && (a.from.calendar == 2) == (this.from.calendar == 2) && (a.from.year < this.from.year || (a.from.year == this.from.year && has(a.from.month) && has(this.from.month) && a.from.month < this.from.month)))) && root.spells.all(a, !(has(a.from.year) && has(this.from.year) && (a.from.calendar == 2) == (this.from.calendar == 2) && (a.from.year < this.from.year || (a.from.year == this.from.year && has(a.from.month) && has(this.from.month) && a.from.month < this.from.month))) || (a.present != 1 && has(a.to.year) && has(this.from.year) && (a.to.year + 1 < this.from.year || (has(a.to.month) && has(this.from.month) && a.to.year * 12 + a.to.month + 1 < this.from.year * 12 + this.from.month)))):R\n" +
+	"GThere is a time before this stay that was not told. What happened then?\x12H这一阶段之前有一段时间没有记录，当时是什么情况？\x1a\xb9\x06root.spells.exists(a, (has(a.from.year) && has(this.from.year) && (has(a.from.calendar) && a.from.calendar == 2) == (has(this.from.calendar) && this.from.calendar == 2) && (a.from.year < this.from.year || (a.from.year == this.from.year && has(a.from.month) && has(this.from.month) && a.from.month < this.from.month)))) && root.spells.all(a, !(has(a.from.year) && has(this.from.year) && (a.from.calendar == 2) == (this.from.calendar == 2) && (a.from.year < this.from.year || (a.from.year == this.from.year && has(a.from.month) && has(this.from.month) && a.from.month < this.from.month))) || (!(has(a.present) && a.present == 1) && has(a.to.year) && has(this.from.year) && (a.to.year + 1 < this.from.year || (has(a.to.month) && has(this.from.month) && a.to.year * 12 + a.to.month + 1 < this.from.year * 12 + this.from.month)))):R\n" +
 	"'Spells after a gap of more than a month\x12'之前有一个月以上空白的阶段R\x03gap\x12\x97\x01\n" +
 	"\tgap_other\x18\r \x01(\tBz\xca\xf3\x18v\n" +
 	".\n" +
@@ -1343,10 +1343,10 @@ const file_hearth_survey_v1_migration_spell_proto_rawDesc = "" +
 	"5Those whose move or job was arranged by somebody else\x12$由他人安排外出或工作的人@\x03R\x0earrangedByName\x12\x9e\x01\n" +
 	"\x19job_arranged_by_person_id\x18\x16 \x01(\tBd\xca\xf3\x18`\n" +
 	"\\\n" +
-	"%Person who found the work, if another\x123介绍工作者（人员编号，如为另一人）x\x01R\x15jobArrangedByPersonId\x12\xb8\x02\n" +
-	"\x14job_arranged_by_name\x18\x17 \x01(\tB\x86\x02\xca\xf3\x18\x81\x02\n" +
+	"%Person who found the work, if another\x123介绍工作者（人员编号，如为另一人）x\x01R\x15jobArrangedByPersonId\x12\xd9\x02\n" +
+	"\x14job_arranged_by_name\x18\x17 \x01(\tB\xa7\x02\xca\xf3\x18\xa2\x02\n" +
 	"M\n" +
-	"\x1fWho found the work, if another?\x12*如介绍工作的是另一人，是谁？\x1aIthis.job_arranged_by > 1 && this.job_arranged_by != this.move_arranged_by:c\n" +
+	"\x1fWho found the work, if another?\x12*如介绍工作的是另一人，是谁？\x1ajthis.job_arranged_by > 1 && (!has(this.move_arranged_by) || this.job_arranged_by != this.move_arranged_by):c\n" +
 	"8Those whose job came through somebody else than the move\x12'工作与外出由不同的人安排者@\x03R\x11jobArrangedByName\x12\x89\x02\n" +
 	"\x04help\x18\x18 \x03(\x0e2\x1a.hearth.survey.v1.MoveHelpB\xd8\x01\xbaH\x05\x92\x01\x02\x10\b\xca\xf3\x18\xcb\x01\n" +
 	"3\n" +
@@ -1394,11 +1394,11 @@ const file_hearth_survey_v1_migration_spell_proto_rawDesc = "" +
 	"\rinsured_there\x18\" \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xa6\x01\xca\xf3\x18\xa1\x01\n" +
 	"Z\n" +
 	",Were you insured in that place, not at home?\x12*是否在当地（而非老家）参保？\x1a!this.insurance.exists(i, i != 11): \n" +
-	"\rThose insured\x12\x0f有保险的人R\finsuredThere\x12\xe2\x03\n" +
-	"\bchildren\x18# \x03(\v2\x1c.hearth.survey.v1.SpellChildB\xa7\x03\xbaH\x05\x92\x01\x02\x10\x0f\xca\xf3\x18\x9a\x03\n" +
+	"\rThose insured\x12\x0f有保险的人R\finsuredThere\x12\xf2\x03\n" +
+	"\bchildren\x18# \x03(\v2\x1c.hearth.survey.v1.SpellChildB\xb7\x03\xbaH\x05\x92\x01\x02\x10\x0f\xca\xf3\x18\xaa\x03\n" +
 	"\x8a\x01\n" +
-	"GYour children in this time: with you or left behind, and at what school\x12?这段时间您的子女：同住还是留守，上什么学校\"\x8a\x02\n" +
-	"\x12left_behind_agrees\x12l!has(this.children_left_behind) || this.children.filter(c, c.along == 2).size() <= this.children_left_behind\x18\x01\"\x83\x01\n" +
+	"GYour children in this time: with you or left behind, and at what school\x12?这段时间您的子女：同住还是留守，上什么学校\"\x9a\x02\n" +
+	"\x12left_behind_agrees\x12|!has(this.children_left_behind) || this.children.filter(c, has(c.along) && c.along == 2).size() <= this.children_left_behind\x18\x01\"\x83\x01\n" +
 	"=More children are described as left behind than were counted.\x12B所描述的留守子女多于前面填写的人数，请核实。R\bchildren\x12\xae\x01\n" +
 	"\vremittances\x18$ \x01(\v2\".hearth.survey.v1.SpellRemittancesBh\xca\xf3\x18d\n" +
 	"\x15\n" +

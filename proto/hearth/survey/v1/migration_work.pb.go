@@ -738,7 +738,7 @@ var File_hearth_survey_v1_migration_work_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_migration_work_proto_rawDesc = "" +
 	"\n" +
-	"%hearth/survey/v1/migration_work.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\"\xe0\x1c\n" +
+	"%hearth/survey/v1/migration_work.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\"\xfb\x1c\n" +
 	"\tSpellWork\x12\x84\x01\n" +
 	"\bposition\x18\x01 \x01(\x0e2\x1f.hearth.survey.v1.SpellPositionBG\xca\xf3\x18C\n" +
 	"A\n" +
@@ -754,28 +754,28 @@ const file_hearth_survey_v1_migration_work_proto_rawDesc = "" +
 	"occupation\x12r\n" +
 	"\x04jobs\x18\x04 \x01(\x05B^\xbaH\x06\x1a\x04\x18d(\x00\xca\xf3\x18Q\n" +
 	"M\n" +
-	"(How many jobs did you have in this time?\x12!这段时间换过几份工作？p\x03R\x04jobs\x12\xec\x01\n" +
-	"\bcontract\x18\x05 \x01(\x0e2\x1f.hearth.survey.v1.SpellContractB\xae\x01\xca\xf3\x18\xa9\x01\n" +
+	"(How many jobs did you have in this time?\x12!这段时间换过几份工作？p\x03R\x04jobs\x12\x85\x02\n" +
+	"\bcontract\x18\x05 \x01(\x0e2\x1f.hearth.survey.v1.SpellContractB\xc7\x01\xca\xf3\x18\xc2\x01\n" +
 	"1\n" +
-	"\x1bOn what terms did you work?\x12\x12劳动合同情况\x1a>this.position != 6 && this.position != 7 && this.position != 8:4\n" +
+	"\x1bOn what terms did you work?\x12\x12劳动合同情况\x1aW!has(this.position) || (this.position != 6 && this.position != 7 && this.position != 8):4\n" +
 	"\x1bThose who worked for others\x12\x15为他人工作的人R\bcontract\x12\xcf\x01\n" +
 	"\twage_band\x18\x06 \x01(\x0e2\x1f.hearth.survey.v1.SpellWageBandB\x90\x01\xca\xf3\x18\x8b\x01\n" +
 	"7\n" +
 	"\x1eHow much did you earn a month?\x12\x15每月收入多少？\x12N\n" +
-	" In yuan of the time, all in all.\x12*按当时的金额，包括全部收入。p\x02R\bwageBand\x12\xeb\x06\n" +
-	"\x04wage\x18\a \x01(\v2\x17.hearth.survey.v1.MoneyB\xbd\x06\xca\xf3\x18\xb8\x06\n" +
+	" In yuan of the time, all in all.\x12*按当时的金额，包括全部收入。p\x02R\bwageBand\x12\xd4\x06\n" +
+	"\x04wage\x18\a \x01(\v2\x17.hearth.survey.v1.MoneyB\xa6\x06\xca\xf3\x18\xa1\x06\n" +
 	"O\n" +
-	"'Monthly earnings, if remembered exactly\x12$月收入（如记得准确金额）\"\xd2\x05\n" +
-	"\fwage_in_band\x12\xf0\x04this.wage_band == 0 || (this.wage_band == 1 && this.wage.yuan == 0) || (this.wage_band == 2 && this.wage.yuan < 500) || (this.wage_band == 3 && this.wage.yuan >= 500 && this.wage.yuan < 1000) || (this.wage_band == 4 && this.wage.yuan >= 1000 && this.wage.yuan < 2000) || (this.wage_band == 5 && this.wage.yuan >= 2000 && this.wage.yuan < 3000) || (this.wage_band == 6 && this.wage.yuan >= 3000 && this.wage.yuan < 4000) || (this.wage_band == 7 && this.wage.yuan >= 4000 && this.wage.yuan < 6000) || (this.wage_band == 8 && this.wage.yuan >= 6000 && this.wage.yuan < 10000) || (this.wage_band == 9 && this.wage.yuan >= 10000)\x18\x02\"M\n" +
+	"'Monthly earnings, if remembered exactly\x12$月收入（如记得准确金额）\"\xbb\x05\n" +
+	"\fwage_in_band\x12\xd9\x04(this.wage_band == 1 && this.wage.yuan == 0) || (this.wage_band == 2 && this.wage.yuan < 500) || (this.wage_band == 3 && this.wage.yuan >= 500 && this.wage.yuan < 1000) || (this.wage_band == 4 && this.wage.yuan >= 1000 && this.wage.yuan < 2000) || (this.wage_band == 5 && this.wage.yuan >= 2000 && this.wage.yuan < 3000) || (this.wage_band == 6 && this.wage.yuan >= 3000 && this.wage.yuan < 4000) || (this.wage_band == 7 && this.wage.yuan >= 4000 && this.wage.yuan < 6000) || (this.wage_band == 8 && this.wage.yuan >= 6000 && this.wage.yuan < 10000) || (this.wage_band == 9 && this.wage.yuan >= 10000)\x18\x02\"M\n" +
 	"+The amount does not lie in the band chosen.\x12\x1e金额与所选档次不符。2\x0eyuan per month@\x02R\x04wage\x12\x9b\x02\n" +
 	"\x0ehours_per_week\x18\b \x01(\x05B\xf4\x01\xbaH\a\x1a\x05\x18\x8c\x01(\x00\xca\xf3\x18\xe5\x01\n" +
 	"E\n" +
 	"&How many hours did you work in a week?\x12\x1b每周工作多少小时？\"\x93\x01\n" +
 	"\x0fhours_plausible\x12\x19this.hours_per_week <= 98\x18\x01\"c\n" +
-	"2More than fourteen hours every day: is this right?\x12-平均每天超过十四小时，请核实。2\x04hourp\x03R\fhoursPerWeek\x12\x80\x02\n" +
-	"\fwages_unpaid\x18\t \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xc3\x01\xca\xf3\x18\xbe\x01\n" +
+	"2More than fourteen hours every day: is this right?\x12-平均每天超过十四小时，请核实。2\x04hourp\x03R\fhoursPerWeek\x12\x99\x02\n" +
+	"\fwages_unpaid\x18\t \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xdc\x01\xca\xf3\x18\xd7\x01\n" +
 	"F\n" +
-	"'Did it happen that wages were not paid?\x12\x1b是否被拖欠过工资？\x1a>this.position != 6 && this.position != 7 && this.position != 8:4\n" +
+	"'Did it happen that wages were not paid?\x12\x1b是否被拖欠过工资？\x1aW!has(this.position) || (this.position != 6 && this.position != 7 && this.position != 8):4\n" +
 	"\x1bThose who worked for others\x12\x15为他人工作的人R\vwagesUnpaid\x12\xdf\x01\n" +
 	"\x13wages_unpaid_amount\x18\n" +
 	" \x01(\v2\x17.hearth.survey.v1.MoneyB\x95\x01\xca\xf3\x18\x90\x01\n" +

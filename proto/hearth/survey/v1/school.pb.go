@@ -380,7 +380,7 @@ const file_hearth_survey_v1_school_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:'\xda\xf3\x18#\n" +
 	"\x1a\n" +
 	"\n" +
-	"Grade poll\x12\f年级调查\"\x05grade\"\xba\x14\n" +
+	"Grade poll\x12\f年级调查\"\x05grade\"\xfe\x14\n" +
 	"\x06School\x12\xb8\x01\n" +
 	"\tschool_id\x18\x01 \x01(\tB\x9a\x01\xca\xf3\x18\x95\x01\n" +
 	"0\n" +
@@ -401,14 +401,14 @@ const file_hearth_survey_v1_school_proto_rawDesc = "" +
 	"\x18Interview with a teacher\x12\f教师访谈\"\xfb\x01\n" +
 	"\x16one_kind_of_respondent\x12)!has(this.principal) && !has(this.expert)\x18\x01\"\xb3\x01\n" +
 	"^One interview holds answers of a teacher and of somebody else: should these be two interviews?\x12Q同一份访谈同时包含教师和其他人的回答，是否应分为两份？:\x12\n" +
-	"\bTeachers\x12\x06教师R\ateacher\x12\x9f\x04\n" +
-	"\x06grades\x18\x05 \x03(\v2\x1c.hearth.survey.v1.GradeCountB\xe8\x03\xbaH\x05\x92\x01\x02\x10(\xca\xf3\x18\xdb\x03\n" +
+	"\bTeachers\x12\x06教师R\ateacher\x12\xe3\x04\n" +
+	"\x06grades\x18\x05 \x03(\v2\x1c.hearth.survey.v1.GradeCountB\xac\x04\xbaH\x05\x92\x01\x02\x10(\xca\xf3\x18\x9f\x04\n" +
 	"\x1a\n" +
 	"\n" +
-	"Grade poll\x12\f年级调查\"\x95\x01\n" +
-	"\rgrades_differ\x12Ithis.grades.all(a, this.grades.filter(b, b.grade == a.grade).size() == 1)\x18\x02\"7\n" +
-	"\x15A grade stands twice.\x12\x1e同一年级出现了两次。\"\xeb\x01\n" +
-	"\vpools_apart\x12fthis.grades.all(a, !has(a.to_grade) || this.grades.all(b, b.grade <= a.grade || b.grade > a.to_grade))\x18\x02\"r\n" +
+	"Grade poll\x12\f年级调查\"\xb6\x01\n" +
+	"\rgrades_differ\x12jthis.grades.all(a, !has(a.grade) || this.grades.filter(b, has(b.grade) && b.grade == a.grade).size() == 1)\x18\x02\"7\n" +
+	"\x15A grade stands twice.\x12\x1e同一年级出现了两次。\"\x8e\x02\n" +
+	"\vpools_apart\x12\x88\x01this.grades.all(a, !has(a.grade) || !has(a.to_grade) || this.grades.all(b, !has(b.grade) || b.grade <= a.grade || b.grade > a.to_grade))\x18\x02\"r\n" +
 	"5A grade is counted by itself and within a pooled row.\x129某年级既单独计数，又包含在合并计数中。:7\n" +
 	"\x1bGrades polled at the school\x12\x18在学校调查的年级R\x06grades\x12\xe4\x01\n" +
 	"\x06expert\x18\x06 \x01(\v2!.hearth.survey.v1.ExpertInterviewB\xa8\x01\xca\xf3\x18\xa3\x01\n" +

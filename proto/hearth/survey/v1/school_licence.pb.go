@@ -405,7 +405,7 @@ var File_hearth_survey_v1_school_licence_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_school_licence_proto_rawDesc = "" +
 	"\n" +
-	"%hearth/survey/v1/school_licence.proto\x12\x10hearth.survey.v1\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\"\xb4\x0e\n" +
+	"%hearth/survey/v1/school_licence.proto\x12\x10hearth.survey.v1\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\"\xf1\x0e\n" +
 	"\x12LicenceApplication\x12|\n" +
 	"\aapplied\x18\x01 \x01(\v2\x1d.hearth.survey.v1.PartialDateBC\xca\xf3\x18?\n" +
 	"=\n" +
@@ -420,11 +420,11 @@ const file_hearth_survey_v1_school_licence_proto_rawDesc = "" +
 	"\x16Which district was it?\x12\x0f是哪个区？@\x02R\bdistrict\x12h\n" +
 	"\x06answer\x18\x04 \x01(\x0e2\x1f.hearth.survey.v1.LicenceAnswerB/\xca\xf3\x18+\n" +
 	"'\n" +
-	"\x14What was the answer?\x12\x0f结果如何？p\x01R\x06answer\x12\xa4\x05\n" +
-	"\banswered\x18\x05 \x01(\v2\x1d.hearth.survey.v1.PartialDateB\xe8\x04\xca\xf3\x18\xe3\x04\n" +
+	"\x14What was the answer?\x12\x0f结果如何？p\x01R\x06answer\x12\xe1\x05\n" +
+	"\banswered\x18\x05 \x01(\v2\x1d.hearth.survey.v1.PartialDateB\xa5\x05\xca\xf3\x18\xa0\x05\n" +
 	"8\n" +
-	"\x19When did the answer come?\x12\x1b什么时候得到答复？\x1aLthis.answer == 1 || this.answer == 2 || this.answer == 4 || this.answer == 6\"\x9e\x03\n" +
-	"\x18answer_after_application\x12\xb1\x02!(has(this.answered.year) && has(this.applied.year) && (this.answered.calendar == 2) == (this.applied.calendar == 2) && (this.answered.year < this.applied.year || (this.answered.year == this.applied.year && has(this.answered.month) && has(this.applied.month) && this.answered.month < this.applied.month)))\x18\x02\"L\n" +
+	"\x19When did the answer come?\x12\x1b什么时候得到答复？\x1aLthis.answer == 1 || this.answer == 2 || this.answer == 4 || this.answer == 6\"\xdb\x03\n" +
+	"\x18answer_after_application\x12\xee\x02!(has(this.answered.year) && has(this.applied.year) && (has(this.answered.calendar) && this.answered.calendar == 2) == (has(this.applied.calendar) && this.applied.calendar == 2) && (this.answered.year < this.applied.year || (this.answered.year == this.applied.year && has(this.answered.month) && has(this.applied.month) && this.answered.month < this.applied.month)))\x18\x02\"L\n" +
 	"'The answer came before the application.\x12!答复时间早于申请时间。:8\n" +
 	"\x1fApplications that were answered\x12\x15得到答复的申请R\banswered\x12\xd9\x01\n" +
 	"\freason_given\x18\x06 \x01(\tB\xb5\x01\xca\xf3\x18\xb0\x01\n" +

@@ -1479,7 +1479,7 @@ const file_hearth_survey_v1_school_principal_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:$\xda\xf3\x18 \n" +
 	"\x1e\n" +
-	"\bLandlord\x12\x12与房东的关系\"\xa1-\n" +
+	"\bLandlord\x12\x12与房东的关系\"\x8d.\n" +
 	"\x12PrincipalInterview\x12[\n" +
 	"\x06person\x18\x01 \x01(\v2\x18.hearth.survey.v1.PersonB)\xca\xf3\x18%\n" +
 	"#\n" +
@@ -1526,25 +1526,25 @@ const file_hearth_survey_v1_school_principal_proto_rawDesc = "" +
 	"\fmotives_note\x18\r \x01(\tB\xb4\x01\xca\xf3\x18\xaf\x01\n" +
 	"5\n" +
 	"\x16How did it come about?\x12\x1b办学（接手）的经过\x1a\"this.entry >= 1 && this.entry <= 4:P\n" +
-	".Principals who founded or took over the school\x12\x1e创办或接手学校的校长@\x03R\vmotivesNote\x12\xf8\x01\n" +
-	"\binvested\x18\x0e \x01(\v2\x17.hearth.survey.v1.MoneyB\xc2\x01\xca\xf3\x18\xbd\x01\n" +
+	".Principals who founded or took over the school\x12\x1e创办或接手学校的校长@\x03R\vmotivesNote\x12\x98\x02\n" +
+	"\binvested\x18\x0e \x01(\v2\x17.hearth.survey.v1.MoneyB\xe2\x01\xca\xf3\x18\xdd\x01\n" +
 	"c\n" +
-	"8How much of your own money have you put into the school?\x12'您个人为学校投入多少资金？\x1a\x1broot.profile.ownership != 12\x04yuan:3\n" +
-	"\x1dPrincipals of private schools\x12\x12民办学校校长R\binvested\x12\xe6\x01\n" +
-	"\x0emakes_a_living\x18\x0f \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xa6\x01\xca\xf3\x18\xa1\x01\n" +
+	"8How much of your own money have you put into the school?\x12'您个人为学校投入多少资金？\x1a;!has(root.profile.ownership) || root.profile.ownership != 12\x04yuan:3\n" +
+	"\x1dPrincipals of private schools\x12\x12民办学校校长R\binvested\x12\x86\x02\n" +
+	"\x0emakes_a_living\x18\x0f \x01(\x0e2\x17.hearth.survey.v1.YesNoB\xc6\x01\xca\xf3\x18\xc1\x01\n" +
 	"M\n" +
-	"\"Does the school give you a living?\x12'办学收入能维持您的生活吗？\x1a\x1broot.profile.ownership != 1:3\n" +
+	"\"Does the school give you a living?\x12'办学收入能维持您的生活吗？\x1a;!has(root.profile.ownership) || root.profile.ownership != 1:3\n" +
 	"\x1dPrincipals of private schools\x12\x12民办学校校长R\fmakesALiving\x12]\n" +
 	"\tadmission\x18\x10 \x01(\v2$.hearth.survey.v1.PrincipalAdmissionB\x19\xca\xf3\x18\x15\n" +
 	"\x13\n" +
 	"\tAdmission\x12\x06招生R\tadmission\x12Y\n" +
 	"\bstaffing\x18\x11 \x01(\v2#.hearth.survey.v1.PrincipalStaffingB\x18\xca\xf3\x18\x14\n" +
 	"\x12\n" +
-	"\bStaffing\x12\x06师资R\bstaffing\x12\xe0\x02\n" +
-	"\bdealings\x18\x12 \x03(\v2\".hearth.survey.v1.PrincipalDealingB\x9f\x02\xbaH\x05\x92\x01\x02\x10\x14\xca\xf3\x18\x92\x02\n" +
+	"\bStaffing\x12\x06师资R\bstaffing\x12\x8c\x03\n" +
+	"\bdealings\x18\x12 \x03(\v2\".hearth.survey.v1.PrincipalDealingB\xcb\x02\xbaH\x05\x92\x01\x02\x10\x14\xca\xf3\x18\xbe\x02\n" +
 	"J\n" +
-	"+Dealings with each department of government\x12\x1b与各政府部门的往来\"\xc3\x01\n" +
-	"\x12departments_differ\x12mthis.dealings.all(a, a.department == 16 || this.dealings.filter(b, b.department == a.department).size() == 1)\x18\x01\"<\n" +
+	"+Dealings with each department of government\x12\x1b与各政府部门的往来\"\xef\x01\n" +
+	"\x12departments_differ\x12\x98\x01this.dealings.all(a, !has(a.department) || a.department == 16 || this.dealings.filter(b, has(b.department) && b.department == a.department).size() == 1)\x18\x01\"<\n" +
 	"\x1aA department stands twice.\x12\x1e同一部门出现了两次。R\bdealings\x12\xb6\x01\n" +
 	"\blandlord\x18\x13 \x01(\v2#.hearth.survey.v1.PrincipalLandlordBu\xca\xf3\x18q\n" +
 	"\x1e\n" +

@@ -768,15 +768,15 @@ var File_hearth_survey_v1_school_profile_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_school_profile_proto_rawDesc = "" +
 	"\n" +
-	"%hearth/survey/v1/school_profile.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a\x1chearth/survey/v1/place.proto\x1a%hearth/survey/v1/school_licence.proto\x1a#hearth/survey/v1/school_money.proto\x1a&hearth/survey/v1/school_premises.proto\"\xa4o\n" +
+	"%hearth/survey/v1/school_profile.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1dhearth/survey/v1/common.proto\x1a\x1chearth/survey/v1/place.proto\x1a%hearth/survey/v1/school_licence.proto\x1a#hearth/survey/v1/school_money.proto\x1a&hearth/survey/v1/school_premises.proto\"\x81p\n" +
 	"\rSchoolProfile\x12\xaa\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x95\x01\xca\xf3\x18\x90\x01\n" +
 	"\"\n" +
 	"\x12Name of the school\x12\f学校名称\x12h\n" +
-	"=Schools are promised that they are not named in publications.\x12'承诺发表时不使用学校真名。@\x03R\x04name\x12\x8b\x01\n" +
-	"\townership\x18\x02 \x01(\x0e2!.hearth.survey.v1.SchoolOwnershipBJ\xca\xf3\x18F\n" +
+	"=Schools are promised that they are not named in publications.\x12'承诺发表时不使用学校真名。@\x03R\x04name\x12\x9d\x01\n" +
+	"\townership\x18\x02 \x01(\x0e2!.hearth.survey.v1.SchoolOwnershipB\\\xca\xf3\x18X\n" +
 	"B\n" +
-	" Is the school public or private?\x12\x1e学校是公办还是民办？h\x01R\townership\x12\x87\x01\n" +
+	" Is the school public or private?\x12\x1e学校是公办还是民办？\xaa\x01\x11has(root.profile)R\townership\x12\x87\x01\n" +
 	"\blocation\x18\x03 \x01(\x0e2 .hearth.survey.v1.SchoolLocationBI\xca\xf3\x18E\n" +
 	"C\n" +
 	"$What kind of place does it stand in?\x12\x1b学校处于什么地段？R\blocation\x12\xb5\x01\n" +
@@ -789,23 +789,23 @@ const file_hearth_survey_v1_school_profile_proto_rawDesc = "" +
 	"\rHighest grade\x12\f最高年级\x12c\n" +
 	"?Kindergarten is 0, the third grade of senior high school is 12.\x12 幼儿园填 0，高三填 12。\"\xa4\x01\n" +
 	"\x0fgrades_in_order\x12B!has(this.lowest_grade) || this.lowest_grade <= this.highest_grade\x18\x02\"K\n" +
-	"&The highest grade is below the lowest.\x12!最高年级低于最低年级。p\x02R\fhighestGrade\x12\xe6\x01\n" +
-	"\x06pupils\x18\x06 \x01(\x05B\xcd\x01\xbaH\b\x1a\x06\x18\xa0\x9c\x01(\x00\xca\xf3\x18\xbd\x01\n" +
+	"&The highest grade is below the lowest.\x12!最高年级低于最低年级。p\x02R\fhighestGrade\x12\xf8\x01\n" +
+	"\x06pupils\x18\x06 \x01(\x05B\xdf\x01\xbaH\b\x1a\x06\x18\xa0\x9c\x01(\x00\xca\xf3\x18\xcf\x01\n" +
 	"B\n" +
 	"#How many pupils has the school now?\x12\x1b现在有多少名学生？\"s\n" +
 	"\x10pupils_plausible\x12\x11this.pupils >= 10\x18\x01\"J\n" +
-	"%Fewer than ten pupils: is this right?\x12!学生不到十人，请核实。h\x01p\x03R\x06pupils\x12\xc8\x03\n" +
+	"%Fewer than ten pupils: is this right?\x12!学生不到十人，请核实。p\x03\xaa\x01\x11has(root.profile)R\x06pupils\x12\xc8\x03\n" +
 	"\x0fpercent_migrant\x18\a \x01(\x01B\x9e\x03\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00Y@)\x00\x00\x00\x00\x00\x00\x00\x00\xca\xf3\x18\x82\x03\n" +
 	"`\n" +
 	"2What share of the pupils are children of migrants?\x12*随迁子女占学生的比例是多少？\x12r\n" +
 	"AChildren whose hukou is registered in another county or district.\x12-户口登记在其他县（区）的学生。\"\xa4\x01\n" +
 	"\x15percent_migrant_range\x12<this.percent_migrant >= 0.0 && this.percent_migrant <= 100.0\x18\x02\"K\n" +
-	"$A percentage lies between 0 and 100.\x12#百分比应在 0 到 100 之间。2\x01%p\x03R\x0epercentMigrant\x12\xa6\x02\n" +
-	"\alicence\x18\b \x01(\x0e2\x1e.hearth.survey.v1.LicenceStateB\xeb\x01\xca\xf3\x18\xe6\x01\n" +
+	"$A percentage lies between 0 and 100.\x12#百分比应在 0 到 100 之间。2\x01%p\x03R\x0epercentMigrant\x12\xb8\x02\n" +
+	"\alicence\x18\b \x01(\x0e2\x1e.hearth.survey.v1.LicenceStateB\xfd\x01\xca\xf3\x18\xf8\x01\n" +
 	";\n" +
 	"\x19Has the school a licence?\x12\x1e学校有办学许可证吗？\"\xa4\x01\n" +
 	"\x12public_is_licensed\x12(this.ownership != 1 || this.licence == 1\x18\x01\"b\n" +
-	"1A public school without a licence: is this right?\x12-公办学校没有办学许可，请核实。h\x01R\alicence\x12\xdb\x02\n" +
+	"1A public school without a licence: is this right?\x12-公办学校没有办学许可，请核实。\xaa\x01\x11has(root.profile)R\alicence\x12\xdb\x02\n" +
 	"\x14percent_migrant_told\x18\t \x01(\x0e2 .hearth.survey.v1.SchoolEstimateB\x86\x02\xca\xf3\x18\x81\x02\n" +
 	"B\n" +
 	"#How was the share of migrants told?\x12\x1b随迁子女比例的性质\x12Q\n" +
@@ -817,11 +817,11 @@ const file_hearth_survey_v1_school_profile_proto_rawDesc = "" +
 	"\x14Where is the school?\x12\x12学校在哪里？@\x02R\x05place\x12i\n" +
 	"\ffounded_year\x18\v \x01(\x05BF\xbaH\b\x1a\x06\x18\xb4\x10(\xba\x0e\xca\xf3\x187\n" +
 	"3\n" +
-	"\x1dIn which year was it founded?\x12\x12哪一年建校？p\x03R\vfoundedYear\x12\xda\x02\n" +
-	"\x05owner\x18\f \x01(\x0e2\x1d.hearth.survey.v1.SchoolOwnerB\xa4\x02\xca\xf3\x18\x9f\x02\n" +
+	"\x1dIn which year was it founded?\x12\x12哪一年建校？p\x03R\vfoundedYear\x12\xc3\x02\n" +
+	"\x05owner\x18\f \x01(\x0e2\x1d.hearth.survey.v1.SchoolOwnerB\x8d\x02\xca\xf3\x18\x88\x02\n" +
 	"3\n" +
-	"\x14Who owns the school?\x12\x1b学校的举办者是谁？\"\xe7\x01\n" +
-	"\x16owner_agrees_with_type\x12g(this.ownership == 1) == (this.owner == 7) || this.ownership == 0 || this.owner == 6 || this.owner == 8\x18\x01\"b\n" +
+	"\x14Who owns the school?\x12\x1b学校的举办者是谁？\"\xd0\x01\n" +
+	"\x16owner_agrees_with_type\x12P(this.ownership == 1) == (this.owner == 7) || this.owner == 6 || this.owner == 8\x18\x01\"b\n" +
 	".The owner does not go with the type of school.\x120举办者与办学性质不一致，请核实。R\x05owner\x12\x9d\x01\n" +
 	"\vowner_other\x18\r \x01(\tB|\xca\xf3\x18x\n" +
 	".\n" +
@@ -989,11 +989,11 @@ const file_hearth_survey_v1_school_profile_proto_rawDesc = "" +
 	"programmes\x182 \x03(\v2!.hearth.survey.v1.SchoolProgrammeBY\xbaH\x05\x92\x01\x02\x102\xca\xf3\x18M\n" +
 	"K\n" +
 	"#Programmes of outside organisations\x12$外部机构在学校开展的项目R\n" +
-	"programmes\x12\xc1\x02\n" +
-	"\x06income\x183 \x03(\v2\x1e.hearth.survey.v1.SchoolIncomeB\x88\x02\xbaH\x05\x92\x01\x02\x10\x14\xca\xf3\x18\xfb\x01\n" +
+	"programmes\x12\xe0\x02\n" +
+	"\x06income\x183 \x03(\v2\x1e.hearth.survey.v1.SchoolIncomeB\xa7\x02\xbaH\x05\x92\x01\x02\x10\x14\xca\xf3\x18\x9a\x02\n" +
 	"Q\n" +
-	")Income of the school by source, last year\x12$上一年学校收入（按来源）\"\xa5\x01\n" +
-	"\x0esources_differ\x12Gthis.income.all(a, this.income.filter(b, b.kind == a.kind).size() == 1)\x18\x01\"H\n" +
+	")Income of the school by source, last year\x12$上一年学校收入（按来源）\"\xc4\x01\n" +
+	"\x0esources_differ\x12fthis.income.all(a, !has(a.kind) || this.income.filter(b, has(b.kind) && b.kind == a.kind).size() == 1)\x18\x01\"H\n" +
 	" A source of income stands twice.\x12$同一收入来源出现了两次。R\x06income\x12\x86\x01\n" +
 	"\bexpenses\x184 \x01(\v2\x17.hearth.survey.v1.MoneyBQ\xca\xf3\x18M\n" +
 	"<\n" +
@@ -1004,11 +1004,11 @@ const file_hearth_survey_v1_school_profile_proto_rawDesc = "" +
 	"\x0fPrivate schools\x12\f民办学校R\x04debt\x12\xb7\x01\n" +
 	"\x10subsidy_entitled\x186 \x01(\x0e2\x17.hearth.survey.v1.YesNoBs\xca\xf3\x18o\n" +
 	"m\n" +
-	"9Is the school entitled to a government subsidy per pupil?\x120学校是否有资格获得政府生均补贴？R\x0fsubsidyEntitled\x12\xa2\x03\n" +
-	"\tsubsidies\x187 \x03(\v2\x1f.hearth.survey.v1.SchoolSubsidyB\xe2\x02\xbaH\x05\x92\x01\x02\x10(\xca\xf3\x18\xd5\x02\n" +
+	"9Is the school entitled to a government subsidy per pupil?\x120学校是否有资格获得政府生均补贴？R\x0fsubsidyEntitled\x12\xc1\x03\n" +
+	"\tsubsidies\x187 \x03(\v2\x1f.hearth.survey.v1.SchoolSubsidyB\x81\x03\xbaH\x05\x92\x01\x02\x10(\xca\xf3\x18\xf4\x02\n" +
 	"\\\n" +
-	"1Government subsidy by year: entitled and received\x12'历年政府补贴（应得与实得）\x1a\x1athis.subsidy_entitled == 1\"\x97\x01\n" +
-	"\fyears_differ\x12Mthis.subsidies.all(a, this.subsidies.filter(b, b.year == a.year).size() == 1)\x18\x02\"6\n" +
+	"1Government subsidy by year: entitled and received\x12'历年政府补贴（应得与实得）\x1a\x1athis.subsidy_entitled == 1\"\xb6\x01\n" +
+	"\fyears_differ\x12lthis.subsidies.all(a, !has(a.year) || this.subsidies.filter(b, has(b.year) && b.year == a.year).size() == 1)\x18\x02\"6\n" +
 	"\x14A year stands twice.\x12\x1e同一年份出现了两次。:?\n" +
 	"\x1dSchools entitled to a subsidy\x12\x1e有资格获得补贴的学校R\tsubsidies\x12\x89\x02\n" +
 	"\x15years_without_subsidy\x188 \x01(\x05B\xd4\x01\xbaH\x06\x1a\x04\x18<(\x00\xca\xf3\x18\xc6\x01\n" +

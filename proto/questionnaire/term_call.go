@@ -1,0 +1,627 @@
+package questionnaire
+
+import (
+	"cmp"
+	"math"
+	"math/rand/v2"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"cel.dev/cel-go/cel"
+	celast "cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"github.com/google/uuid"
+)
+
+func randomNumber() float64 { return rand.Float64() }
+func randomID() string      { return uuid.NewString() }
+
+// unusable are functions of CEL that questionnaires may not use.
+var unusable = map[string]bool{"type": true, "dyn": true, "bytes": true, "uint": true}
+
+// call translates an operator or a function.
+func (t *translator) call(e celast.Expr, c celast.CallExpr) *term {
+	name := c.FunctionName()
+	if unusable[name] {
+		return t.refuse(e, "%s() cannot be used", name)
+	}
+	operands := c.Args()
+	if c.IsMemberFunction() {
+		operands = append([]celast.Expr{c.Target()}, operands...)
+	}
+	if name == operators.Index && operands[0].Kind() == celast.IdentKind && operands[0].AsIdent() == "choice" && t.at.choice && t.unbound("choice") {
+		if key := t.term(operands[1]); key.text != nil {
+			return t.column(false, key.text)
+		}
+	}
+	args := make([]*term, len(operands))
+	for i, a := range operands {
+		args[i] = t.term(a)
+	}
+	if t.err != nil {
+		return nothing
+	}
+	if x := t.operator(e, name, args); x != nil {
+		return x
+	}
+	if x := t.fast(e, name, args); x != nil {
+		return x
+	}
+	return t.function(e, name, operands, args)
+}
+
+// operator translates what is CEL's own.
+func (t *translator) operator(e celast.Expr, name string, args []*term) *term {
+	switch name {
+	case operators.LogicalNot:
+		return not(t.truthOf(args[0]))
+	case operators.LogicalAnd:
+		return junction(t.truthOf(args[0]), t.truthOf(args[1]), no, yes)
+	case operators.LogicalOr:
+		return junction(t.truthOf(args[0]), t.truthOf(args[1]), yes, no)
+	case operators.Conditional:
+		return t.conditional(e, args)
+	case operators.Equals, operators.NotEquals:
+		if x := compare(name, args[0], args[1]); x != nil {
+			return x
+		}
+		return t.equal(e, name == operators.Equals, args)
+	case operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals:
+		return compare(name, args[0], args[1])
+	case operators.Add, operators.Subtract, operators.Multiply, operators.Divide, operators.Modulo:
+		return t.arithmetic(name, args[0], args[1])
+	case operators.Negate:
+		return t.negative(args[0])
+	case operators.In:
+		return t.membership(e, args[1], args[0])
+	case operators.Index:
+		if of := t.asList(args[0]); of != nil {
+			return t.elementAt(e, of, t.intOf(args[1]))
+		}
+	}
+	return nil
+}
+
+func not(of func(*frame) truth) *term {
+	return &term{truth: func(f *frame) truth {
+		switch t := of(f); t {
+		case no:
+			return yes
+		case yes:
+			return no
+		default:
+			return t
+		}
+	}}
+}
+
+// junction has the outcome decisive where any side has it, otherwise the worse of the two.
+func junction(left, right func(*frame) truth, decisive, rest truth) *term {
+	return &term{truth: func(f *frame) truth {
+		l := left(f)
+		if l == decisive {
+			return decisive
+		}
+		r := right(f)
+		if r == decisive {
+			return decisive
+		}
+		if l > yes || r > yes {
+			return max(l, r)
+		}
+		return rest
+	}}
+}
+
+// conditional is c ? a : b.
+func (t *translator) conditional(e celast.Expr, args []*term) *term {
+	c, a, b := t.truthOf(args[0]), args[1], args[2]
+	switch {
+	case a.truth != nil && b.truth != nil:
+		return &term{truth: func(f *frame) truth {
+			switch is := c(f); is {
+			case yes:
+				return a.truth(f)
+			case no:
+				return b.truth(f)
+			default:
+				return is
+			}
+		}}
+	case a.integer != nil && b.integer != nil:
+		return &term{integer: choose(c, a.integer, b.integer)}
+	case a.natural != nil && b.natural != nil:
+		return &term{natural: choose(c, a.natural, b.natural)}
+	case a.double != nil && b.double != nil:
+		return &term{double: choose(c, a.double, b.double)}
+	case a.text != nil && b.text != nil:
+		return &term{text: choose(c, a.text, b.text)}
+	case a.message != nil && b.message != nil && a.modules[0] == b.modules[0]:
+		return &term{message: choose(c, a.message, b.message), modules: a.modules}
+	}
+	modules := append(append([]*Module(nil), a.modules...), b.modules...)
+	yesValue, noValue := t.anyOf(a), t.anyOf(b)
+	return t.typed(e, func(f *frame) ref.Val {
+		switch is := c(f); is {
+		case yes:
+			return yesValue(f)
+		case no:
+			return noValue(f)
+		default:
+			return is.outcome().value()
+		}
+	}, modules)
+}
+
+func choose[T any](c func(*frame) truth, a, b func(*frame) (T, outcome)) func(*frame) (T, outcome) {
+	return func(f *frame) (T, outcome) {
+		switch is := c(f); is {
+		case yes:
+			return a(f)
+		case no:
+			return b(f)
+		default:
+			var zero T
+			return zero, is.outcome()
+		}
+	}
+}
+
+// both carries out an operator whose two sides must have a value.
+func both[A, R any](left, right func(*frame) (A, outcome), do func(A, A) (R, outcome)) func(*frame) (R, outcome) {
+	return func(f *frame) (R, outcome) {
+		l, lo := left(f)
+		r, ro := right(f)
+		if o := max(lo, ro); o != there {
+			var zero R
+			return zero, o
+		}
+		return do(l, r)
+	}
+}
+
+// compare is a comparison of two values of the same kind; nil where they are of none that is known here.
+func compare(op string, a, b *term) *term {
+	switch {
+	case a.integer != nil && b.constant != nil:
+		return compareConstant(op, a.integer, *b.constant)
+	case a.integer != nil && b.integer != nil:
+		return comparison(op, a.integer, b.integer)
+	case a.natural != nil && b.natural != nil:
+		return comparison(op, a.natural, b.natural)
+	case a.double != nil && b.double != nil:
+		return comparison(op, a.double, b.double)
+	case a.text != nil && b.text != nil:
+		return comparison(op, a.text, b.text)
+	case a.truth != nil && b.truth != nil && (op == operators.Equals || op == operators.NotEquals):
+		equal, left, right := op == operators.Equals, a.truth, b.truth
+		return &term{truth: func(f *frame) truth {
+			l, r := left(f), right(f)
+			if l > yes || r > yes {
+				return max(l, r)
+			}
+			return truthOf((l == r) == equal)
+		}}
+	}
+	return nil
+}
+
+// compareConstant is the comparison that questionnaires are made of, this.x == 1, with one closure the less.
+func compareConstant(op string, left func(*frame) (int64, outcome), c int64) *term {
+	holds := holding[int64](op)
+	if op == operators.Equals {
+		return &term{truth: func(f *frame) truth {
+			l, o := left(f)
+			if o != there {
+				return o.truth()
+			}
+			return truthOf(l == c)
+		}}
+	}
+	return &term{truth: func(f *frame) truth {
+		l, o := left(f)
+		if o != there {
+			return o.truth()
+		}
+		return truthOf(holds(l, c))
+	}}
+}
+
+// comparison is Go's, which for doubles is CEL's too: nothing is less, more or equal to a NaN.
+func comparison[T cmp.Ordered](op string, left, right func(*frame) (T, outcome)) *term {
+	holds := holding[T](op)
+	return &term{truth: func(f *frame) truth {
+		l, lo := left(f)
+		r, ro := right(f)
+		if o := max(lo, ro); o != there {
+			return o.truth()
+		}
+		return truthOf(holds(l, r))
+	}}
+}
+
+func holding[T cmp.Ordered](op string) func(a, b T) bool {
+	switch op {
+	case operators.Equals:
+		return func(a, b T) bool { return a == b }
+	case operators.NotEquals:
+		return func(a, b T) bool { return a != b }
+	case operators.Less:
+		return func(a, b T) bool { return a < b }
+	case operators.LessEquals:
+		return func(a, b T) bool { return a <= b }
+	case operators.Greater:
+		return func(a, b T) bool { return a > b }
+	}
+	return func(a, b T) bool { return a >= b }
+}
+
+// equal compares lists and values of CEL. Messages cannot be compared: what would it mean of questions that are not asked?
+func (t *translator) equal(e celast.Expr, equal bool, args []*term) *term {
+	for _, a := range args {
+		if a.message != nil || a.list != nil && a.list.kind == kindNode {
+			return t.refuse(e, "messages cannot be compared: compare their fields")
+		}
+	}
+	t.safe = false
+	left, right := t.anyOf(args[0]), t.anyOf(args[1])
+	return &term{truth: func(f *frame) truth {
+		l, r := left(f), right(f)
+		if o := max(outcomeOf(l), outcomeOf(r)); o != there {
+			return o.truth()
+		}
+		var s datum
+		if o := s.set(types.Equal(l, r), kindTruth); o != there {
+			return o.truth()
+		}
+		return truthOf(s.truth() == equal)
+	}}
+}
+
+// arithmetic of numbers fails where CEL's does: on overflow, and on division by zero of whole numbers.
+func (t *translator) arithmetic(op string, a, b *term) *term {
+	switch {
+	case a.integer != nil && b.integer != nil:
+		t.safe = false
+		do := map[string]func(a, b int64) (int64, outcome){
+			operators.Add: add, operators.Subtract: sub, operators.Multiply: mul, operators.Divide: div, operators.Modulo: mod,
+		}[op]
+		return &term{integer: both(a.integer, b.integer, do)}
+	case a.double != nil && b.double != nil && op != operators.Modulo:
+		return &term{double: both(a.double, b.double, map[string]func(a, b float64) (float64, outcome){
+			operators.Add:      func(a, b float64) (float64, outcome) { return a + b, there },
+			operators.Subtract: func(a, b float64) (float64, outcome) { return a - b, there },
+			operators.Multiply: func(a, b float64) (float64, outcome) { return a * b, there },
+			operators.Divide:   func(a, b float64) (float64, outcome) { return a / b, there },
+		}[op])}
+	case a.text != nil && b.text != nil && op == operators.Add:
+		t.safe = false
+		return &term{text: both(a.text, b.text, func(a, b string) (string, outcome) {
+			if len(a)+len(b) > maxText {
+				return "", failed
+			}
+			return a + b, there
+		})}
+	}
+	return nil
+}
+
+func add(a, b int64) (int64, outcome) {
+	if b > 0 && a > math.MaxInt64-b || b < 0 && a < math.MinInt64-b {
+		return 0, failed
+	}
+	return a + b, there
+}
+
+func sub(a, b int64) (int64, outcome) {
+	if b < 0 && a > math.MaxInt64+b || b > 0 && a < math.MinInt64+b {
+		return 0, failed
+	}
+	return a - b, there
+}
+
+func mul(a, b int64) (int64, outcome) {
+	if a == 0 || b == 0 {
+		return 0, there
+	}
+	if a == -1 && b == math.MinInt64 || b == -1 && a == math.MinInt64 {
+		return 0, failed
+	}
+	p := a * b
+	return p, only(p/b == a)
+}
+
+func div(a, b int64) (int64, outcome) {
+	if b == 0 || b == -1 && a == math.MinInt64 {
+		return 0, failed
+	}
+	return a / b, there
+}
+
+func mod(a, b int64) (int64, outcome) {
+	if b == 0 || b == -1 && a == math.MinInt64 {
+		return 0, failed
+	}
+	return a % b, there
+}
+
+func (t *translator) negative(a *term) *term {
+	switch {
+	case a.constant != nil:
+		i, o := sub(0, *a.constant)
+		if o == there {
+			return &term{integer: func(*frame) (int64, outcome) { return i, there }, constant: &i}
+		}
+	case a.double != nil:
+		of := a.double
+		return &term{double: func(f *frame) (float64, outcome) { d, o := of(f); return -d, o }}
+	}
+	if a.integer == nil {
+		return nil
+	}
+	t.safe = false
+	of := a.integer
+	return &term{integer: func(f *frame) (int64, outcome) {
+		i, o := of(f)
+		if o != there {
+			return 0, o
+		}
+		return sub(0, i)
+	}}
+}
+
+// membership tells whether a value stands in a list.
+func (t *translator) membership(e celast.Expr, list, value *term) *term {
+	of := t.asList(list)
+	if of == nil || value.message != nil || of.list.kind == kindNode {
+		return t.refuse(e, "only numbers, texts and the like can be looked for in a list")
+	}
+	put, k := t.element(value)
+	l := of.list
+	if k != l.kind {
+		in, all := t.anyOf(value), l.all
+		return &term{truth: func(f *frame) truth {
+			v, list := in(f), all(f)
+			if o := max(outcomeOf(v), outcomeOf(list)); o != there {
+				return o.truth()
+			}
+			return contained(list, v)
+		}}
+	}
+	slot := t.slots
+	t.slots++
+	return &term{truth: func(f *frame) truth {
+		c := f.cursor(slot)
+		o := put(f, &f.vars[slot])
+		if o = max(o, l.open(f, c)); o != there {
+			return o.truth()
+		}
+		found := no
+		for l.next(f, c) {
+			if found == no && c.el.same(&f.vars[slot], k) {
+				found = yes
+			}
+		}
+		if c.out != there {
+			return c.out.truth()
+		}
+		return found
+	}}
+}
+
+// contained tells whether a list of CEL has a value.
+func contained(list, v ref.Val) truth {
+	l, ok := list.(interface{ Contains(ref.Val) ref.Val })
+	if !ok {
+		return broken
+	}
+	var s datum
+	if o := s.set(l.Contains(v), kindTruth); o != there {
+		return o.truth()
+	}
+	return truthOf(s.truth())
+}
+
+// same tells whether two elements of a kind are equal; a NaN is equal to nothing.
+func (el *element) same(other *element, k kind) bool {
+	switch k {
+	case kindText:
+		return el.text == other.text
+	case kindDouble:
+		return el.double() == other.double()
+	case kindAny:
+		return types.Equal(el.v, other.v) == types.True
+	}
+	return el.bits == other.bits
+}
+
+// fast translates functions that questionnaires use often, and texts that are constant.
+func (t *translator) fast(e celast.Expr, name string, args []*term) *term {
+	switch {
+	case name == "size" && args[0].list != nil:
+		return &term{integer: t.sizeOf(args[0].list)}
+	case name == "size" && args[0].text != nil:
+		of := args[0].text
+		return &term{integer: func(f *frame) (int64, outcome) {
+			s, o := of(f)
+			return int64(utf8.RuneCountInString(s)), o
+		}}
+	case name == "selected" && args[0].list != nil:
+		return t.membership(e, args[0], args[1])
+	case name == "selected" && args[0].integer != nil && args[1].integer != nil:
+		return compare(operators.Equals, args[0], args[1])
+	case name == "double" && args[0].integer != nil:
+		of := args[0].integer
+		return &term{double: func(f *frame) (float64, outcome) { i, o := of(f); return float64(i), o }}
+	case name == "double" && args[0].double != nil, name == "int" && args[0].integer != nil, name == "string" && args[0].text != nil:
+		return args[0]
+	case len(args) == 2 && args[0].text != nil && args[1].text != nil:
+		return t.textTest(e, name, args[0], args[1])
+	case len(args) == 1 && args[0].list != nil:
+		return t.aggregate(name, args[0].list)
+	}
+	return nil
+}
+
+// textTest is one of CEL's questions about a text.
+func (t *translator) textTest(e celast.Expr, name string, of, what *term) *term {
+	tests := map[string]func(s, what string) bool{"contains": strings.Contains, "startsWith": strings.HasPrefix, "endsWith": strings.HasSuffix}
+	if test := tests[name]; test != nil {
+		return &term{truth: truthful(both(of.text, what.text, func(a, b string) (bool, outcome) { return test(a, b), there }))}
+	}
+	if name != "matches" || what.literal == nil {
+		return nil
+	}
+	re, err := regexp.Compile(*what.literal)
+	if err != nil {
+		return t.refuse(e, "%q is no regular expression: %w", *what.literal, err)
+	}
+	text := of.text
+	return &term{truth: func(f *frame) truth {
+		s, o := text(f)
+		if o != there {
+			return o.truth()
+		}
+		return truthOf(re.MatchString(s))
+	}}
+}
+
+func truthful(of func(*frame) (bool, outcome)) func(*frame) truth {
+	return func(f *frame) truth {
+		b, o := of(f)
+		if o != there {
+			return o.truth()
+		}
+		return truthOf(b)
+	}
+}
+
+// aggregate is sum, mean, min or max of a list of numbers.
+func (t *translator) aggregate(name string, l *listing) *term {
+	slot := t.slots
+	t.slots++
+	switch {
+	case l.kind == kindInt && name != "mean":
+		of := map[string]func([]int64) (int64, error){"sum": sumInts, "min": least[int64], "max": greatest[int64]}[name]
+		if of == nil {
+			return nil
+		}
+		t.safe = false
+		return &term{integer: aggregated(l, slot, (*datum).integer, of)}
+	case l.kind == kindInt:
+		return &term{double: aggregated(l, slot, (*datum).integer, meanInts)}
+	case l.kind == kindDouble:
+		of := map[string]func([]float64) (float64, error){"sum": sumDoubles, "mean": meanDoubles, "min": least[float64], "max": greatest[float64]}[name]
+		if of == nil {
+			return nil
+		}
+		return &term{double: aggregated(l, slot, (*datum).double, of)}
+	}
+	return nil
+}
+
+func aggregated[T, R any](l *listing, slot int, get func(*datum) T, of func([]T) (R, error)) func(*frame) (R, outcome) {
+	return func(f *frame) (R, outcome) {
+		var zero R
+		c := f.cursor(slot)
+		if o := l.open(f, c); o != there {
+			return zero, o
+		}
+		all := make([]T, 0, c.n)
+		for l.next(f, c) {
+			all = append(all, get(&c.el.datum))
+		}
+		if c.out != there {
+			return zero, c.out
+		}
+		x, err := of(all)
+		if err != nil {
+			return zero, outcomeOf(types.WrapErr(err))
+		}
+		return x, there
+	}
+}
+
+// call carries out a function of cel-go.
+type call func(args []ref.Val) ref.Val
+
+// callsOf are the functions of an environment by overload and by name.
+func callsOf(env *cel.Env) (map[string]call, error) {
+	calls := map[string]call{}
+	for _, decl := range env.Functions() {
+		overloads, err := decl.Bindings()
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range overloads {
+			trait, unary, binary, any := o.OperandTrait, o.Unary, o.Binary, o.Function
+			calls[o.Operator] = func(args []ref.Val) ref.Val {
+				switch {
+				case trait != 0 && !args[0].Type().HasTrait(trait):
+					return types.NoSuchOverloadErr()
+				case unary != nil && len(args) == 1:
+					return unary(args[0])
+				case binary != nil && len(args) == 2:
+					return binary(args[0], args[1])
+				case any != nil:
+					return any(args...)
+				}
+				return types.NoSuchOverloadErr()
+			}
+		}
+	}
+	return calls, nil
+}
+
+// function calls a function by CEL's values.
+func (t *translator) function(e celast.Expr, name string, operands []celast.Expr, args []*term) *term {
+	t.safe = false
+	for i, a := range operands {
+		if is := t.ast.GetType(a.ID()); name == "string" && i == 0 && is.Kind() != types.IntKind && is.Kind() != types.BoolKind && is.Kind() != types.UintKind && !is.IsDyn() {
+			return t.refuse(e, "string() is for whole numbers, texts and bools: use text()")
+		}
+	}
+	do := t.x.calls[name]
+	if ids := t.ast.GetOverloadIDs(e.ID()); len(ids) == 1 && t.x.calls[ids[0]] != nil {
+		do = t.x.calls[ids[0]]
+	}
+	if do == nil {
+		return t.refuse(e, "%s cannot be used here", name)
+	}
+	if name == "matches" && args[1].literal != nil {
+		if _, err := regexp.Compile(*args[1].literal); err != nil {
+			return t.refuse(e, "%q is no regular expression: %w", *args[1].literal, err)
+		}
+	}
+	of := make([]func(*frame) ref.Val, len(args))
+	for i, a := range args {
+		of[i] = t.anyOf(a)
+	}
+	return t.typed(e, func(f *frame) ref.Val {
+		values, worst, length := make([]ref.Val, len(of)), there, 1
+		for i, get := range of {
+			values[i] = get(f)
+			worst = max(worst, outcomeOf(values[i]))
+			if s, ok := values[i].(types.String); ok {
+				length += len(s)
+			}
+		}
+		switch {
+		case worst != there:
+			return worst.value()
+		case length > maxText || !f.e.spend(1+length/64) || name == "replace" && tooLong(values):
+			return valueFailed
+		}
+		return do(values)
+	}, nil)
+}
+
+// tooLong tells whether a text could become too long by replacing every character of it.
+func tooLong(args []ref.Val) bool {
+	s, _ := args[0].(types.String)
+	with, _ := args[len(args)-1].(types.String)
+	return (len(s)+1)*(len(with)+1) > 16*maxText
+}
