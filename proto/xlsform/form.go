@@ -44,6 +44,7 @@ type node struct {
 	field    string // in the schema
 	message  string // of a group or repeat, the name of its message
 	number   int32
+	key      string // in the lock
 	parent   *node
 	children []*node
 	list     *list
@@ -103,6 +104,7 @@ type choice struct {
 	missing string
 	number  int32
 	value   string // name of the enum value
+	code    *int32 // number in exports, where it is not number
 }
 
 // list is a list of choices.

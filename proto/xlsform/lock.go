@@ -21,6 +21,11 @@ type Lock struct {
 	Fields map[string]int32 `json:"fields"`
 	// Retired are those of questions that are no longer in the form.
 	Retired map[string]int32 `json:"retired,omitempty"`
+	// Types are what the answers are by path: "int64", "string", "choice", "choices". A question whose answers are something
+	// else from now on is another question to protobuf, and gets another number.
+	Types map[string]string `json:"types"`
+	// Tables are the lists that are kept as tables.
+	Tables []string `json:"tables,omitempty"`
 	// Choices are the numbers of choices by list and name; "name#2" is the second choice of the name.
 	Choices map[string]map[string]int32 `json:"choices"`
 	// RetiredChoices are those of choices that are no longer in the form.
@@ -51,11 +56,13 @@ func (l *Lock) Bytes() []byte {
 
 // clone is a copy that may be changed.
 func (l *Lock) clone() *Lock {
-	c := &Lock{Version: 1, Fields: map[string]int32{}, Retired: map[string]int32{}, Choices: map[string]map[string]int32{}, RetiredChoices: map[string]map[string]int32{}}
+	c := &Lock{Version: 1, Fields: map[string]int32{}, Types: map[string]string{}, Retired: map[string]int32{}, Choices: map[string]map[string]int32{}, RetiredChoices: map[string]map[string]int32{}}
 	if l == nil {
 		return c
 	}
 	c.Form, c.Version = l.Form, max(l.Version, 1)
+	c.Tables = slices.Clone(l.Tables)
+	maps.Copy(c.Types, l.Types)
 	maps.Copy(c.Fields, l.Fields)
 	maps.Copy(c.Retired, l.Retired)
 	for list, m := range l.Choices {
@@ -91,6 +98,7 @@ func (l *Lock) number(f *form) {
 	for _, list := range f.order {
 		if list.used {
 			l.numberChoices(list)
+			list.codes()
 		}
 	}
 }
@@ -127,12 +135,83 @@ func (l *Lock) numberFields(section *node, fields map[string]int32) {
 			next++
 		}
 		taken[number] = true
-		n.number = number
+		n.number, n.key = number, key
 		fields[key] = number
 		if n.section() {
 			l.numberFields(n, fields)
 		}
 	}
+}
+
+// settleTypes gives another number to questions whose answers are something else than they were.
+func (l *Lock) settleTypes(f *form, report *Report) {
+	types := map[string]string{}
+	var walk func(section *node)
+	walk = func(section *node) {
+		for _, n := range section.children {
+			key := n.key
+			types[key] = n.answers()
+			if was := l.Types[key]; was != "" && was != types[key] {
+				report.warn("survey", n.record.number, "", "the answers of %s are %s now and were %s: it has another number, and the answers of before stay by themselves", n.name, types[key], was)
+				old := n.number
+				retired := key + "@" + types[key]
+				if n.number = l.Retired[retired]; n.number == 0 {
+					n.number = l.free(section)
+				}
+				delete(l.Retired, retired)
+				l.Retired[key+"@"+was], l.Fields[key] = old, n.number
+			}
+			walk(n)
+		}
+	}
+	walk(f.root)
+	l.Types = types
+}
+
+// free is a number that no question of a section has or had.
+func (l *Lock) free(section *node) int32 {
+	taken := map[int32]bool{missingNumber: true}
+	for _, m := range []map[string]int32{l.Fields, l.Retired} {
+		for path, n := range m {
+			if parentPath(path) == section.path() {
+				taken[n] = true
+			}
+		}
+	}
+	for n := int32(1); ; n++ {
+		if !taken[n] && (n < reservedFirst || n > reservedLast) {
+			return n
+		}
+	}
+}
+
+// answers says in a word what the answers of a question are, as far as protobuf cares.
+func (n *node) answers() string {
+	k := n.kind()
+	if k == kindCalculate {
+		k = n.out.calcKind
+	}
+	switch k {
+	case kindInt:
+		return "int64"
+	case kindDouble:
+		return "double"
+	case kindBool, kindAcknowledge:
+		return "bool"
+	case kindOne:
+		return "choice"
+	case kindMany:
+		return "choices"
+	case kindPoint:
+		return "position"
+	case kindFile:
+		return "file"
+	case kindGroup:
+		return "group"
+	case kindRepeat:
+		return "repeat"
+	}
+	return "string"
 }
 
 // renamed is the number that a question had under the name it had before; it leaves that name.
@@ -147,11 +226,16 @@ func (l *Lock) renamed(n *node, was string) int32 {
 			continue
 		}
 		delete(m, old)
+		if was, ok := l.Types[old]; ok {
+			delete(l.Types, old)
+			l.Types[n.path()] = was
+		}
 		if n.section() { // what stands below moves with it
 			for path, v := range maps.Clone(m) {
 				if rest, ok := strings.CutPrefix(path, old+"/"); ok {
 					delete(m, path)
 					m[n.path()+"/"+rest] = v
+					l.Types[n.path()+"/"+rest] = l.Types[path]
 				}
 			}
 		}

@@ -1,6 +1,7 @@
 package xlsform
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -114,9 +115,20 @@ func (f *form) nameAll(lock *Lock) {
 		if !l.used {
 			continue
 		}
-		l.table = l.table || l.filtered || l.doubled || len(l.choices) > 100
+		_, known := lock.Choices[l.name]
+		switch {
+		case slices.Contains(lock.Tables, l.name): // what it was it stays
+			l.table = true
+		case known:
+			l.table = l.table || l.doubled
+		default:
+			l.table = l.table || l.filtered || l.doubled || len(l.choices) > 100
+		}
 		if l.table {
 			l.enum = l.name
+			if !slices.Contains(lock.Tables, l.name) {
+				lock.Tables = append(lock.Tables, l.name)
+			}
 			continue
 		}
 		l.enum = top.take(camel(identifier(l.name, "list_")), sameName)

@@ -38,6 +38,8 @@ type schema struct {
 	report *Report
 	point  bool // a question is a position
 	file   bool // a question is an attachment
+	// previous is the version before.
+	previous *descriptorpb.FileDescriptorSet
 }
 
 // build makes the form's own file and the closed set of files.
@@ -54,15 +56,16 @@ func (s *schema) build() (*descriptorpb.FileDescriptorSet, *descriptorpb.FileDes
 		}
 	}
 	main.MessageType = []*descriptorpb.DescriptorProto{s.message(f.root)}
+	if tables := s.tables(); len(tables) > 0 {
+		main.Options = &descriptorpb.FileOptions{}
+		proto.SetExtension(main.Options, formv1.E_Table, tables)
+	}
+	s.keep(main)
 	if s.file {
 		main.Dependency = append(main.Dependency, "hearth/survey/v1/interview.proto")
 	}
 	if s.point {
 		main.Dependency = append(main.Dependency, "hearth/survey/v1/place.proto")
-	}
-	if tables := s.tables(); len(tables) > 0 {
-		main.Options = &descriptorpb.FileOptions{}
-		proto.SetExtension(main.Options, formv1.E_Table, tables)
 	}
 	set := &descriptorpb.FileDescriptorSet{}
 	seen := map[string]bool{}
@@ -432,14 +435,29 @@ func (s *schema) enum(l *list) *descriptorpb.EnumDescriptorProto {
 	return e
 }
 
+// codes gives choices whose names are numbers these as codes in exports, where a choice's own number is another one. No
+// two choices of a list have one code.
+func (l *list) codes() {
+	taken := map[int32]bool{}
+	for _, c := range l.choices {
+		taken[c.number] = true
+	}
+	for _, c := range l.choices {
+		n, err := strconv.ParseInt(c.name, 10, 32)
+		if code := int32(n); err == nil && strconv.FormatInt(n, 10) == c.name && code != c.number && !taken[code] {
+			c.code, taken[code] = &code, true
+		}
+	}
+}
+
 // choice makes the options of a choice.
 func (s *schema) choice(c *choice) *formv1.Choice {
 	o := &formv1.Choice{Label: s.form.langs.text(c.texts["label"]), Name: proto.String(c.name), Media: media(s.form.langs, c.texts)}
 	if o.Label == nil {
 		o.Label = s.plain(c.name)
 	}
-	if n, err := strconv.ParseInt(c.name, 10, 32); err == nil && int32(n) != c.number {
-		o.Code = proto.Int32(int32(n))
+	if c.code != nil {
+		o.Code = c.code
 	}
 	if m, ok := formv1.Missing_value["MISSING_"+c.missing]; ok && c.missing != "" {
 		o.Missing = formv1.Missing(m).Enum()

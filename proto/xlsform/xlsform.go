@@ -29,6 +29,9 @@ type Options struct {
 	Media string
 	// Version of the questionnaire; 0 for the lock's version, or 1.
 	Version uint32
+	// Previous is the version before, if there is one. What it has and the form has no longer stays in the schema, and ends with
+	// that version, so that answers given under it can be read for ever.
+	Previous *descriptorpb.FileDescriptorSet
 }
 
 // Result is what an XLSForm gave.
@@ -95,7 +98,8 @@ func importBook(book *workbook, o Options) (*Result, error) {
 	if err := t.refuseCycles(); err != nil {
 		return nil, err
 	}
-	s := &schema{form: f, lock: lock, report: report}
+	lock.settleTypes(f, report)
+	s := &schema{form: f, lock: lock, report: report, previous: o.Previous}
 	files, main, err := s.build()
 	if err != nil {
 		return nil, err
