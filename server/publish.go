@@ -12,6 +12,7 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/proto/questionnaire"
+	"github.com/hearth-survey/hearth/proto/xlsform"
 	"github.com/hearth-survey/hearth/syncer"
 	"github.com/hearth-survey/hearth/syncer/failpoint"
 	"google.golang.org/protobuf/proto"
@@ -120,7 +121,7 @@ func formOf(req *servicev1.PublishQuestionnaireRequest) (*servicev1.Questionnair
 
 // prepare compiles a form and compares it with the last publication, which is nil for a new questionnaire.
 func (s *Server) prepare(ctx context.Context, asked *servicev1.QuestionnaireForm) (*form, *publication, []*servicev1.QuestionnaireChange, error) {
-	f, err := s.compileForm(asked, nil, 0)
+	f, err := s.compileForm(asked, nil, 0, nil)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -143,13 +144,13 @@ func (s *Server) prepare(ctx context.Context, asked *servicev1.QuestionnaireForm
 // succeed makes a form the next version of what was published, and compares the two.
 func (s *Server) succeed(_ context.Context, asked *servicev1.QuestionnaireForm, f *form, last *publication, before *questionnaire.Questionnaire) ([]*servicev1.QuestionnaireChange, error) {
 	if isSpreadsheet(asked.GetName()) {
-		next, err := s.compileForm(asked, last.content.GetLock(), last.GetVersion())
+		next, err := s.compileForm(asked, last.content.GetLock(), last.GetVersion(), before)
 		if err != nil {
 			return nil, err
 		}
 		*f = *next
 		if changes := questionnaire.Compare(before, f.q); !onlyWords(changes) { // a spreadsheet does not count its versions
-			if next, err = s.compileForm(asked, last.content.GetLock(), last.GetVersion()+1); err != nil {
+			if next, err = s.compileForm(asked, last.content.GetLock(), last.GetVersion()+1, before); err != nil {
 				return nil, err
 			}
 			*f = *next
@@ -177,8 +178,8 @@ func onlyWords(changes []*servicev1.QuestionnaireChange) bool {
 
 func isSpreadsheet(name string) bool { return strings.EqualFold(path.Ext(name), ".xlsx") }
 
-// compileForm compiles .proto text or descriptors.
-func (s *Server) compileForm(asked *servicev1.QuestionnaireForm, lock []byte, version uint32) (*form, error) {
+// compileForm compiles .proto text, descriptors, or a spreadsheet; before is what was published last, if anything.
+func (s *Server) compileForm(asked *servicev1.QuestionnaireForm, lock []byte, version uint32, before *questionnaire.Questionnaire) (*form, error) {
 	if len(asked.GetLock()) > 0 {
 		lock = asked.GetLock()
 	}
@@ -201,7 +202,7 @@ func (s *Server) compileForm(asked *servicev1.QuestionnaireForm, lock []byte, ve
 	case len(asked.GetSource()) == 0:
 		return nil, fault.New(fault.Invalid, fault.BadRequest, "no questionnaire is given: its file is empty")
 	case isSpreadsheet(f.name):
-		return f, f.importSheet(asked, lock, version)
+		return f, f.importSheet(lock, version, before)
 	}
 	if !strings.HasSuffix(f.name, ".proto") {
 		return nil, fault.New(fault.Invalid, fault.BadRequest, "%.128q is neither a .proto nor an .xlsx", f.name)
@@ -215,8 +216,24 @@ func (s *Server) compileForm(asked *servicev1.QuestionnaireForm, lock []byte, ve
 }
 
 // importSheet reads an XLSForm.
-func (f *form) importSheet(*servicev1.QuestionnaireForm, []byte, uint32) error {
-	return fault.New(fault.Invalid, fault.BadRequest, "%s: this program does not read spreadsheets yet", f.name)
+func (f *form) importSheet(lock []byte, version uint32, before *questionnaire.Questionnaire) error {
+	o := xlsform.Options{Name: f.name, Version: version}
+	var err error
+	if len(lock) > 0 {
+		if o.Lock, err = xlsform.ReadLock(lock); err != nil {
+			return err
+		}
+	}
+	if before != nil {
+		o.Previous = before.Files()
+	}
+	r, err := xlsform.Import(f.source, o)
+	if err != nil {
+		return err
+	}
+	f.lock = r.Lock.Bytes()
+	f.q, err = questionnaire.Load(r.Files, r.Top)
+	return err
 }
 
 // files is the schema of a form as it is kept.
@@ -382,7 +399,7 @@ func (s *studyService) CompareQuestionnaires(ctx context.Context, req *servicev1
 		}
 		return &servicev1.CompareQuestionnairesResponse{Changes: questionnaire.Compare(before, after)}, nil
 	}
-	f, err := s.compileForm(req.GetNewForm(), nil, 0)
+	f, err := s.compileForm(req.GetNewForm(), nil, 0, nil)
 	if err != nil {
 		return nil, err
 	}
