@@ -29,11 +29,11 @@ func (formDiffCmd) Help() string {
 
 // Run compares and says it in sentences.
 func (c *formDiffCmd) Run(e *env) error {
-	older, err := c.find(e, c.Old)
+	older, err := findQuestionnaire(e, c.target, c.Old)
 	if err != nil {
 		return err
 	}
-	newer, err := c.find(e, c.New)
+	newer, err := findQuestionnaire(e, c.target, c.New)
 	if err != nil {
 		return err
 	}
@@ -52,14 +52,6 @@ func (c *formDiffCmd) Run(e *env) error {
 	}
 	printChanges(e, changes, c.Lang)
 	return nil
-}
-
-// find reads a file, or asks for a questionnaire that is built in or published.
-func (c *formDiffCmd) find(e *env, name string) (*questionnaire.Questionnaire, error) {
-	if isForm(name) {
-		return openQuestionnaire(name)
-	}
-	return findForm(e, c.target, name)
 }
 
 // isForm says whether a name is a file's.

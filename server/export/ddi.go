@@ -9,16 +9,18 @@ import (
 	"slices"
 	"strconv"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
+
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 )
 
-// WriteDDI writes the tables of a plan as a DDI Codebook 2.5 (ddialliance.org), which data archives such as NADA read:
-// one file per table, one variable per column with its question in every language, universe, categories, the reasons for
-// missing answers, and formats. The same plan gives the same bytes. The study may be nil.
-func WriteDDI(w io.Writer, p *Plan, study *surveyv1.Study, program string) error {
+// WriteDDI writes tables as a DDI Codebook 2.5 (ddialliance.org), which data archives such as NADA read: one file per
+// table, one variable per column with its question in every language, universe, categories and formats. The same tables give the
+// same bytes. Of the study its code, titles and note are shown; it may be nil.
+func WriteDDI(w io.Writer, tables []*Table, study *surveyv1.Study, program string) error {
 	d := &ddi{w: bufio.NewWriter(w), program: program}
-	for _, t := range p.Tables {
+	for _, t := range tables {
 		var slots []slot
 		for i, c := range t.Columns {
 			slots = append(slots, slot{name: c.Name, column: c, col: i})
@@ -26,6 +28,17 @@ func WriteDDI(w io.Writer, p *Plan, study *surveyv1.Study, program string) error
 		d.tables = append(d.tables, ddiTable{table: t, slots: slots})
 	}
 	return d.write(study)
+}
+
+// Of are the tables of one questionnaire: that of its top message and those of the rosters below.
+func (p *Plan) Of(top protoreflect.FullName) []*Table {
+	var out []*Table
+	for _, t := range p.Tables {
+		if t.desc == top || t.Parent != nil && slices.Contains(out, t.Parent) {
+			out = append(out, t)
+		}
+	}
+	return out
 }
 
 // ddiTable is a table as it is described: its columns, and what was counted in them, if it was.

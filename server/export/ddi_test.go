@@ -95,7 +95,11 @@ func TestDDIIsValid(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	if err := WriteDDI(&b, plan, nil, "test"); err != nil {
+	tables := plan.Of("hearth.survey.v1.Household")
+	if len(tables) < 5 || tables[0].Name != "household" {
+		t.Fatalf("the tables of the household questionnaire are %d", len(tables))
+	}
+	if err := WriteDDI(&b, tables, nil, "test"); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "plan.xml")
