@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
@@ -59,12 +60,26 @@ func decidedAtHeadquarters(method string) bool {
 	return false
 }
 
-// openHub refuses what a hub cannot take: everything, once headquarters has taken its rights away.
+// openHub refuses what a hub cannot take: everything, once headquarters has taken its rights away, or may have done so for
+// long without the hub having heard.
 func (s *Server) openHub() error {
 	if n := s.hub.State().GetNotice(); n != nil {
 		return fault.New(fault.Permission, fault.HubRevoked, "this hub takes nothing in any more: %s", n.GetMessage())
 	}
+	if age := s.headquartersAge(); s.alone > 0 && age > s.alone {
+		return fault.New(fault.Unavailable, fault.HubOffline, "this hub has not reached headquarters for %d days, and takes nothing in after %d: bring it where it does",
+			int(age.Hours()/24), int(s.alone.Hours()/24))
+	}
 	return nil
+}
+
+// headquartersAge is how long ago headquarters answered this hub; 0 where its clock says that it has yet to.
+func (s *Server) headquartersAge() time.Duration {
+	contact := s.hub.State().GetContactMs()
+	if contact == 0 {
+		return 0
+	}
+	return time.Duration(max(0, s.nowMS()-contact)) * time.Millisecond
 }
 
 // keepBases notes headquarters' receipts that a tablet shows: what they cover need not come to this hub.
@@ -100,6 +115,7 @@ func (s *Server) keepBases(ctx context.Context, device syncer.ID, receipts []*se
 func (s *Server) asHub(ctx context.Context, device syncer.ID, req *servicev1.HelloRequest, resp *servicev1.HelloResponse) error {
 	st := s.hub.State()
 	resp.ServerKey, resp.ServerEpoch, resp.Hub = st.GetServerKey(), st.GetServerEpoch(), st.GetCertificate()
+	resp.HeadquartersAgeMs = proto.Int64(s.headquartersAge().Milliseconds())
 	var err error
 	if resp.Notice, err = s.noticeFor(ctx, device); err != nil {
 		return err

@@ -18,6 +18,7 @@ const (
 	maxTroubles    = 1000
 	maxReportBytes = 1 << 20
 	maxReportLanes = 32
+	maxReportSeen  = 1000
 )
 
 type hubService struct {
@@ -53,7 +54,13 @@ func (s *hubService) Report(ctx context.Context, req *servicev1.ReportRequest) (
 	if n := len(req.GetLanes()); n > maxReportLanes {
 		return nil, fault.New(fault.TooLarge, fault.BadRequest, "the report names %d lanes, the limit is %d", n, maxReportLanes)
 	}
+	if n := len(req.GetSeen()); n > maxReportSeen {
+		return nil, fault.New(fault.TooLarge, fault.BadRequest, "the report names %d tablets, the limit is %d", n, maxReportSeen)
+	}
 	now := s.nowMS()
+	if err := s.keepSeen(ctx, req, now); err != nil {
+		return nil, err
+	}
 	report := &servicev1.HubReport{Status: req.GetStatus(), ReportedMs: proto.Int64(now)}
 	if err := store.PutMessage(ctx, s.store, store.ShelfHubs, id[:], report); err != nil {
 		return nil, err
@@ -86,6 +93,33 @@ func (s *hubService) Report(ctx context.Context, req *servicev1.ReportRequest) (
 		resp.Devices = devices
 	}
 	return resp, nil
+}
+
+// keepSeen notes when tablets were at the hub that reports.
+func (s *Server) keepSeen(ctx context.Context, req *servicev1.ReportRequest, now int64) error {
+	var items []store.Item
+	for _, d := range req.GetSeen() {
+		id, err := syncer.ParseID(d.GetDevice())
+		if err != nil {
+			return fault.New(fault.Invalid, fault.BadRequest, "a tablet that the hub has seen: %w", err)
+		}
+		known := &servicev1.SeenDevice{}
+		if _, err := store.GetMessage(ctx, s.store, store.ShelfHubSeen, id[:], known); err != nil {
+			return err
+		}
+		at := now - max(0, d.GetAgeMs())
+		if at <= known.GetSeenMs() {
+			continue
+		}
+		it, err := store.MessageItem(store.ShelfHubSeen, id[:], &servicev1.SeenDevice{
+			Device: id[:], SeenMs: proto.Int64(at), Hub: proto.String(req.GetStatus().GetName()),
+		})
+		if err != nil {
+			return err
+		}
+		items = append(items, it)
+	}
+	return s.store.Put(ctx, items...)
 }
 
 // enrolledDevices lists the tablets that are known, by id.
@@ -234,13 +268,13 @@ func (s *Server) keepHubCode(ctx context.Context, e store.Enrolment) error {
 	return s.store.Put(ctx, items...)
 }
 
-// addHubs adds to the devices listed what the hubs among them have said of themselves.
+// addHubs adds to the devices listed what the hubs among them have said of themselves and of the others.
 func (s *Server) addHubs(ctx context.Context, devices []*servicev1.DeviceStatus) error {
 	byID := map[string]*servicev1.DeviceStatus{}
 	for _, d := range devices {
 		byID[string(d.GetDevice())] = d
 	}
-	return store.Walk(ctx, s.store, store.ShelfHubs, nil, func(it store.Item) (bool, error) {
+	err := store.Walk(ctx, s.store, store.ShelfHubs, nil, func(it store.Item) (bool, error) {
 		r := &servicev1.HubReport{}
 		if err := proto.Unmarshal(it.Value, r); err != nil {
 			return false, fault.New(fault.Internal, fault.StoreDamaged, "the report of hub %x cannot be read: %w", it.Key, err)
@@ -248,6 +282,19 @@ func (s *Server) addHubs(ctx context.Context, devices []*servicev1.DeviceStatus)
 		if d := byID[string(it.Key)]; d != nil {
 			d.Hub = r.GetStatus()
 			d.LastSeenMs = proto.Int64(max(d.GetLastSeenMs(), r.GetReportedMs()))
+		}
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	return store.Walk(ctx, s.store, store.ShelfHubSeen, nil, func(it store.Item) (bool, error) {
+		seen := &servicev1.SeenDevice{}
+		if err := proto.Unmarshal(it.Value, seen); err != nil {
+			return false, fault.New(fault.Internal, fault.StoreDamaged, "when tablet %x was at a hub cannot be read: %w", it.Key, err)
+		}
+		if d := byID[string(it.Key)]; d != nil && seen.GetSeenMs() > d.GetLastSeenMs() {
+			d.LastSeenMs, d.SeenAtHub = seen.SeenMs, seen.Hub
 		}
 		return true, nil
 	})

@@ -51,6 +51,9 @@ type Config struct {
 	// Hub is set where the server is a hub: tablets that headquarters has enrolled hand over what headquarters is to get. The
 	// key is then the hub's own.
 	Hub Upstream
+	// Alone is how long a hub takes tablets in without having heard of headquarters, which may have taken its rights away;
+	// 0: for ever.
+	Alone time.Duration
 	// Zone is where days begin and end; nil: projection.DefaultZone.
 	Zone *time.Location
 }
@@ -72,7 +75,8 @@ type Server struct {
 	blobs       Blobs // nil: attachments are not kept
 	blobMetrics *blobMetrics
 
-	hub Upstream // nil: this is headquarters
+	hub   Upstream // nil: this is headquarters
+	alone time.Duration
 
 	author    *author
 	projector *projector
@@ -136,6 +140,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Hub != nil {
 		s.beginHub(cfg.Hub)
+		s.alone = cfg.Alone
 	}
 	if s.forms, err = newPublications(cfg.Questionnaires); err != nil {
 		return nil, err

@@ -152,6 +152,9 @@ func deviceNote(d *servicev1.DeviceStatus) string {
 	if d.GetHub() != nil {
 		notes = append(notes, hubNote(d.GetHub()))
 	}
+	if hub := d.GetSeenAtHub(); hub != "" {
+		notes = append(notes, "at hub "+hub)
+	}
 	if d.RevokedMs != nil {
 		notes = append(notes, fmt.Sprintf("revoked on %s: %s", since(d.GetRevokedMs()), d.GetRevokedReason()))
 	}

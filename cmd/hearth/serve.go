@@ -25,6 +25,7 @@ type serveCmd struct {
 	Upstream   string        `help:"Be a hub, and forward to the headquarters at this address: host:port, https://host:port for TLS." env:"HEARTH_UPSTREAM"`
 	Code       string        `help:"With --upstream, the first time: the code that headquarters made for this hub."`
 	Every      time.Duration `help:"With --upstream: how often headquarters is asked when nothing is to be forwarded." default:"30s"`
+	Alone      time.Duration `help:"With --upstream: how long tablets are taken in while headquarters is out of reach, which may have revoked this hub; 0: for ever." default:"720h"`
 	Restored   bool          `help:"The folder was a backup until now: cursors given since are not believed, and tablets are asked for what they have receipts for. Say it once, at the first start."`
 	Reflection bool          `help:"Let grpcurl and the like ask what services there are."`
 	LogJSON    bool          `help:"Write the log as JSON." name:"log-json"`
@@ -48,7 +49,7 @@ func (c *serveCmd) Run(e *env) error {
 	}
 	log := c.logger(e)
 	registry := prometheus.NewRegistry()
-	node, err := openNode(e.ctx, c.Data, nodeOptions{serving: true, restored: c.Restored, reflection: c.Reflection, upstream: c.Upstream, code: c.Code, every: c.Every, log: log, metrics: registry})
+	node, err := openNode(e.ctx, c.Data, nodeOptions{serving: true, restored: c.Restored, reflection: c.Reflection, upstream: c.Upstream, code: c.Code, every: c.Every, alone: c.Alone, log: log, metrics: registry})
 	if err != nil {
 		return err
 	}

@@ -213,7 +213,7 @@ func printSyncJSON(w io.Writer, r tablet.SyncReport, moved int64) error {
 		"sent": r.Sent, "duplicates": r.Duplicates, "quarantined": len(r.Quarantined), "refused": len(r.Refused), "damaged": len(r.Damaged),
 		"pulled": r.Pulled, "pending": r.Pending, "new_epoch": r.NewEpoch, "batches": r.Batches, "retries": r.Retries, "round_trips": r.RoundTrips,
 		"bytes_up": r.BytesUp, "bytes_down": r.BytesDown, "bytes_on_connection": moved,
-		"attachments_sent": r.Blobs.Sent, "attachments_pending": r.Blobs.Pending, "hub": r.Hub, "notice": r.Notice,
+		"attachments_sent": r.Blobs.Sent, "attachments_pending": r.Blobs.Pending, "hub": r.Hub, "hub_alone_seconds": int(r.HubAlone.Seconds()), "notice": r.Notice,
 	})
 }
 
@@ -230,6 +230,9 @@ func printSync(w io.Writer, r tablet.SyncReport) {
 	}
 	if n := r.Rows[servicev1.BucketKind_BUCKET_KIND_REVIEWS]; n > 0 {
 		notes = append(notes, fmt.Sprintf("reviews that came: %d", n))
+	}
+	if days := int(r.HubAlone.Hours() / 24); days >= 7 {
+		notes = append(notes, fmt.Sprintf("the hub has not reached headquarters for %d days: what it has is there and here, and nowhere else", days))
 	}
 	switch {
 	case r.Hub != "" && r.Pending > 0:

@@ -148,7 +148,7 @@ type nodeOptions struct {
 	restored bool
 	// upstream and code are for a hub: where headquarters is, and the code by which the hub becomes known there.
 	upstream, code string
-	every          time.Duration
+	every, alone   time.Duration
 	log            *slog.Logger
 	metrics        *prometheus.Registry
 }
@@ -194,7 +194,7 @@ func openNode(ctx context.Context, dir string, o nodeOptions) (*node, error) {
 		return nil, errors.Join(err, st.Close())
 	}
 	if hub != nil {
-		cfg.Hub = hub
+		cfg.Hub, cfg.Alone = hub, o.alone
 	}
 	srv, err := server.New(cfg)
 	if err != nil {

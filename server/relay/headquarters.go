@@ -2,9 +2,11 @@ package relay
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/hearth-survey/hearth/proto/fault"
@@ -115,10 +117,15 @@ func (r *Relay) report(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	resp, err := r.hub.Report(ctx, &servicev1.ReportRequest{Status: status, DevicesSum: r.State().GetDevicesSum(), Lanes: lanes})
+	seen, upTo, err := r.seenSince(ctx, r.told)
 	if err != nil {
 		return err
 	}
+	resp, err := r.hub.Report(ctx, &servicev1.ReportRequest{Status: status, DevicesSum: r.State().GetDevicesSum(), Lanes: lanes, Seen: seen})
+	if err != nil {
+		return err
+	}
+	r.told = upTo
 	st := r.State()
 	if !bytes.Equal(st.GetServerKey(), resp.GetServerKey()) {
 		return fault.New(fault.Conflict, fault.ServerChanged, "the server at %s has another key than the headquarters of this hub", r.opts.Upstream)
@@ -161,6 +168,27 @@ func (r *Relay) report(ctx context.Context) error {
 			st.DevicesSum = resp.GetDevicesSum()
 		}
 	}, items...)
+}
+
+// maxSeen is how many tablets one report names.
+const maxSeen = 500
+
+// seenSince lists the tablets that were here after a moment, those that were here first first, and up to when they are all
+// there.
+func (r *Relay) seenSince(ctx context.Context, since int64) ([]*servicev1.SeenDevice, int64, error) {
+	all, err := r.opts.Store.ListDevices(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	all = slices.DeleteFunc(all, func(d *servicev1.DeviceStatus) bool { return d.GetLastSeenMs() <= since })
+	slices.SortFunc(all, func(a, b *servicev1.DeviceStatus) int { return cmp.Compare(a.GetLastSeenMs(), b.GetLastSeenMs()) })
+	upTo, now := since, r.opts.Now().UnixMilli()
+	var out []*servicev1.SeenDevice
+	for _, d := range all[:min(len(all), maxSeen)] {
+		upTo = d.GetLastSeenMs()
+		out = append(out, &servicev1.SeenDevice{Device: d.GetDevice(), AgeMs: proto.Int64(max(0, now-upTo))})
+	}
+	return out, upTo, nil
 }
 
 // signedLanes are some lanes that headquarters has signed for, others each time.

@@ -35,7 +35,7 @@ type Blobs interface {
 // Options say how a hub reaches its headquarters.
 type Options struct {
 	// Store is the hub's own.
-	Store store.Hubs
+	Store Keeper
 	// Blobs keeps attachments; nil: there are none.
 	Blobs Blobs
 	// Conn leads to headquarters and carries no token.
@@ -58,6 +58,13 @@ type Options struct {
 	Attempts int
 }
 
+// Keeper is what a relay needs of the hub's store.
+type Keeper interface {
+	store.Hubs
+	// ListDevices returns all devices by name.
+	ListDevices(ctx context.Context) ([]*servicev1.DeviceStatus, error)
+}
+
 // Relay forwards one hub's log.
 type Relay struct {
 	opts   Options
@@ -75,6 +82,7 @@ type Relay struct {
 	talk sync.Mutex
 
 	lastLane []byte // of the last report; used under talk
+	told     int64  // up to when headquarters was told which tablets were here, by this clock; used under talk
 
 	// Used under busy.
 	budget   int // bytes of records to send next

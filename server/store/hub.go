@@ -92,6 +92,8 @@ const (
 	ShelfTickets = "tickets"
 	// ShelfHubs has a HubReport for each hub that headquarters has enrolled, by its id.
 	ShelfHubs = "hubs"
+	// ShelfHubSeen has a SeenDevice for each tablet that was at a hub, by its id.
+	ShelfHubSeen = "hubs/seen"
 	// ShelfHubCode has the end, in milliseconds since 1970, of each code that was made for a hub, by the code's hash.
 	ShelfHubCode = "hubs/code"
 )

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"database/sql"
 	"errors"
+	"time"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
@@ -34,7 +35,7 @@ func (x *session) meetHub(resp *servicev1.HelloResponse) error {
 		return err
 	}
 	x.hub = &hub{name: c.GetName(), key: key, handed: resp}
-	x.report.Hub = c.GetName()
+	x.report.Hub, x.report.HubAlone = c.GetName(), time.Duration(max(0, resp.GetHeadquartersAgeMs()))*time.Millisecond
 	return nil
 }
 

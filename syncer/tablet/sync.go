@@ -109,6 +109,8 @@ type SyncReport struct {
 	// Hub names the hub that was spoken to; empty: it was headquarters. What was sent to a hub is in its custody and stays
 	// pending here until headquarters has signed for it.
 	Hub string
+	// HubAlone is how long ago headquarters answered the hub.
+	HubAlone time.Duration
 	// HandedDown counts the receipts of headquarters that the hub brought.
 	HandedDown int
 }

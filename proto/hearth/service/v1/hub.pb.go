@@ -28,7 +28,9 @@ type ReportRequest struct {
 	// Of the list of devices that the hub has; empty: none.
 	DevicesSum []byte `protobuf:"bytes,2,opt,name=devices_sum,json=devicesSum" json:"devices_sum,omitempty"`
 	// Some heads of lanes that headquarters has signed for, at most 32: it may have been restored from a backup since.
-	Lanes         []*LaneHead `protobuf:"bytes,3,rep,name=lanes" json:"lanes,omitempty"`
+	Lanes []*LaneHead `protobuf:"bytes,3,rep,name=lanes" json:"lanes,omitempty"`
+	// Tablets that have been here since the last report, at most 1,000.
+	Seen          []*SeenDevice `protobuf:"bytes,4,rep,name=seen" json:"seen,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -84,6 +86,84 @@ func (x *ReportRequest) GetLanes() []*LaneHead {
 	return nil
 }
 
+func (x *ReportRequest) GetSeen() []*SeenDevice {
+	if x != nil {
+		return x.Seen
+	}
+	return nil
+}
+
+// SeenDevice is a tablet that was at a hub.
+type SeenDevice struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Device []byte                 `protobuf:"bytes,1,opt,name=device" json:"device,omitempty"`
+	// How long ago, in milliseconds: the clocks of a hub and of headquarters may differ.
+	AgeMs *int64 `protobuf:"varint,2,opt,name=age_ms,json=ageMs" json:"age_ms,omitempty"`
+	// As headquarters keeps it: when, by its own clock, and the hub's name.
+	SeenMs        *int64  `protobuf:"varint,3,opt,name=seen_ms,json=seenMs" json:"seen_ms,omitempty"`
+	Hub           *string `protobuf:"bytes,4,opt,name=hub" json:"hub,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SeenDevice) Reset() {
+	*x = SeenDevice{}
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SeenDevice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SeenDevice) ProtoMessage() {}
+
+func (x *SeenDevice) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SeenDevice.ProtoReflect.Descriptor instead.
+func (*SeenDevice) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *SeenDevice) GetDevice() []byte {
+	if x != nil {
+		return x.Device
+	}
+	return nil
+}
+
+func (x *SeenDevice) GetAgeMs() int64 {
+	if x != nil && x.AgeMs != nil {
+		return *x.AgeMs
+	}
+	return 0
+}
+
+func (x *SeenDevice) GetSeenMs() int64 {
+	if x != nil && x.SeenMs != nil {
+		return *x.SeenMs
+	}
+	return 0
+}
+
+func (x *SeenDevice) GetHub() string {
+	if x != nil && x.Hub != nil {
+		return *x.Hub
+	}
+	return ""
+}
+
 // ReportResponse is what headquarters says to the hub.
 type ReportResponse struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -103,7 +183,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[1]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -115,7 +195,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[1]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -128,7 +208,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{1}
+	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ReportResponse) GetServerKey() []byte {
@@ -191,7 +271,7 @@ type EnrolledDevice struct {
 
 func (x *EnrolledDevice) Reset() {
 	*x = EnrolledDevice{}
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[2]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -203,7 +283,7 @@ func (x *EnrolledDevice) String() string {
 func (*EnrolledDevice) ProtoMessage() {}
 
 func (x *EnrolledDevice) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[2]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -216,7 +296,7 @@ func (x *EnrolledDevice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolledDevice.ProtoReflect.Descriptor instead.
 func (*EnrolledDevice) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{2}
+	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *EnrolledDevice) GetDevice() []byte {
@@ -277,7 +357,7 @@ type GetHubStatusRequest struct {
 
 func (x *GetHubStatusRequest) Reset() {
 	*x = GetHubStatusRequest{}
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[3]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -289,7 +369,7 @@ func (x *GetHubStatusRequest) String() string {
 func (*GetHubStatusRequest) ProtoMessage() {}
 
 func (x *GetHubStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[3]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -302,7 +382,7 @@ func (x *GetHubStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHubStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetHubStatusRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{3}
+	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{4}
 }
 
 // GetHubStatusResponse answers.
@@ -315,7 +395,7 @@ type GetHubStatusResponse struct {
 
 func (x *GetHubStatusResponse) Reset() {
 	*x = GetHubStatusResponse{}
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[4]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -327,7 +407,7 @@ func (x *GetHubStatusResponse) String() string {
 func (*GetHubStatusResponse) ProtoMessage() {}
 
 func (x *GetHubStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[4]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -340,7 +420,7 @@ func (x *GetHubStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHubStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetHubStatusResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{4}
+	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetHubStatusResponse) GetStatus() *HubStatus {
@@ -382,7 +462,7 @@ type HubStatus struct {
 
 func (x *HubStatus) Reset() {
 	*x = HubStatus{}
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[5]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -394,7 +474,7 @@ func (x *HubStatus) String() string {
 func (*HubStatus) ProtoMessage() {}
 
 func (x *HubStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[5]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -407,7 +487,7 @@ func (x *HubStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HubStatus.ProtoReflect.Descriptor instead.
 func (*HubStatus) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{5}
+	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *HubStatus) GetDevice() []byte {
@@ -523,7 +603,7 @@ type HubTrouble struct {
 
 func (x *HubTrouble) Reset() {
 	*x = HubTrouble{}
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[6]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -535,7 +615,7 @@ func (x *HubTrouble) String() string {
 func (*HubTrouble) ProtoMessage() {}
 
 func (x *HubTrouble) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[6]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -548,7 +628,7 @@ func (x *HubTrouble) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HubTrouble.ProtoReflect.Descriptor instead.
 func (*HubTrouble) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{6}
+	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *HubTrouble) GetLane() *LaneId {
@@ -621,7 +701,7 @@ type HubState struct {
 
 func (x *HubState) Reset() {
 	*x = HubState{}
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[7]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -633,7 +713,7 @@ func (x *HubState) String() string {
 func (*HubState) ProtoMessage() {}
 
 func (x *HubState) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[7]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -646,7 +726,7 @@ func (x *HubState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HubState.ProtoReflect.Descriptor instead.
 func (*HubState) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{7}
+	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *HubState) GetUpstream() string {
@@ -762,7 +842,7 @@ type HubLane struct {
 
 func (x *HubLane) Reset() {
 	*x = HubLane{}
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[8]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -774,7 +854,7 @@ func (x *HubLane) String() string {
 func (*HubLane) ProtoMessage() {}
 
 func (x *HubLane) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[8]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -787,7 +867,7 @@ func (x *HubLane) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HubLane.ProtoReflect.Descriptor instead.
 func (*HubLane) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{8}
+	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *HubLane) GetBase() *Receipt {
@@ -823,7 +903,7 @@ type HubRecord struct {
 
 func (x *HubRecord) Reset() {
 	*x = HubRecord{}
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[9]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -835,7 +915,7 @@ func (x *HubRecord) String() string {
 func (*HubRecord) ProtoMessage() {}
 
 func (x *HubRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[9]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -848,7 +928,7 @@ func (x *HubRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HubRecord.ProtoReflect.Descriptor instead.
 func (*HubRecord) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{9}
+	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HubRecord) GetPart() uint64 {
@@ -884,7 +964,7 @@ type HubScope struct {
 
 func (x *HubScope) Reset() {
 	*x = HubScope{}
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[10]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -896,7 +976,7 @@ func (x *HubScope) String() string {
 func (*HubScope) ProtoMessage() {}
 
 func (x *HubScope) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[10]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -909,7 +989,7 @@ func (x *HubScope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HubScope.ProtoReflect.Descriptor instead.
 func (*HubScope) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{10}
+	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *HubScope) GetBuckets() []*BucketState {
@@ -941,7 +1021,7 @@ type HubBucket struct {
 
 func (x *HubBucket) Reset() {
 	*x = HubBucket{}
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[11]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -953,7 +1033,7 @@ func (x *HubBucket) String() string {
 func (*HubBucket) ProtoMessage() {}
 
 func (x *HubBucket) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[11]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -966,7 +1046,7 @@ func (x *HubBucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HubBucket.ProtoReflect.Descriptor instead.
 func (*HubBucket) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{11}
+	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HubBucket) GetCursor() *Cursor {
@@ -1004,7 +1084,7 @@ type HubBlob struct {
 
 func (x *HubBlob) Reset() {
 	*x = HubBlob{}
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[12]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1016,7 +1096,7 @@ func (x *HubBlob) String() string {
 func (*HubBlob) ProtoMessage() {}
 
 func (x *HubBlob) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[12]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1029,7 +1109,7 @@ func (x *HubBlob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HubBlob.ProtoReflect.Descriptor instead.
 func (*HubBlob) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{12}
+	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HubBlob) GetBlob() *BlobRef {
@@ -1071,7 +1151,7 @@ type HubReport struct {
 
 func (x *HubReport) Reset() {
 	*x = HubReport{}
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[13]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1083,7 +1163,7 @@ func (x *HubReport) String() string {
 func (*HubReport) ProtoMessage() {}
 
 func (x *HubReport) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_hub_proto_msgTypes[13]
+	mi := &file_hearth_service_v1_hub_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1096,7 +1176,7 @@ func (x *HubReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HubReport.ProtoReflect.Descriptor instead.
 func (*HubReport) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{13}
+	return file_hearth_service_v1_hub_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *HubReport) GetStatus() *HubStatus {
@@ -1117,12 +1197,19 @@ var File_hearth_service_v1_hub_proto protoreflect.FileDescriptor
 
 const file_hearth_service_v1_hub_proto_rawDesc = "" +
 	"\n" +
-	"\x1bhearth/service/v1/hub.proto\x12\x11hearth.service.v1\x1a\x1chearth/service/v1/down.proto\x1a\x1bhearth/service/v1/log.proto\x1a\x1chearth/service/v1/sync.proto\"\x99\x01\n" +
+	"\x1bhearth/service/v1/hub.proto\x12\x11hearth.service.v1\x1a\x1chearth/service/v1/down.proto\x1a\x1bhearth/service/v1/log.proto\x1a\x1chearth/service/v1/sync.proto\"\xcc\x01\n" +
 	"\rReportRequest\x124\n" +
 	"\x06status\x18\x01 \x01(\v2\x1c.hearth.service.v1.HubStatusR\x06status\x12\x1f\n" +
 	"\vdevices_sum\x18\x02 \x01(\fR\n" +
 	"devicesSum\x121\n" +
-	"\x05lanes\x18\x03 \x03(\v2\x1b.hearth.service.v1.LaneHeadR\x05lanes\"\x96\x02\n" +
+	"\x05lanes\x18\x03 \x03(\v2\x1b.hearth.service.v1.LaneHeadR\x05lanes\x121\n" +
+	"\x04seen\x18\x04 \x03(\v2\x1d.hearth.service.v1.SeenDeviceR\x04seen\"f\n" +
+	"\n" +
+	"SeenDevice\x12\x16\n" +
+	"\x06device\x18\x01 \x01(\fR\x06device\x12\x15\n" +
+	"\x06age_ms\x18\x02 \x01(\x03R\x05ageMs\x12\x17\n" +
+	"\aseen_ms\x18\x03 \x01(\x03R\x06seenMs\x12\x10\n" +
+	"\x03hub\x18\x04 \x01(\tR\x03hub\"\x96\x02\n" +
 	"\x0eReportResponse\x12\x1d\n" +
 	"\n" +
 	"server_key\x18\x01 \x01(\fR\tserverKey\x12!\n" +
@@ -1234,61 +1321,63 @@ func file_hearth_service_v1_hub_proto_rawDescGZIP() []byte {
 	return file_hearth_service_v1_hub_proto_rawDescData
 }
 
-var file_hearth_service_v1_hub_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_hearth_service_v1_hub_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_hearth_service_v1_hub_proto_goTypes = []any{
 	(*ReportRequest)(nil),        // 0: hearth.service.v1.ReportRequest
-	(*ReportResponse)(nil),       // 1: hearth.service.v1.ReportResponse
-	(*EnrolledDevice)(nil),       // 2: hearth.service.v1.EnrolledDevice
-	(*GetHubStatusRequest)(nil),  // 3: hearth.service.v1.GetHubStatusRequest
-	(*GetHubStatusResponse)(nil), // 4: hearth.service.v1.GetHubStatusResponse
-	(*HubStatus)(nil),            // 5: hearth.service.v1.HubStatus
-	(*HubTrouble)(nil),           // 6: hearth.service.v1.HubTrouble
-	(*HubState)(nil),             // 7: hearth.service.v1.HubState
-	(*HubLane)(nil),              // 8: hearth.service.v1.HubLane
-	(*HubRecord)(nil),            // 9: hearth.service.v1.HubRecord
-	(*HubScope)(nil),             // 10: hearth.service.v1.HubScope
-	(*HubBucket)(nil),            // 11: hearth.service.v1.HubBucket
-	(*HubBlob)(nil),              // 12: hearth.service.v1.HubBlob
-	(*HubReport)(nil),            // 13: hearth.service.v1.HubReport
-	(*LaneHead)(nil),             // 14: hearth.service.v1.LaneHead
-	(*Notice)(nil),               // 15: hearth.service.v1.Notice
-	(*LaneId)(nil),               // 16: hearth.service.v1.LaneId
-	(*HubCertificate)(nil),       // 17: hearth.service.v1.HubCertificate
-	(*Cursor)(nil),               // 18: hearth.service.v1.Cursor
-	(*Receipt)(nil),              // 19: hearth.service.v1.Receipt
-	(*Entry)(nil),                // 20: hearth.service.v1.Entry
-	(*BucketState)(nil),          // 21: hearth.service.v1.BucketState
-	(*BlobRef)(nil),              // 22: hearth.service.v1.BlobRef
+	(*SeenDevice)(nil),           // 1: hearth.service.v1.SeenDevice
+	(*ReportResponse)(nil),       // 2: hearth.service.v1.ReportResponse
+	(*EnrolledDevice)(nil),       // 3: hearth.service.v1.EnrolledDevice
+	(*GetHubStatusRequest)(nil),  // 4: hearth.service.v1.GetHubStatusRequest
+	(*GetHubStatusResponse)(nil), // 5: hearth.service.v1.GetHubStatusResponse
+	(*HubStatus)(nil),            // 6: hearth.service.v1.HubStatus
+	(*HubTrouble)(nil),           // 7: hearth.service.v1.HubTrouble
+	(*HubState)(nil),             // 8: hearth.service.v1.HubState
+	(*HubLane)(nil),              // 9: hearth.service.v1.HubLane
+	(*HubRecord)(nil),            // 10: hearth.service.v1.HubRecord
+	(*HubScope)(nil),             // 11: hearth.service.v1.HubScope
+	(*HubBucket)(nil),            // 12: hearth.service.v1.HubBucket
+	(*HubBlob)(nil),              // 13: hearth.service.v1.HubBlob
+	(*HubReport)(nil),            // 14: hearth.service.v1.HubReport
+	(*LaneHead)(nil),             // 15: hearth.service.v1.LaneHead
+	(*Notice)(nil),               // 16: hearth.service.v1.Notice
+	(*LaneId)(nil),               // 17: hearth.service.v1.LaneId
+	(*HubCertificate)(nil),       // 18: hearth.service.v1.HubCertificate
+	(*Cursor)(nil),               // 19: hearth.service.v1.Cursor
+	(*Receipt)(nil),              // 20: hearth.service.v1.Receipt
+	(*Entry)(nil),                // 21: hearth.service.v1.Entry
+	(*BucketState)(nil),          // 22: hearth.service.v1.BucketState
+	(*BlobRef)(nil),              // 23: hearth.service.v1.BlobRef
 }
 var file_hearth_service_v1_hub_proto_depIdxs = []int32{
-	5,  // 0: hearth.service.v1.ReportRequest.status:type_name -> hearth.service.v1.HubStatus
-	14, // 1: hearth.service.v1.ReportRequest.lanes:type_name -> hearth.service.v1.LaneHead
-	15, // 2: hearth.service.v1.ReportResponse.notice:type_name -> hearth.service.v1.Notice
-	2,  // 3: hearth.service.v1.ReportResponse.devices:type_name -> hearth.service.v1.EnrolledDevice
-	14, // 4: hearth.service.v1.ReportResponse.lanes:type_name -> hearth.service.v1.LaneHead
-	5,  // 5: hearth.service.v1.GetHubStatusResponse.status:type_name -> hearth.service.v1.HubStatus
-	6,  // 6: hearth.service.v1.HubStatus.troubles:type_name -> hearth.service.v1.HubTrouble
-	16, // 7: hearth.service.v1.HubTrouble.lane:type_name -> hearth.service.v1.LaneId
-	17, // 8: hearth.service.v1.HubState.certificate:type_name -> hearth.service.v1.HubCertificate
-	15, // 9: hearth.service.v1.HubState.notice:type_name -> hearth.service.v1.Notice
-	18, // 10: hearth.service.v1.HubState.cursor:type_name -> hearth.service.v1.Cursor
-	19, // 11: hearth.service.v1.HubLane.base:type_name -> hearth.service.v1.Receipt
-	19, // 12: hearth.service.v1.HubLane.receipt:type_name -> hearth.service.v1.Receipt
-	20, // 13: hearth.service.v1.HubRecord.entry:type_name -> hearth.service.v1.Entry
-	21, // 14: hearth.service.v1.HubScope.buckets:type_name -> hearth.service.v1.BucketState
-	18, // 15: hearth.service.v1.HubBucket.cursor:type_name -> hearth.service.v1.Cursor
-	18, // 16: hearth.service.v1.HubBucket.since:type_name -> hearth.service.v1.Cursor
-	22, // 17: hearth.service.v1.HubBlob.blob:type_name -> hearth.service.v1.BlobRef
-	5,  // 18: hearth.service.v1.HubReport.status:type_name -> hearth.service.v1.HubStatus
-	0,  // 19: hearth.service.v1.HubService.Report:input_type -> hearth.service.v1.ReportRequest
-	3,  // 20: hearth.service.v1.HubService.GetHubStatus:input_type -> hearth.service.v1.GetHubStatusRequest
-	1,  // 21: hearth.service.v1.HubService.Report:output_type -> hearth.service.v1.ReportResponse
-	4,  // 22: hearth.service.v1.HubService.GetHubStatus:output_type -> hearth.service.v1.GetHubStatusResponse
-	21, // [21:23] is the sub-list for method output_type
-	19, // [19:21] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	6,  // 0: hearth.service.v1.ReportRequest.status:type_name -> hearth.service.v1.HubStatus
+	15, // 1: hearth.service.v1.ReportRequest.lanes:type_name -> hearth.service.v1.LaneHead
+	1,  // 2: hearth.service.v1.ReportRequest.seen:type_name -> hearth.service.v1.SeenDevice
+	16, // 3: hearth.service.v1.ReportResponse.notice:type_name -> hearth.service.v1.Notice
+	3,  // 4: hearth.service.v1.ReportResponse.devices:type_name -> hearth.service.v1.EnrolledDevice
+	15, // 5: hearth.service.v1.ReportResponse.lanes:type_name -> hearth.service.v1.LaneHead
+	6,  // 6: hearth.service.v1.GetHubStatusResponse.status:type_name -> hearth.service.v1.HubStatus
+	7,  // 7: hearth.service.v1.HubStatus.troubles:type_name -> hearth.service.v1.HubTrouble
+	17, // 8: hearth.service.v1.HubTrouble.lane:type_name -> hearth.service.v1.LaneId
+	18, // 9: hearth.service.v1.HubState.certificate:type_name -> hearth.service.v1.HubCertificate
+	16, // 10: hearth.service.v1.HubState.notice:type_name -> hearth.service.v1.Notice
+	19, // 11: hearth.service.v1.HubState.cursor:type_name -> hearth.service.v1.Cursor
+	20, // 12: hearth.service.v1.HubLane.base:type_name -> hearth.service.v1.Receipt
+	20, // 13: hearth.service.v1.HubLane.receipt:type_name -> hearth.service.v1.Receipt
+	21, // 14: hearth.service.v1.HubRecord.entry:type_name -> hearth.service.v1.Entry
+	22, // 15: hearth.service.v1.HubScope.buckets:type_name -> hearth.service.v1.BucketState
+	19, // 16: hearth.service.v1.HubBucket.cursor:type_name -> hearth.service.v1.Cursor
+	19, // 17: hearth.service.v1.HubBucket.since:type_name -> hearth.service.v1.Cursor
+	23, // 18: hearth.service.v1.HubBlob.blob:type_name -> hearth.service.v1.BlobRef
+	6,  // 19: hearth.service.v1.HubReport.status:type_name -> hearth.service.v1.HubStatus
+	0,  // 20: hearth.service.v1.HubService.Report:input_type -> hearth.service.v1.ReportRequest
+	4,  // 21: hearth.service.v1.HubService.GetHubStatus:input_type -> hearth.service.v1.GetHubStatusRequest
+	2,  // 22: hearth.service.v1.HubService.Report:output_type -> hearth.service.v1.ReportResponse
+	5,  // 23: hearth.service.v1.HubService.GetHubStatus:output_type -> hearth.service.v1.GetHubStatusResponse
+	22, // [22:24] is the sub-list for method output_type
+	20, // [20:22] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_hub_proto_init() }
@@ -1305,7 +1394,7 @@ func file_hearth_service_v1_hub_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_service_v1_hub_proto_rawDesc), len(file_hearth_service_v1_hub_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

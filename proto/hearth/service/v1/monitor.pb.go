@@ -931,7 +931,9 @@ type DeviceStatus struct {
 	RevokedMs     *int64  `protobuf:"varint,11,opt,name=revoked_ms,json=revokedMs" json:"revoked_ms,omitempty"`
 	RevokedReason *string `protobuf:"bytes,12,opt,name=revoked_reason,json=revokedReason" json:"revoked_reason,omitempty"`
 	// Set for hubs: what the hub said of itself when it last called.
-	Hub           *HubStatus `protobuf:"bytes,13,opt,name=hub" json:"hub,omitempty"`
+	Hub *HubStatus `protobuf:"bytes,13,opt,name=hub" json:"hub,omitempty"`
+	// Name of the hub at which it was seen last, where that was after it was at headquarters.
+	SeenAtHub     *string `protobuf:"bytes,14,opt,name=seen_at_hub,json=seenAtHub" json:"seen_at_hub,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1055,6 +1057,13 @@ func (x *DeviceStatus) GetHub() *HubStatus {
 		return x.Hub
 	}
 	return nil
+}
+
+func (x *DeviceStatus) GetSeenAtHub() string {
+	if x != nil && x.SeenAtHub != nil {
+		return *x.SeenAtHub
+	}
+	return ""
 }
 
 // ListQuarantineRequest asks for all.
@@ -1782,7 +1791,7 @@ const file_hearth_service_v1_monitor_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x14\n" +
 	"\x12ListDevicesRequest\"P\n" +
 	"\x13ListDevicesResponse\x129\n" +
-	"\adevices\x18\x01 \x03(\v2\x1f.hearth.service.v1.DeviceStatusR\adevices\"\xce\x03\n" +
+	"\adevices\x18\x01 \x03(\v2\x1f.hearth.service.v1.DeviceStatusR\adevices\"\xee\x03\n" +
 	"\fDeviceStatus\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\fR\x06device\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1e\n" +
@@ -1801,7 +1810,8 @@ const file_hearth_service_v1_monitor_proto_rawDesc = "" +
 	"\n" +
 	"revoked_ms\x18\v \x01(\x03R\trevokedMs\x12%\n" +
 	"\x0erevoked_reason\x18\f \x01(\tR\rrevokedReason\x12.\n" +
-	"\x03hub\x18\r \x01(\v2\x1c.hearth.service.v1.HubStatusR\x03hub\"S\n" +
+	"\x03hub\x18\r \x01(\v2\x1c.hearth.service.v1.HubStatusR\x03hub\x12\x1e\n" +
+	"\vseen_at_hub\x18\x0e \x01(\tR\tseenAtHub\"S\n" +
 	"\x15ListQuarantineRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\rR\bpageSize\x12\x1d\n" +
 	"\n" +

@@ -261,9 +261,11 @@ type HelloResponse struct {
 	// By a hub: the last receipts that headquarters gave it over the lanes named.
 	Receipts []*Receipt `protobuf:"bytes,18,rep,name=receipts" json:"receipts,omitempty"`
 	// By a hub: what headquarters has said of single entries of these lanes.
-	Results       []*LaneResults `protobuf:"bytes,19,rep,name=results" json:"results,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Results []*LaneResults `protobuf:"bytes,19,rep,name=results" json:"results,omitempty"`
+	// By a hub: how long ago headquarters last answered it, in milliseconds.
+	HeadquartersAgeMs *int64 `protobuf:"varint,20,opt,name=headquarters_age_ms,json=headquartersAgeMs" json:"headquarters_age_ms,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *HelloResponse) Reset() {
@@ -399,6 +401,13 @@ func (x *HelloResponse) GetResults() []*LaneResults {
 		return x.Results
 	}
 	return nil
+}
+
+func (x *HelloResponse) GetHeadquartersAgeMs() int64 {
+	if x != nil && x.HeadquartersAgeMs != nil {
+		return *x.HeadquartersAgeMs
+	}
+	return 0
 }
 
 // SessionProof opens a session without asking for a challenge first.
@@ -1581,7 +1590,7 @@ const file_hearth_service_v1_sync_proto_rawDesc = "" +
 	"\x05brief\x18\v \x01(\bR\x05brief\x12\x19\n" +
 	"\bdown_sum\x18\r \x01(\x06R\adownSum\x12\x14\n" +
 	"\x05study\x18\x0e \x01(\tR\x05study\x126\n" +
-	"\breceipts\x18\x11 \x03(\v2\x1a.hearth.service.v1.ReceiptR\breceipts\"\x9d\x05\n" +
+	"\breceipts\x18\x11 \x03(\v2\x1a.hearth.service.v1.ReceiptR\breceipts\"\xcd\x05\n" +
 	"\rHelloResponse\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12!\n" +
 	"\fserver_epoch\x18\x02 \x01(\fR\vserverEpoch\x12\x1d\n" +
@@ -1600,7 +1609,8 @@ const file_hearth_service_v1_sync_proto_rawDesc = "" +
 	"\x06notice\x18\x0f \x01(\v2\x19.hearth.service.v1.NoticeR\x06notice\x123\n" +
 	"\x03hub\x18\x11 \x01(\v2!.hearth.service.v1.HubCertificateR\x03hub\x126\n" +
 	"\breceipts\x18\x12 \x03(\v2\x1a.hearth.service.v1.ReceiptR\breceipts\x128\n" +
-	"\aresults\x18\x13 \x03(\v2\x1e.hearth.service.v1.LaneResultsR\aresults\"V\n" +
+	"\aresults\x18\x13 \x03(\v2\x1e.hearth.service.v1.LaneResultsR\aresults\x12.\n" +
+	"\x13headquarters_age_ms\x18\x14 \x01(\x03R\x11headquartersAgeMs\"V\n" +
 	"\fSessionProof\x12\x16\n" +
 	"\x06ticket\x18\x01 \x01(\fR\x06ticket\x12\x10\n" +
 	"\x03use\x18\x02 \x01(\x04R\x03use\x12\x1c\n" +
