@@ -1,0 +1,594 @@
+package study
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
+	"github.com/hearth-survey/hearth/proto/questionnaire"
+)
+
+// A walk fills one interview. In each round the questionnaire is evaluated; what is asked and has no answer gets one,
+// what breaks a rule gets another, what is not asked any more loses its answer. It ends when a round changes nothing.
+type walk struct {
+	f       *filler
+	r       *rand.Rand
+	plan    *plan
+	answers proto.Message
+
+	notAsked   map[string]bool
+	calculated map[string]bool
+	broken     map[string]doubt
+	changed    bool
+	tried      map[string]int
+	left       map[string]bool // left without an answer
+	rows       map[string]int
+	reached    map[string]bool // paths without rows
+}
+
+// doubt is the worst that is said of an answer.
+type doubt struct {
+	rule     string
+	hard     bool
+	required bool
+}
+
+const (
+	mostRounds    = 120
+	mostTries     = 16 // of an answer that breaks a hard rule
+	mostSoftTries = 6
+)
+
+func (f *filler) newWalk(r *rand.Rand, p *plan) *walk {
+	return &walk{
+		f: f, r: r, plan: p, answers: f.q.New(), tried: map[string]int{}, left: map[string]bool{}, rows: map[string]int{}, reached: map[string]bool{},
+	}
+}
+
+// stand is a message of the answers in its place; what is not there yet is made where something is written.
+type stand struct {
+	spot *spot
+	rec  *record
+	path string // with rows
+	msg  protoreflect.Message
+	make func() protoreflect.Message
+}
+
+func (w *walk) fill() *questionnaire.Evaluation {
+	for range mostRounds {
+		e := w.evaluate()
+		w.look(e)
+		w.changed = false
+		top := w.answers.ProtoReflect()
+		w.message(stand{spot: w.f.top, rec: recordOf(w.f.top.module, top, nil, 0), msg: top, make: func() protoreflect.Message { return top }})
+		if !w.changed {
+			return e
+		}
+	}
+	return w.evaluate()
+}
+
+func (w *walk) evaluate() *questionnaire.Evaluation {
+	return w.f.q.Evaluate(w.answers, questionnaire.Options{Completed: true, Now: w.f.engine.now})
+}
+
+// look takes in what the questionnaire says of the answers.
+func (w *walk) look(e *questionnaire.Evaluation) {
+	w.notAsked, w.calculated, w.broken = map[string]bool{}, map[string]bool{}, map[string]doubt{}
+	for _, p := range e.NotAsked {
+		w.notAsked[p] = true
+	}
+	for _, c := range e.Calculated {
+		w.calculated[c.Path] = true
+		if m, ok := w.at(c.Path); ok {
+			put(m, c.Question.Field, c.Value)
+		}
+	}
+	for _, flag := range e.Flags {
+		_, id, _ := strings.Cut(flag.GetRule(), "/")
+		switch id {
+		case "calculated_otherwise", "row_count", "answered_but_not_relevant", "too_many_flags":
+			continue
+		}
+		f := doubt{rule: id, hard: flag.GetSeverity() == formv1.Severity_SEVERITY_HARD, required: id == "required"}
+		path := strings.TrimSuffix(flag.GetPath(), "]")
+		if path != flag.GetPath() { // of one of several choices
+			path = path[:strings.LastIndexByte(path, '[')]
+		}
+		if was, ok := w.broken[path]; !ok || !was.hard && f.hard {
+			w.broken[path] = f
+		}
+	}
+}
+
+// at is the message that the last step of a path is a field of.
+func (w *walk) at(path string) (protoreflect.Message, bool) {
+	m := w.answers.ProtoReflect()
+	steps := strings.Split(path, ".")
+	for _, s := range steps[:len(steps)-1] {
+		name, row, rows := strings.Cut(strings.TrimSuffix(s, "]"), "[")
+		fd := m.Descriptor().Fields().ByName(protoreflect.Name(name))
+		if fd == nil || fd.Message() == nil || fd.IsMap() {
+			return nil, false
+		}
+		if !rows {
+			m = m.Mutable(fd).Message()
+			continue
+		}
+		i, err := strconv.Atoi(row)
+		if err != nil || i >= m.Get(fd).List().Len() {
+			return nil, false
+		}
+		m = m.Mutable(fd).List().Get(i).Message()
+	}
+	return m, true
+}
+
+func (w *walk) message(at stand) {
+	for _, q := range at.spot.module.Questions {
+		path := under(at.path, q.Name())
+		if !q.In(w.f.q.Version()) {
+			continue
+		}
+		if w.notAsked[path] {
+			if at.msg != nil && at.msg.Has(q.Field) {
+				at.make().Clear(q.Field)
+				w.changed = true
+			}
+			continue
+		}
+		here := under(at.spot.path, q.Name())
+		switch {
+		case q.Options.GetSystem() && q.Options.GetCalculate() == "":
+		case q.Options.GetNote():
+			w.reached[here] = true
+		case q.Options.GetCalculate() != "":
+			w.reached[here] = true
+			w.calculation(at, q, path)
+		case q.Module != nil && q.List:
+			w.reached[here] = true
+			w.roster(at, q, path)
+		case q.Module != nil:
+			w.group(at, q, path)
+		default:
+			w.leaf(at, q, path)
+		}
+	}
+}
+
+// below is the place of a group.
+func (w *walk) below(at stand, q *questionnaire.Question, path string) stand {
+	b := stand{spot: at.spot.kids[q], path: path, make: func() protoreflect.Message { return at.make().Mutable(q.Field).Message() }}
+	if at.msg != nil && at.msg.Has(q.Field) {
+		b.msg = at.msg.Get(q.Field).Message()
+	}
+	b.rec = recordOf(q.Module, b.msg, at.rec, 0)
+	return b
+}
+
+func (w *walk) group(at stand, q *questionnaire.Question, path string) {
+	here := under(at.spot.path, q.Name())
+	whole := w.f.blocks(q) != nil || !q.Module.Reasons() && len(q.Options.GetChecks()) > 0
+	bad, broken := w.broken[path]
+	if whole && (at.msg == nil || !at.msg.Has(q.Field) || broken && w.again(path, bad)) {
+		w.block(at, q)
+	}
+	if w.f.blocks(q) != nil {
+		w.reach(here, q.Module)
+		return
+	}
+	w.reached[here] = true
+	if broken && !whole && w.again(path, bad) {
+		w.mend(at, q, at.spot.kids[q])
+	}
+	w.message(w.below(at, q, path))
+}
+
+// again says whether what breaks a rule is to be given another answer.
+func (w *walk) again(path string, bad doubt) bool {
+	w.tried[path]++
+	return w.tried[path] <= mostSoftTries || bad.hard && w.tried[path] <= 2*mostTries
+}
+
+// block fills an answer of several parts as a whole.
+func (w *walk) block(at stand, q *questionnaire.Question) {
+	pal := w.f.palettes(q)
+	for _, c := range q.Options.GetChecks() {
+		pal = pal.and(w.compared(at, q, c.GetExpression()))
+	}
+	m := at.make().Mutable(q.Field).Message()
+	for i := range 60 {
+		m.Range(func(fd protoreflect.FieldDescriptor, _ protoreflect.Value) bool { m.Clear(fd); return true })
+		if fill := w.f.blocks(q); fill != nil {
+			fill(w.r, m, q.Options.GetFormat(), w.f.engine.now)
+		} else {
+			for _, part := range q.Module.Questions {
+				if v, ok := propose(w.r, part, w.f.numbersOf(part, pal), pal.and(w.f.palettes(part)), w.f.engine.now); ok && !part.Options.GetSystem() && part.Module == nil {
+					put(m, part.Field, v)
+				}
+			}
+		}
+		if w.passesAs(at, q, recordOf(q.Module, m, at.rec, 0), i < 40) {
+			break
+		}
+	}
+	w.changed = true
+}
+
+// mend changes answers below a group or in the rows of a roster, one after the other, until its checks hold.
+func (w *walk) mend(at stand, q *questionnaire.Question, below *spot) {
+	var open []leaf
+	pal := &palette{}
+	for _, c := range q.Options.GetChecks() {
+		leaves, _ := w.f.reads(c.GetExpression(), at.spot)
+		for _, l := range leaves {
+			if l.spot == below && l.q.Options.GetCalculate() == "" && !l.q.Options.GetSystem() {
+				open = append(open, l)
+			}
+		}
+		pal = pal.and(w.f.engine.palette(c.GetExpression())).and(w.compared(at, q, c.GetExpression()))
+	}
+	if len(open) == 0 || at.msg == nil || !at.msg.Has(q.Field) {
+		return
+	}
+	for i := range 150 {
+		m := at.msg.Get(q.Field)
+		var in protoreflect.Message
+		if q.List {
+			if m.List().Len() == 0 {
+				return
+			}
+			in = m.List().Get(w.r.IntN(m.List().Len())).Message()
+		} else {
+			in = m.Message()
+		}
+		l := open[w.r.IntN(len(open))]
+		had, was := in.Has(l.q.Field), in.Get(l.q.Field)
+		switch {
+		case l.q.Module != nil:
+			in.Clear(l.q.Field)
+		default:
+			if v, ok := propose(w.r, l.q, w.f.numbersOf(l.q, pal), pal.and(w.f.palettes(l.q)), w.f.engine.now); ok {
+				put(in, l.q.Field, v)
+			}
+		}
+		if w.passesAs(at, q, at.rec.read(q), i < 100) {
+			w.changed = true
+			return
+		}
+		if i%10 < 7 {
+			in.Clear(l.q.Field)
+			if had {
+				in.Set(l.q.Field, was)
+			}
+		}
+	}
+	w.changed = true
+}
+
+// reach notes everything below a block that is filled as a whole.
+func (w *walk) reach(here string, m *questionnaire.Module) {
+	w.reached[here] = true
+	for _, q := range m.Questions {
+		if q.Module == nil {
+			w.reached[under(here, q.Name())] = true
+		}
+	}
+}
+
+// calculation holds what the tablet would: the value of the rule, or, where only a tablet carries it out, one made up once.
+func (w *walk) calculation(at stand, q *questionnaire.Question, path string) {
+	has := at.msg != nil && at.msg.Has(q.Field)
+	switch {
+	case w.calculated[path]:
+	case !volatile(q.Options.GetCalculate()):
+		if has {
+			at.make().Clear(q.Field)
+		}
+	case !has && q.Module == nil && !q.List:
+		if v := w.f.engine.eval(q.Options.GetCalculate(), scope{this: at.rec}); v != nil {
+			put(at.make(), q.Field, v.Value())
+			w.changed = at.msg == nil || at.msg.Has(q.Field) || w.changed
+		}
+	}
+}
+
+// volatile says whether a rule is carried out on tablets only.
+func volatile(source string) bool {
+	for _, f := range []string{"now()", "today()", "random()", "uuid()", "once("} {
+		if strings.Contains(source, f) {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *walk) roster(at stand, q *questionnaire.Question, path string) {
+	if bad, broken := w.broken[path]; broken && w.again(path, bad) {
+		w.mend(at, q, at.spot.kids[q])
+	}
+	want, counted := w.rowsOf(at, q, path)
+	have := 0
+	if at.msg != nil && at.msg.Has(q.Field) {
+		have = at.msg.Get(q.Field).List().Len()
+	}
+	if have < want || counted && have > want {
+		list := at.make().Mutable(q.Field).List()
+		for list.Len() < want {
+			list.Append(list.NewElement())
+		}
+		list.Truncate(want)
+		w.changed = true
+		if at.msg == nil {
+			return // filled in the next round
+		}
+	}
+	if at.msg == nil || !at.msg.Has(q.Field) {
+		return
+	}
+	list := at.msg.Mutable(q.Field).List()
+	for i := range list.Len() {
+		m := list.Get(i).Message()
+		w.message(stand{
+			spot: at.spot.kids[q], rec: recordOf(q.Module, m, at.rec, i+1), path: path + "[" + strconv.Itoa(i) + "]",
+			msg: m, make: func() protoreflect.Message { return m },
+		})
+	}
+}
+
+// mostRows is how many rows a roster gets at most, however many its count asks for.
+const mostRows = 600
+
+// rowsOf is how many rows a roster should have, and whether its count says so.
+func (w *walk) rowsOf(at stand, q *questionnaire.Question, path string) (int, bool) {
+	if count := q.Options.GetCount(); count != "" {
+		n, ok := w.f.engine.eval(count, scope{this: at.rec}).(types.Int)
+		if !ok {
+			return 0, false
+		}
+		return int(max(0, min(n, mostRows))), true
+	}
+	if n, ok := w.rows[path]; ok {
+		return n, false
+	}
+	b := boundsOf(q.Field)
+	n := max(w.r.IntN(4), b.items, w.plan.rows[under(at.spot.path, q.Name())])
+	if b.mostItems > 0 {
+		n = min(n, b.mostItems)
+	}
+	w.rows[path] = n
+	return n, false
+}
+
+func (w *walk) leaf(at stand, q *questionnaire.Question, path string) {
+	here := under(at.spot.path, q.Name())
+	bad, broken := w.broken[path]
+	if at.msg == nil || !at.msg.Has(q.Field) {
+		if w.left[path] && !(bad.required && w.tried[path] == 0) || w.reasoned(at, q) {
+			return
+		}
+		w.answer(at, q, path)
+		return
+	}
+	w.reached[here] = true
+	if !broken {
+		return
+	}
+	w.tried[path]++
+	switch n := w.tried[path]; {
+	case !bad.hard && n > mostSoftTries:
+	case n > mostTries:
+		w.f.stuck[here] = bad.rule
+		delete(w.reached, here)
+		at.make().Clear(q.Field)
+		w.leave(at, q, path)
+		w.changed = true
+	default:
+		if n%5 == 4 {
+			w.forget(at, q)
+		}
+		w.answer(at, q, path)
+	}
+}
+
+// forget takes back the answers that the checks of a question compare it with.
+func (w *walk) forget(at stand, q *questionnaire.Question) {
+	for _, c := range q.Options.GetChecks() {
+		leaves, _ := w.f.reads(c.GetExpression(), at.spot)
+		for _, l := range leaves {
+			if l.q == q || l.spot != at.spot || l.q.Options.GetCalculate() != "" || l.q.Options.GetSystem() {
+				continue
+			}
+			at.make().Clear(l.q.Field)
+		}
+	}
+}
+
+// reasoned says whether there is a reason for having no answer.
+func (w *walk) reasoned(at stand, q *questionnaire.Question) bool {
+	fd := missingField(at.spot.module)
+	return fd != nil && at.msg != nil && at.msg.Get(fd).Map().Has(protoreflect.ValueOfUint32(uint32(q.Field.Number())).MapKey())
+}
+
+func missingField(m *questionnaire.Module) protoreflect.FieldDescriptor {
+	if !m.Reasons() {
+		return nil
+	}
+	return m.Desc.Fields().ByName("missing")
+}
+
+// leave gives a reason for having no answer, where the question accepts one.
+func (w *walk) leave(at stand, q *questionnaire.Question, path string) {
+	w.left[path] = true
+	fd, accepted := missingField(at.spot.module), q.Accepted()
+	if fd == nil || len(accepted) == 0 {
+		return
+	}
+	at.make().Mutable(fd).Map().Set(protoreflect.ValueOfUint32(uint32(q.Field.Number())).MapKey(), protoreflect.ValueOfEnum(accepted[len(accepted)-1].Number()))
+	w.changed = true
+}
+
+// answer gives a question an answer, seldom a reason for having none, or leaves it without one.
+func (w *walk) answer(at stand, q *questionnaire.Question, path string) {
+	planned, wished := w.plan.values[under(at.spot.path, q.Name())]
+	if w.tried[path] > 0 || at.rec.row > 1 && w.r.IntN(2) == 0 {
+		wished = false
+	}
+	if !wished && w.tried[path] == 0 && !w.left[path] && w.r.IntN(40) == 0 {
+		w.leave(at, q, path)
+		return
+	}
+	v, ok := planned, true
+	if !wished || !w.passes(at, q, planned, true) {
+		v, ok = w.draw(at, q, path)
+	}
+	if !ok {
+		if !w.left[path] {
+			w.f.stuck[under(at.spot.path, q.Name())] = "no choice is offered"
+			w.leave(at, q, path)
+		}
+		w.tried[path]++
+		return
+	}
+	delete(w.left, path)
+	put(at.make(), q.Field, v)
+	w.changed = true
+}
+
+// draw looks for an answer that passes the question's checks.
+func (w *walk) draw(at stand, q *questionnaire.Question, path string) (any, bool) {
+	offered := w.offered(at, q)
+	if initial := q.Options.GetInitial(); initial != "" && w.tried[path] == 0 && w.r.IntN(3) > 0 {
+		if v := w.f.engine.eval(initial, scope{this: at.rec}); v != nil && q.Module == nil && !q.List && q.Choices == nil && w.passes(at, q, v.Value(), true) {
+			return v.Value(), true
+		}
+	}
+	pal := w.f.palettes(q)
+	for _, c := range q.Options.GetChecks() {
+		pal = pal.and(w.compared(at, q, c.GetExpression()))
+	}
+	var v any
+	ok := false
+	for i := range 60 {
+		if v, ok = w.propose(at, q, offered, pal); !ok || w.passes(at, q, v, i < 40) {
+			break
+		}
+	}
+	return v, ok
+}
+
+func (w *walk) propose(at stand, q *questionnaire.Question, offered []int32, pal *palette) (any, bool) {
+	v, ok := propose(w.r, q, offered, pal, w.f.engine.now)
+	if n, whole := v.(int64); ok && whole && q.Choices == nil && w.f.counts[under(at.spot.path, q.Name())] && w.r.IntN(12) > 0 {
+		low := boundsOf(q.Field).low
+		v = max(min(n, 4), int64(max(low, -1e9))) // of as many rows, others are asked
+		if v.(int64) < 0 {
+			v = int64(w.r.IntN(4))
+		}
+	}
+	return v, ok
+}
+
+// passes says whether nothing is known to be against an answer; soft: nor to make it unlikely.
+func (w *walk) passes(at stand, q *questionnaire.Question, v any, soft bool) bool {
+	if len(q.Options.GetChecks()) == 0 {
+		return true
+	}
+	return w.passesAs(at, q, types.DefaultTypeAdapter.NativeToValue(v), soft)
+}
+
+func (w *walk) passesAs(at stand, q *questionnaire.Question, value ref.Val, soft bool) bool {
+	with := *at.rec
+	with.read = func(other *questionnaire.Question) ref.Val {
+		if other == q {
+			return value
+		}
+		return at.rec.read(other)
+	}
+	for _, c := range q.Options.GetChecks() {
+		if c.GetSeverity() == formv1.Severity_SEVERITY_SOFT && !soft {
+			continue
+		}
+		if holds, known := w.f.engine.holds(c.GetExpression(), scope{this: &with, value: value}); known && !holds {
+			return false
+		}
+	}
+	return true
+}
+
+// compared are the values of what a check compares the answer with.
+func (w *walk) compared(at stand, q *questionnaire.Question, source string) *palette {
+	p := &palette{}
+	t := w.f.engine.tree(source)
+	if t == nil {
+		return p
+	}
+	var visit func(e ast.Expr)
+	visit = func(e ast.Expr) {
+		if e.Kind() != ast.CallKind {
+			return
+		}
+		c := e.AsCall()
+		if c.IsMemberFunction() {
+			visit(c.Target())
+		}
+		for _, a := range c.Args() {
+			visit(a)
+		}
+		switch c.FunctionName() {
+		case operators.Equals, operators.NotEquals, operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals:
+			for _, a := range c.Args() {
+				if a.Kind() != ast.LiteralKind {
+					p.add(w.f.engine.eval(text(t, a), scope{this: at.rec}))
+				}
+			}
+		}
+	}
+	visit(t.Expr())
+	return p
+}
+
+// mostOffered is how many of the choices that a filter leaves are looked for.
+const mostOffered = 30
+
+// offered are the choices that are offered, some of them where there are many.
+func (w *walk) offered(at stand, q *questionnaire.Question) []int32 {
+	if q.Choices == nil {
+		return nil
+	}
+	var out []int32
+	list := q.Choices.List
+	if len(list) == 0 {
+		return nil
+	}
+	from := w.r.IntN(len(list))
+	for i := range list {
+		c := &list[(from+i)%len(list)]
+		if o := c.Options; o.GetSince() > w.f.q.Version() || o.GetUntil() != 0 && o.GetUntil() < w.f.q.Version() {
+			continue
+		}
+		if filter := q.Options.GetFilter(); filter != "" {
+			if holds, known := w.f.engine.holds(filter, scope{this: at.rec, choice: w.f.choice(c)}); !holds && known {
+				continue
+			}
+		}
+		if out = append(out, c.Number); len(out) == mostOffered && len(list) > 2*mostOffered {
+			break
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// blockFill fills a message that is one answer in several parts.
+type blockFill func(r *rand.Rand, m protoreflect.Message, format formv1.Format, now time.Time)
