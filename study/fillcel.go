@@ -239,10 +239,10 @@ func (e *engine) holds(source string, s scope) (holds, known bool) {
 	return bool(b), ok
 }
 
-// recordOf is a message of answers as a record. What is not set is made only where something is written.
-func recordOf(m *questionnaire.Module, msg protoreflect.Message, up *record, row int) *record {
+// recordOf is a message of answers as a record; it may be there, or not, when it is read.
+func recordOf(m *questionnaire.Module, get func() protoreflect.Message, up *record, row int) *record {
 	r := &record{module: m, up: up, row: row}
-	r.read = func(q *questionnaire.Question) ref.Val { return readQuestion(r, q, msg) }
+	r.read = func(q *questionnaire.Question) ref.Val { return readQuestion(r, q, get()) }
 	return r
 }
 
@@ -254,7 +254,8 @@ func readQuestion(r *record, q *questionnaire.Question, msg protoreflect.Message
 		var rows []ref.Val
 		if has {
 			for i := range msg.Get(fd).List().Len() {
-				rows = append(rows, recordOf(q.Module, msg.Get(fd).List().Get(i).Message(), r, i+1))
+				row := msg.Get(fd).List().Get(i).Message()
+				rows = append(rows, recordOf(q.Module, func() protoreflect.Message { return row }, r, i+1))
 			}
 		}
 		return types.NewRefValList(types.DefaultTypeAdapter, rows)
@@ -263,7 +264,7 @@ func readQuestion(r *record, q *questionnaire.Question, msg protoreflect.Message
 		if has {
 			below = msg.Get(fd).Message()
 		}
-		return recordOf(q.Module, below, r, 0)
+		return recordOf(q.Module, func() protoreflect.Message { return below }, r, 0)
 	case q.List:
 		var all []ref.Val
 		if has {

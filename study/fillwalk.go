@@ -59,9 +59,15 @@ func (f *filler) newWalk(r *rand.Rand, p *plan) *walk {
 type stand struct {
 	spot *spot
 	rec  *record
-	path string // with rows
-	msg  protoreflect.Message
+	path string                      // with rows
+	get  func() protoreflect.Message // nil: not there yet
 	make func() protoreflect.Message
+}
+
+// has says whether a question of the message has an answer.
+func (s stand) has(q *questionnaire.Question) bool {
+	m := s.get()
+	return m != nil && m.Has(q.Field)
 }
 
 func (w *walk) fill() *questionnaire.Evaluation {
@@ -70,7 +76,8 @@ func (w *walk) fill() *questionnaire.Evaluation {
 		w.look(e)
 		w.changed = false
 		top := w.answers.ProtoReflect()
-		w.message(stand{spot: w.f.top, rec: recordOf(w.f.top.module, top, nil, 0), msg: top, make: func() protoreflect.Message { return top }})
+		itself := func() protoreflect.Message { return top }
+		w.message(stand{spot: w.f.top, rec: recordOf(w.f.top.module, itself, nil, 0), get: itself, make: itself})
 		if !w.changed {
 			return e
 		}
@@ -141,7 +148,7 @@ func (w *walk) message(at stand) {
 			continue
 		}
 		if w.notAsked[path] {
-			if at.msg != nil && at.msg.Has(q.Field) {
+			if at.has(q) {
 				at.make().Clear(q.Field)
 				w.changed = true
 			}
@@ -168,19 +175,23 @@ func (w *walk) message(at stand) {
 
 // below is the place of a group.
 func (w *walk) below(at stand, q *questionnaire.Question, path string) stand {
-	b := stand{spot: at.spot.kids[q], path: path, make: func() protoreflect.Message { return at.make().Mutable(q.Field).Message() }}
-	if at.msg != nil && at.msg.Has(q.Field) {
-		b.msg = at.msg.Get(q.Field).Message()
+	get := func() protoreflect.Message {
+		if !at.has(q) {
+			return nil
+		}
+		return at.get().Get(q.Field).Message()
 	}
-	b.rec = recordOf(q.Module, b.msg, at.rec, 0)
-	return b
+	return stand{
+		spot: at.spot.kids[q], path: path, rec: recordOf(q.Module, get, at.rec, 0), get: get,
+		make: func() protoreflect.Message { return at.make().Mutable(q.Field).Message() },
+	}
 }
 
 func (w *walk) group(at stand, q *questionnaire.Question, path string) {
 	here := under(at.spot.path, q.Name())
 	whole := w.f.blocks(q) != nil || !q.Module.Reasons() && len(q.Options.GetChecks()) > 0
 	bad, broken := w.broken[path]
-	if whole && (at.msg == nil || !at.msg.Has(q.Field) || broken && w.again(path, bad)) {
+	if whole && (!at.has(q) || broken && w.again(path, bad)) {
 		w.block(at, q)
 	}
 	if w.f.blocks(q) != nil {
@@ -218,7 +229,7 @@ func (w *walk) block(at stand, q *questionnaire.Question) {
 				}
 			}
 		}
-		if w.passesAs(at, q, recordOf(q.Module, m, at.rec, 0), i < 40) {
+		if w.passesAs(at, q, recordOf(q.Module, func() protoreflect.Message { return m }, at.rec, 0), i < 40) {
 			break
 		}
 	}
@@ -238,11 +249,11 @@ func (w *walk) mend(at stand, q *questionnaire.Question, below *spot) {
 		}
 		pal = pal.and(w.f.engine.palette(c.GetExpression())).and(w.compared(at, q, c.GetExpression()))
 	}
-	if len(open) == 0 || at.msg == nil || !at.msg.Has(q.Field) {
+	if len(open) == 0 || !at.has(q) {
 		return
 	}
 	for i := range 150 {
-		m := at.msg.Get(q.Field)
+		m := at.get().Get(q.Field)
 		var in protoreflect.Message
 		if q.List {
 			if m.List().Len() == 0 {
@@ -288,7 +299,7 @@ func (w *walk) reach(here string, m *questionnaire.Module) {
 
 // calculation holds what the tablet would: the value of the rule, or, where only a tablet carries it out, one made up once.
 func (w *walk) calculation(at stand, q *questionnaire.Question, path string) {
-	has := at.msg != nil && at.msg.Has(q.Field)
+	has := at.has(q)
 	switch {
 	case w.calculated[path]:
 	case !volatile(q.Options.GetCalculate()):
@@ -298,7 +309,7 @@ func (w *walk) calculation(at stand, q *questionnaire.Question, path string) {
 	case !has && q.Module == nil && !q.List:
 		if v := w.f.engine.eval(q.Options.GetCalculate(), scope{this: at.rec}); v != nil {
 			put(at.make(), q.Field, v.Value())
-			w.changed = at.msg == nil || at.msg.Has(q.Field) || w.changed
+			w.changed = true
 		}
 	}
 }
@@ -319,8 +330,8 @@ func (w *walk) roster(at stand, q *questionnaire.Question, path string) {
 	}
 	want, counted := w.rowsOf(at, q, path)
 	have := 0
-	if at.msg != nil && at.msg.Has(q.Field) {
-		have = at.msg.Get(q.Field).List().Len()
+	if at.has(q) {
+		have = at.get().Get(q.Field).List().Len()
 	}
 	if have < want || counted && have > want {
 		list := at.make().Mutable(q.Field).List()
@@ -329,19 +340,16 @@ func (w *walk) roster(at stand, q *questionnaire.Question, path string) {
 		}
 		list.Truncate(want)
 		w.changed = true
-		if at.msg == nil {
-			return // filled in the next round
-		}
 	}
-	if at.msg == nil || !at.msg.Has(q.Field) {
+	if !at.has(q) {
 		return
 	}
-	list := at.msg.Mutable(q.Field).List()
+	list := at.make().Mutable(q.Field).List()
 	for i := range list.Len() {
 		m := list.Get(i).Message()
+		itself := func() protoreflect.Message { return m }
 		w.message(stand{
-			spot: at.spot.kids[q], rec: recordOf(q.Module, m, at.rec, i+1), path: path + "[" + strconv.Itoa(i) + "]",
-			msg: m, make: func() protoreflect.Message { return m },
+			spot: at.spot.kids[q], rec: recordOf(q.Module, itself, at.rec, i+1), path: path + "[" + strconv.Itoa(i) + "]", get: itself, make: itself,
 		})
 	}
 }
@@ -373,7 +381,7 @@ func (w *walk) rowsOf(at stand, q *questionnaire.Question, path string) (int, bo
 func (w *walk) leaf(at stand, q *questionnaire.Question, path string) {
 	here := under(at.spot.path, q.Name())
 	bad, broken := w.broken[path]
-	if at.msg == nil || !at.msg.Has(q.Field) {
+	if !at.has(q) {
 		if w.left[path] && !(bad.required && w.tried[path] == 0) || w.reasoned(at, q) {
 			return
 		}
@@ -417,7 +425,7 @@ func (w *walk) forget(at stand, q *questionnaire.Question) {
 // reasoned says whether there is a reason for having no answer.
 func (w *walk) reasoned(at stand, q *questionnaire.Question) bool {
 	fd := missingField(at.spot.module)
-	return fd != nil && at.msg != nil && at.msg.Get(fd).Map().Has(protoreflect.ValueOfUint32(uint32(q.Field.Number())).MapKey())
+	return fd != nil && at.get() != nil && at.get().Get(fd).Map().Has(protoreflect.ValueOfUint32(uint32(q.Field.Number())).MapKey())
 }
 
 func missingField(m *questionnaire.Module) protoreflect.FieldDescriptor {
@@ -453,7 +461,9 @@ func (w *walk) answer(at stand, q *questionnaire.Question, path string) {
 		v, ok = w.draw(at, q, path)
 	}
 	if !ok {
-		if !w.left[path] {
+		if w.tried[path] < 2 { // what its filter reads may be answered later
+			w.changed = true
+		} else if !w.left[path] {
 			w.f.stuck[under(at.spot.path, q.Name())] = "no choice is offered"
 			w.leave(at, q, path)
 		}
