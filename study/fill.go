@@ -34,6 +34,17 @@ type FillOptions struct {
 	Study string
 }
 
+// fill puts the defaults where nothing is said.
+func (o *FillOptions) fill() {
+	if o.Start.IsZero() {
+		o.Start = time.Date(2016, 7, 1, 9, 0, 0, 0, chinaTime)
+	}
+	if o.Study == "" {
+		o.Study = "simulated"
+	}
+	o.Tablets = max(1, o.Tablets)
+}
+
 // Filled is what Fill made.
 type Filled struct {
 	Interviews int
@@ -76,13 +87,7 @@ func Fill(opts FillOptions, sink func(tablet int, iv *surveyv1.Interview) error)
 	if opts.Questionnaire == nil || opts.Interviews < 1 || opts.Interviews > 1_000_000 || opts.Tablets < 0 || opts.Tablets > 10_000 {
 		return nil, fault.New(fault.Invalid, fault.BadRequest, "cannot fill %d interviews of %d tablets: ask for 1 to 1,000,000 of a questionnaire, of up to 10,000 tablets", opts.Interviews, opts.Tablets)
 	}
-	if opts.Start.IsZero() {
-		opts.Start = time.Date(2016, 7, 1, 9, 0, 0, 0, chinaTime)
-	}
-	if opts.Study == "" {
-		opts.Study = "simulated"
-	}
-	opts.Tablets = max(1, opts.Tablets)
+	opts.fill()
 	f, err := newFiller(opts.Questionnaire)
 	if err != nil {
 		return nil, err

@@ -144,19 +144,22 @@ func TestFill(t *testing.T) {
 // TestFillSeeds holds what is promised for other seeds too, with few interviews.
 func TestFillSeeds(t *testing.T) {
 	q := loadForm(t, clinicForm)
-	for seed := range uint64(20) {
+	for seed := range uint64(6) {
 		_, all := fillAll(t, q, 4, seed+100)
 		checkFilled(t, q, all)
 	}
 }
 
 func TestFillBuiltin(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: long questionnaires are filled in whole runs")
+	}
 	set, err := questionnaire.Builtin()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, q := range set.All() {
-		got, all := fillAll(t, q, 12, 3)
+		got, all := fillAll(t, q, 8, 3)
 		checkFilled(t, q, all)
 		if got.Reached*10 < got.Questions*9 {
 			t.Errorf("%s: reached %d of %d", q.Name(), got.Reached, got.Questions)

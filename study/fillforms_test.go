@@ -1,6 +1,7 @@
 package study
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,8 +17,9 @@ func realForms(t testing.TB) []string {
 	t.Helper()
 	dir := os.Getenv("HEARTH_SHARED")
 	if dir == "" {
-		dir = filepath.Join("..", "..", "shared", "data")
+		dir = filepath.Join("..", "..", "shared")
 	}
+	dir = filepath.Join(dir, "data")
 	var forms []string
 	for _, pattern := range []string{"xlsform/*.xlsx", "xlsform/*/*.xlsx"} {
 		found, err := filepath.Glob(filepath.Join(dir, pattern))
@@ -38,9 +40,21 @@ func realForms(t testing.TB) []string {
 	return forms
 }
 
+// notReached are the questions that no answers lead to, by form; the reason is the form's.
+var notReached = map[string]map[string]string{
+	"ipa_household_survey":            {"s_int_accom_osp": "asks for a choice that its list does not have"},
+	"unhcr_household_survey_americas": {"group_Part3.P3_S1.UNEM06": "is asked where UNEM05 is both 1 and 2"},
+}
+
+// TestFillForms fills every real form: nothing contradicts, every question is reached, but for those whose condition the
+// form itself makes impossible.
 func TestFillForms(t *testing.T) {
 	for _, path := range realForms(t) {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".xlsx"), func(t *testing.T) {
+		name := strings.TrimSuffix(filepath.Base(path), ".xlsx")
+		t.Run(name, func(t *testing.T) {
+			if info, err := os.Stat(path); testing.Short() && (err != nil || info.Size() > 50_000) {
+				t.Skip("skipped: large forms are filled in whole runs")
+			}
 			r, err := xlsform.ImportFile(path, xlsform.Options{})
 			if err != nil {
 				t.Fatal(err)
@@ -50,13 +64,19 @@ func TestFillForms(t *testing.T) {
 				t.Fatal(err)
 			}
 			start := time.Now()
-			got, all := fillAll(t, q, 20, 1)
-			t.Logf("%s: %d of %d reached, %d soft, %d hard, %v", q.Name(), got.Reached, got.Questions, got.Soft, got.Hard, time.Since(start))
+			got, all := fillAll(t, q, 25, 1)
+			t.Logf("%d of %d reached, %d soft, %v", got.Reached, got.Questions, got.Soft, time.Since(start))
 			checkFilled(t, q, all)
+			open := maps.Clone(notReached[name])
 			for _, u := range got.Unreached {
-				t.Logf("not reached: %s: %s", u.Path, u.Why)
+				if _, known := open[u.Path]; !known {
+					t.Errorf("not reached: %s: %s", u.Path, u.Why)
+				}
+				delete(open, u.Path)
 			}
-			t.Log(got.Flags)
+			for path := range open {
+				t.Errorf("%s is reached now: take it off the list", path)
+			}
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
@@ -57,6 +58,7 @@ type plan struct {
 	r      *rand.Rand
 	values map[string]any // answers by path; absent: none
 	rows   map[string]int
+	at     map[string]int  // which row of a roster the plan is about, by path; absent: the first
 	asked  map[string]bool // what has been made to be asked, or is being
 	effort int             // how many more expressions may be carried out
 	deep   int
@@ -68,16 +70,16 @@ const (
 )
 
 func (f *filler) newPlan(r *rand.Rand) *plan {
-	return &plan{f: f, r: r, values: map[string]any{}, rows: map[string]int{}, asked: map[string]bool{}, effort: mostEffort}
+	return &plan{f: f, r: r, values: map[string]any{}, rows: map[string]int{}, at: map[string]int{}, asked: map[string]bool{}, effort: mostEffort}
 }
 
 // try does something, and takes back what it changed where it fails.
 func (p *plan) try(do func() bool) bool {
-	values, rows, asked := maps.Clone(p.values), maps.Clone(p.rows), maps.Clone(p.asked)
+	values, rows, at, asked := maps.Clone(p.values), maps.Clone(p.rows), maps.Clone(p.at), maps.Clone(p.asked)
 	if do() {
 		return true
 	}
-	p.values, p.rows, p.asked = values, rows, asked
+	p.values, p.rows, p.at, p.asked = values, rows, at, asked
 	return false
 }
 
@@ -100,7 +102,7 @@ func (p *plan) ask(l leaf) bool {
 			if count := s.by.Options.GetCount(); count != "" && !p.satisfy("("+count+") > 0", s.up, true) {
 				return false
 			}
-			p.rows[s.path] = max(p.rows[s.path], 1)
+			p.rows[s.path] = max(p.rows[s.path], p.row(s))
 		}
 	}
 	if relevant := l.q.Options.GetRelevant(); relevant != "" {
@@ -126,7 +128,7 @@ func (p *plan) comesTo(source string, s *spot, want bool) bool {
 	if p.effort--; p.effort < 0 {
 		return false
 	}
-	holds, known := p.f.engine.holds(source, scope{this: p.record(s, 1)})
+	holds, known := p.f.engine.holds(source, scope{this: p.record(s)})
 	return known && holds == want
 }
 
@@ -194,6 +196,9 @@ func (p *plan) atom(t *ast.AST, e ast.Expr, s *spot, want bool) bool {
 const tries = 40
 
 func (p *plan) search(source string, s *spot, want bool, leaves []leaf, rosters []*spot) bool {
+	if strings.Contains(source, "position") && p.moved(source, s, want) {
+		return true
+	}
 	pal := p.f.engine.palette(source)
 	for _, l := range leaves {
 		if c := l.q.Options.GetCalculate(); c != "" {
@@ -245,6 +250,32 @@ func (p *plan) search(source string, s *spot, want bool, leaves []leaf, rosters 
 	return false
 }
 
+// mostMoved is how many rows of a roster a plan looks at.
+const mostMoved = 4
+
+// moved looks for a row in which a condition about its position comes to what is wanted.
+func (p *plan) moved(source string, s *spot, want bool) bool {
+	for ; s != nil; s = s.up {
+		if s.by == nil || !s.by.List {
+			continue
+		}
+		first := p.r.IntN(mostMoved)
+		for i := range mostMoved {
+			row := 1 + (first+i)%mostMoved
+			if p.try(func() bool {
+				p.at[s.path], p.rows[s.path] = row, max(p.rows[s.path], row)
+				return p.comesTo(source, s, want)
+			}) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// row is the row of a roster that the plan is about.
+func (p *plan) row(s *spot) int { return max(1, p.at[s.path]) }
+
 func (p *plan) set(l leaf, value any, there bool) {
 	if there {
 		p.values[l.path()] = value
@@ -262,17 +293,34 @@ func (p *plan) guess(l leaf, pal *palette) {
 	if l.q.Choices != nil && l.q.List && p.r.IntN(2) == 0 {
 		pal = &palette{}
 	}
-	v, ok := propose(p.r, l.q, p.f.numbersOf(l.q, pal), p.f.palettes(l.q).and(pal), p.f.engine.now)
-	p.set(l, v, ok)
+	all := p.f.palettes(l.q).and(pal)
+	for range 5 {
+		v, ok := propose(p.r, l.q, p.f.numbersOf(l.q, pal), all, p.f.engine.now)
+		p.set(l, v, ok)
+		if !ok || p.allowed(l, v) {
+			return
+		}
+	}
+}
+
+// allowed says whether no check is known to be against an answer.
+func (p *plan) allowed(l leaf, v any) bool {
+	for _, c := range l.q.Options.GetChecks() {
+		holds, known := p.f.engine.holds(c.GetExpression(), scope{this: p.record(l.spot), value: types.DefaultTypeAdapter.NativeToValue(v)})
+		if known && !holds {
+			return false
+		}
+	}
+	return true
 }
 
 // record is a spot as the plan's answers make it.
-func (p *plan) record(s *spot, row int) *record {
+func (p *plan) record(s *spot) *record {
 	var up *record
 	if s.up != nil {
-		up = p.record(s.up, 1)
+		up = p.record(s.up)
 	}
-	return p.recordIn(s, up, row)
+	return p.recordIn(s, up, p.row(s))
 }
 
 func (p *plan) recordIn(s *spot, up *record, row int) *record {

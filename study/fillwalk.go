@@ -449,7 +449,7 @@ func (w *walk) leave(at stand, q *questionnaire.Question, path string) {
 // answer gives a question an answer, seldom a reason for having none, or leaves it without one.
 func (w *walk) answer(at stand, q *questionnaire.Question, path string) {
 	planned, wished := w.plan.values[under(at.spot.path, q.Name())]
-	if w.tried[path] > 0 || at.rec.row > 1 && w.r.IntN(2) == 0 {
+	if w.tried[path] > 0 || at.rec.row > 0 && at.rec.row != w.plan.row(at.spot) && w.r.IntN(2) == 0 {
 		wished = false
 	}
 	if !wished && w.tried[path] == 0 && !w.left[path] && w.r.IntN(40) == 0 {

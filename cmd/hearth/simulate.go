@@ -13,24 +13,32 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
-// simulateCmd makes a study with known truth, or tells what happens to a field team when everything fails that can.
+// simulateCmd makes a study with known truth, fills a questionnaire with answers, or tells what happens to a field team when
+// everything fails that can.
 type simulateCmd struct {
 	Households int    `help:"How many households." default:"1000"`
 	Tablets    int    `help:"How many tablets share them." default:"10"`
 	Seed       uint64 `help:"Seed: the same seed makes the same study, or tells the same story." default:"1"`
 	Out        string `short:"o" help:"Folder to write to; must be empty or not exist." type:"path"`
 
+	Form       string `help:"Instead: fill interviews of this questionnaire, every question at least once where that can be: the name of one that ships with Hearth, a .proto file, an XLSForm (.xlsx)." placeholder:"NAME|FILE"`
+	Interviews int    `help:"With --form: how many interviews, which --tablets share." default:"20"`
+	Study      string `help:"With --form: code of the study." default:"simulated"`
+
 	Faults  bool   `help:"Instead: tell stories of tablets and headquarters in memory, on disks that lose power and links that lose calls, and see that nothing is lost or doubled."`
 	Seeds   int    `help:"How many stories to tell with --faults, from --seed on." default:"200"`
 	Story   string `help:"Tell this story with --faults: steps with ' -> ' between them, as a failure prints them." placeholder:"STEPS"`
 	Verbose bool   `short:"v" help:"Tell the story of --seed alone with --faults, and print all that happens."`
-	JSON    bool   `help:"Print JSON with --faults."`
+	JSON    bool   `help:"Print JSON with --faults or --form."`
 }
 
 // Run writes OUT/study.json, OUT/tablets/*.jsonl and OUT/truth/*.csv.
 func (c *simulateCmd) Run(e *env) (err error) {
 	if c.Faults {
 		return c.runFaults(e)
+	}
+	if c.Form != "" {
+		return c.runForm(e)
 	}
 	if c.Out == "" {
 		return fmt.Errorf("%w: name a folder to write to with -o, or tell stories with --faults", errUsage)
@@ -109,7 +117,11 @@ func (l *lines) write(tablet int, iv *surveyv1.Interview) error {
 	if err != nil {
 		return err
 	}
-	_, err = l.bufs[tablet].Write(append(compact(raw), '\n'))
+	return l.line(tablet, compact(raw))
+}
+
+func (l *lines) line(tablet int, text []byte) error {
+	_, err := l.bufs[tablet].Write(append(text, '\n'))
 	return err
 }
 

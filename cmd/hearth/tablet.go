@@ -40,8 +40,14 @@ type tabletFile struct {
 	Store string `help:"The tablet's file." required:"" type:"path" env:"HEARTH_TABLET"`
 }
 
-func (t tabletFile) open(e *env) (*tablet.Store, error) {
+func (t tabletFile) open(e *env) (*tablet.Store, error) { return t.openWith(e, nil) }
+
+// openWith is open for a tablet that also knows the questionnaires of files.
+func (t tabletFile) openWith(e *env, files []string) (*tablet.Store, error) {
 	forms := &tabletForms{builtin: fingerprintWhenAsked()}
+	if err := forms.read(files); err != nil {
+		return nil, err
+	}
 	st, err := tablet.Open(e.ctx, t.Store, tablet.Options{Fingerprint: forms.fingerprint, Answers: forms.answers})
 	if err != nil {
 		return nil, err
@@ -100,8 +106,9 @@ func (c *tabletCreateCmd) Run(e *env) error {
 
 type tabletLoadCmd struct {
 	tabletFile
-	File     string `arg:"" optional:"" help:"File with one interview per line; - for standard input."`
-	Paradata string `help:"Also, or instead: file that says how answers came about, one interview per line; - for standard input." placeholder:"FILE"`
+	File     string   `arg:"" optional:"" help:"File with one interview per line; - for standard input."`
+	Form     []string `help:"A questionnaire's file (.proto, .xlsx) that answers are by name of, where the tablet has not got it by a sync." placeholder:"FILE" type:"existingfile"`
+	Paradata string   `help:"Also, or instead: file that says how answers came about, one interview per line; - for standard input." placeholder:"FILE"`
 }
 
 // Run loads every good line and names the bad ones.
@@ -109,7 +116,7 @@ func (c *tabletLoadCmd) Run(e *env) (err error) {
 	if c.File == "" && c.Paradata == "" {
 		return fmt.Errorf("%w: name a file of interviews, or one with --paradata", errUsage)
 	}
-	st, err := c.open(e)
+	st, err := c.openWith(e, c.Form)
 	if err != nil {
 		return err
 	}
@@ -327,12 +334,13 @@ func (c *tabletStatusCmd) Run(e *env) (err error) {
 
 type tabletExportCmd struct {
 	tabletFile
-	Out string `short:"o" help:"File to write; standard output if empty." type:"path"`
+	Form []string `help:"A questionnaire's file (.proto, .xlsx) by which answers are written by name, where the tablet has not got it by a sync." placeholder:"FILE" type:"existingfile"`
+	Out  string   `short:"o" help:"File to write; standard output if empty." type:"path"`
 }
 
 // Run writes the interviews.
 func (c *tabletExportCmd) Run(e *env) (err error) {
-	st, err := c.open(e)
+	st, err := c.openWith(e, c.Form)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,20 @@ import (
 type tabletForms struct {
 	builtin func(name string, version uint32) []byte
 	held    []tablet.Questionnaire
+	given   []*questionnaire.Questionnaire // of files
 	schemas map[string]protoreflect.MessageDescriptor
+}
+
+// read takes in questionnaires of files.
+func (f *tabletForms) read(files []string) error {
+	for _, name := range files {
+		q, err := openForm(name)
+		if err != nil {
+			return err
+		}
+		f.given = append(f.given, q)
+	}
+	return nil
 }
 
 // fingerprint is that of a version; nil where it is not known.
@@ -23,6 +36,11 @@ func (f *tabletForms) fingerprint(name string, version uint32) []byte {
 	for _, q := range f.held {
 		if q.Version.GetQuestionnaire() == name && q.Version.GetVersion() == version {
 			return q.Version.GetFingerprint()
+		}
+	}
+	for _, q := range f.given {
+		if q.Name() == name && q.Knows(version) {
+			return q.Fingerprint(version)
 		}
 	}
 	return f.builtin(name, version)
@@ -37,6 +55,12 @@ func (f *tabletForms) answers(name string) protoreflect.MessageDescriptor {
 		f.schemas = map[string]protoreflect.MessageDescriptor{}
 	}
 	f.schemas[name] = nil
+	for _, q := range f.given {
+		if q.Name() == name {
+			f.schemas[name] = q.Descriptor()
+			return q.Descriptor()
+		}
+	}
 	for _, q := range f.held {
 		if q.Version.GetQuestionnaire() != name || q.Version.GetPieces() == 0 {
 			continue

@@ -110,6 +110,12 @@ func packAnswers(text []byte, schema schemas) ([]byte, error) {
 	return splice(text, at, base64.StdEncoding.AppendEncode(nil, raw), `"`), nil
 }
 
+// AnswersByName puts the answers to a questionnaire published at run time into a line of JSON by name, as Load reads them,
+// in place of their bytes: where schema knows the questionnaire by its full name, and nothing of them would be lost.
+func AnswersByName(line []byte, schema func(questionnaire string) protoreflect.MessageDescriptor) []byte {
+	return unpackAnswers(line, schema)
+}
+
 // unpackAnswers puts an object that has the answers by name in place of their bytes, where nothing of them would be lost.
 func unpackAnswers(text []byte, schema schemas) []byte {
 	at, err := findAnswers(text)
