@@ -8,6 +8,7 @@ import (
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/plant"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -116,7 +117,7 @@ func (a *assigning) follow(i int) {
 	case servicev1.AssignmentAction_ASSIGNMENT_ACTION_CANCEL:
 		a.cancelled = true
 	case servicev1.AssignmentAction_ASSIGNMENT_ACTION_FORCE:
-		if a.next != "" {
+		if a.next != "" && !plant.In(plant.ForceIgnored) {
 			a.holder, a.next = a.next, ""
 		}
 	case servicev1.AssignmentAction_ASSIGNMENT_ACTION_ASSIGN:

@@ -6,6 +6,7 @@ import (
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/plant"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -78,7 +79,7 @@ func reviewState(revs []Revision, shown Revision, heads int, reviews []Revision)
 	}
 	hq := v.GetLevel() == servicev1.ReviewLevel_REVIEW_LEVEL_HEADQUARTERS
 	switch {
-	case v.GetDecision() == servicev1.ReviewDecision_REVIEW_DECISION_REJECT && !answered(revs, digest):
+	case v.GetDecision() == servicev1.ReviewDecision_REVIEW_DECISION_REJECT && !answered(revs, digest) && (!plant.In(plant.RejectionEnds) || bytes.Equal(v.GetRevision(), shown.Digest[:])):
 		state = servicev1.ReviewState_REVIEW_STATE_REJECTED_BY_SUPERVISOR
 		if hq {
 			state = servicev1.ReviewState_REVIEW_STATE_REJECTED_BY_HEADQUARTERS

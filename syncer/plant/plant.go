@@ -62,6 +62,12 @@ const (
 	HalfProjected Bug = "half-projected"
 	// TicketTwice opens a session for a number with which one was opened before.
 	TicketTwice Bug = "ticket-twice"
+	// ForceIgnored has who was given an assignment without waiting go on waiting.
+	ForceIgnored Bug = "force-ignored"
+	// RejectionEnds has any newer revision end a rejection, whether or not its author knew of it.
+	RejectionEnds Bug = "rejection-ends"
+	// RejectionUnanswered has tablets record a revision without saying which rejections it answers.
+	RejectionUnanswered Bug = "rejection-unanswered"
 )
 
 // All lists the planted bugs.
@@ -70,6 +76,6 @@ func All() []Bug {
 		SkipSync, SkipSyncTablet, AckBeforeCommit, SequenceCursor, DropParents, ReceiptByNumber, ReceiptUnverified,
 		SameEpoch, DedupeByID, PartialBatch, GapIgnored, ForkDropped, QuarantineDropped, ErasedAccepted, CursorApart, CursorKept,
 		WithheldCovered, OfferSkipped, HeldBelieved, CountedTwice, DigestUnchecked, SignatureUnchecked, RevokedAccepted,
-		HubReceiptPrunes, HalfProjected, TicketTwice,
+		HubReceiptPrunes, HalfProjected, TicketTwice, ForceIgnored, RejectionEnds, RejectionUnanswered,
 	}
 }

@@ -11,6 +11,7 @@ import (
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"github.com/hearth-survey/hearth/server/dedup"
 	"github.com/hearth-survey/hearth/syncer"
+	"github.com/hearth-survey/hearth/syncer/plant"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -96,7 +97,7 @@ func (s *Store) completeReview(ctx context.Context, tx *sql.Tx, st *ReviewStatus
 // openRejections are the rejections of an interview that no revision of this tablet has answered.
 func (s *Store) openRejections(ctx context.Context, tx *sql.Tx, interviewID string) ([][]byte, error) {
 	all, err := s.reviewRows(ctx, tx, interviewID)
-	if err != nil {
+	if err != nil || plant.In(plant.RejectionUnanswered) {
 		return nil, err
 	}
 	var out [][]byte

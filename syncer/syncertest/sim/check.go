@@ -151,7 +151,10 @@ func (w *world) checkAll() {
 }
 
 // shown is what the projections must say of one interview.
-type shown struct{ heads []syncer.Digest }
+type shown struct {
+	heads     []syncer.Digest
+	completed bool // the first of them
+}
 
 // checkProjections compares what is derived with what the log says, in whatever order it came.
 func (w *world) checkProjections() {
@@ -172,7 +175,9 @@ func (w *world) checkProjections() {
 	for at, revs := range revisions {
 		if !gone[at] {
 			slices.Reverse(revs)
-			want[at] = shown{syncer.Heads(revs)}
+			heads := syncer.Heads(revs)
+			first := slices.IndexFunc(revs, func(r syncer.Revision) bool { return r.Digest == heads[0] })
+			want[at] = shown{heads, revs[first].Rank == 1}
 			w.current(at, revs, want[at].heads)
 		}
 	}
@@ -190,6 +195,7 @@ func (w *world) checkProjections() {
 		if !slices.Equal(heads, want[at].heads) {
 			w.fail("DIVERGED: interview %s is shown with the revisions %s, the log says %s", at, w.all(heads), w.all(want[at].heads))
 		}
+		w.checkReviewed(at, iv.GetSummary(), want[at])
 		seen++
 	}
 	cells, err := w.hq.store.CountCells(w.ctx, "")
@@ -270,12 +276,17 @@ func (w *world) revision(st store.Stored, revisions map[string][]syncer.Revision
 	switch r.GetKind() {
 	case servicev1.RecordKind_RECORD_KIND_TOMBSTONE:
 		gone[at] = true
+	case servicev1.RecordKind_RECORD_KIND_REVIEW:
+		w.said(at, st.Digest, r)
 	case servicev1.RecordKind_RECORD_KIND_STUDY:
 		w.studies = append(w.studies, st.Digest)
 	case servicev1.RecordKind_RECORD_KIND_INTERVIEW:
 		rev := syncer.Revision{Digest: st.Digest}
 		for _, p := range r.GetParents() {
 			rev.Parents = append(rev.Parents, syncer.Digest(p))
+		}
+		for _, d := range r.GetReviews() {
+			w.answers[fmt.Sprint(at, syncer.Digest(d))] = true
 		}
 		iv := &surveyv1.Interview{}
 		w.must(proto.Unmarshal(r.GetPayload(), iv), "read record %s", w.name(st.Digest))

@@ -72,6 +72,7 @@ type saved struct {
 	withdrawn map[string]bool
 	hubs      map[syncer.ID]bool // that were enrolled by then
 	joined    map[syncer.ID]bool // tablets that were
+	forced    map[string]string
 	forks     []branch
 	audit     audit
 }
@@ -219,7 +220,7 @@ func (h *headquarters) save() {
 	w := h.w
 	w.saved = append(w.saved, saved{
 		image: h.disk.Image(), proven: maps.Clone(w.proven), audit: h.audit.clone(), revoked: maps.Clone(w.revoked),
-		withdrawn: maps.Clone(w.withdrawn), hubs: maps.Clone(w.enrolled), joined: maps.Clone(w.joined), forks: slices.Clone(w.forks),
+		withdrawn: maps.Clone(w.withdrawn), hubs: maps.Clone(w.enrolled), joined: maps.Clone(w.joined), forced: maps.Clone(w.forced), forks: slices.Clone(w.forks),
 	})
 }
 
@@ -232,7 +233,7 @@ func (h *headquarters) load(s saved) {
 	h.w.must(h.open(true), "open headquarters from a backup")
 	w := h.w
 	w.proven, w.revoked, w.withdrawn, w.forks = maps.Clone(s.proven), maps.Clone(s.revoked), maps.Clone(s.withdrawn), slices.Clone(s.forks)
-	w.enrolled, w.joined, w.proofs = maps.Clone(s.hubs), maps.Clone(s.joined), map[syncer.ID]uint64{}
+	w.enrolled, w.joined, w.forced, w.proofs = maps.Clone(s.hubs), maps.Clone(s.joined), maps.Clone(s.forced), map[syncer.ID]uint64{}
 	h.audit.restored(h, s.audit)
 }
 

@@ -72,6 +72,7 @@ func (w *world) handOver(s Step) {
 func (w *world) anOrder() string {
 	id := w.orders[w.rand.IntN(len(w.orders))]
 	w.moved[id] = true
+	delete(w.forced, id)
 	return id
 }
 
@@ -86,14 +87,33 @@ func (w *world) cancel(Step) {
 	w.hq.do(err, fault.BadAssignment, fault.NoSuchAssignment)
 }
 
-// reject has a reviewer send an interview back.
-func (w *world) reject(s Step) {
-	_, err := servicev1.NewReviewServiceClient(w.hq.conn).CreateReview(w.ctx, &servicev1.CreateReviewRequest{
-		InterviewId: proto.String(interviewID(s.N)), Decision: servicev1.ReviewDecision_REVIEW_DECISION_REJECT.Enum(),
-		Level: servicev1.ReviewLevel_REVIEW_LEVEL_SUPERVISOR.Enum(), DecidedBy: proto.String("E9"),
-		Comments: []*servicev1.ReviewComment{{Text: proto.String("ask again")}},
-	})
-	w.hq.do(err)
+// force ends a hand-over without waiting for the tablet that has the assignment: who was next has it then.
+func (w *world) force(Step) {
+	if len(w.orders) == 0 {
+		return
+	}
+	id := w.anOrder()
+	client := servicev1.NewAssignmentServiceClient(w.hq.conn)
+	before, err := client.GetAssignment(w.ctx, &servicev1.GetAssignmentRequest{AssignmentId: proto.String(id)})
+	if !w.hq.do(err, fault.NoSuchAssignment) {
+		return
+	}
+	resp, err := client.ReleaseAssignment(w.ctx, &servicev1.ReleaseAssignmentRequest{AssignmentId: proto.String(id), DecidedBy: proto.String("E9"), Reason: proto.String("lost")})
+	if !w.hq.do(err, fault.NoHandOver, fault.NoSuchAssignment) {
+		return
+	}
+	if next := before.GetAssignment().GetNext(); resp.GetAssignment().GetHolder() != next {
+		w.fail("LOST: assignment %s was to be %s's without waiting, and %q has it", id, next, resp.GetAssignment().GetHolder())
+	}
+	w.forced[id] = resp.GetAssignment().GetHolder()
+	w.trace("       hq  gives an assignment to %s without waiting", w.forced[id])
+}
+
+// checkForced sees that who was given an assignment without waiting still has it, if nobody has decided otherwise since.
+func (w *world) checkForced(id string, a *servicev1.AssignmentSummary) {
+	if to := w.forced[id]; to != "" && (a.GetHolder() != to || a.GetNext() != "") {
+		w.fail("LOST: assignment %s was given to %s without waiting, and now %q has it and %q waits", id, to, a.GetHolder(), a.GetNext())
+	}
 }
 
 // assigned is one of the tablet's assignments, as the list says; nil if there is none for which want is true.
@@ -146,7 +166,7 @@ func (w *world) interviewed(s Step) {
 // settle lets the tablets hear of what headquarters makes of what they have sent, and answer, until nothing is left: an
 // assignment that is handed over goes to and fro.
 func (w *world) settle() {
-	if len(w.orders) == 0 {
+	if len(w.orders) == 0 && w.reviews == 0 {
 		return
 	}
 	for round := range 6 {
@@ -178,7 +198,7 @@ type bucket struct {
 // checkRows sees that a tablet holds what headquarters has for it, by the sums of both.
 func (w *world) checkRows(t *tab) {
 	id, _ := identity(t.dev)
-	if len(w.orders) == 0 || w.revoked[id] || t.lied {
+	if len(w.orders) == 0 && w.reviews == 0 || w.revoked[id] || t.lied {
 		return
 	}
 	resp, err := servicev1.NewSyncServiceClient(w.hq.conn).Pull(w.ctx, &servicev1.PullRequest{Device: id[:], Study: proto.String(study), ListBuckets: proto.Bool(true)})
@@ -225,6 +245,7 @@ func (w *world) checkOrders() {
 			continue
 		}
 		a := resp.GetAssignment()
+		w.checkForced(id, a)
 		if a.GetDone() > max(a.GetAssignment().GetInterviews(), 1) {
 			w.fail("DOUBLED: assignment %s of %d interviews counts as done %d times", id, a.GetAssignment().GetInterviews(), a.GetDone())
 		}

@@ -52,8 +52,12 @@ type world struct {
 
 	hq        *headquarters
 	tablets   []*tab
-	orders    []string                   // assignments
-	moved     map[string]bool            // those that were handed over or taken back
+	orders    []string          // assignments
+	moved     map[string]bool   // those that were handed over or taken back
+	forced    map[string]string // to whom some were given without waiting
+	reviews   int
+	rulings   map[string][]ruled         // of interviews, at the end
+	answers   map[string]bool            // interviews and the digests of rejections that their revisions answer
 	done      map[string]map[string]bool // interviews of assignments in headquarters' log, at the end
 	hubs      [places]*hub               // those that stand now, nil where none does
 	burnt     int
@@ -100,7 +104,7 @@ func Run(ctx context.Context, story Story, opts Options) (res *Result) {
 	w := &world{
 		ctx: ctx, story: story, opts: opts, res: res, rand: newRand(story.Seed, 1),
 		now: time.Date(2016, 7, 1, 8, 0, 0, 0, time.UTC), touched: map[*tab]bool{}, proven: map[syncer.Digest]bool{},
-		withdrawn: map[string]bool{}, names: map[syncer.Digest]string{}, moved: map[string]bool{}, joined: map[syncer.ID]bool{}, proofs: map[syncer.ID]uint64{},
+		withdrawn: map[string]bool{}, names: map[syncer.Digest]string{}, moved: map[string]bool{}, forced: map[string]string{}, rulings: map[string][]ruled{}, answers: map[string]bool{}, joined: map[syncer.ID]bool{}, proofs: map[syncer.ID]uint64{},
 		done: map[string]map[string]bool{}, revoked: map[syncer.ID]bool{}, visited: map[*hub]bool{}, enrolled: map[syncer.ID]bool{},
 	}
 	defer func() {

@@ -99,7 +99,7 @@ type habit struct {
 var nobody = map[string]bool{
 	"project": true, "save": true, "load": true, "killhq": true, "cuthq": true, "study": true, "replay": true, "late": true,
 	"withdraw": true, "erase": true, "again": true, "old": true, "reuse": true, "forge": true,
-	"order": true, "handover": true, "cancel": true, "reject": true,
+	"order": true, "handover": true, "cancel": true, "reject": true, "approve": true, "remark": true, "force": true,
 	"forward": true, "killhub": true, "cuthub": true, "burnhub": true, "savehub": true, "loadhub": true, "revokehub": true, "enrolhub": true,
 }
 
@@ -172,7 +172,11 @@ var orderHabits = []habit{
 	{weight: 8, verb: "order", n: 4},
 	{weight: 5, verb: "handover", n: 4},
 	{weight: 2, verb: "cancel", n: 4},
-	{weight: 4, verb: "reject", n: 4},
+	{weight: 3, verb: "force"},
+	{weight: 6, verb: "reject", n: 4},
+	{weight: 4, verb: "approve", n: 4},
+	{weight: 2, verb: "remark", n: 4},
+	{weight: 6, verb: "record", n: 2},
 	{weight: 6, verb: "start"},
 	{weight: 7, verb: "interview"},
 	{weight: 8, verb: "sync"},

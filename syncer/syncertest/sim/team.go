@@ -267,6 +267,7 @@ func (t *tab) interview(k int) *surveyv1.Interview {
 
 // record writes a revision and says whether the tablet acknowledged it.
 func (t *tab) record(k int, iv *surveyv1.Interview) bool {
+	rejected := t.rejections(iv.GetInterviewId())
 	d, added, err := t.store.AddInterview(t.w.ctx, iv)
 	t.w.touched[t] = true
 	if err != nil {
@@ -278,6 +279,7 @@ func (t *tab) record(k int, iv *surveyv1.Interview) bool {
 	}
 	t.now[k] = iv
 	if added {
+		t.answered(iv.GetInterviewId(), rejected)
 		if t.w.names[d] == "" {
 			t.w.names[d] = fmt.Sprint("r", len(t.w.names)+1)
 		}

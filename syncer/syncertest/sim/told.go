@@ -32,6 +32,8 @@ func Scenarios() []Scenario {
 		{"headquarters is restored, and a tablet comes before its projections are made again", "1:sync -> order/2 -> 1:sync -> 2:sync -> save -> 1:record/1 -> 1:sync -> load/1 -> 1:sync -> 2:sync"},
 		{"headquarters is restored twice before a tablet has met it with a definition", "3:sync!forge@1#18611b35 -> 3:relapse/1#31c2cc8f -> 2:sync!fullhq@35#1c938335 -> 1:revoke#1b1f9a43 -> 1:relapse/1#133a39cd"},
 		{"a tablet comes as itself: batches go early, its copy has used the ticket, headquarters is restored to before it knew either", "save -> 1:visit -> 1:record/5 -> 1:visit -> 1:clone -> 1:record/5 -> 3:record/5 -> 3:visit!noanswer@2 -> 1:visit!norequest@3 -> 1:visit -> 3:visit -> load/1 -> 1:record/2 -> 1:visit -> 3:visit"},
+		{"who waits for an assignment gets it without waiting, and the tablet that had it comes back", "1:sync -> 2:sync -> order/2 -> 1:sync -> 1:start -> handover/1 -> 2:sync -> force -> 2:sync -> 1:interview -> 1:sync -> 2:start -> 2:sync"},
+		{"a rejection is not ended by who did not know of it", "1:record/5#2 -> 1:sync -> 2:sync -> reject/1 -> reject/2 -> reject/3 -> reject/4 -> 2:record/5#7 -> 2:sync -> 1:sync -> 1:record/5#9 -> 1:sync -> approve/1 -> approve/2 -> 2:record/2#3 -> 2:sync"},
 		{"a hub brings a tablet that was never enrolled what headquarters has for it", "1:sync -> order/2 -> 1:hubsync/1 -> forward/1 -> 1:hubsync/1"},
 		{"a hub burns before it has forwarded", "1:sync -> forward/1 -> 1:record/3 -> 1:hubsync/1 -> 1:prune -> burnhub/1 -> 1:hubsync/1"},
 		{"a hub forwards, and headquarters' receipt comes down", "1:sync -> forward/1 -> 1:record/3 -> 1:hubsync/1 -> forward/1!norequest@4 -> forward/1!noanswer@5 -> cuthub/1 -> forward/1 -> 1:hubsync/1 -> 1:prune -> burnhub/1"},

@@ -60,7 +60,7 @@ func verbs() map[string]func(w *world, s Step) {
 		"killhq": func(w *world, _ Step) { w.hq.restart(false) }, "cuthq": func(w *world, _ Step) { w.hq.restart(true) },
 		"study": (*world).study, "replay": (*world).replay, "late": (*world).deliver, "withdraw": (*world).withdraw,
 		"erase": (*world).erase, "again": (*world).again, "old": (*world).old, "reuse": (*world).reuse, "twins": (*world).twins, "relapse": (*world).relapse, "forge": (*world).forgery,
-		"order": (*world).order, "handover": (*world).handOver, "cancel": (*world).cancel, "reject": (*world).reject,
+		"order": (*world).order, "handover": (*world).handOver, "cancel": (*world).cancel, "reject": (*world).reject, "approve": (*world).approve, "remark": (*world).remark, "force": (*world).force,
 		"start": (*world).start, "interview": (*world).interviewed,
 		"hubsync": (*world).hubSync, "forward": (*world).forward, "hubrace": (*world).hubRace, "burnhub": (*world).burnHub,
 		"savehub": (*world).saveHub, "loadhub": (*world).loadHub, "revokehub": (*world).revokeHub, "enrolhub": (*world).enrolHub,
