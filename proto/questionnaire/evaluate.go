@@ -139,7 +139,7 @@ func (e *evaluation) told(n *node, q *Question, s *slot, held bool, reasons map[
 		e.flag(q.rule+ruleExpressionFailed, formv1.Severity_SEVERITY_SOFT, textExpressionFailed)
 	}
 	if e.report != nil {
-		e.reported(q, s, reason)
+		e.reported(n, q, s, reason)
 	}
 	if held || !excused && e.enters(q) {
 		e.below(n, q, true)
@@ -262,7 +262,7 @@ func (e *evaluation) rows(n *node, q *Question, held bool) bool {
 }
 
 // reported puts into the report what is missing and what was calculated.
-func (e *evaluation) reported(q *Question, s *slot, reason formv1.Missing) {
+func (e *evaluation) reported(n *node, q *Question, s *slot, reason formv1.Missing) {
 	switch {
 	case q.calculate != nil:
 		if s.state == stateAnswered {
@@ -270,6 +270,7 @@ func (e *evaluation) reported(q *Question, s *slot, reason formv1.Missing) {
 		}
 	case s.state != stateUnanswered || q.Options.GetNote() || q.Options.GetSystem():
 	case q.Module != nil && (q.List || q.Module.missing != nil || q.Module.top):
+	case n.module.missing == nil && !n.module.top: // a part of a block
 	default:
 		e.report.Missing = append(e.report.Missing, Absence{pathString(e.path), q, reason})
 	}

@@ -7,6 +7,7 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/decls"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
@@ -76,6 +77,9 @@ func volatileFunctions() []cel.EnvOption {
 		),
 	}
 }
+
+// anyMessage lets a function take a message that stands in a question that is not asked: it has no type.
+var anyMessage = decls.DisableTypeGuards(true)
 
 // The Go types of functions, and CEL's.
 var celTypes = map[reflect.Type]*cel.Type{

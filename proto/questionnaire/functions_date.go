@@ -60,8 +60,8 @@ func dateFunctions() []cel.EnvOption {
 			d, ok := dayOfNumber(int64(math.Floor(x)))
 			return found(d.String(), ok)
 		})),
-		cel.Function("first_day", fn1("first_day", func(p dateParts) (string, error) { first, _, err := p.span(); return first, err })),
-		cel.Function("last_day", fn1("last_day", func(p dateParts) (string, error) { _, last, err := p.span(); return last, err })),
+		cel.Function("first_day", fn1("first_day", func(p dateParts) (string, error) { first, _, err := p.span(); return first, err }), anyMessage),
+		cel.Function("last_day", fn1("last_day", func(p dateParts) (string, error) { _, last, err := p.span(); return last, err }), anyMessage),
 		cel.Function("lunar_to_solar", fn4("lunar_to_solar", func(y, m, d int64, leap bool) (string, error) { return lunarToSolar(y, m, d, leap) })),
 		cel.Function("solar_to_lunar", fn1("solar_to_lunar", solarToLunar)),
 	}

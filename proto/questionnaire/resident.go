@@ -76,7 +76,7 @@ func placeFunctions() []cel.EnvOption {
 			}
 			return code[:2], nil
 		})),
-		cel.Function("distance", fn2("distance", distance)),
+		cel.Function("distance", fn2("distance", distance), anyMessage),
 	}
 }
 

@@ -3,7 +3,7 @@
 // through the questions, comes to it; so rules are carried out once, in whatever order they depend on each other. In a session
 // each cell knows which others read it, and forgets what it knows when one of those that it read changes.
 
-import { isFieldSet, type Message } from "@bufbuild/protobuf";
+import { isFieldSet, type Message, ScalarType } from "@bufbuild/protobuf";
 import type { Engine, Expression, Frame, Place } from "./expression.js";
 import type { Rules } from "./rules.js";
 import type { Choice, Module, Question } from "./tree.js";
@@ -243,7 +243,7 @@ export class Cell {
   }
 
   /** Carries out a rule of this question. */
-  run(rule: Expression, choice?: Choice): Outcome {
+  run(rule: Expression, choice?: Choice, root: Instance = this.instance.root): Outcome {
     const w = this.instance.world;
     const outer = w.steps;
     if (w.depth === 0) w.steps = Math.min(w.steps, stepsPerExpression);
@@ -251,7 +251,7 @@ export class Cell {
     w.depth++;
     const frame: Frame = {
       self: this.instance,
-      root: this.instance.root,
+      root,
       value: noAnswer,
       choice,
       held: rule.volatile ? this.held() : noAnswer,
@@ -328,7 +328,10 @@ export function answeredIn(m: Fields, q: Question): boolean {
 
 function rawIn(m: Fields, q: Question): unknown {
   const f = q.field;
-  return f.oneof ? (m[f.oneof.localName] as { value: unknown }).value : m[f.localName];
+  const v = f.oneof ? (m[f.oneof.localName] as { value: unknown }).value : m[f.localName];
+  if (f.scalar !== ScalarType.FLOAT || v === undefined) return v;
+  // JSON has more digits of a float than it holds.
+  return Array.isArray(v) ? v.map(Math.fround) : Math.fround(v as number);
 }
 
 /** A value of protobuf-es as expressions see it. */

@@ -6,6 +6,7 @@ import type { ChoiceLists } from "./functions.js";
 import { textExactly, textIn } from "./labels.js";
 import type { Text } from "./options.js";
 import { compileRules, type Rules } from "./rules.js";
+import { Upgrade } from "./upgrade.js";
 import { type Evaluation, type Options, Session } from "./session.js";
 import { type Choice, type Choices, type Module, type Question, SchemaError, TreeReader } from "./tree.js";
 
@@ -16,6 +17,7 @@ export class Questionnaire {
   /** The languages in the order in which they are offered; the first is shown where nobody chose. */
   readonly languages: readonly string[];
   readonly lists: ChoiceLists;
+  private readonly earlier: Upgrade;
 
   private constructor(
     readonly top: Module,
@@ -26,6 +28,7 @@ export class Questionnaire {
     this.version = top.options?.version ?? 0;
     this.languages = top.options?.languages.length ? top.options.languages : ["en", "zh"];
     this.lists = listsOf(tree, this.languages);
+    this.earlier = new Upgrade(top, this);
   }
 
   /**
@@ -55,12 +58,17 @@ export class Questionnaire {
     return fromJson(this.top.desc, json, { registry: this.registry });
   }
 
-  /** Evaluates one interview. */
-  evaluate(answers: Message, options: Options = {}): Evaluation {
-    return new Session(this, answers, options, false).evaluation();
+  /** The answers of an interview of a version as they stand under the current one; those given are not changed. */
+  upgrade(answers: Message, version: number): Message {
+    return this.earlier.apply(answers, version);
   }
 
-  /** Begins, or takes up again, an interview. */
+  /** Evaluates one interview, whose answers are as its version held them. */
+  evaluate(answers: Message, options: Options = {}): Evaluation {
+    return new Session(this, this.upgrade(answers, options.version ?? 0), options, false).evaluation();
+  }
+
+  /** Begins, or takes up again, an interview. Answers of an earlier version are to be upgraded first. */
   session(answers: Message, options: Options = {}): Session {
     return new Session(this, answers, options);
   }

@@ -2,7 +2,7 @@
 // expressions read there: whether the question is asked, and its answer. It is filled when the first expression, or the walk
 // through the questions, comes to it; so rules are carried out once, in whatever order they depend on each other. In a session
 // each cell knows which others read it, and forgets what it knows when one of those that it read changes.
-import { isFieldSet } from "@bufbuild/protobuf";
+import { isFieldSet, ScalarType } from "@bufbuild/protobuf";
 import { Absent, Failure, Instant, noAnswer, Span } from "./values.js";
 /** Whether a question is asked; lame: it is, because whether it is could not be told. */
 export var Asked;
@@ -214,7 +214,7 @@ export class Cell {
         return v instanceof Absent || storable(v, this.question) ? v : misfit;
     }
     /** Carries out a rule of this question. */
-    run(rule, choice) {
+    run(rule, choice, root = this.instance.root) {
         const w = this.instance.world;
         const outer = w.steps;
         if (w.depth === 0)
@@ -223,7 +223,7 @@ export class Cell {
         w.depth++;
         const frame = {
             self: this.instance,
-            root: this.instance.root,
+            root,
             value: noAnswer,
             choice,
             held: rule.volatile ? this.held() : noAnswer,
@@ -304,7 +304,11 @@ export function answeredIn(m, q) {
 }
 function rawIn(m, q) {
     const f = q.field;
-    return f.oneof ? m[f.oneof.localName].value : m[f.localName];
+    const v = f.oneof ? m[f.oneof.localName].value : m[f.localName];
+    if (f.scalar !== ScalarType.FLOAT || v === undefined)
+        return v;
+    // JSON has more digits of a float than it holds.
+    return Array.isArray(v) ? v.map(Math.fround) : Math.fround(v);
 }
 /** A value of protobuf-es as expressions see it. */
 export function valueOf(v, q) {

@@ -3,6 +3,7 @@ import { create, createFileRegistry, fromBinary, fromJson } from "@bufbuild/prot
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { textExactly, textIn } from "./labels.js";
 import { compileRules } from "./rules.js";
+import { Upgrade } from "./upgrade.js";
 import { Session } from "./session.js";
 import { SchemaError, TreeReader } from "./tree.js";
 /** A compiled questionnaire. Nothing in it changes after it is loaded. */
@@ -15,6 +16,7 @@ export class Questionnaire {
     /** The languages in the order in which they are offered; the first is shown where nobody chose. */
     languages;
     lists;
+    earlier;
     constructor(top, registry, rules, tree) {
         this.top = top;
         this.registry = registry;
@@ -22,6 +24,7 @@ export class Questionnaire {
         this.version = top.options?.version ?? 0;
         this.languages = top.options?.languages.length ? top.options.languages : ["en", "zh"];
         this.lists = listsOf(tree, this.languages);
+        this.earlier = new Upgrade(top, this);
     }
     /**
      * Loads a questionnaire from a closed set of descriptors, in which hearth/form/v1/options.proto is. Top is the full name of its
@@ -46,11 +49,15 @@ export class Questionnaire {
     fromJson(json) {
         return fromJson(this.top.desc, json, { registry: this.registry });
     }
-    /** Evaluates one interview. */
-    evaluate(answers, options = {}) {
-        return new Session(this, answers, options, false).evaluation();
+    /** The answers of an interview of a version as they stand under the current one; those given are not changed. */
+    upgrade(answers, version) {
+        return this.earlier.apply(answers, version);
     }
-    /** Begins, or takes up again, an interview. */
+    /** Evaluates one interview, whose answers are as its version held them. */
+    evaluate(answers, options = {}) {
+        return new Session(this, this.upgrade(answers, options.version ?? 0), options, false).evaluation();
+    }
+    /** Begins, or takes up again, an interview. Answers of an earlier version are to be upgraded first. */
     session(answers, options = {}) {
         return new Session(this, answers, options);
     }

@@ -70,10 +70,12 @@ class Judge {
     flag(name, message, severity = "SOFT", path = this.cell.path) {
         this.violations.push({ path, rule: this.cell.question.rule + name, severity, message });
     }
-    /** Groups and rosters are not missing, blocks are; nor is what is not asked of anybody. */
+    /** Groups and rosters are not missing, blocks are; nor are parts of a block, nor what is not asked of anybody. */
     canBeMissing() {
-        const { question } = this.cell;
+        const { question, instance } = this.cell;
         const o = question.options;
+        if (!instance.module.missing && instance.owner)
+            return false;
         if (question.module && (question.list || question.module.missing))
             return false;
         return !o?.system && !o?.note && !o?.calculate;
