@@ -255,6 +255,13 @@ func writeVectors(t *testing.T) {
 			file.Vectors = append(file.Vectors, &out)
 		}
 	}
+	add("everything", everything(t).Files())
+	for seed := range uint64(60) {
+		v := newGuesser(seed).vector(t, loaded["everything"], fmt.Sprintf("random %d", seed+1))
+		v.Questionnaire = "everything"
+		slices.Sort(v.NotAsked)
+		file.Vectors = append(file.Vectors, v)
+	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)

@@ -104,7 +104,7 @@ func (v *vector) fill(t testing.TB, q *Questionnaire, m proto.Message) {
 		case int64:
 			v.Calculated[c.Path] = strconv.FormatInt(x, 10)
 		case float64: // JSON has no NaN
-			v.Calculated[c.Path] = json.Number(numberText(x))
+			v.Calculated[c.Path] = x
 			if _, err := finite(x); err != nil {
 				v.Calculated[c.Path] = numberText(x)
 			}
