@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"syscall"
@@ -68,7 +69,41 @@ func steps() []step {
 		{name: "withheld", act: withheld},
 		{name: "clone", act: damagedClone},
 		{name: "prune", act: func(w *world) { w.tablet("prune", "--store", w.path(storeOf), "--keep-days", "0") }},
+		{name: "publish", act: func(w *world) {
+			w.publish(1, 100)
+			w.write("well.jsonl", wellLine)
+			w.sync()
+			w.tablet("load", "--store", w.path(storeOf), w.path("well.jsonl"))
+			w.sync()
+		}, idle: true},
+		{name: "publish again", act: func(w *world) { w.publish(2, 200) }, idle: true},
 	}
+}
+
+// wellLine is an interview of a questionnaire that is published at run time: a well of 150 metres.
+const wellLine = `{"interviewId":"5e11a3c4-0b1f-4d7a-9d4e-2f6b8c9d0a11","questionnaireVersion":1,"other":{"questionnaire":"form.crash.Crash","answers":{"depth":150}}}`
+
+func (w *world) write(name, text string) {
+	w.t.Helper()
+	if err := os.WriteFile(w.path(name), []byte(text), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// publish publishes a version of a questionnaire, in which wells are flagged from a depth on.
+func (w *world) publish(version, depth int) {
+	w.t.Helper()
+	w.write("crash.proto", fmt.Sprintf(`edition = "2023";
+package form.crash;
+import "hearth/form/v1/options.proto";
+message Crash {
+  option (hearth.form.v1.module) = {title: {en: "Wells"} version: %d};
+  int32 depth = 1 [(hearth.form.v1.question) = {
+    label: {en: "How deep?"}
+    checks: [{id: "possible" expression: "this.depth < %d" severity: SEVERITY_SOFT message: {en: "Very deep."}}]
+  }];
+}`, version, depth))
+	w.desk("form", "publish", w.path("crash.proto"))
 }
 
 func (w *world) sync() { w.tablet("sync", "--store", w.path(storeOf)) }
