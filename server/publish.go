@@ -143,7 +143,7 @@ func (s *Server) prepare(ctx context.Context, asked *servicev1.QuestionnaireForm
 
 // succeed makes a form the next version of what was published, and compares the two.
 func (s *Server) succeed(_ context.Context, asked *servicev1.QuestionnaireForm, f *form, last *publication, before *questionnaire.Questionnaire) ([]*servicev1.QuestionnaireChange, error) {
-	if isSpreadsheet(asked.GetName()) {
+	if isSpreadsheet(asked.GetName()) && len(asked.GetFiles()) == 0 {
 		next, err := s.compileForm(asked, last.content.GetLock(), last.GetVersion(), before)
 		if err != nil {
 			return nil, err
@@ -231,7 +231,10 @@ func (f *form) importSheet(lock []byte, version uint32, before *questionnaire.Qu
 	if err != nil {
 		return err
 	}
-	f.lock = r.Lock.Bytes()
+	if n := r.Report.Errors(); n > 0 {
+		return fault.New(fault.Invalid, fault.BadForm, "%s has %d wrong expressions: hearth form check lists them", f.name, n)
+	}
+	f.lock, f.remarks = r.Lock.Bytes(), strings.Split(strings.TrimRight(r.Report.Text(), "\n"), "\n")
 	f.q, err = questionnaire.Load(r.Files, r.Top)
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/proto/questionnaire"
+	"github.com/hearth-survey/hearth/proto/xlsform"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/descriptorpb"
 )
@@ -29,11 +30,11 @@ func (formDiffCmd) Help() string {
 
 // Run compares and says it in sentences.
 func (c *formDiffCmd) Run(e *env) error {
-	older, err := findQuestionnaire(e, c.target, c.Old)
+	older, lock, err := c.find(e, c.Old, nil, nil)
 	if err != nil {
 		return err
 	}
-	newer, err := findQuestionnaire(e, c.target, c.New)
+	newer, _, err := c.find(e, c.New, older, lock)
 	if err != nil {
 		return err
 	}
@@ -54,6 +55,43 @@ func (c *formDiffCmd) Run(e *env) error {
 	return nil
 }
 
+// find reads one of the two. An XLSForm takes its numbers from the lock file of what it is compared with, or of its own.
+func (c *formDiffCmd) find(e *env, name string, older *questionnaire.Questionnaire, lock *xlsform.Lock) (*questionnaire.Questionnaire, *xlsform.Lock, error) {
+	switch {
+	case isSheet(name):
+		o := xlsform.Options{Lock: lock}
+		var err error
+		if lock == nil {
+			if o.Lock, err = readLock(lockPath(name, ""), false); err != nil {
+				return nil, nil, err
+			}
+		}
+		if older != nil {
+			o.Previous, o.Version = older.Files(), older.Version()+1
+		}
+		r, err := xlsform.ImportFile(name, o)
+		if err != nil {
+			return nil, nil, err
+		}
+		q, err := questionnaire.Load(r.Files, r.Top)
+		return q, r.Lock, err
+	case isForm(name):
+		q, err := openQuestionnaire(name)
+		return q, nil, err
+	}
+	resp, err := getForm(e, c.target, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(resp.GetLock()) > 0 {
+		if lock, err = xlsform.ReadLock(resp.GetLock()); err != nil {
+			return nil, nil, err
+		}
+	}
+	q, err := loadForm(resp)
+	return q, lock, err
+}
+
 // isForm says whether a name is a file's.
 func isForm(name string) bool {
 	switch strings.ToLower(filepath.Ext(name)) {
@@ -69,9 +107,14 @@ func findForm(e *env, t target, name string) (*questionnaire.Questionnaire, erro
 	if err != nil {
 		return nil, err
 	}
+	return loadForm(resp)
+}
+
+// loadForm compiles what a server has returned.
+func loadForm(resp *servicev1.GetQuestionnaireResponse) (*questionnaire.Questionnaire, error) {
 	files := &descriptorpb.FileDescriptorSet{}
 	if err := proto.Unmarshal(resp.GetFiles(), files); err != nil {
-		return nil, fault.New(fault.Invalid, fault.QuestionnaireDamaged, "the schema of %s: %w", name, err)
+		return nil, fault.New(fault.Invalid, fault.QuestionnaireDamaged, "the schema of %s: %w", resp.GetQuestionnaire().GetQuestionnaire(), err)
 	}
 	return questionnaire.Load(files, resp.GetQuestionnaire().GetQuestionnaire())
 }

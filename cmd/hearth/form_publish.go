@@ -2,19 +2,20 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/proto/questionnaire"
+	"github.com/hearth-survey/hearth/proto/xlsform"
 	"github.com/hearth-survey/hearth/syncer"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/descriptorpb"
 )
 
 // formPublishCmd makes a questionnaire known to a server and its tablets.
@@ -22,6 +23,7 @@ type formPublishCmd struct {
 	target
 	File   string   `arg:"" help:"The questionnaire: .proto text or an XLSForm (.xlsx)." type:"existingfile"`
 	DryRun bool     `help:"Only say what would change, and what stands against it."`
+	Media  string   `help:"Folder with the .csv files that an XLSForm names; they become tables of the questionnaire." type:"path"`
 	Lock   string   `help:"Lock file with the numbers of an XLSForm's questions; it is written again. Default: the form's name with .lock.json behind it." type:"path"`
 	By     string   `help:"Who publishes, in one word."`
 	Accept []string `help:"Confirm a change that no option of a form can declare: personal_data_lowered." placeholder:"CHANGE"`
@@ -39,7 +41,13 @@ changed the version may stay; otherwise it must rise by one (an XLSForm's rises 
 
 // Run publishes, having looked what it would change.
 func (c *formPublishCmd) Run(e *env) error {
-	form, err := readForm(c.File, c.Lock)
+	cc, err := c.dial(e.ctx)
+	if err != nil {
+		return err
+	}
+	defer cc.Close()
+	client := servicev1.NewStudyServiceClient(cc)
+	form, remarks, err := c.read(e, client)
 	if err != nil {
 		return err
 	}
@@ -51,12 +59,6 @@ func (c *formPublishCmd) Run(e *env) error {
 	if req.FormZstd, err = syncer.PackQuestionnaire(raw); err != nil {
 		return err
 	}
-	cc, err := c.dial(e.ctx)
-	if err != nil {
-		return err
-	}
-	defer cc.Close()
-	client := servicev1.NewStudyServiceClient(cc)
 	resp, err := client.PublishQuestionnaire(e.ctx, req)
 	if err != nil {
 		return err
@@ -70,6 +72,7 @@ func (c *formPublishCmd) Run(e *env) error {
 			return err
 		}
 	}
+	resp.Remarks = append(remarks, resp.GetRemarks()...)
 	if c.JSON {
 		err = printJSON(e.stdout, resp)
 	} else {
@@ -120,7 +123,7 @@ func lockPath(file, lock string) string {
 
 // writeLock keeps the numbers of a spreadsheet's questions.
 func (c *formPublishCmd) writeLock(lock []byte) error {
-	if len(lock) == 0 || !strings.EqualFold(filepath.Ext(c.File), ".xlsx") {
+	if len(lock) == 0 || !isSheet(c.File) {
 		return nil
 	}
 	path := lockPath(c.File, c.Lock)
@@ -133,29 +136,91 @@ func (c *formPublishCmd) writeLock(lock []byte) error {
 	return nil
 }
 
-// readForm reads a questionnaire's file, and for a spreadsheet its lock file.
-func readForm(path, lock string) (*servicev1.QuestionnaireForm, error) {
-	source, err := os.ReadFile(path)
+// read compiles a questionnaire's file here, where what it names stands beside it, and returns what is odd about it.
+func (c *formPublishCmd) read(e *env, client servicev1.StudyServiceClient) (*servicev1.QuestionnaireForm, []string, error) {
+	source, err := os.ReadFile(c.File)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	f := &servicev1.QuestionnaireForm{Name: proto.String(filepath.Base(path)), Source: source}
-	if strings.EqualFold(filepath.Ext(path), ".xls") {
-		return nil, fault.New(fault.Invalid, fault.BadRequest, "%s is of Excel 97: save it as .xlsx", path)
+	f := &servicev1.QuestionnaireForm{Name: proto.String(filepath.Base(c.File)), Source: source}
+	if isSheet(c.File) {
+		remarks, err := c.readSheet(e, client, f)
+		return f, remarks, err
 	}
-	if strings.EqualFold(filepath.Ext(path), ".xlsx") {
-		if f.Lock, err = os.ReadFile(lockPath(path, lock)); err != nil && (lock != "" || !errors.Is(err, fs.ErrNotExist)) {
-			return nil, err
-		}
-		return f, nil
-	}
-	q, err := openQuestionnaire(path) // what it imports may stand beside it, where the server cannot look
+	q, err := openQuestionnaire(c.File)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	f.Top = proto.String(q.Name())
 	f.Files, err = proto.MarshalOptions{Deterministic: true}.Marshal(questionnaire.Bare(q.Files()))
-	return f, err
+	return f, nil, err
+}
+
+func isSheet(path string) bool { return strings.EqualFold(filepath.Ext(path), ".xlsx") }
+
+// readSheet reads an XLSForm and its lock file. The server imports it; where tables stand in files beside it, that is done here.
+func (c *formPublishCmd) readSheet(e *env, client servicev1.StudyServiceClient, f *servicev1.QuestionnaireForm) ([]string, error) {
+	lock, err := readLock(lockPath(c.File, c.Lock), c.Lock != "")
+	if err != nil {
+		return nil, err
+	}
+	if lock != nil {
+		f.Lock = lock.Bytes()
+	}
+	if c.Media == "" {
+		return nil, nil
+	}
+	o := xlsform.Options{Lock: lock, Media: c.Media}
+	r, err := xlsform.ImportFile(c.File, o)
+	if err != nil {
+		return nil, err
+	}
+	held, err := client.GetQuestionnaire(e.ctx, &servicev1.GetQuestionnaireRequest{Questionnaire: &r.Top})
+	if err == nil {
+		if r, err = c.continueSheet(o, held); err != nil {
+			return nil, err
+		}
+	}
+	if n := r.Report.Errors(); n > 0 {
+		return nil, fault.New(fault.Invalid, fault.BadForm, "%s has %d wrong expressions: hearth form check %s lists them", f.GetName(), n, c.File)
+	}
+	f.Lock, f.Top = r.Lock.Bytes(), &r.Top
+	f.Files, err = proto.MarshalOptions{Deterministic: true}.Marshal(questionnaire.Bare(r.Files))
+	return strings.Split(strings.TrimRight(r.Report.Text(), "\n"), "\n"), err
+}
+
+// continueSheet imports the form as what follows a published version: under the next one, unless only words have changed.
+func (c *formPublishCmd) continueSheet(o xlsform.Options, held *servicev1.GetQuestionnaireResponse) (*xlsform.Result, error) {
+	o.Previous = &descriptorpb.FileDescriptorSet{}
+	err := proto.Unmarshal(held.GetFiles(), o.Previous)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, fault.QuestionnaireDamaged, "the schema that is published: %w", err)
+	}
+	before, err := questionnaire.Schema(o.Previous, held.GetQuestionnaire().GetQuestionnaire())
+	if err != nil {
+		return nil, err
+	}
+	if o.Lock == nil && len(held.GetLock()) > 0 {
+		if o.Lock, err = xlsform.ReadLock(held.GetLock()); err != nil {
+			return nil, err
+		}
+	}
+	for o.Version = held.GetQuestionnaire().GetVersion(); ; o.Version++ {
+		r, err := xlsform.ImportFile(c.File, o)
+		if err != nil {
+			return nil, err
+		}
+		after, err := questionnaire.Schema(r.Files, r.Top)
+		if err != nil {
+			return nil, err
+		}
+		meaning := slices.ContainsFunc(questionnaire.CompareSchemas(before, after), func(x *servicev1.QuestionnaireChange) bool {
+			return !x.GetWording() && x.GetKind() != questionnaire.ChangeVersion
+		})
+		if !meaning || o.Version > held.GetQuestionnaire().GetVersion() {
+			return r, nil
+		}
+	}
 }
 
 // printChanges prints each change as a sentence, and below what is not free what to do.

@@ -69,7 +69,7 @@ var wordings = map[string]bool{ChangeText: true, ChangeOrder: true, ChangeShown:
 // with what it means for interviews held before, and what to do where that is not nothing. The version must rise by one
 // when anything but words, pictures and order has changed; where only these have, it may stay.
 func Compare(older, newer *Questionnaire) []*Change {
-	return compareSchemas(older.Descriptor(), newer.Descriptor())
+	return CompareSchemas(older.Descriptor(), newer.Descriptor())
 }
 
 // Blocking returns the changes that keep a version from being published, beside the kinds that somebody has confirmed.
@@ -96,7 +96,8 @@ type comparer struct {
 	counting bool
 }
 
-func compareSchemas(older, newer protoreflect.MessageDescriptor) []*Change {
+// CompareSchemas is Compare for top messages whose rules need not be compiled.
+func CompareSchemas(older, newer protoreflect.MessageDescriptor) []*Change {
 	c := &comparer{version: moduleOptions(older).GetVersion(), lists: map[string]*listUse{}}
 	if older.FullName() != newer.FullName() {
 		c.add(ChangeQuestionnaire, refuse, standing{}, nil,

@@ -25,6 +25,9 @@ func (c *comparer) question(at standing, f, g protoreflect.FieldDescriptor) {
 	}
 	c.span(at, g, x, y)
 	c.declarations(at, g, x, y)
+	if u := y.GetUntil(); u != 0 && u <= c.version && groupOf(g) == nil {
+		return // it is asked by nobody any more, and its rules are of no account
+	}
 	c.words(at, g, x, y)
 	c.rules(at, g, x, y)
 	c.checks(at, g, x.GetChecks(), y.GetChecks())

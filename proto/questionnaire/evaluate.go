@@ -111,7 +111,9 @@ func (e *evaluation) told(n *node, q *Question, s *slot, held bool, reasons map[
 			e.report.NotAsked = append(e.report.NotAsked, pathString(e.path))
 		}
 		if held {
-			e.flag(q.rule+ruleNotRelevant, formv1.Severity_SEVERITY_SOFT, textNotRelevant)
+			if !q.broughtFrom(n.version) {
+				e.flag(q.rule+ruleNotRelevant, formv1.Severity_SEVERITY_SOFT, textNotRelevant)
+			}
 			e.values(n, q)
 			e.below(n, q, false)
 		}

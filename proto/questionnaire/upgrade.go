@@ -67,6 +67,13 @@ func newUpgrade(top protoreflect.MessageDescriptor, compile valueCompiler) (*upg
 	return u, nil
 }
 
+// broughtFrom says whether a question that a version did not have may have an answer all the same, as Upgrade brings it.
+func (q *Question) broughtFrom(version uint32) bool {
+	return !q.in(version) && slices.ContainsFunc(q.Options.GetEarlier(), func(e *formv1.Earlier) bool {
+		return e.GetUntil() >= version && (e.GetNumber() != 0 || e.GetValue() != "")
+	})
+}
+
 // newTakeover compiles one declaration; nil where it only names what the question was called.
 func newTakeover(f protoreflect.FieldDescriptor, e *formv1.Earlier, version uint32, compile valueCompiler) (*takeover, error) {
 	switch {

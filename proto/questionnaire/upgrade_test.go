@@ -188,3 +188,21 @@ func TestEarlierThatMeansNothing(t *testing.T) {
 		}
 	}
 }
+
+// Unset is not zero, and what an old version could not ask is no fault of its interviews.
+func TestOldVersionsAreNotFlagged(t *testing.T) {
+	q := loadVillage(t, third...)
+	empty := q.New()
+	if got, err := q.Upgrade(empty, 1); err != nil || !proto.Equal(got, empty) {
+		t.Errorf("an interview without answers reads as %v, %v", got, err)
+	}
+	for version, json := range map[uint32]string{
+		1: `{"remark": "x", "oldIncome": 2500, "members": [{"name": "a", "age": 20, "education": "PRIMARY"}]}`,
+		2: `{"remark": "x", "oldIncome": 2.5, "members": [{"name": "a", "age": 20, "education": "PRIMARY", "weight": "70"}]}`,
+		3: `{"remark": "x", "income": 2.5, "members": [{"name": "a", "age": 20, "schools": ["PRIMARY"], "weight": "70"}]}`,
+	} {
+		if got := q.Evaluate(villageAnswers(t, q, json), Options{Version: version, Completed: true}).Flags; len(got) > 0 {
+			t.Errorf("version %d is flagged: %v", version, got)
+		}
+	}
+}

@@ -27,7 +27,7 @@ func (s *schema) keep(main *descriptorpb.FileDescriptorProto) {
 		}
 		for _, m := range f.GetMessageType() {
 			o, _ := proto.GetExtension(m.GetOptions(), formv1.E_Module).(*formv1.Module)
-			if m.GetName() != s.form.top || o.GetVersion() == 0 || o.GetVersion() >= s.lock.Version {
+			if m.GetName() != s.form.top || o.GetVersion() == 0 || o.GetVersion() > s.lock.Version {
 				continue
 			}
 			k := &keeper{schema: s, version: o.GetVersion(), main: main, before: f}
@@ -56,6 +56,7 @@ func (k *keeper) message(now, before *descriptorpb.DescriptorProto) {
 	for _, f := range before.Field {
 		nested := nestedOf(before, f)
 		if same := byNumber[f.GetNumber()]; same != nil {
+			k.declare(same, f)
 			if inner := nestedOf(now, same); inner != nil && nested != nil && !inner.GetOptions().GetMapEntry() {
 				k.message(inner, nested)
 			}
@@ -70,6 +71,7 @@ func (k *keeper) message(now, before *descriptorpb.DescriptorProto) {
 		if q.GetUntil() == 0 {
 			q.Until = proto.Uint32(k.version)
 		}
+		withoutRules(q)
 		if name := f.GetName(); taken[jsonName(name)] || scope[name] {
 			if q.GetFormName() == "" {
 				q.FormName = proto.String(name)
@@ -80,6 +82,7 @@ func (k *keeper) message(now, before *descriptorpb.DescriptorProto) {
 		proto.SetExtension(kept.Options, formv1.E_Question, q)
 		if nested != nil {
 			nested = proto.CloneOf(nested)
+			withoutRulesBelow(nested)
 			if name := scope.take(nested.GetName(), sameName); name != nested.GetName() {
 				continue // a message of the name is there, and what is in it would have to be renamed throughout
 			}
@@ -91,6 +94,42 @@ func (k *keeper) message(now, before *descriptorpb.DescriptorProto) {
 		now.Field = append(now.Field, kept)
 	}
 	now.Field = append(now.Field, missing)
+}
+
+// declare repeats what was declared of a question before, and says what it was called then, where the form names it otherwise
+// now: that it is the same the lock file says.
+func (k *keeper) declare(now, before *descriptorpb.FieldDescriptorProto) {
+	was, _ := proto.GetExtension(before.GetOptions(), formv1.E_Question).(*formv1.Question)
+	q, _ := proto.GetExtension(now.GetOptions(), formv1.E_Question).(*formv1.Question)
+	if q == nil {
+		return
+	}
+	q = proto.CloneOf(q)
+	for _, e := range was.GetEarlier() {
+		q.Earlier = append(q.Earlier, proto.CloneOf(e))
+	}
+	if name := before.GetName(); name != now.GetName() && k.version < k.schema.lock.Version {
+		q.Earlier = append(q.Earlier, &formv1.Earlier{Until: proto.Uint32(k.version), Name: proto.String(name)})
+	}
+	proto.SetExtension(now.Options, formv1.E_Question, q)
+}
+
+// withoutRules takes the rules of a question that has ended away: what they are about may be gone or have another name.
+func withoutRules(q *formv1.Question) {
+	q.Relevant, q.Checks, q.Calculate, q.Filter, q.Count, q.Initial, q.Required, q.RequiredWhen, q.Roster = nil, nil, nil, nil, nil, nil, nil, nil, nil
+}
+
+func withoutRulesBelow(m *descriptorpb.DescriptorProto) {
+	for _, f := range m.GetField() {
+		if q, _ := proto.GetExtension(f.GetOptions(), formv1.E_Question).(*formv1.Question); q != nil {
+			q = proto.CloneOf(q)
+			withoutRules(q)
+			proto.SetExtension(f.Options, formv1.E_Question, q)
+		}
+	}
+	for _, n := range m.GetNestedType() {
+		withoutRulesBelow(n)
+	}
 }
 
 // nestedOf is the message inside m that a field is of, nil where it is of none.
