@@ -14,12 +14,13 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	"github.com/hearth-survey/hearth/proto/questionnaire"
 	"github.com/hearth-survey/hearth/proto/xform"
+	"github.com/hearth-survey/hearth/proto/xlsform"
 )
 
 // formExportCmd writes a questionnaire for other software. It needs no server.
 type formExportCmd struct {
-	Questionnaire string   `arg:"" help:"household, school or migration, or a file: .proto, or .binpb, a set of descriptors."`
-	As            string   `required:"" enum:"xform,descriptors" help:"xform, for ODK Collect, Enketo and other OpenRosa clients; descriptors, the schema as protobuf's FileDescriptorSet."`
+	Questionnaire string   `arg:"" help:"household, school or migration, or a file: .proto, .xlsx (an XLSForm), or .binpb (a set of descriptors)."`
+	As            string   `required:"" enum:"xform,xlsform,proto,descriptors" help:"xform, for ODK Collect, Enketo and other OpenRosa clients; xlsform, the spreadsheet of ODK, Kobo, Ona and SurveyCTO; proto, the schema as text; descriptors, the schema as protobuf's FileDescriptorSet."`
 	Out           string   `short:"o" help:"File to write; standard output if empty." type:"path"`
 	FormID        string   `help:"Id of the form; the questionnaire's name if empty."`
 	FormVersion   string   `help:"Version of the form; the questionnaire's if empty."`
@@ -32,6 +33,8 @@ func (formExportCmd) Help() string {
 	return `Rules are written so that they mean the same in the other program. One that it cannot carry out is left out
 and named on standard error: the question is then always asked, or the check not made.
 
+An XLSForm that was imported is written as it was, every cell, with what was changed since.
+
 In an XForm hard checks refuse an answer. Soft checks, and those of groups and rosters, are notes that
 are shown where the check fails; the note of a hard one does not let the form be finished.`
 }
@@ -42,6 +45,7 @@ func (c *formExportCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	options := xform.Options{FormID: c.FormID, Version: c.FormVersion, Languages: c.Language, Missing: c.Missing}
 	var left xform.Warnings
 	write := func(w io.Writer) error {
 		switch c.As {
@@ -51,8 +55,17 @@ func (c *formExportCmd) Run(e *env) error {
 				_, err = w.Write(raw)
 			}
 			return err
+		case "proto":
+			text, err := protoText(c.Questionnaire, q)
+			if err == nil {
+				_, err = io.WriteString(w, text)
+			}
+			return err
+		case "xlsform":
+			left, err = xlsform.Write(q, w, options)
+			return err
 		}
-		left, err = xform.Write(q, w, xform.Options{FormID: c.FormID, Version: c.FormVersion, Languages: c.Language, Missing: c.Missing})
+		left, err = xform.Write(q, w, options)
 		return err
 	}
 	if c.Out == "" {
@@ -80,6 +93,12 @@ func openQuestionnaire(name string) (*questionnaire.Questionnaire, error) {
 	switch strings.ToLower(filepath.Ext(name)) {
 	case ".proto":
 		return openProto(name)
+	case ".xlsx", ".xls":
+		r, err := xlsform.ImportFile(name, xlsform.Options{Media: filepath.Dir(name)})
+		if err != nil {
+			return nil, err
+		}
+		return questionnaire.Load(r.Files, r.Top)
 	case ".binpb", ".pb":
 		raw, err := os.ReadFile(name)
 		if err != nil {
@@ -97,9 +116,18 @@ func openQuestionnaire(name string) (*questionnaire.Questionnaire, error) {
 	}
 	q, ok := set.Find(name)
 	if !ok {
-		return nil, fault.New(fault.NotFound, fault.UnknownQuestionnaire, "there is no questionnaire %q, and it is no file that ends in .proto or .binpb; hearth form list names those that ship with Hearth", name)
+		return nil, fault.New(fault.NotFound, fault.UnknownQuestionnaire, "there is no questionnaire %q, and it is no file that ends in .proto, .xlsx or .binpb; hearth form list names those that ship with Hearth", name)
 	}
 	return q, nil
+}
+
+// protoText is the text of a questionnaire's file: its own where it has one, otherwise written anew.
+func protoText(name string, q *questionnaire.Questionnaire) (string, error) {
+	if strings.EqualFold(filepath.Ext(name), ".proto") {
+		raw, err := os.ReadFile(name)
+		return string(raw), err
+	}
+	return xlsform.ProtoText(q.Descriptor().ParentFile()), nil
 }
 
 var importLine = regexp.MustCompile(`(?m)^\s*import\s+(?:public\s+|weak\s+)?"([^"]+)"`)

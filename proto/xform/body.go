@@ -38,20 +38,21 @@ func (f *writer) group(n *Node, data, body *element, template bool) {
 		g.attr("appearance", "field-list") // one answer in several parts
 	}
 	f.label(g, n)
-	if r := f.relevant(n); r != "" {
-		f.binds = append(f.binds, el("bind", "nodeset", n.Path, "relevant", r))
+	b := el("bind", "nodeset", n.Path, "relevant", f.relevant(n))
+	if len(b.attrs) > 1 {
+		f.binds = append(f.binds, b)
 	}
+	f.line(n, "group", b).worded().Appearance = g.get("appearance")
 	f.children(n, inner, g, template)
+	f.line(n, "group", nil).End = true
 	body.add(g)
 	f.checkNotes(n, data, body, f.checks(n))
 }
 
 // isBlock tells whether a group is one answer in several parts: a date, an amount, a place.
 func isBlock(n *Node) bool {
-	for i := range n.Message.Fields().Len() {
-		if n.Message.Fields().Get(i).IsMap() {
-			return false
-		}
+	if n.reasons() {
+		return false
 	}
 	for _, c := range n.Nodes {
 		if c.Kind != Leaf {
@@ -72,14 +73,19 @@ func (f *writer) repeat(n *Node, data, body *element, template bool) {
 	if n.Message != nil {
 		r.attr("appearance", moduleOf(n.Message).GetAppearance())
 	}
-	if r.attr("jr:count", f.count(n, data)); len(r.attrs) > 1 && n.Options.GetCount() != "" {
+	count := f.count(n, data)
+	if r.attr("jr:count", count); count != "" {
 		r.attr("jr:noAddRemove", "true()")
 	}
-	if rel := f.relevant(n); rel != "" {
-		f.binds = append(f.binds, el("bind", "nodeset", n.Path, "relevant", rel))
+	b := el("bind", "nodeset", n.Path, "relevant", f.relevant(n))
+	if len(b.attrs) > 1 {
+		f.binds = append(f.binds, b)
 	}
+	begin := f.line(n, "repeat", b).worded()
+	begin.Count, begin.Appearance = firstOf(f.counts[n.Path], count), r.get("appearance")
 	f.children(n, row, r, true)
-	if !template && n.Options.GetCount() == "" && (n.Options.GetRequired() || f.module.GetFormName() != "") {
+	f.line(n, "repeat", nil).End = true
+	if !template && count == "" && (n.Options.GetRequired() || f.tree.xls) {
 		data.add(firstRow(row))
 	}
 	g.add(r)
@@ -102,7 +108,7 @@ func firstRow(template *element) *element {
 // count is what says how many rows a roster has: a question, or a node of its own with what the rule yields.
 func (f *writer) count(n *Node, data *element) string {
 	cel := n.Options.GetCount()
-	if cel == "" {
+	if cel == "" && kept(n.Options, "repeat_count") == "" {
 		return ""
 	}
 	helper := f.helper(n, n.Name+"_count", "string")
@@ -123,7 +129,9 @@ func (f *writer) count(n *Node, data *element) string {
 		return text
 	}
 	data.add(el(helper.Name))
-	f.binds = append(f.binds, el("bind", "nodeset", helper.Path, "type", "string", "readonly", "true()", "calculate", text))
+	b := el("bind", "nodeset", helper.Path, "type", "string", "readonly", "true()", "calculate", text)
+	f.binds = append(f.binds, b)
+	f.counts[n.Path] = text // an XLSForm has it in the roster's own row
 	if inRow(n.Parent) {
 		return "../" + helper.Name
 	}
@@ -154,7 +162,7 @@ func (f *writer) forget(h *Node) {
 // label adds a question's label and hint.
 func (f *writer) label(e *element, n *Node) {
 	o := n.Options
-	if in(o.GetLabel(), "", f.langs) != "" || len(o.GetMedia()) > 0 {
+	if kept(o, KeyNoLabel) == "" && in(o.GetLabel(), "", f.langs) != "" || len(o.GetMedia()) > 0 {
 		e.add(el("label", "ref", f.text(n.Path+":label", n, o.GetLabel(), o.GetMedia(), nil)))
 	}
 	if in(o.GetHint(), "", f.langs) != "" || in(o.GetGuidance(), "", f.langs) != "" {
@@ -167,14 +175,13 @@ func (f *writer) label(e *element, n *Node) {
 
 // question adds a leaf: its place in the instance, its bind and its control.
 func (f *writer) question(n *Node, data, body *element) {
+	if f.hidden(n, data) {
+		return
+	}
 	o := n.Options
 	place := el(n.Name)
 	data.add(place)
 	b := el("bind", "nodeset", n.Path, "type", n.Type)
-	if f.hidden(n, b) {
-		f.binds = append(f.binds, b)
-		return
-	}
 	if n.Name == "value" && n.Parent.Kind == Repeat && n.Parent.Message == nil {
 		o = &formv1.Question{Label: o.GetLabel(), Format: o.GetFormat().Enum()} // the rules stand with the rows
 	}
@@ -182,84 +189,66 @@ func (f *writer) question(n *Node, data, body *element) {
 	leaf.Options = o
 	b.attr("relevant", f.relevant(&leaf))
 	all := f.checks(&leaf)
-	f.constraint(n, b, all)
+	messages := f.constraint(n, b, all)
 	f.required(&leaf, b)
-	if o.GetReadOnly() || o.GetNote() {
-		b.attr("readonly", "true()")
-	}
-	f.binds = append(f.binds, b)
-	f.initial(&leaf, place, body)
-	body.add(f.control(&leaf))
-	f.checkNotes(&leaf, data, body, all)
-	f.missing(&leaf, data, body)
-}
-
-// hidden fills in the bind of what is not asked, and tells whether it is not.
-func (f *writer) hidden(n *Node, b *element) bool {
-	o := n.Options
-	switch {
-	case preload(o) != "":
-		parts := strings.SplitN(preload(o), " ", 2)
-		b.attr("jr:preload", parts[0])
-		b.attr("jr:preloadParams", parts[1])
-		return true
-	case o.GetCalculate() != "":
+	if calculated(o) { // and shown
 		text, err := f.calculate(n)
 		if err != nil {
 			f.warn(n, "calculate", err)
 		}
-		b.attr("relevant", f.relevant(n))
 		b.attr("calculate", text)
-		return true
-	case o.GetSystem():
-		b.attr("calculate", systemCalculation(n.Field, n.Parent.Kind == Repeat))
+	}
+	if o.GetReadOnly() || o.GetNote() {
 		b.attr("readonly", "true()")
-		return true
-	case kept(o, "type") == "hidden":
-		return true
 	}
-	return false
+	f.binds = append(f.binds, b)
+	initial := f.initial(&leaf, place, body)
+	control := f.control(&leaf)
+	body.add(control)
+	line := f.line(&leaf, control.name, b).worded()
+	if line.Appearance = control.get("appearance"); len(messages) == 1 {
+		line.ConstraintMessage = messages[0]
+	} else {
+		line.ConstraintMessage = f.together(messages)
+	}
+	line.Initial, line.Filter = initial, f.filters[n.Path]
+	f.checkNotes(&leaf, data, body, all)
+	f.missing(&leaf, data, body)
 }
 
-func kept(o *formv1.Question, header string) string { return o.GetFormColumns()[header] }
-
-// preload is what an XLSForm's type such as "start" or "deviceid" asks of the client: the kind and the parameter.
-func preload(o *formv1.Question) string {
-	return map[string]string{
-		"start": "timestamp start", "end": "timestamp end", "today": "date today", "deviceid": "property deviceid",
-		"username": "property username", "email": "property email", "phonenumber": "property phonenumber", "simserial": "property simserial",
-		"subscriberid": "property subscriberid",
-	}[strings.Fields(kept(o, "type") + " -")[0]]
-}
-
-// initial adds the value with which a question is first shown.
-func (f *writer) initial(n *Node, place, body *element) {
+// initial adds the value with which a question is first shown, and gives it as an XLSForm has it.
+func (f *writer) initial(n *Node, place, body *element) string {
 	cel := n.Options.GetInitial()
-	if cel == "" {
-		return
-	}
 	var text string
 	var err error
-	if original, ok := Kept(n.Options.GetFormColumns(), "default", cel); ok && strings.Contains(original, "${") {
+	original, ok := Kept(n.Options.GetFormColumns(), "default", cel)
+	switch {
+	case ok && strings.ContainsAny(original, "$("):
 		text, err = f.dollars(original, n)
-	} else {
+	case ok:
+		place.text = original
+		return original
+	case cel == "":
+		return ""
+	default:
 		text, err = f.tree.translator(n, n.Parent).calculation(cel, n.Choices)
 	}
 	if err != nil {
 		f.warn(n, "initial", err)
-		return
+		return ""
 	}
 	if plain := strings.Trim(text, "'"); len(plain)+2 == len(text) && !strings.Contains(plain, "'") || text != "" && strings.Trim(text, "0123456789.-") == "" {
 		place.text = plain
-		return
+		return plain
 	}
 	set := el("setvalue", "ref", n.Path, "event", "odk-instance-first-load", "value", text)
 	if inRow(n) {
 		set.attrs[1][1] = "odk-instance-first-load odk-new-repeat"
 		body.add(set)
-		return
+	} else {
+		f.actions = append(f.actions, set)
 	}
-	f.actions = append(f.actions, set)
+	return text
 }
 
 // control is the element of the body that asks the question.
@@ -280,25 +269,46 @@ func (f *writer) control(n *Node) *element {
 		e.attr("step", params["step"])
 	}
 	f.label(e, n)
-	if n.Choices != nil {
+	switch file, fromFile := fileOf(n.Options); {
+	case fromFile:
+		e.add(f.itemsetOfFile(n, file, params))
+	case e.name == "select1" && n.Choices == nil || e.name == "select" && n.Choices == nil:
+		e.add(f.itemsetOfRows(n))
+	case n.Choices != nil:
 		e.add(f.itemset(n, params))
+	}
+	for _, t := range f.triggers[f.original(n)] {
+		text, err := f.calculate(t)
+		if err != nil {
+			f.warn(t, "calculate", err)
+			continue
+		}
+		e.add(el("setvalue", "ref", t.Path, "event", "xforms-value-changed", "value", text))
 	}
 	return e
 }
 
 func controlName(n *Node) string {
+	_, fromFile := fileOf(n.Options)
+	word := strings.ToLower(kept(n.Options, "type"))
 	switch {
+	case fromFile && strings.HasPrefix(word, "select_multiple"):
+		return "select"
+	case fromFile || strings.HasPrefix(word, "select_one ${"):
+		return "select1"
+	case strings.HasPrefix(word, "select_multiple ${"):
+		return "select"
 	case n.Choices != nil && n.Options.GetFormat() == formv1.Format_FORMAT_RANK:
 		return "odk:rank"
 	case n.Many:
 		return "select"
-	case kept(n.Options, "type") == "acknowledge" || kept(n.Options, "type") == "trigger":
+	case n.Field.Kind() == protoreflect.BoolKind && n.Choices == nil:
 		return "trigger"
 	case n.Choices != nil:
 		return "select1"
 	case n.Type == "binary":
 		return "upload"
-	case kept(n.Options, "type") == "range":
+	case word == "range":
 		return "range"
 	}
 	return "input"
@@ -342,15 +352,16 @@ func (f *writer) itemset(n *Node, params map[string]string) *element {
 // filter is the predicate of the choices that are offered, "" where all are.
 func (f *writer) filter(n *Node) string {
 	cel := n.Options.GetFilter()
-	if cel == "" {
-		return ""
-	}
 	if original, ok := Kept(n.Options.GetFormColumns(), "choice_filter", cel); ok {
 		text, err := f.dollarsWithin(original, n)
 		if err == nil {
+			f.filters[n.Path] = text
 			return "[" + text + "]"
 		}
 		f.warn(n, "filter", err)
+		return ""
+	}
+	if cel == "" {
 		return ""
 	}
 	x := f.tree.translator(n, n.Parent)
@@ -361,14 +372,14 @@ func (f *writer) filter(n *Node) string {
 		return ""
 	}
 	n.Choices.numbered = n.Choices.numbered || strings.Contains(cel, "number")
+	f.filters[n.Path] = c.t.String()
 	return predicate(c.t)
 }
 
 // missing adds the question for the reason why there is no answer.
 func (f *writer) missing(n *Node, data, body *element) {
 	o := n.Options
-	hasMap := n.Parent.Message != nil && n.Parent.Message.Fields().ByName("missing") != nil
-	if !f.options.Missing || !hasMap || o.GetNote() || o.GetReadOnly() || o.GetSystem() {
+	if !f.options.Missing || !n.Parent.reasons() || o.GetNote() || o.GetReadOnly() || o.GetSystem() {
 		return
 	}
 	reasons := o.GetMissing()
@@ -390,11 +401,14 @@ func (f *writer) missing(n *Node, data, body *element) {
 		unanswered = and(c.t, unanswered)
 	}
 	data.add(el(h.Name))
-	f.binds = append(f.binds, el("bind", "nodeset", h.Path, "type", "string", "relevant", unanswered.String()))
+	b := el("bind", "nodeset", h.Path, "type", "string", "relevant", unanswered.String())
+	f.binds = append(f.binds, b)
 	e := el("select1", "ref", h.Path, "appearance", "minimal")
 	e.add(el("label", "ref", f.text(h.Path+":label", nil, missingText, nil, nil)))
 	e.add(el("itemset", "nodeset", "instance('"+l.Name+"')/root/item"+predicate(or(offered...))).add(el("value", "ref", "name"), el("label", "ref", "jr:itext(itextId)")))
 	body.add(e)
+	line := f.line(h, e.name, b)
+	line.Label, line.Appearance, line.Filter = missingText, "minimal", or(offered...).String()
 }
 
 var missingText = &formv1.Text{En: proto.String("Why is there no answer to the question before this one?"), Zh: proto.String("上一题为什么没有答案？")}

@@ -56,8 +56,7 @@ func (f *writer) checks(n *Node) []check {
 	if original, ok := Kept(o.GetFormColumns(), "constraint", checksSource(o)); ok {
 		text, err := f.dollars(original, n)
 		if err == nil {
-			out = append(out, check{holds: atom(text, ""), hard: true, message: messageOf(o)})
-			return out
+			return append(out, check{holds: atom(text, ""), hard: true, message: f.constraintMessage(o)})
 		}
 		f.warn(n, "constraint", err)
 		return out
@@ -81,7 +80,23 @@ func checksSource(o *formv1.Question) string {
 	return o.GetChecks()[0].GetExpression()
 }
 
-func messageOf(o *formv1.Question) *formv1.Text { return o.GetChecks()[0].GetMessage() }
+// constraintMessage is the message of an XLSForm's constraint; one that could not be translated has it among its columns.
+func (f *writer) constraintMessage(o *formv1.Question) *formv1.Text {
+	if len(o.GetChecks()) == 1 {
+		return o.GetChecks()[0].GetMessage()
+	}
+	out := &formv1.Text{More: map[string]string{}}
+	for _, l := range f.langs {
+		s := kept(o, "constraint_message::"+l.name)
+		if s == "" {
+			s = kept(o, "constraint_message")
+		}
+		if s != "" {
+			set(out, l.tag, s)
+		}
+	}
+	return out
+}
 
 // check translates one check.
 func (f *writer) check(n *Node, k *formv1.Check) (check, error) {
@@ -109,8 +124,9 @@ func (f *writer) check(n *Node, k *formv1.Check) (check, error) {
 	}
 	c.holds = not(got.f)
 	if len(without(got.needs, map[string]bool{". != ''": true})) == 0 {
-		c.holds = got.t // a constraint is looked at where there is an answer
+		c.holds = got.t
 	}
+	c.holds = c.holds.given(". != ''") // a constraint is looked at where there is an answer
 	return c, nil
 }
 
@@ -200,7 +216,7 @@ func limitOfMany(r *validate.RepeatedRules) (check, bool) {
 }
 
 // constraint writes the hard checks of an answer into its bind; clients refuse an answer that breaks one.
-func (f *writer) constraint(n *Node, b *element, all []check) {
+func (f *writer) constraint(n *Node, b *element, all []check) []*formv1.Text {
 	var parts []*formula
 	var messages []*formv1.Text
 	for _, c := range all {
@@ -210,23 +226,18 @@ func (f *writer) constraint(n *Node, b *element, all []check) {
 		}
 	}
 	if len(parts) == 0 {
-		return
+		return nil
 	}
-	text := and(parts...).String()
-	if len(parts) == 1 {
-		text = parts[0].String()
-	} else {
-		for i, p := range parts {
-			if p.op == 'a' && strings.Contains(p.text, " or ") {
-				parts[i] = atom("("+p.text+")", "")
-			}
+	for i, p := range parts {
+		if len(parts) > 1 && p.op == 'a' && strings.Contains(p.text, " or ") {
+			parts[i] = atom("("+p.text+")", "") // as it stood in the XLSForm
 		}
-		text = and(parts...).String()
 	}
-	b.attr("constraint", text)
+	b.attr("constraint", and(parts...).String())
 	if m := f.together(messages); m != nil {
 		b.attr("jr:constraintMsg", f.text(n.Path+":jr:constraintMsg", n, m, nil, nil))
 	}
+	return messages
 }
 
 // together joins the messages of several checks: a bind has one.
@@ -295,7 +306,7 @@ func (f *writer) checkNotes(n *Node, data, body *element, all []check) {
 				none = and(asked.t, none)
 			}
 		}
-		f.note(h, data, body, none, requiredText(n.Options), true)
+		f.note(h, data, body, and(f.begun(h), none), requiredText(n.Options), true)
 	}
 }
 
@@ -317,6 +328,22 @@ func (f *writer) note(h *Node, data, body *element, relevant *formula, message *
 	}
 	f.binds = append(f.binds, b)
 	body.add(el("input", "ref", h.Path).add(el("label", "ref", f.text(h.Path+":label", h, message, nil, nil))))
+	line := f.line(h, "input", b)
+	if line.Label = message; hard {
+		line.RequiredMessage = message
+	}
+}
+
+// begun is where the blocks in which a question stands have an answer.
+func (f *writer) begun(n *Node) *formula {
+	out := always
+	for g := n.Parent; g != nil && g.Parent != nil && g.Kind == Group; g = g.Parent {
+		if !g.reasons() {
+			x := f.tree.translator(f.original(n), n.Parent)
+			out = and(out, x.has(x.at0(g)).t)
+		}
+	}
+	return out
 }
 
 // required says where a question needs an answer. With questions for reasons, a reason will do.
@@ -325,7 +352,7 @@ func (f *writer) required(n *Node, b *element) {
 	text := ""
 	switch {
 	case o.GetNote():
-	case o.GetRequiredWhen() != "":
+	case o.GetRequiredWhen() != "" || !o.GetRequired() && kept(o, "required") != "" && strings.ContainsAny(kept(o, "required"), "($="):
 		if original, ok := Kept(o.GetFormColumns(), "required", o.GetRequiredWhen()); ok {
 			t, err := f.dollars(original, n)
 			if err != nil {
@@ -346,7 +373,12 @@ func (f *writer) required(n *Node, b *element) {
 	if text == "" {
 		return
 	}
-	if f.options.Missing && n.Parent.Message != nil && n.Parent.Message.Fields().ByName("missing") != nil {
+	if begun := f.begun(n); begun.op != '1' && text == "true()" {
+		text = begun.String()
+	} else if begun.op != '1' {
+		text = "(" + text + ") and (" + begun.String() + ")"
+	}
+	if f.options.Missing && n.Parent.reasons() {
 		reason := "../" + n.Name + "_missing = ''"
 		if text == "true()" {
 			text = reason

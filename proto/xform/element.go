@@ -32,6 +32,16 @@ func (e *element) attr(name, value string) {
 	}
 }
 
+// get is the value of an attribute, "" where there is none.
+func (e *element) get(name string) string {
+	for _, a := range e.attrs {
+		if a[0] == name {
+			return a[1]
+		}
+	}
+	return ""
+}
+
 func (e *element) add(kids ...*element) *element {
 	e.kids = append(e.kids, kids...)
 	return e

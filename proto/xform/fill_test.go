@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -146,6 +147,34 @@ func (f *filler) value(n *Node) (protoreflect.Value, bool) {
 	return protoreflect.Value{}, false
 }
 
+// tidy takes out what nobody could fill in: choices that are not offered; groups of which no question is asked that has an
+// answer, which a form cannot tell from those without answers. It tells whether an answer is left.
+func tidy(n *Node, m protoreflect.Message, path string, gone map[string]bool) bool {
+	some := false
+	for _, c := range n.Nodes {
+		if c.Field == nil || c.Field.ContainingMessage() != m.Descriptor() || !m.Has(c.Field) {
+			continue
+		}
+		p := join3(path, ".", string(c.Field.Name()))
+		switch {
+		case gone[p+"!"]:
+			m.Clear(c.Field)
+			continue
+		case c.Kind == Group:
+			if !tidy(c, m.Mutable(c.Field).Message(), p, gone) || gone[p] {
+				m.Clear(c.Field)
+				continue
+			}
+		case c.Kind == Repeat && c.Message != nil:
+			for i := range m.Get(c.Field).List().Len() {
+				tidy(c, m.Get(c.Field).List().Get(i).Message(), p+"["+strconv.Itoa(i)+"]", gone)
+			}
+		}
+		some = some || !gone[p]
+	}
+	return some
+}
+
 func date(r *rand.Rand) string {
 	two := func(n int) string { return strconv.Itoa(100 + n)[1:] }
 	return strconv.Itoa(2014+r.IntN(4)) + "-" + two(1+r.IntN(12)) + "-" + two(1+r.IntN(28))
@@ -159,6 +188,17 @@ func random(w *written, n int, seed uint64) []proto.Message {
 		f.fill = []float64{0.3, 0.7, 0.95}[i%3]
 		m := w.q.New()
 		f.message(w.f.tree.root, m.ProtoReflect(), 0)
+		e := w.q.Evaluate(m, questionnaire.Options{Completed: true, Now: time.Now()})
+		gone := map[string]bool{}
+		for _, p := range e.NotAsked {
+			gone[p] = true
+		}
+		for _, flag := range e.Flags {
+			if strings.HasSuffix(flag.GetRule(), "/not_offered") {
+				gone[flag.GetPath()+"!"] = true
+			}
+		}
+		tidy(w.f.tree.root, m.ProtoReflect(), "", gone)
 		out = append(out, m)
 	}
 	return out

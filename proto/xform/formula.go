@@ -75,6 +75,31 @@ func not(f *formula) *formula {
 	return &formula{op: '!', kids: []*formula{f}}
 }
 
+// given is the formula where an atom is known to be true.
+func (f *formula) given(text string) *formula {
+	switch f.op {
+	case 'a':
+		if f.text == text {
+			return always
+		}
+		if f.other == text {
+			return never
+		}
+	case '!':
+		return not(f.kids[0].given(text))
+	case '&', '|':
+		parts := make([]*formula, len(f.kids))
+		for i, k := range f.kids {
+			parts[i] = k.given(text)
+		}
+		if f.op == '&' {
+			return and(parts...)
+		}
+		return or(parts...)
+	}
+	return f
+}
+
 // conjuncts are the parts all of which are true where f is.
 func (f *formula) conjuncts() map[string]bool {
 	out := map[string]bool{}

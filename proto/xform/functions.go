@@ -81,7 +81,7 @@ func (x *translator) ofLists(name string, args []value, all value) (value, bool)
 		return all.number("count(" + a.set.text + ")")
 	case a.set.flat != "":
 		if name == "sum" {
-			return all.number("sum(" + a.set.text + ")")
+			return all.number(sumOf(a.set.text))
 		}
 		return value{}, false
 	}
@@ -92,7 +92,7 @@ func (x *translator) ofLists(name string, args []value, all value) (value, bool)
 	all.integer = a.integer
 	switch name {
 	case "sum":
-		v, _ := all.number("sum(" + a.set.text + ")")
+		v, _ := all.number(sumOf(a.set.text))
 		v.set = &nodeset{text: a.set.text, place: a.set.place, flat: "sum"}
 		return v, true
 	case "min", "max":
@@ -104,6 +104,9 @@ func (x *translator) ofLists(name string, args []value, all value) (value, bool)
 	}
 	return value{}, false
 }
+
+// sumOf is the sum of a nodeset; some clients give no number for that of none.
+func sumOf(set string) string { return "if(count(" + set + ") > 0, sum(" + set + "), 0)" }
 
 var sameName = map[string]string{"abs": "abs", "pow": "pow", "sqrt": "sqrt", "exp": "exp", "ln": "log", "log10": "log10"}
 

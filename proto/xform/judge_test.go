@@ -18,7 +18,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
-	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 	"github.com/hearth-survey/hearth/proto/questionnaire"
 )
 
@@ -266,6 +265,9 @@ func (c *comparison) walk(n *Node, m protoreflect.Message, path, form, bare stri
 			now = false // what follows cannot be compared
 		}
 		c.notes(q, p, form, bp, now)
+		if q.Kind == Group && !q.reasons() && !m.Has(q.Field) {
+			continue // a block of which nothing is answered is one question
+		}
 		if q.Kind == Group {
 			c.walk(q, m.Get(q.Field).Message(), p, fp, bp, now)
 			continue
@@ -377,6 +379,3 @@ func sameValue(q *Node, form string, ours any, there bool) bool {
 	}
 	return fmt.Sprint(ours) == form
 }
-
-// option is the wording of a form's option, for messages of tests.
-var _ = formv1.Severity_SEVERITY_HARD

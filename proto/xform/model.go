@@ -24,7 +24,7 @@ func (f *writer) form() *element {
 		itext.add(t)
 	}
 	body := el("h:body")
-	body.attr("class", f.module.GetFormColumns()["style"])
+	body.attr("class", f.setting("style"))
 	data := el("data", "id", f.id, "version", f.options.Version)
 	f.children(f.tree.root, data, body, false)
 	f.meta(data)
@@ -33,6 +33,8 @@ func (f *writer) form() *element {
 	}
 
 	model := el("model", "odk:xforms-version", "1.0.0").add(itext, el("instance").add(data))
+	f.externalFiles()
+	f.submission(model)
 	model.add(f.instances...).add(f.binds...).add(f.actions...)
 	title := el("h:title")
 	title.text = in(f.module.GetTitle(), f.langs[0].tag, f.langs)
@@ -49,7 +51,11 @@ func (f *writer) form() *element {
 func (f *writer) meta(data *element) {
 	meta := el("meta").add(el("instanceID"))
 	f.binds = append(f.binds, el("bind", "nodeset", "/data/meta/instanceID", "type", "string", "readonly", "true()", "jr:preload", "uid"))
-	if name := f.module.GetFormColumns()["instance_name"]; name != "" {
+	if f.audited {
+		meta.add(el("audit"))
+		f.binds = append(f.binds, el("bind", "nodeset", "/data/meta/audit", "type", "binary"))
+	}
+	if name := f.setting("instance_name"); name != "" {
 		at := &Node{Name: "instanceName", Kind: Leaf, Path: "/data/meta/instanceName", Parent: &Node{Name: "meta", Kind: Group, Path: "/data/meta", Parent: f.tree.root}}
 		if text, err := f.dollars(name, at); err != nil {
 			f.warn(at, "instance_name", err)
@@ -132,15 +138,15 @@ func mediaFolder(kind string) string {
 // relevant is the XPath of a question's relevance, "" where it is always asked.
 func (f *writer) relevant(n *Node) string {
 	cel := n.Options.GetRelevant()
-	if cel == "" {
-		return ""
-	}
 	if original, ok := Kept(n.Options.GetFormColumns(), "relevant", cel); ok {
 		text, err := f.dollars(original, n)
 		if err != nil {
 			f.warn(n, "relevant", err)
 		}
 		return text
+	}
+	if cel == "" {
+		return ""
 	}
 	c, err := f.tree.translator(n, n.Parent).condition(cel)
 	if err != nil {
@@ -163,8 +169,8 @@ func (f *writer) calculate(n *Node) (string, error) {
 		return c.text, c.err
 	}
 	c.text, c.err = f.tree.translator(n, n.Parent).calculation(cel, n.Choices)
-	if c.err == nil && n.Type == "int" && c.text == "''" {
-		c.text = ""
+	if begun := f.begun(n); begun.op != '1' && c.err == nil {
+		c.text = "if(" + begun.String() + ", " + c.text + ", '')"
 	}
 	return c.text, c.err
 }

@@ -75,7 +75,14 @@ func (x *translator) path(p place) string {
 	if p.frame == 0 {
 		return x.fromQuestion(p.node, last > 0, false)
 	}
-	return steps(x.upTo(p.frame), down(x.frames[p.frame].row, p.node))
+	return x.fromRow(p)
+}
+
+// fromRow writes the path from the innermost row to what is in, or around, the row of a frame.
+func (x *translator) fromRow(p place) string {
+	row := x.frames[p.frame].row
+	shared := holding(row, p.node)
+	return steps(x.upTo(p.frame)+depth(row)-depth(shared), down(shared, p.node))
 }
 
 // rows writes the location path of all rows of a roster. Clients take a path without a predicate that leads through the
@@ -86,7 +93,7 @@ func (x *translator) rows(p place) string {
 	if p.frame == 0 {
 		text = x.fromQuestion(p.node, last > 0, true)
 	} else {
-		text = steps(x.upTo(p.frame), down(x.frames[p.frame].row, p.node))
+		text = x.fromRow(p)
 	}
 	own := within(x.at, p.node)
 	for _, f := range x.frames[1:] {

@@ -78,6 +78,8 @@ type translator struct {
 	tree *tree
 	// at is the element from which paths begin; this is the group in which the question stands.
 	at, this *Node
+	// thisFrame is the frame from whose row this is reached: 0, but for the relevance of rows.
+	thisFrame int
 	// value is the question that a check looks at.
 	value  *Node
 	frames []frame
@@ -246,7 +248,7 @@ func (x *translator) ident(name string) value {
 	}
 	switch {
 	case name == "this":
-		return x.at0(x.this)
+		return value{kind: kindMessage, place: place{x.thisFrame, x.this}, def: always}
 	case name == "root":
 		return x.at0(x.tree.root)
 	case name == "value" && x.value != nil:
@@ -262,7 +264,7 @@ func (x *translator) ident(name string) value {
 				g = g.Parent
 			}
 			if g != nil {
-				return x.at0(g)
+				return value{kind: kindMessage, place: place{x.thisFrame, g}, def: always}
 			}
 		}
 	case strings.HasPrefix(name, "position"):
@@ -293,7 +295,7 @@ func (x *translator) position(nth string) value {
 			continue
 		}
 		if n--; n == 0 {
-			return value{kind: kindNumber, integer: true, text: "position(" + x.path(place{0, r}) + ")", prec: 9, def: always}
+			return value{kind: kindNumber, integer: true, text: "position(" + x.path(place{x.thisFrame, r}) + ")", prec: 9, def: always}
 		}
 	}
 	return x.fail("it asks for the number of a row outside of any")
@@ -321,7 +323,7 @@ func (x *translator) leaf(p place) value {
 	n := p.node
 	switch {
 	case n.Kind == Repeat && !(p.frame > 0 && x.frames[p.frame].row == n):
-		return value{kind: kindRows, place: p, def: always, set: &nodeset{text: x.rows(p), place: p}}
+		return value{kind: kindRows, place: p, def: always, set: &nodeset{text: x.rows(p) + predicate(x.asked(p)), place: p}}
 	case n.Kind != Leaf:
 		return value{kind: kindMessage, place: p, def: always}
 	}
@@ -336,6 +338,9 @@ func (x *translator) leaf(p place) value {
 	switch {
 	case n.Many:
 		v.kind, v.def, v.needs = kindMany, always, nil
+	case n.Field.Kind() == protoreflect.BoolKind && x.tree.xls && n.Options.GetCalculate() == "":
+		v.kind = kindBool
+		v.cond = condition{t: atom(text+" = 'OK'", ""), f: never, needs: v.needs}
 	case n.Field.Kind() == protoreflect.BoolKind:
 		v.kind = kindBool
 		v.cond = condition{t: atom(text+" = 'true'", ""), f: atom(text+" = 'false'", ""), needs: v.needs}
@@ -351,6 +356,39 @@ func (x *translator) leaf(p place) value {
 		v.kind, v.date = kindString, n.Options.GetFormat() == formv1.Format_FORMAT_DATE
 	}
 	return v
+}
+
+// asked is where the rows of a roster are asked, seen from a row. Some clients count rows that are not, though what is in
+// them reads as nothing.
+func (x *translator) asked(p place) *formula {
+	base := x.at
+	if p.frame > 0 {
+		base = x.frames[p.frame].row
+	}
+	out := always
+	for n := p.node; n.Parent != nil && !within(base, n); n = n.Parent {
+		cel := n.Options.GetRelevant()
+		if cel == "" {
+			continue
+		}
+		e, err := parse(cel)
+		if err != nil {
+			x.fail("%v", err)
+			return always
+		}
+		inner := *x
+		inner.vars = map[string]value{}
+		inner.frames = append(x.frames[:len(x.frames):len(x.frames)], frame{row: p.node, up: -1})
+		if p.frame > 0 && p.frame == len(x.frames)-1 {
+			inner.frames[len(x.frames)].up = depth(p.node) - depth(base)
+		}
+		inner.this, inner.thisFrame = n.Parent, len(x.frames)
+		out = and(out, inner.cond(e).t)
+		if x.err = inner.err; x.err != nil {
+			return always
+		}
+	}
+	return out
 }
 
 // has says whether there is an answer at what e reads.

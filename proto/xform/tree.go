@@ -98,6 +98,9 @@ type tree struct {
 	lists   []*List
 	byEnum  map[string]*List
 	taken   map[string]bool
+	// xls: the questionnaire came from an XLSForm. Its questions that are true or false are then those that can only be
+	// acknowledged.
+	xls bool
 	// calculate makes the XPath of a calculated question, or says why there is none.
 	calculate func(*Node) (string, error)
 }
@@ -112,7 +115,7 @@ const (
 
 // newTree makes the tree of the questions that a version of the questionnaire has.
 func newTree(top protoreflect.MessageDescriptor, version uint32) *tree {
-	t := &tree{version: version, byEnum: map[string]*List{}, taken: map[string]bool{}}
+	t := &tree{version: version, byEnum: map[string]*List{}, taken: map[string]bool{}, xls: moduleOf(top).GetFormColumns()[KeyHeaders] != ""}
 	t.root = &Node{Name: "data", Kind: Group, Message: top, Path: "/data", byField: map[protoreflect.Name]*Node{}}
 	t.below(t.root)
 	return t
@@ -130,7 +133,7 @@ func (t *tree) below(n *Node) {
 		if f.IsMap() || !t.has(o.GetSince(), o.GetUntil()) {
 			continue
 		}
-		if o.GetSystem() && o.GetCalculate() == "" && preload(o) == "" && systemCalculation(f, n.Kind == Repeat) == "" {
+		if o.GetSystem() && o.GetCalculate() == "" && !t.xls && systemCalculation(f, n.Kind == Repeat) == "" {
 			continue
 		}
 		c := t.node(n, f, o)
@@ -241,7 +244,7 @@ func leafType(f protoreflect.FieldDescriptor, o *formv1.Question) string {
 // list is the list of choices of a field, nil where it has none.
 func (t *tree) list(f protoreflect.FieldDescriptor, o *formv1.Question) *List {
 	switch {
-	case f.Kind() == protoreflect.BoolKind && o.GetCalculate() == "":
+	case f.Kind() == protoreflect.BoolKind && o.GetCalculate() == "" && !t.xls:
 		return t.truth()
 	case f.Enum() != nil:
 		return t.enum(f.Enum())
@@ -301,7 +304,9 @@ func (t *tree) enum(d protoreflect.EnumDescriptor) *List {
 		l.Choices = append(l.Choices, Choice{Number: int32(v.Number()), Name: choiceName(c, int32(v.Number())), Options: c})
 	}
 	name := o.GetFormName()
-	if name == "" {
+	if name == "" && t.xls {
+		name = string(d.Name())
+	} else if name == "" {
 		name = snake(string(d.Name()))
 	}
 	return t.add(l, name)
@@ -349,22 +354,20 @@ func snake(s string) string {
 	return b.String()
 }
 
-// ancestors are the nodes from the root down to n itself.
-func (n *Node) ancestors() []*Node {
-	if n == nil {
-		return nil
-	}
-	return append(n.Parent.ancestors(), n)
+// reasons tells whether a group has reasons for answers that are missing. One that has not is a block, one answer in several
+// parts: as long as none of them is answered, nothing is asked of them.
+func (n *Node) reasons() bool {
+	return n.Message != nil && n.Message.Fields().ByName("missing") != nil
 }
 
-// leaves are the leaves below a group that are not in rows, and the rosters below it.
+// leaves are the questions below a group that are not in rows, and the rosters below it; not what nobody answers.
 func (n *Node) leaves() []*Node {
 	if n.Kind != Group {
 		return []*Node{n}
 	}
 	var out []*Node
 	for _, c := range n.Nodes {
-		if c.Field != nil { // others the questionnaire does not have
+		if o := c.Options; c.Field != nil && o.GetCalculate() == "" && !o.GetSystem() && !o.GetNote() {
 			out = append(out, c.leaves()...)
 		}
 	}

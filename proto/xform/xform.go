@@ -9,12 +9,14 @@ package xform
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"regexp"
 
 	"golang.org/x/text/language"
 	"golang.org/x/text/language/display"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
@@ -81,8 +83,16 @@ type writer struct {
 	binds     []*element
 	actions   []*element
 	declared  map[string]bool
-	calcs     map[*Node]*calculation
-	byName    map[string][]*Node
+	// filters are the conditions of the choices offered, counts the numbers of rows, by path of the question.
+	filters, counts map[string]string
+	calcs           map[*Node]*calculation
+	byName          map[string][]*Node
+	// triggers are the questions that are calculated when another one is answered, by that one.
+	triggers map[*Node][]*Node
+	// audited: the XLSForm asked for a log of how it is filled in.
+	audited bool
+	// rows are the lines of an XLSForm of the same questions.
+	rows []Row
 }
 
 // calculation is a calculated question's XPath, once it is known.
@@ -94,8 +104,11 @@ type calculation struct {
 var tagForm = regexp.MustCompile(`^[A-Za-z0-9]{1,8}(-[A-Za-z0-9]{1,8})*$`)
 
 func newWriter(q *questionnaire.Questionnaire, o Options) (*writer, error) {
-	top := q.Descriptor()
-	f := &writer{options: o, module: moduleOf(top), declared: map[string]bool{}, calcs: map[*Node]*calculation{}, byName: map[string][]*Node{}}
+	return newWriterOf(q.Descriptor(), q.Version(), o)
+}
+
+func newWriterOf(top protoreflect.MessageDescriptor, version uint32, o Options) (*writer, error) {
+	f := &writer{options: o, module: moduleOf(top), declared: map[string]bool{}, filters: map[string]string{}, counts: map[string]string{}, calcs: map[*Node]*calculation{}, byName: map[string][]*Node{}, triggers: map[*Node][]*Node{}}
 	if f.id = o.FormID; f.id == "" {
 		f.id = f.module.GetFormName()
 	}
@@ -103,7 +116,7 @@ func newWriter(q *questionnaire.Questionnaire, o Options) (*writer, error) {
 		f.id = snake(string(top.Name()))
 	}
 	if f.options.Version == "" {
-		f.options.Version = fmt.Sprint(q.Version())
+		f.options.Version = fmt.Sprint(version)
 	}
 	tags := o.Languages
 	if len(tags) == 0 {
@@ -116,16 +129,33 @@ func newWriter(q *questionnaire.Questionnaire, o Options) (*writer, error) {
 		if !tagForm.MatchString(tag) {
 			return nil, fault.New(fault.Invalid, fault.BadRequest, "%q is no language: name it by its tag, as in en, zh, fr, sw", tag)
 		}
-		f.langs = append(f.langs, lang{tag, languageName(tag)})
+		f.langs = append(f.langs, lang{tag, f.languageName(tag)})
 	}
-	f.tree = newTree(top, q.Version())
+	f.tree = newTree(top, version)
 	f.tree.calculate = f.calculate
 	f.index(f.tree.root)
+	f.findTriggers(f.tree.root)
 	return f, nil
 }
 
-// languageName is how forms write a language: "中文 (zh)".
-func languageName(tag string) string {
+// languageName is how forms write a language: as the XLSForm wrote it, or "中文 (zh)".
+func (f *writer) languageName(tag string) string {
+	var names map[string]string
+	if json.Unmarshal([]byte(f.module.GetFormColumns()[KeyLanguages]), &names) == nil {
+		for _, name := range sortedKeys(names) {
+			if names[name] == tag && name != "" {
+				return name
+			}
+		}
+		if len(names) == 1 {
+			return "default"
+		}
+	}
+	return LanguageName(tag)
+}
+
+// LanguageName is how forms write a language: "中文 (zh)".
+func LanguageName(tag string) string {
 	t, err := language.Parse(tag)
 	if err != nil {
 		return tag

@@ -19,6 +19,9 @@ type form struct {
 	settings *record
 	// headers are those of each sheet, verbatim.
 	headers map[string][]string
+	// keptChoices are rows of the choices that are none; scattered: the rows of a list do not stand together.
+	keptChoices []keptChoice
+	scattered   bool
 	// kept are rows that are no questions, to be written again.
 	kept []keptRow
 	// extra are whole sheets kept as they are: entities, osm.
@@ -33,6 +36,12 @@ type keptRow struct {
 	After  string            `json:"after,omitempty"` // path of the question it stands after
 	Reason string            `json:"reason"`
 	Cells  map[string]string `json:"cells"`
+}
+
+// keptChoice is a row of the choices that is no choice.
+type keptChoice struct {
+	Row   int               `json:"row"`
+	Cells map[string]string `json:"cells"`
 }
 
 // node is a row of the survey: a question, a group or a repeat.
@@ -50,6 +59,8 @@ type node struct {
 	list     *list
 	// other is the question that asks what the other is, of or_other.
 	other *node
+	// end is the cells of the row that ends a section, where they say more than that.
+	end map[string]string
 	// generated: the row is not in the form.
 	generated bool
 	out       outcome
@@ -101,6 +112,7 @@ type choice struct {
 	texts   map[string]texts
 	columns map[string]string
 	was     string
+	raw     map[string]string // cells that are written otherwise in a schema
 	missing string
 	number  int32
 	value   string // name of the enum value

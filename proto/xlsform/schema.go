@@ -45,6 +45,7 @@ type schema struct {
 // build makes the form's own file and the closed set of files.
 func (s *schema) build() (*descriptorpb.FileDescriptorSet, *descriptorpb.FileDescriptorProto, error) {
 	f := s.form
+	f.findScattered()
 	main := &descriptorpb.FileDescriptorProto{
 		Name: proto.String("form/" + f.id + ".proto"), Package: proto.String("form." + f.id),
 		Syntax: proto.String("editions"), Edition: descriptorpb.Edition_EDITION_2023.Enum(),
@@ -195,6 +196,10 @@ func (s *schema) topModule(m *formv1.Module) {
 	for header, v := range f.settings.extra {
 		m.FormColumns[header] = v
 	}
+	if v := f.settings.cells["form_id"]; v != "" {
+		m.FormColumns["form_id"] = v
+	}
+	f.keepChoices(m)
 	m.FormColumns[KeyHeaders] = toJSON(f.headers)
 	m.FormColumns[KeyLanguages] = toJSON(f.langs.tags)
 	if len(f.kept) > 0 {
@@ -338,23 +343,10 @@ func (s *schema) formColumns(n *node, q *formv1.Question) {
 			kept[strings.TrimSuffix("constraint_message::"+lang, "::")] = v
 		}
 	}
-	if !n.typeIsPlain() {
-		kept["type"] = n.typeCell
-	}
+	s.keepExact(n, q, kept)
 	if len(kept) > 0 {
 		q.FormColumns = kept
 	}
-}
-
-// typeIsPlain tells whether the field alone says what stood in the column type.
-func (n *node) typeIsPlain() bool {
-	switch n.typ.word {
-	case "text", "integer", "decimal", "date", "time", "datetime", "barcode", "geopoint", "geotrace", "geoshape", "image", "audio", "video", "file", "note", "acknowledge", "calculate":
-		return !n.typ.typ.system
-	case "select_one", "select_multiple", "rank":
-		return n.list != nil && !n.typ.orOther && !n.typ.external
-	}
-	return n.section() && (n.kind() == kindRepeat || strings.HasSuffix(n.typ.word, "group"))
 }
 
 // personal is what the answers of a question may reveal.
@@ -462,9 +454,7 @@ func (s *schema) choice(c *choice) *formv1.Choice {
 	if m, ok := formv1.Missing_value["MISSING_"+c.missing]; ok && c.missing != "" {
 		o.Missing = formv1.Missing(m).Enum()
 	}
-	if len(c.columns) > 0 {
-		o.Columns = c.columns
-	}
+	o.Columns = s.form.exactColumns(c)
 	return o
 }
 
@@ -481,5 +471,5 @@ func (s *schema) tables() []*formv1.ChoiceTable {
 		}
 		all = append(all, t)
 	}
-	return all
+	return append(all, s.unusedTables()...)
 }

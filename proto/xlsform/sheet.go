@@ -73,7 +73,7 @@ func columnsOf(headers []string, names map[string]string) (all []column, doubled
 		}
 		if seen[key] {
 			doubled = append(doubled, c.header)
-			continue
+			c.name, c.language, c.header = "", "", c.header+"#"+itoa(i)
 		}
 		seen[key] = true
 		all = append(all, c)

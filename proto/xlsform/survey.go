@@ -14,10 +14,12 @@ func (f *form) readChoices(s *sheet, columns []column, report *Report) {
 		listName, name := rec.get("list_name"), rec.get("name")
 		if listName == "" {
 			report.warn(s.name, r.number, "", "the choice %q names no list; it is not read", name)
+			f.keptChoices = append(f.keptChoices, keptChoice{r.number, rec.allCells()})
 			continue
 		}
 		if name == "" {
 			report.warn(s.name, r.number, "", "a choice of list %s has no name; it is not read", listName)
+			f.keptChoices = append(f.keptChoices, keptChoice{r.number, rec.allCells()})
 			continue
 		}
 		l := f.lists[listName]
@@ -39,6 +41,14 @@ func (f *form) readChoices(s *sheet, columns []column, report *Report) {
 		}
 		seen[key] = true
 		c := &choice{row: r.number, name: name, texts: rec.texts, columns: rec.extra, was: rec.get("hearth_was"), missing: strings.ToUpper(rec.get("hearth_missing"))}
+		for _, name := range []string{"name", "list_name", "hearth_was", "hearth_missing"} {
+			if v := rec.cells[name]; v != "" && (strings.TrimSpace(v) != v || strings.HasPrefix(name, "hearth")) {
+				if c.raw == nil {
+					c.raw = map[string]string{}
+				}
+				c.raw[name] = v
+			}
+		}
 		l.choices = append(l.choices, c)
 	}
 }
@@ -95,19 +105,7 @@ func (r *surveyReader) top() *node { return r.stack[len(r.stack)-1] }
 
 // keep notes a row that is no question.
 func (r *surveyReader) keep(rec *record, reason string) {
-	cells := map[string]string{}
-	for name, text := range rec.cells {
-		cells[name] = text
-	}
-	for name, t := range rec.texts {
-		for lang, text := range t {
-			cells[strings.TrimSuffix(name+"::"+lang, "::")] = text
-		}
-	}
-	for h, text := range rec.extra {
-		cells[h] = text
-	}
-	r.form.kept = append(r.form.kept, keptRow{After: r.last, Reason: reason, Cells: cells})
+	r.form.kept = append(r.form.kept, keptRow{After: r.last, Reason: reason, Cells: rec.allCells()})
 }
 
 // row reads one row.
@@ -183,6 +181,10 @@ func (r *surveyReader) end(rec *record, word string) {
 	if repeat := strings.Contains(word, "repeat") || strings.Contains(word, "lgroup") || strings.Contains(word, "roster"); repeat != (open.kind() == kindRepeat) {
 		r.report.warn(r.sheet, rec.number, "", "%q ends %s, which was begun as %q in row %d", word, open.name, open.typeCell, open.record.number)
 	}
+	if cells := rec.allCells(); len(cells) > 1 || rec.cells["type"] != "end"+strings.TrimPrefix(plainType(open), "begin") {
+		open.end = cells
+	}
+	r.last = endOf(open.path())
 	r.stack = r.stack[:len(r.stack)-1]
 }
 

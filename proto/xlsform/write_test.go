@@ -1,0 +1,132 @@
+package xlsform
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/hearth-survey/hearth/proto/xform"
+)
+
+// written is the questionnaire of an import as an XLSForm.
+func written(t testing.TB, r *Result) []byte {
+	t.Helper()
+	files, err := protodesc.NewFiles(r.Files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	top, err := files.FindDescriptorByName(protoreflect.FullName(r.Top))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	left, err := write(top.(protoreflect.MessageDescriptor), 1, &b, xform.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range left {
+		t.Log(w)
+	}
+	return b.Bytes()
+}
+
+// TestFormsComeBack imports each real form, writes it, and reads the sheets again: every cell is there, row by row, and the
+// questionnaire made of it is the same.
+func TestFormsComeBack(t *testing.T) {
+	for _, file := range realForms(t) {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".xlsx"), func(t *testing.T) {
+			t.Parallel()
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := Options{Name: filepath.Base(file), Media: filepath.Dir(file)}
+			first, err := Import(data, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			again := written(t, first)
+			sameSheets(t, data, again)
+			second, err := Import(again, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !proto.Equal(first.Files, second.Files) {
+				t.Errorf("the questionnaire is another one\n%s", firstDifference(first.Proto, second.Proto))
+			}
+		})
+	}
+}
+
+func firstDifference(a, b string) string {
+	x, y := strings.Split(a, "\n"), strings.Split(b, "\n")
+	for i := range x {
+		if i >= len(y) || x[i] != y[i] {
+			return x[i] + "\n" + strings.Join(y[min(i, len(y)-1):min(i+1, len(y))], "")
+		}
+	}
+	return "the second is longer"
+}
+
+// sameSheets compares the cells of the sheets that forms have, by the meaning of their headers.
+func sameSheets(t *testing.T, a, b []byte) {
+	t.Helper()
+	before, err := readWorkbook(a, "before")
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := readWorkbook(b, "after")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cells := 0
+	for name, names := range map[string]map[string]string{"survey": surveyColumns, "choices": choiceColumns, "settings": settingColumns, "external_choices": choiceColumns} {
+		x, y := before.sheets[name], after.sheets[name]
+		if x == nil || len(x.rows) == 0 {
+			continue
+		}
+		if y == nil || len(x.rows) != len(y.rows) && name != "settings" {
+			t.Errorf("sheet %s: %d rows, then %d", name, len(x.rows), len(headersRows(y)))
+			if y == nil {
+				continue
+			}
+		}
+		xc, _ := columnsOf(x.headers, names)
+		yc, _ := columnsOf(y.headers, names)
+		wrong := 0
+		for i := range min(len(x.rows), len(y.rows)) {
+			was, is := recordOf(x.rows[i], xc).allCells(), recordOf(y.rows[i], yc).allCells()
+			for key, text := range was {
+				if cells++; is[key] != text {
+					if wrong++; wrong < 8 {
+						t.Errorf("sheet %s, row %d, column %s: %q, then %q", name, x.rows[i].number, key, text, is[key])
+					}
+				}
+			}
+			for key, text := range is {
+				if was[key] == "" && text != "" {
+					if wrong++; wrong < 8 {
+						t.Errorf("sheet %s, row %d, column %s: nothing, then %q", name, x.rows[i].number, key, text)
+					}
+				}
+			}
+		}
+	}
+	t.Logf("%d cells", cells)
+	if cells < 20 {
+		t.Errorf("only %d cells were compared", cells)
+	}
+}
+
+func headersRows(s *sheet) []row {
+	if s == nil {
+		return nil
+	}
+	return s.rows
+}
