@@ -35,58 +35,74 @@ type column struct {
 	token  uint64
 	values []value
 	last   uint64 // big number
-	// numbers are the chances of its numbers; tokens, of a message, those of each token by the one before.
-	numbers *numberModel
-	tokens  map[uint64]*numberModel
+	// numbers are the chances of its numbers, begin, of a message, those of its first token, behind those of the token behind
+	// this one in the message around it.
+	numbers, begin, behind *numberModel
 	// primer is the same column after the sample of a dictionary: chances begin where they ended there.
 	primer *column
-	// children are the columns of the fields within, by token.
-	children map[uint64]*column
+	// children are the columns of the fields within, by token; next is the field that stood behind this one the last time, and
+	// head, of a message, the one that stood first: mostly they do so again.
+	children   map[uint64]*column
+	next, head *column
 }
 
 // model are the chances of the column's numbers.
 func (c *column) model() *numberModel {
 	if c.numbers == nil {
-		c.numbers = &numberModel{}
-		if c.primer != nil && c.primer.numbers != nil {
-			*c.numbers = *c.primer.numbers
+		var primer *numberModel
+		if c.primer != nil {
+			primer = c.primer.numbers
 		}
+		c.numbers = primed(primer)
 	}
 	return c.numbers
 }
 
-// following are the chances of the token behind another within this message; 0: of the first.
-func (c *column) following(before uint64) *numberModel {
-	if m, ok := c.tokens[before]; ok {
-		return m
+// following are the chances of the token behind another within this message; nil: of the first.
+func (c *column) following(before *column) *numberModel {
+	var primer *numberModel
+	switch {
+	case before == nil:
+		if c.begin == nil {
+			if c.primer != nil {
+				primer = c.primer.begin
+			}
+			c.begin = primed(primer)
+		}
+		return c.begin
+	case before.behind == nil:
+		if before.primer != nil {
+			primer = before.primer.behind
+		}
+		before.behind = primed(primer)
 	}
-	m := &numberModel{}
-	if c.primer != nil && c.primer.tokens[before] != nil {
-		*m = *c.primer.tokens[before]
-	}
-	if c.tokens == nil {
-		c.tokens = map[uint64]*numberModel{}
-	}
-	c.tokens[before] = m
-	return m
+	return before.behind
 }
 
-// child is the column of a field within, made at its first occurrence.
-func (c *column) child(token uint64, made func(*column)) *column {
-	if next, ok := c.children[token]; ok {
-		return next
+// child is the column of the field within that stands behind another one, nil: first; it is made at its first occurrence.
+func (c *column) child(before *column, token uint64, made func(*column)) *column {
+	likely := &c.head
+	if before != nil {
+		likely = &before.next
 	}
-	next := &column{token: token}
-	if c.primer != nil {
-		next.primer = c.primer.children[token]
+	if *likely != nil && (*likely).token == token {
+		return *likely
 	}
-	if c.children == nil {
-		c.children = map[uint64]*column{}
+	next, ok := c.children[token]
+	if !ok {
+		next = &column{token: token}
+		if c.primer != nil {
+			next.primer = c.primer.children[token]
+		}
+		if c.children == nil {
+			c.children = map[uint64]*column{}
+		}
+		c.children[token] = next
+		if token&7 != messageToken {
+			made(next)
+		}
 	}
-	c.children[token] = next
-	if token&7 != messageToken {
-		made(next)
-	}
+	*likely = next
 	return next
 }
 
@@ -118,7 +134,7 @@ func (c *columns) keep(col *column, entry int, n uint64) {
 
 // walk takes a message apart into the columns, and writes its structure. It must be one that isMessage takes.
 func (c *columns) walk(at *column, msg []byte, entry int, coder *rangeEncoder, depth int) {
-	before := uint64(0)
+	var before *column
 	for len(msg) > 0 {
 		num, typ, n := protowire.ConsumeTag(msg)
 		msg = msg[n:]
@@ -137,8 +153,8 @@ func (c *columns) walk(at *column, msg []byte, entry int, coder *rangeEncoder, d
 			v.bytes = msg[:n]
 		}
 		coder.number(at.following(before), token)
-		before = token
-		next := at.child(token, c.made)
+		next := at.child(before, token, c.made)
+		before = next
 		if token&7 == messageToken {
 			c.walk(next, v.bytes, entry, coder, depth+1)
 		} else {

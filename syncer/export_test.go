@@ -4,13 +4,13 @@ package syncer
 func Numbers(tokens ...uint64) []byte {
 	e := newRangeEncoder()
 	path := []*column{{}}
-	before := []uint64{0}
+	before := []*column{nil}
 	for _, token := range tokens {
 		at := len(path) - 1
 		e.number(path[at].following(before[at]), token)
-		before[at] = token
+		before[at] = path[at].child(before[at], token, func(*column) {})
 		if token&7 == messageToken {
-			path, before = append(path, path[at].child(token, func(*column) {})), append(before, 0)
+			path, before = append(path, before[at]), append(before, nil)
 		}
 	}
 	return e.end()

@@ -10,37 +10,36 @@ const (
 	slowest    = 5
 )
 
-// chance is how likely a bit is 0, and how often it was seen.
+// chance is how likely a bit is 0, less even, and how often it was seen. The zero value is a bit of which nothing is known.
 type chance struct {
-	zero uint16
+	bias uint16
 	seen uint8
 }
+
+// even is a chance of one half.
+const even = 1 << (chanceBits - 1)
 
 // byteModel is the tree of chances of a byte: node 1 is its highest bit.
 type byteModel [256]chance
 
-func (m *byteModel) at(node int) *chance {
-	c := &m[node]
-	if c.seen == 0 {
-		c.zero, c.seen = 1<<(chanceBits-1), 1
-	}
-	return c
-}
+// zero is how likely 0 is.
+func (c *chance) zero() uint32 { return uint32(c.bias ^ even) }
 
-// bound is the part of a range that belongs to 0: never none, never all.
-func (c *chance) bound(span uint32) uint32 { return (span >> chanceBits) * max(uint32(c.zero), 1) }
+// bound is the part of a range that belongs to 0 where it is that likely: never none, never all.
+func bound(span, zero uint32) uint32 { return (span >> chanceBits) * max(zero, 1) }
 
 // learn moves the chance towards the bit.
-func (c *chance) learn(bit int) {
-	rate := min(c.seen, slowest)
+func (c *chance) learn(zero uint32, bit uint) {
+	rate := c.seen + 1
+	if rate < slowest {
+		c.seen = rate
+	}
 	if bit == 0 {
-		c.zero += (1<<chanceBits - 1 - c.zero) >> rate
+		zero += (1<<chanceBits - 1 - zero) >> rate
 	} else {
-		c.zero -= c.zero >> rate
+		zero -= zero >> rate
 	}
-	if c.seen < slowest {
-		c.seen++
-	}
+	c.bias = uint16(zero) ^ even
 }
 
 // rangeEncoder writes bits.
@@ -55,17 +54,18 @@ type rangeEncoder struct {
 func newRangeEncoder() *rangeEncoder { return &rangeEncoder{span: 0xffffffff, wait: 1} }
 
 func (e *rangeEncoder) byte(m *byteModel, b byte) {
-	node := 1
+	node := uint(1)
 	for i := 7; i >= 0; i-- {
-		bit := int(b>>i) & 1
-		c := m.at(node)
-		bound := c.bound(e.span)
+		bit := uint(b>>i) & 1
+		c := &m[node]
+		zero := c.zero()
+		part := bound(e.span, zero)
 		if bit == 0 {
-			e.span = bound
+			e.span = part
 		} else {
-			e.low, e.span = e.low+uint64(bound), e.span-bound
+			e.low, e.span = e.low+uint64(part), e.span-part
 		}
-		c.learn(bit)
+		c.learn(zero, bit)
 		for e.span < topValue {
 			e.span <<= 8
 			e.shift()
@@ -127,24 +127,27 @@ func (d *rangeDecoder) next() uint32 {
 func (d *rangeDecoder) ended() bool { return d.past > 4 }
 
 func (d *rangeDecoder) byte(m *byteModel) byte {
-	node := 1
+	code, span := d.code, d.span
+	node := uint(1)
 	for node < 256 {
-		c := m.at(node)
-		bound := c.bound(d.span)
-		bit := 0
-		if d.code < bound {
-			d.span = bound
+		c := &m[node]
+		zero := c.zero()
+		part := bound(span, zero)
+		bit := uint(0)
+		if code < part {
+			span = part
 		} else {
 			bit = 1
-			d.code, d.span = d.code-bound, d.span-bound
+			code, span = code-part, span-part
 		}
-		c.learn(bit)
-		for d.span < topValue {
-			d.span <<= 8
-			d.code = d.code<<8 | d.next()
+		c.learn(zero, bit)
+		for span < topValue {
+			span <<= 8
+			code = code<<8 | d.next()
 		}
 		node = node<<1 | bit
 	}
+	d.code, d.span = code, span
 	return byte(node)
 }
 
@@ -162,7 +165,7 @@ func (e *rangeEncoder) number(m *numberModel, n uint64) {
 	at := &m.first
 	for ; n >= 0x80; n >>= 7 {
 		e.byte(at, byte(n)|0x80)
-		at = &m.more
+		at = m.rest()
 	}
 	e.byte(at, byte(n))
 }
@@ -179,10 +182,35 @@ func (d *rangeDecoder) number(m *numberModel) (n uint64, ok bool) {
 		if b < 0x80 {
 			return n, true
 		}
-		at = &m.more
+		at = m.rest()
 	}
 	return 0, false
 }
 
-// numberModel are the chances of the first byte of a number and of those behind it.
-type numberModel struct{ first, more byteModel }
+// numberModel are the chances of the first byte of a number and of those behind it, which few numbers have.
+type numberModel struct {
+	first byteModel
+	more  *byteModel
+	// primer is the same after the sample of a dictionary, and is only read.
+	primer *numberModel
+}
+
+// primed makes a model whose chances begin where those of another have ended; nil: where nothing is known.
+func primed(primer *numberModel) *numberModel {
+	m := &numberModel{primer: primer}
+	if primer != nil {
+		m.first = primer.first
+	}
+	return m
+}
+
+// rest are the chances of the bytes behind the first.
+func (m *numberModel) rest() *byteModel {
+	if m.more == nil {
+		m.more = &byteModel{}
+		if m.primer != nil && m.primer.more != nil {
+			*m.more = *m.primer.more
+		}
+	}
+	return m.more
+}

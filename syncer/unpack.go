@@ -20,6 +20,7 @@ type batchUnpacker struct {
 	coder  *rangeDecoder
 	left   int // bytes that may still be made of the text
 	steps  int // of all payloads so far
+	likely int // of the last one
 	failed error
 
 	records []unpacked
@@ -104,13 +105,17 @@ func (u *batchUnpacker) seal(most int) ([]*servicev1.Entry, error) {
 	return out, nil
 }
 
+// mostLikely bounds for how many steps there is room before they are read.
+const mostLikely = 512
+
 // structure reads the tags of a payload, and how many values each column has.
 func (u *batchUnpacker) structure(r *unpacked) {
 	type place struct {
-		at     *column
-		before uint64
+		at, before *column
 	}
-	path := []place{{at: u.columns.root}}
+	path := make([]place, 1, maxDepth+2)
+	path[0].at = u.columns.root
+	r.steps = make([]step, 0, min(u.likely, mostLikely)) // payloads of a batch are alike
 	for len(path) > 0 && u.failed == nil {
 		here := &path[len(path)-1]
 		at := here.at
@@ -119,16 +124,17 @@ func (u *batchUnpacker) structure(r *unpacked) {
 			u.fail("a tag that cannot be")
 			return
 		}
-		if here.before = token; token == endToken {
+		if token == endToken {
 			r.steps = append(r.steps, step{token: token})
-			path = path[:len(path)-1]
+			path, u.likely = path[:len(path)-1], len(r.steps)
 			continue
 		}
 		if num := token >> 3; num == 0 || num > uint64(protowire.MaxValidNumber) || token&7 > uint64(protowire.Fixed32Type) || len(path) > maxDepth+1 {
 			u.fail("a tag that cannot be")
 			return
 		}
-		next := at.child(token, u.columns.made)
+		next := at.child(here.before, token, u.columns.made)
+		here.before = next
 		s := step{token: token, col: next}
 		if token&7 == messageToken {
 			path = append(path, place{at: next})

@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
 	"net"
 	"path/filepath"
 	"testing"
 	"time"
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"github.com/hearth-survey/hearth/syncer"
+	"google.golang.org/protobuf/proto"
 )
 
 // BenchmarkIngest sends household interviews by batches of 100 from 16 tablets over gRPC, all in one process, and
@@ -86,5 +89,30 @@ func BenchmarkWire(b *testing.B) {
 		}
 		b.ReportMetric(float64(sizes[0].Batch100), "B/interview")
 		b.ReportMetric(float64(sizes[0].Batch100)/float64(sizes[3].Batch100), "of_gzip_xml")
+	}
+}
+
+// BenchmarkUnpack reads a batch of 100 household interviews, packed and as zstd, as a server does before it takes the
+// records in.
+func BenchmarkUnpack(b *testing.B) {
+	team, err := newBenchTeam(100, 1, 100)
+	if err != nil {
+		b.Fatal(err)
+	}
+	tab := team.tablets[0]
+	for name, batch := range map[string]*servicev1.Batch{
+		"zstd":   tab.batches[0],
+		"packed": syncer.PackBatch(tab.key, tab.lane, 1, syncer.Chain{}, tab.digests[0], tab.raws[0], syncer.PackOptions{Dictionaries: syncer.Dictionaries()}),
+	} {
+		b.Run(name, func(b *testing.B) {
+			before := ownCPU()
+			for b.Loop() {
+				if _, err := syncer.Check(batch, tab.key.Public().(ed25519.PublicKey), syncer.DefaultLimits); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64((ownCPU()-before).Microseconds())/1000/float64(b.N), "cpu-ms/op")
+			b.ReportMetric(float64(proto.Size(batch))/100, "B/interview")
+		})
 	}
 }

@@ -43,7 +43,7 @@ type SyncOptions struct {
 	// MaxBatchBytes bounds a batch; 0: 256 KB. The server's own limit holds in any case.
 	MaxBatchBytes int
 	// Compress sends batches as zstd or packed, where that is smaller. Packed ones are the smallest, and cost a server
-	// twenty times the work of zstd: they are for links where bytes are dear.
+	// eight times the work of zstd: they are for links where bytes are dear.
 	Compress bool
 	// Near is how quickly a server answers the Hello of a sync whose batches go as zstd at most; 0: 300 ms, which radio in
 	// the field does not reach; negative: batches are packed for every server that reads them.
