@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -14,31 +15,34 @@ import (
 )
 
 // Every interview that comes in is read field by field, and most questions of it are empty. protobuf's reflection takes
-// ten times as long to say so as Go's own does of a field whose place in its struct is known. So messages of generated Go
-// are read by place; all others, as those of schemas that came at run time, and members of a oneof, by protobuf's.
+// ten times as long to say so as Go does of a field whose place in its struct is known, and Go's own reflection three times.
+// So messages of generated Go are read at their fields' places; all others, as those of schemas that came at run time, and
+// members of a oneof, by protobuf's reflection. What a field's place holds is checked once, by its type, in newAccess: a
+// pointer to a scalar, a message, a slice or a map, as protoc-gen-go writes them for fields that can be unset.
 
-// view is a message: the struct of generated Go in v, or where m is set what protobuf's reflection reads.
+// view is a message: the struct of generated Go at p, of type typ, or where m is set what protobuf's reflection reads.
 type view struct {
-	v reflect.Value
-	m protoreflect.Message
+	p   unsafe.Pointer
+	typ reflect.Type // a pointer to the struct
+	m   protoreflect.Message
 }
 
 // viewOf is a view of a message; typ is the generated type of its descriptor.
 func viewOf(m protoreflect.Message, typ reflect.Type) view {
 	if typ != nil && m.IsValid() {
 		if g := reflect.ValueOf(m.Interface()); g.Type() == typ {
-			return view{v: g.Elem()}
+			return view{p: g.UnsafePointer(), typ: typ}
 		}
 	}
 	return view{m: m}
 }
 
 // message is the message for protobuf's reflection.
-func (x view) message() protoreflect.Message {
-	if x.m != nil {
-		return x.m
+func (x *view) message() protoreflect.Message {
+	if x.m == nil {
+		x.m = reflect.NewAt(x.typ.Elem(), x.p).Interface().(proto.Message).ProtoReflect() // a struct of generated Go is one by its pointer
 	}
-	return x.v.Addr().Interface().(proto.Message).ProtoReflect() // a struct of generated Go is one by its pointer
+	return x.m
 }
 
 // generated is the type of the generated Go of a message, a pointer to a struct; nil if there is none of this descriptor.
@@ -94,64 +98,98 @@ func kindOf(fd protoreflect.FieldDescriptor) kind {
 type access struct {
 	field protoreflect.FieldDescriptor
 	kind  kind
-	// at is the place in the struct of generated Go, -1 where there is none.
-	at      int
+	// place is where the field is in the struct of generated Go, form what is there.
+	place   uintptr
+	form    form
 	counted bool // a list or a map: it is there if it is not empty
+	mapped  bool
 	enum    bool
 	zero    bool // a number that is 0 is no answer: of an enum, or of a row of a table
 	// typ is the generated type of a field that is a message.
 	typ reflect.Type
 }
 
+// form is how a scalar is held in generated Go, behind a pointer or in a slice.
+type form uint8
+
+const (
+	formNone form = iota // not at a place: by protobuf's reflection
+	formOther
+	formInt32
+	formInt64
+	formUint32
+	formUint64
+	formFloat32
+	formFloat64
+	formBool
+	formText
+)
+
+var forms = map[reflect.Kind]form{
+	reflect.Int32: formInt32, reflect.Int64: formInt64, reflect.Uint32: formUint32, reflect.Uint64: formUint64,
+	reflect.Float32: formFloat32, reflect.Float64: formFloat64, reflect.Bool: formBool, reflect.String: formText,
+}
+
 func newAccess(fd protoreflect.FieldDescriptor) *access {
-	a := &access{field: fd, at: -1, counted: fd.IsList() || fd.IsMap(), kind: kindOf(fd), enum: fd.Enum() != nil}
+	a := &access{field: fd, counted: fd.IsList() || fd.IsMap(), mapped: fd.IsMap(), kind: kindOf(fd), enum: fd.Enum() != nil}
 	a.zero = a.enum
 	sub := fd.Message()
 	if sub != nil && !fd.IsMap() {
 		a.typ = generated(sub)
 	}
 	if t := generated(fd.ContainingMessage()); t != nil && (sub == nil || fd.IsMap() || a.typ != nil) {
-		a.at = placeOf(t.Elem(), fd)
+		a.find(t.Elem())
 	}
 	return a
 }
 
-// placeOf finds a field in a struct of generated Go by its number. It is -1 where the field does not stand there by
-// itself, or has no presence of its own.
-func placeOf(t reflect.Type, fd protoreflect.FieldDescriptor) int {
+// find looks for the field in a struct of generated Go by its number. It stays without a place where the field does not
+// stand there by itself, or has no presence of its own.
+func (a *access) find(t reflect.Type) {
 	for i := range t.NumField() {
-		parts := strings.SplitN(t.Field(i).Tag.Get("protobuf"), ",", 3)
-		if len(parts) < 3 || parts[1] != strconv.Itoa(int(fd.Number())) {
+		f := t.Field(i)
+		parts := strings.SplitN(f.Tag.Get("protobuf"), ",", 3)
+		if len(parts) < 3 || parts[1] != strconv.Itoa(int(a.field.Number())) {
 			continue
 		}
-		kind := t.Field(i).Type.Kind()
-		if kind == reflect.Pointer || kind == reflect.Slice || kind == reflect.Map && fd.IsMap() {
-			return i
+		held := f.Type
+		switch f.Type.Kind() {
+		case reflect.Pointer, reflect.Slice:
+			held = f.Type.Elem()
+		case reflect.Map:
+		default:
+			return
 		}
+		a.place, a.form = f.Offset, formOther
+		if a.field.Message() == nil && a.kind != kindBytes {
+			a.form = forms[held.Kind()]
+		}
+		return
 	}
-	return -1
 }
 
-// fast is the field in generated Go; false where it is to be read by protobuf's reflection.
-func (a *access) fast(x *view) (reflect.Value, bool) {
-	if x.m != nil || a.at < 0 {
-		return reflect.Value{}, false
+// at is the place of the field in generated Go; false where it is to be read by protobuf's reflection.
+func (a *access) at(x *view) (unsafe.Pointer, bool) {
+	if x.p == nil || a.form == formNone {
+		return nil, false
 	}
-	return x.v.Field(a.at), true
+	return unsafe.Add(x.p, a.place), true
 }
 
 // read tells whether there is an answer in the field, and puts one that is a single scalar into s.
 func (a *access) read(x *view, s *datum) bool {
-	if f, ok := a.fast(x); ok {
+	if at, ok := a.at(x); ok {
 		switch {
-		case a.counted:
-			return f.Len() > 0
-		case f.IsNil():
-			return false
-		case a.kind == kindNode || a.kind == kindBytes || a.kind == kindAny:
-			return true
+		case a.mapped:
+			return len(*(*map[uint32]formv1.Missing)(at)) > 0
+		case a.counted || a.kind == kindBytes:
+			return len(*(*[]byte)(at)) > 0 || a.kind == kindBytes && !a.counted && *(*[]byte)(at) != nil // all slices begin alike
 		}
-		return a.put(f.Elem(), s)
+		p := *(*unsafe.Pointer)(at)
+		if p == nil {
+			return false
+		}
+		return a.form == formOther || a.put(p, s)
 	}
 	m := x.message()
 	if !m.Has(a.field) {
@@ -163,20 +201,26 @@ func (a *access) read(x *view, s *datum) bool {
 	return a.take(m.Get(a.field), s)
 }
 
-// put puts a value of generated Go into s, and tells whether it is an answer.
-func (a *access) put(f reflect.Value, s *datum) bool {
-	switch a.kind {
-	case kindTruth:
-		s.setTruth(f.Bool())
-	case kindInt:
-		s.setInt(f.Int())
+// put puts a scalar of generated Go into s, and tells whether it is an answer.
+func (a *access) put(p unsafe.Pointer, s *datum) bool {
+	switch a.form {
+	case formInt32:
+		s.setInt(int64(*(*int32)(p)))
 		return !a.zero || s.bits != 0
-	case kindUint:
-		s.bits = f.Uint()
-	case kindDouble:
-		s.setDouble(f.Float())
-	case kindText:
-		s.text = f.String()
+	case formInt64:
+		s.setInt(*(*int64)(p))
+	case formUint32:
+		s.bits = uint64(*(*uint32)(p))
+	case formUint64:
+		s.bits = *(*uint64)(p)
+	case formFloat32:
+		s.setDouble(float64(*(*float32)(p)))
+	case formFloat64:
+		s.setDouble(*(*float64)(p))
+	case formBool:
+		s.setTruth(*(*bool)(p))
+	case formText:
+		s.text = *(*string)(p)
 		return s.text != ""
 	}
 	return true
@@ -224,46 +268,44 @@ func (s *datum) setTruth(b bool) {
 
 // below is the message in a field that is set.
 func (a *access) below(x *view) view {
-	if f, ok := a.fast(x); ok {
-		return view{v: f.Elem()}
+	if at, ok := a.at(x); ok {
+		return view{p: *(*unsafe.Pointer)(at), typ: a.typ}
 	}
 	return viewOf(x.message().Get(a.field).Message(), a.typ)
 }
 
 // list is the list in the field.
 func (a *access) list(x *view) sequence {
-	if f, ok := a.fast(x); ok {
-		return sequence{v: f, of: a}
+	if at, ok := a.at(x); ok {
+		return sequence{at: at, n: len(*(*[]byte)(at)), of: a}
 	}
-	return sequence{l: x.message().Get(a.field).List(), of: a}
+	l := x.message().Get(a.field).List()
+	return sequence{l: l, n: l.Len(), of: a}
 }
 
-// value is the field for what takes protobuf's values.
-func (a *access) value(x *view) protoreflect.Value {
-	f, ok := a.fast(x)
-	if !ok || f.Kind() != reflect.Pointer || f.IsNil() {
-		return x.message().Get(a.field)
-	}
-	f = f.Elem()
-	switch a.field.Kind() {
-	case protoreflect.StringKind:
-		return protoreflect.ValueOfString(f.String())
-	case protoreflect.Int32Kind, protoreflect.Sint32Kind, protoreflect.Sfixed32Kind:
-		return protoreflect.ValueOfInt32(int32(f.Int()))
-	case protoreflect.Uint32Kind, protoreflect.Fixed32Kind:
-		return protoreflect.ValueOfUint32(uint32(f.Uint()))
-	case protoreflect.DoubleKind:
-		return protoreflect.ValueOfFloat64(f.Float())
+// value is a field that is set, for what takes protobuf's values; s is what read found there.
+func (a *access) value(x *view, s *datum) protoreflect.Value {
+	if !a.counted && s != nil {
+		switch a.field.Kind() {
+		case protoreflect.StringKind:
+			return protoreflect.ValueOfString(s.text)
+		case protoreflect.Int32Kind, protoreflect.Sint32Kind, protoreflect.Sfixed32Kind:
+			return protoreflect.ValueOfInt32(int32(s.bits))
+		case protoreflect.Int64Kind, protoreflect.Sint64Kind, protoreflect.Sfixed64Kind:
+			return protoreflect.ValueOfInt64(s.integer())
+		case protoreflect.Uint32Kind, protoreflect.Fixed32Kind:
+			return protoreflect.ValueOfUint32(uint32(s.bits))
+		case protoreflect.DoubleKind:
+			return protoreflect.ValueOfFloat64(s.double())
+		}
 	}
 	return x.message().Get(a.field)
 }
 
 // reasons are the reasons for missing answers by number of the question; nil where there are none.
 func (a *access) reasons(x *view) map[uint32]formv1.Missing {
-	if f, ok := a.fast(x); ok {
-		if reasons, ok := f.Interface().(map[uint32]formv1.Missing); ok {
-			return reasons
-		}
+	if at, ok := a.at(x); ok {
+		return *(*map[uint32]formv1.Missing)(at)
 	}
 	if !x.message().Has(a.field) {
 		return nil
@@ -276,18 +318,12 @@ func (a *access) reasons(x *view) map[uint32]formv1.Missing {
 	return out
 }
 
-// sequence is a repeated field, held as a view is.
+// sequence is a repeated field, held as a view is: the slice at a place, or a list of protobuf's reflection.
 type sequence struct {
-	v  reflect.Value
+	at unsafe.Pointer
 	l  protoreflect.List
+	n  int
 	of *access
-}
-
-func (l *sequence) len() int {
-	if l.l != nil {
-		return l.l.Len()
-	}
-	return l.v.Len()
 }
 
 // row is one message of a list. That of generated Go may be nil, though in no list that was read from bytes.
@@ -295,11 +331,11 @@ func (l *sequence) row(i int) view {
 	if l.l != nil {
 		return viewOf(l.l.Get(i).Message(), l.of.typ)
 	}
-	p := l.v.Index(i)
-	if p.IsNil() {
-		return view{v: reflect.New(l.of.typ.Elem()).Elem()}
+	p := (*(*[]unsafe.Pointer)(l.at))[i]
+	if p == nil {
+		p = reflect.New(l.of.typ.Elem()).UnsafePointer()
 	}
-	return view{v: p.Elem()}
+	return view{p: p, typ: l.of.typ}
 }
 
 // datum is one of a list of scalars.
@@ -308,5 +344,18 @@ func (l *sequence) datum(i int, s *datum) {
 		l.of.take(l.l.Get(i), s)
 		return
 	}
-	l.of.put(l.v.Index(i), s)
+	var p unsafe.Pointer
+	switch l.of.form {
+	case formInt32, formUint32, formFloat32:
+		p = unsafe.Pointer(&(*(*[]uint32)(l.at))[i])
+	case formInt64, formUint64, formFloat64:
+		p = unsafe.Pointer(&(*(*[]uint64)(l.at))[i])
+	case formBool:
+		p = unsafe.Pointer(&(*(*[]bool)(l.at))[i])
+	case formText:
+		p = unsafe.Pointer(&(*(*[]string)(l.at))[i])
+	default:
+		return // bytes, which no expression reads
+	}
+	l.of.put(p, s)
 }

@@ -49,7 +49,7 @@ func TestFieldsHavePlaces(t *testing.T) {
 			t.Errorf("%s: no generated Go was found", m.Desc.FullName())
 		}
 		for _, q := range m.Questions {
-			if q.access.at < 0 && q.Field.ContainingOneof() == nil {
+			if q.access.form == formNone && q.Field.ContainingOneof() == nil {
 				t.Errorf("%s is not read by place", q.Field.FullName())
 			}
 		}
@@ -89,9 +89,9 @@ func compareFields(t *rapid.T, m protoreflect.Message) {
 		switch {
 		case fd.IsList():
 			compareList(t, a, x, slow)
-		case fd.Message() == nil && !a.value(&x).Equal(m.Get(fd)):
-			t.Fatalf("%s: %v, want %v", fd.FullName(), a.value(&x), m.Get(fd))
-		case fd.Message() != nil && held && !proto.Equal(a.below(&x).message().Interface(), m.Get(fd).Message().Interface()):
+		case fd.Message() == nil && held && !a.value(&x, &got).Equal(m.Get(fd)):
+			t.Fatalf("%s: %v, want %v", fd.FullName(), a.value(&x, &got), m.Get(fd))
+		case fd.Message() != nil && held && !proto.Equal(messageOf(a.below(&x)), m.Get(fd).Message().Interface()):
 			t.Fatalf("%s is another message by place", fd.FullName())
 		}
 	}
@@ -99,13 +99,13 @@ func compareFields(t *rapid.T, m protoreflect.Message) {
 
 func compareList(t *rapid.T, a *access, x, slow view) {
 	got, want := a.list(&x), a.list(&slow)
-	if got.len() != want.len() {
-		t.Fatalf("%s: %d items, want %d", a.field.FullName(), got.len(), want.len())
+	if got.n != want.n {
+		t.Fatalf("%s: %d items, want %d", a.field.FullName(), got.n, want.n)
 	}
-	for i := range want.len() {
+	for i := range want.n {
 		if a.field.Message() != nil {
 			one, other := got.row(i), want.row(i)
-			if !proto.Equal(one.message().Interface(), other.message().Interface()) {
+			if !proto.Equal(messageOf(one), messageOf(other)) {
 				t.Fatalf("%s, row %d is another by place", a.field.FullName(), i)
 			}
 			continue
@@ -118,3 +118,5 @@ func compareList(t *rapid.T, a *access, x, slow view) {
 		}
 	}
 }
+
+func messageOf(x view) proto.Message { return x.message().Interface() }

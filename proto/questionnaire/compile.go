@@ -235,7 +235,7 @@ func (c *compiler) question(f protoreflect.FieldDescriptor) (*Question, error) {
 	if q.required && o.GetRequiredWhen() != "" {
 		q.required = false
 	}
-	q.format = formatOf(o.GetFormat())
+	q.format, q.number = formatOf(o.GetFormat()), uint32(f.Number())
 	if f.Enum() != nil {
 		if q.enum = c.enums[f.Enum().FullName()]; q.enum == nil {
 			q.enum = newEnumeration(f.Enum())
@@ -254,6 +254,7 @@ func (c *compiler) question(f protoreflect.FieldDescriptor) (*Question, error) {
 	}
 	q.access.zero = q.Choices != nil
 	q.limits, q.itemRules, err = compileLimits(f)
+	q.valued = len(q.limits) > 0 || len(q.itemRules) > 0 || q.format != nil || q.Choices != nil
 	return q, err
 }
 

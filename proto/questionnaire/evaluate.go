@@ -94,11 +94,14 @@ func (e *evaluation) walk(n *node, asked bool) {
 
 // question evaluates what is said of one question of a message that is asked.
 func (e *evaluation) question(n *node, q *Question, reasons map[uint32]formv1.Missing) {
-	held := !n.unset && q.access.read(&n.view, &e.held)
+	s := &n.slots[q.index]
+	held := n.held(q, s)
 	if !held && e.report == nil && e.nothingSaid(q) {
 		return
 	}
-	s := e.read(n, q)
+	if s.state == stateUnknown {
+		e.resolve(n, q, s)
+	}
 	e.path = append(e.path, place{q.name, -1})
 	e.told(n, q, s, held, reasons)
 	e.path = e.path[:len(e.path)-1]
@@ -114,24 +117,26 @@ func (e *evaluation) told(n *node, q *Question, s *slot, held bool, reasons map[
 			if !q.broughtFrom(n.version) {
 				e.flag(q.rule+ruleNotRelevant, formv1.Severity_SEVERITY_SOFT, textNotRelevant)
 			}
-			e.values(n, q)
+			e.values(n, q, s)
 			e.below(n, q, false)
 		}
 		return
 	}
-	reason, excused := reasons[uint32(q.Field.Number())]
+	reason, excused := reasons[q.number]
 	broken := s.lame || s.state == stateFailed
 	if e.completed && !held && !excused && q.calculate == nil {
 		broken = e.required(n, q) || broken
 	}
 	if held {
 		if q.calculate != nil && !q.calculate.volatile {
-			e.calculated(q, s)
+			e.calculated(n, q, s)
 		}
-		e.values(n, q)
-		broken = e.offered(n, q) || broken
+		e.values(n, q, s)
+		if q.filter != nil {
+			broken = e.offered(n, q, s) || broken
+		}
 	}
-	if s.state == stateAnswered {
+	if s.state == stateAnswered && len(q.checks) > 0 {
 		broken = e.checks(n, q) || broken
 	}
 	if e.completed && q.count != nil {
@@ -164,11 +169,12 @@ func (e *evaluation) enters(q *Question) bool {
 
 // notAsked looks at the values of a question that stands somewhere in one that is not asked.
 func (e *evaluation) notAsked(n *node, q *Question) {
-	if n.unset || !q.access.read(&n.view, &e.held) {
+	s := &n.slots[q.index]
+	if !n.held(q, s) {
 		return
 	}
 	e.path = append(e.path, place{q.name, -1})
-	e.values(n, q)
+	e.values(n, q, s)
 	e.below(n, q, false)
 	e.path = e.path[:len(e.path)-1]
 }
@@ -208,8 +214,10 @@ func (e *evaluation) required(n *node, q *Question) bool {
 }
 
 // calculated flags a field that holds another value than its rule yields.
-func (e *evaluation) calculated(q *Question, s *slot) {
-	if s.state == stateFailed || s.state == stateAnswered && e.held.equal(&s.datum, q.access.kind) {
+func (e *evaluation) calculated(n *node, q *Question, s *slot) {
+	var held datum
+	q.access.read(&n.view, &held)
+	if s.state == stateFailed || s.state == stateAnswered && held.equal(&s.datum, q.access.kind) {
 		return
 	}
 	e.flag(q.rule+ruleCalculated, formv1.Severity_SEVERITY_SOFT, textCalculated)
@@ -279,34 +287,45 @@ func (e *evaluation) reported(n *node, q *Question, s *slot, reason formv1.Missi
 }
 
 // values looks at an answer by itself, and at each value of a list.
-func (e *evaluation) values(n *node, q *Question) {
+func (e *evaluation) values(n *node, q *Question, s *slot) {
+	if !q.valued {
+		return
+	}
+	held := &s.datum
+	if q.calculate != nil {
+		held = &datum{}
+		q.access.read(&n.view, held)
+	}
 	if len(q.limits) > 0 {
-		v := q.access.value(&n.view)
+		v := q.access.value(&n.view, held)
 		for i := range q.limits {
 			if l := &q.limits[i]; !l.holds(v) {
 				e.flag(l.rule, formv1.Severity_SEVERITY_HARD, l.text)
 			}
 		}
 	}
-	if q.format != nil && !q.format(e.held.text) || q.Options.GetFormat() == formv1.Format_FORMAT_RANK && !unique(q.access.value(&n.view).List()) {
+	if q.format != nil && !q.format(held.text) || q.rank() && !unique(q.access.value(&n.view, nil).List()) {
 		e.flag(q.rule+ruleFormat, formv1.Severity_SEVERITY_HARD, textFormat)
 	}
 	switch {
 	case q.List && (q.Choices != nil || len(q.itemRules) > 0):
 		e.items(n, q)
-	case q.Choices != nil && !q.knows(e.held.integer()):
+	case !q.List && q.Choices != nil && !q.knows(held.integer()):
 		e.flag(q.rule+ruleUnknownValue, formv1.Severity_SEVERITY_SOFT, textUnknownValue)
 	}
 }
+
+// rank tells whether the choices stand in the order of preference.
+func (q *Question) rank() bool { return q.Options.GetFormat() == formv1.Format_FORMAT_RANK }
 
 // items looks at each value of a list.
 func (e *evaluation) items(n *node, q *Question) {
 	all, last := q.access.list(&n.view), len(e.path)-1
 	var values protoreflect.List
 	if len(q.itemRules) > 0 {
-		values = q.access.value(&n.view).List()
+		values = q.access.value(&n.view, nil).List()
 	}
-	for i := range all.len() {
+	for i := range all.n {
 		e.path[last].index = i
 		if q.Choices != nil {
 			var one datum
@@ -340,8 +359,8 @@ func (q *Question) knows(number int64) bool {
 }
 
 // offered flags choices that the filter of their question does not offer; true where it failed.
-func (e *evaluation) offered(n *node, q *Question) (failed bool) {
-	if q.filter == nil || q.filter.volatile && e.now.IsZero() {
+func (e *evaluation) offered(n *node, q *Question, s *slot) (failed bool) {
+	if q.filter.volatile && e.now.IsZero() {
 		return false
 	}
 	one := func(number int64) {
@@ -357,15 +376,15 @@ func (e *evaluation) offered(n *node, q *Question) (failed bool) {
 		}
 	}
 	if !q.List {
-		one(e.held.integer())
+		one(s.integer())
 		return failed
 	}
 	all, last := q.access.list(&n.view), len(e.path)-1
-	for i := range all.len() {
-		var s datum
-		all.datum(i, &s)
+	for i := range all.n {
+		var item datum
+		all.datum(i, &item)
 		e.path[last].index = i
-		one(s.integer())
+		one(item.integer())
 	}
 	e.path[last].index = -1
 	return failed
@@ -418,7 +437,7 @@ const maxFieldNumber = 1<<29 - 1
 
 // reason looks at the reason for which one question has no answer.
 func (e *evaluation) reason(n *node, q *Question, why protoreflect.EnumNumber) {
-	if !n.unset && q.access.read(&n.view, &e.held) {
+	if n.held(q, &n.slots[q.index]) {
 		e.flag(q.rule+ruleAnsweredMissing, formv1.Severity_SEVERITY_SOFT, textAnsweredMissing)
 	}
 	switch {

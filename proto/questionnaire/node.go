@@ -46,6 +46,8 @@ type slot struct {
 	datum
 	state state
 	lame  bool // whether the question is asked could not be told
+	// looked: the field was looked into; held: there is an answer in it. That of a calculated question is not kept.
+	looked, held bool
 }
 
 // node is one message of the answers.
@@ -77,7 +79,6 @@ type evaluation struct {
 	// steps is how many more rows expressions may look at; stop where the one at hand has had its share.
 	steps, stop int
 
-	held      datum // what the field of the question at hand holds
 	path      []place
 	flags     []*servicev1.Flag
 	report    *Evaluation // nil: only flags are wanted
@@ -142,7 +143,7 @@ func (e *evaluation) rowsOf(n *node, q *Question) []*node {
 	switch {
 	case q.List && !n.unset:
 		list := q.access.list(&n.view)
-		if rows = e.lists.take(list.len()); rows == nil {
+		if rows = e.lists.take(list.n); rows == nil {
 			rows = noRows
 		}
 		for i := range rows {
@@ -180,6 +181,22 @@ func (e *evaluation) read(n *node, q *Question) *slot {
 	return s
 }
 
+// held tells whether the field of a question holds an answer, which it puts into the slot unless the question is calculated.
+func (n *node) held(q *Question, s *slot) bool {
+	if !s.looked {
+		s.looked = true
+		if !n.unset {
+			if q.calculate == nil || q.calculate.volatile {
+				s.held = q.access.read(&n.view, &s.datum)
+			} else {
+				var own datum
+				s.held = q.access.read(&n.view, &own)
+			}
+		}
+	}
+	return s.held
+}
+
 // resolve finds out whether a question is asked, and what its answer is.
 func (e *evaluation) resolve(n *node, q *Question, s *slot) {
 	if e.raw {
@@ -206,7 +223,7 @@ func (e *evaluation) resolve(n *node, q *Question, s *slot) {
 	switch {
 	case q.calculate != nil && !q.calculate.volatile:
 		e.carryOut(n, q, s)
-	case !n.unset && q.access.read(&n.view, &s.datum):
+	case n.held(q, s):
 		s.state = stateAnswered
 	default:
 		s.state = stateUnanswered

@@ -158,7 +158,7 @@ func (t *translator) wellKnown(of *term, q *Question) func(*frame) ref.Val {
 		if n == nil || f.e.read(n, q).state != stateAnswered {
 			return valueNone
 		}
-		return adapter.NativeToValue(q.access.value(&n.view).Message().Interface())
+		return adapter.NativeToValue(q.access.value(&n.view, nil).Message().Interface())
 	}
 }
 
@@ -332,7 +332,7 @@ func (x *object) field(name string) ref.Val {
 	case s.state != stateAnswered:
 		return valueNone
 	case q.access.kind == kindAny:
-		return types.DefaultTypeAdapter.NativeToValue(q.access.value(&x.n.view).Message().Interface())
+		return types.DefaultTypeAdapter.NativeToValue(q.access.value(&x.n.view, nil).Message().Interface())
 	}
 	return s.value(q.access.kind)
 }

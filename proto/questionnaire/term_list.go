@@ -186,7 +186,7 @@ func fieldList(of *term, q *Question) *listing {
 			return there
 		}
 		c.seq = q.access.list(&n.view)
-		c.n = c.seq.len()
+		c.n = c.seq.n
 		return there
 	}}
 }

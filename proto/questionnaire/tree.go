@@ -63,13 +63,16 @@ type Question struct {
 
 	access *access
 	name   string
+	number uint32
 	// rule is what the names of the question's rules begin with: "hearth.survey.v1.HouseholdMember.age/".
 	rule string
 	enum *enumeration
 
 	required bool
 	// silent: nothing is said of the question where it has no answer and needs none, whatever the other answers.
-	silent   bool
+	silent bool
+	// valued: something is said of the answer by itself.
+	valued   bool
 	since    uint32
 	until    uint32
 	accepted [5]bool // by number of the reason

@@ -107,12 +107,12 @@ func readHandMade(t *testing.T, path string) (sources map[string]string, cases [
 // vectorProto is the text of a file with the messages given; the words QUESTION and MODULE stand for the options.
 func vectorProto(name, body string) string {
 	head := "edition = \"2023\";\npackage form." + name + ";\n"
-	for word, path := range map[string]string{
-		"buf.validate": "buf/validate/validate.proto", "google.protobuf.Timestamp": "google/protobuf/timestamp.proto",
-		"survey.v1.GeoPoint": "hearth/survey/v1/place.proto", "survey.v1.PartialDate": "hearth/survey/v1/common.proto",
+	for _, needed := range [][2]string{
+		{"buf.validate", "buf/validate/validate.proto"}, {"google.protobuf.Timestamp", "google/protobuf/timestamp.proto"},
+		{"survey.v1.GeoPoint", "hearth/survey/v1/place.proto"}, {"survey.v1.PartialDate", "hearth/survey/v1/common.proto"},
 	} {
-		if strings.Contains(body, word) {
-			head += "import \"" + path + "\";\n"
+		if strings.Contains(body, needed[0]) {
+			head += "import \"" + needed[1] + "\";\n"
 		}
 	}
 	return head + "import \"hearth/form/v1/options.proto\";\n" +
