@@ -46,6 +46,11 @@ func (t *translator) value(e expr, known []string) (value, error) {
 
 // path translates a path that is read as one value.
 func (t *translator) path(p *path, known []string) (value, error) {
+	if from, ok := p.from.(*call); ok && from.name == "current" && t.scope.outer != nil {
+		saved := t.scope
+		defer func() { t.scope = saved }()
+		t.scope = *t.scope.outer
+	}
 	if t.scope.self && p.from == nil && !p.absolute && len(p.steps) == 1 && p.steps[0].name == "." {
 		return t.of(p, t.scope.node)
 	}

@@ -15,10 +15,16 @@ type scope struct {
 	rows map[*node]string
 	// items is the list whose choices a filter is about.
 	items *list
+	// outer is the scope of the whole expression, which current() means; nil outside of macros.
+	outer *scope
 }
 
 // with is the scope inside a macro over the rows of a repeat.
 func (s scope) with(repeat *node, variable string) scope {
+	if s.outer == nil {
+		outer := s
+		s.outer = &outer
+	}
 	rows := map[*node]string{repeat: variable}
 	for r, v := range s.rows {
 		rows[r] = v
