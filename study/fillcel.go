@@ -163,7 +163,7 @@ func (s *scopeOf) ResolveName(name string) (any, bool) {
 	case "choice":
 		return types.NewStringStringMap(types.DefaultTypeAdapter, s.choice), s.choice != nil
 	case "@now":
-		return s.now.Format("2006-01-02T15:04:05.000-07:00"), true
+		return s.now.Format(rfc3339Milli), true
 	case "@today":
 		return s.now.Format(time.DateOnly), true
 	case "@random":

@@ -233,7 +233,7 @@ func proposeText(r *rand.Rand, format formv1.Format, b bounds, p *palette, now t
 		return proposeDay(r, p, now).Format(time.DateOnly)
 	case formv1.Format_FORMAT_DATE_TIME:
 		d := proposeDay(r, p, now)
-		return time.Date(d.Year(), d.Month(), d.Day(), r.IntN(24), r.IntN(60), r.IntN(60), 0, chinaTime).Format("2006-01-02T15:04:05.000-07:00")
+		return time.Date(d.Year(), d.Month(), d.Day(), r.IntN(24), r.IntN(60), r.IntN(60), 0, chinaTime).Format(rfc3339Milli)
 	case formv1.Format_FORMAT_TIME:
 		return fmt.Sprintf("%02d:%02d:00", r.IntN(24), r.IntN(60))
 	case formv1.Format_FORMAT_PHONE:

@@ -157,6 +157,7 @@ func (w *walk) message(at stand) {
 		here := under(at.spot.path, q.Name())
 		switch {
 		case q.Options.GetSystem() && q.Options.GetCalculate() == "":
+			w.keep(at, q)
 		case q.Options.GetNote():
 			w.reached[here] = true
 		case q.Options.GetCalculate() != "":
@@ -172,6 +173,27 @@ func (w *walk) message(at stand) {
 		}
 	}
 }
+
+// keep writes what a tablet's program keeps by itself: when the form was begun, and on which device.
+func (w *walk) keep(at stand, q *questionnaire.Question) {
+	if q.Field.Kind() != protoreflect.StringKind || q.List || at.has(q) {
+		return
+	}
+	now := w.f.engine.now
+	switch what := q.Options.GetFormColumns()["type"]; {
+	case what == "end":
+		put(at.make(), q.Field, now.Add(25*time.Minute).Format(rfc3339Milli))
+	case q.Options.GetFormat() == formv1.Format_FORMAT_DATE_TIME:
+		put(at.make(), q.Field, now.Format(rfc3339Milli))
+	case q.Options.GetFormat() == formv1.Format_FORMAT_DATE:
+		put(at.make(), q.Field, now.Format(time.DateOnly))
+	case what == "deviceid", what == "username":
+		put(at.make(), q.Field, what+" made up")
+	}
+}
+
+// rfc3339Milli is a date and time as tablets write it.
+const rfc3339Milli = "2006-01-02T15:04:05.000-07:00"
 
 // below is the place of a group.
 func (w *walk) below(at stand, q *questionnaire.Question, path string) stand {

@@ -209,13 +209,25 @@ func (b *builder) since(q *formv1.Question) uint32 {
 	return q.GetSince()
 }
 
-// rosterName is the name of a roster's table: the questionnaire's and its own.
+// rosterName is the name of a roster's table: the questionnaire's, cut to the words for which there is room, and its own.
 func (b *builder) rosterName(md protoreflect.MessageDescriptor, in place) string {
 	own := levelOf(md)
 	if own == "" {
 		own = in.name
 	}
-	return combine(b.publishing.table, own)
+	return leading(b.publishing.table, maxTable-1-len(clean(own))) + clean(own)
+}
+
+// leading is as many of the first words of a name as there is room for, with _ behind; none where not even one fits.
+func leading(name string, room int) string {
+	for len(name) > room {
+		cut := strings.LastIndexByte(name, '_')
+		if cut < 0 {
+			return ""
+		}
+		name = name[:cut]
+	}
+	return name + "_"
 }
 
 // mostFlags is how many choices have a 0/1 column each.
