@@ -231,6 +231,9 @@ func (t *translator) arithmetic(x *binary, known []string) (value, error) {
 	if b, err = t.number(x.right, b); err != nil {
 		return b, err
 	}
+	if a.num != nil && b.num != nil && x.op == "-" {
+		return numberConstant(*a.num - *b.num), nil
+	}
 	a, b = a.total(), b.total()
 	v := value{guards: union(a.guards, b.guards), loose: a.loose || b.loose, day: day}
 	switch x.op {

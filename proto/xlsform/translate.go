@@ -268,6 +268,7 @@ func (t *translator) fit(e expr, v value, n *node) (value, error) {
 	var err error
 	switch n.kind() {
 	case kindCalculate:
+		v = v.total()
 		switch v.kind {
 		case kindOne, kindMany:
 			v, err = t.string(e, v)

@@ -78,15 +78,16 @@ func Import(data []byte, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	return importBook(book, o)
+	r, _, err := importBook(book, o)
+	return r, err
 }
 
 // importBook makes the questionnaire of a workbook.
-func importBook(book *workbook, o Options) (*Result, error) {
+func importBook(book *workbook, o Options) (*Result, *form, error) {
 	report := &Report{Form: o.Name}
 	f, err := readForm(book, o, report)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	lock := o.Lock.clone()
 	if o.Version != 0 {
@@ -96,18 +97,18 @@ func importBook(book *workbook, o Options) (*Result, error) {
 	t := newTranslator(f, report)
 	t.translateAll()
 	if err := t.refuseCycles(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	lock.settleTypes(f, report)
 	s := &schema{form: f, lock: lock, report: report, previous: o.Previous}
 	files, main, err := s.build()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	report.finish(f)
 	return &Result{
 		Files: files, Top: "form." + f.id + "." + f.top, ProtoName: main.GetName(), Proto: printProto(main), Lock: lock, Report: report,
-	}, nil
+	}, f, nil
 }
 
 // stem is a file's name without its folder and its ending.
