@@ -26,6 +26,9 @@ func (t *translator) compareValues(e *binary, op string, a, b value, m mode, kno
 		return t.textIsNumber(e, op, a, *b.num, m, known)
 	}
 	nodes := a.node && b.node
+	if equal && nodes && (a.kind == kindText || b.kind == kindText) && len(without(a.guards, known)) > 0 && len(without(b.guards, known)) > 0 {
+		return t.textAndNumber(e, op, a, b, m, known)
+	}
 	a, err := t.number(e, a)
 	if err != nil {
 		return condition{}, err
@@ -46,6 +49,27 @@ func (t *translator) compareValues(e *binary, op string, a, b value, m mode, kno
 	return t.relation(e, op, a, b, empty, nodes, m, known)
 }
 
+// textAndNumber compares a text node with a number node: as numbers, but that both may be empty.
+func (t *translator) textAndNumber(e *binary, op string, a, b value, m mode, known []string) (condition, error) {
+	x, err := t.number(e, a)
+	if err != nil {
+		return condition{}, err
+	}
+	y, err := t.number(e, b)
+	if err != nil {
+		return condition{}, err
+	}
+	if m != asFalse || op == "!=" {
+		m = exact
+	}
+	x, y = alike(x, y)
+	c, err := guarded(e, condition{cel: x.in(bindsSum) + " == " + y.in(bindsSum), binds: bindsRelation}, union(x.guards, y.guards), x.loose || y.loose, false, m, known)
+	if c = orBothEmpty(c, without(a.guards, known), without(b.guards, known)); op == "!=" {
+		c = c.negate()
+	}
+	return c, err
+}
+
 // relation writes a comparison of two values that CEL can compare.
 func (t *translator) relation(e expr, op string, a, b value, empty, nodes bool, m mode, known []string) (condition, error) {
 	core := condition{cel: a.in(bindsSum) + " " + celOperators[op] + " " + b.in(bindsSum), binds: bindsRelation}
@@ -64,7 +88,7 @@ func (t *translator) relation(e expr, op string, a, b value, empty, nodes bool, 
 
 // bothEmpty compares two nodes that may both be empty, which XPath takes for equal.
 func bothEmpty(op string, core condition, ga, gb []string, m mode) condition {
-	first, second := guardIn(all(ga), bindsSum), guardIn(all(gb), bindsSum)
+	first, second := allIn(ga, bindsSum), allIn(gb, bindsSum)
 	switch {
 	case op == "=" && m == asFalse:
 		return condition{cel: core.cel + " || " + negated(ga) + " && " + negated(gb), binds: bindsOr}
@@ -75,9 +99,9 @@ func bothEmpty(op string, core condition, ga, gb []string, m mode) condition {
 	case m == asFalse:
 		return condition{cel: core.cel + " || " + first + " != " + second, binds: bindsOr}
 	case m == asTrue:
-		return condition{cel: "(" + guardIn(all(ga), bindsOr) + " || " + guardIn(all(gb), bindsOr) + ") && " + core.cel, binds: bindsAnd}
+		return condition{cel: "(" + allIn(ga, bindsOr) + " || " + allIn(gb, bindsOr) + ") && " + core.cel, binds: bindsAnd}
 	}
-	return condition{cel: first + " != " + second + " || " + guardIn(all(ga), bindsAnd) + " && " + core.cel, binds: bindsOr}
+	return condition{cel: first + " != " + second + " || " + allIn(ga, bindsAnd) + " && " + core.cel, binds: bindsOr}
 }
 
 // compareTexts compares two values as texts.
@@ -141,7 +165,7 @@ func (t *translator) compareDates(e *binary, op string, a, b value, m mode, know
 	da, oka := date(a, b)
 	db, okb := date(b, a)
 	if oka && okb && (a.kind == kindDate || b.kind == kindDate) {
-		c, err = t.relation(e, op, da, db, op == "!=", a.node && b.node, m, known)
+		c, err = t.relation(e, op, da, db, op == "!=", (a.node || a.kind == kindDate) && (b.node || b.kind == kindDate), m, known)
 		return c, true, err
 	}
 	return c, false, nil

@@ -81,7 +81,7 @@ func guarded(e expr, core condition, guards []string, loose, empty bool, m mode,
 	case len(open) == 0, !empty && m == asFalse, empty && m == asTrue:
 		return core, nil
 	case !empty:
-		return condition{cel: all(open) + " && " + core.in(bindsAnd), binds: bindsAnd, whenTrue: open}, nil
+		return condition{cel: allIn(open, bindsAnd) + " && " + core.in(bindsAnd), binds: bindsAnd, whenTrue: open}, nil
 	}
 	return condition{cel: negated(open) + " || " + core.in(bindsOr), binds: bindsOr, whenFalse: open}, nil
 }

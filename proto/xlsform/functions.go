@@ -93,7 +93,7 @@ func columnName(p *path) (string, bool) {
 
 // column is a column of the choice that a filter is about.
 func (t *translator) columnOf(name string) value {
-	v := value{kind: kindText, binds: bindsMember, cel: "choice." + name, column: name}
+	v := value{kind: kindText, binds: bindsMember, cel: "choice." + name, column: name, node: true}
 	if identifier(name, "") != name || reserved[name] {
 		v.cel = "choice[" + celString(name) + "]"
 	}
@@ -254,12 +254,10 @@ func (t *translator) arithmetic(x *binary, known []string) (value, error) {
 
 // modulo is the remainder, which CEL has for ints only.
 func (t *translator) modulo(x *binary, a, b, v value) (value, error) {
-	if a.kind == kindInt && b.kind == kindInt {
-		if b.num == nil {
-			v.guards = union(v.guards, []string{b.in(bindsSum) + " != 0"})
-		} else if *b.num == 0 {
-			return numberConstant(math.NaN()), nil
-		}
+	if b.num != nil && *b.num == 0 {
+		return numberConstant(math.NaN()), nil
+	}
+	if a.kind == kindInt && b.kind == kindInt && b.num != nil {
 		v.cel, v.binds, v.kind = a.in(bindsProduct)+" % "+b.in(bindsSign), bindsProduct, kindInt
 		return v, nil
 	}

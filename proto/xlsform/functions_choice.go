@@ -43,7 +43,7 @@ func (t *translator) countSelected(x *call, known []string) (value, error) {
 		if len(without(v.guards, known)) == 0 {
 			return numberConstant(1), nil
 		}
-		return value{cel: "1", binds: bindsMember, kind: kindInt, guards: v.guards, empty: &zero}, nil
+		return value{cel: allIn(v.guards, bindsOr) + " ? 1 : 0", binds: bindsTernary, kind: kindInt}, nil
 	}
 	if v, err = t.string(x, v); err != nil {
 		return v, err

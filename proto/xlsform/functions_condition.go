@@ -80,14 +80,16 @@ func (t *translator) selected(x *call, m mode, known []string) (condition, error
 		return t.selectedConstant(x, a, strings.TrimSpace(*s.text), m, known)
 	}
 	if a.kind == kindMany && b.kind == kindOne && a.list == b.list && !a.list.doubled {
-		return guarded(x, condition{cel: "selected(" + a.cel + ", " + b.cel + ")", binds: bindsMember}, b.guards, b.loose, false, m, known)
+		c, err := guarded(x, condition{cel: "selected(" + a.cel + ", " + b.cel + ")", binds: bindsMember}, b.guards, b.loose, false, m, known)
+		return orBothEmpty(c, without(a.guards, known), without(b.guards, known)), err
 	}
 	s, err := t.string(x.args[1], b)
 	if err != nil {
 		return condition{}, err
 	}
 	var core condition
-	guards, loose := s.guards, s.loose
+	there := []string{"has(" + a.cel + ")"}
+	loose := s.loose || a.loose
 	switch a.kind {
 	case kindMany:
 		r := t.variable()
@@ -95,17 +97,28 @@ func (t *translator) selected(x *call, m mode, known []string) (condition, error
 		t.release()
 	case kindOne:
 		name := t.choiceName(a)
-		core = condition{cel: name.cel + " == " + s.in(bindsSum), binds: bindsRelation}
-		guards, loose = union(name.guards, guards), loose || a.loose
+		core, there = condition{cel: name.cel + " == " + s.in(bindsSum), binds: bindsRelation}, name.guards
 	default:
 		text, err := t.string(x.args[0], a)
 		if err != nil {
 			return condition{}, err
 		}
-		core = condition{cel: s.in(bindsSum) + " in split(" + text.cel + `, " ")`, binds: bindsRelation}
-		guards, loose = union(text.guards, guards), loose || text.loose
+		core, there = condition{cel: s.in(bindsSum) + " in split(" + text.cel + `, " ")`, binds: bindsRelation}, text.guards
 	}
-	return guarded(x, core, guards, loose, false, m, known)
+	guards := s.guards
+	if a.kind != kindMany {
+		guards = union(there, guards)
+	}
+	c, err := guarded(x, core, guards, loose, false, m, known)
+	return orBothEmpty(c, without(there, known), without(s.guards, known)), err
+}
+
+// orBothEmpty is a condition, or that two values are both without answer: to XPath nothing is selected in nothing.
+func orBothEmpty(c condition, a, b []string) condition {
+	if len(a) == 0 || len(b) == 0 {
+		return c
+	}
+	return condition{cel: c.in(bindsOr) + " || " + paren(negated(b), bindsNegated(b), bindsAnd) + " && " + paren(negated(a), bindsNegated(a), bindsAnd), binds: bindsOr}
 }
 
 // selectedConstant is selected() with the name of a choice.

@@ -83,12 +83,10 @@ func (t *translator) rounded(x *call, known []string) (value, error) {
 // noAnswer is CEL that has no answer, of a kind.
 func noAnswer(k kind) string {
 	switch k {
-	case kindInt:
+	case kindInt, kindOne:
 		return `int(number(""))`
 	case kindDouble:
 		return `number("")`
-	case kindOne:
-		return "0"
 	}
 	return `""`
 }
@@ -129,6 +127,7 @@ func (t *translator) chosen(x *call, known []string) (value, error) {
 		cel: c.in(bindsOr) + " ? " + a.in(bindsOr) + " : " + b.in(bindsTernary), binds: bindsTernary, kind: a.kind, list: a.list,
 		loose: a.loose || b.loose, blank: a.blank || b.blank || a.text != nil && *a.text == "" || b.text != nil && *b.text == "", numeric: a.numeric && b.numeric,
 	}
+	v.node = emptyA || emptyB || a.node && b.node
 	v.guards = eitherGuards(c, without(a.guards, knownA), without(b.guards, knownB))
 	return v, nil
 }
@@ -151,11 +150,11 @@ func eitherGuards(c condition, a, b []string) []string {
 		return union([]string{n.in(bindsAnd)}, b)
 	case len(b) == 0:
 		n := c.negate()
-		return []string{n.in(bindsOr) + " || " + guardIn(all(a), bindsAnd)}
+		return []string{n.in(bindsOr) + " || " + allIn(a, bindsAnd)}
 	case len(a) == 0:
-		return []string{c.in(bindsOr) + " || " + guardIn(all(b), bindsAnd)}
+		return []string{c.in(bindsOr) + " || " + allIn(b, bindsAnd)}
 	}
-	return []string{c.in(bindsOr) + " ? " + guardIn(all(a), bindsOr) + " : " + guardIn(all(b), bindsTernary)}
+	return []string{c.in(bindsOr) + " ? " + allIn(a, bindsOr) + " : " + allIn(b, bindsTernary)}
 }
 
 // sameKind makes two values of one kind, for the sides of a ? :.

@@ -27,8 +27,9 @@ func (t *translator) rowsCall(x *call, known []string) (value, bool, error) {
 	return v, true, err
 }
 
-// overRows translates what macro says of each row, f, over rows; repeats below are told by folding the outcome of each.
-func (t *translator) overRows(e expr, r *rows, f func(v value, skip []string) (string, error), fold func(list string) string) (string, error) {
+// overRows carries a macro, map or all, over rows: f says what of each row. Where repeats stand inside, fold makes one of
+// what came of each row.
+func (t *translator) overRows(e expr, r *rows, macro string, f func(v value, asked *condition) (string, error), fold func(list, rows string) string) (string, error) {
 	x := t.variable()
 	saved := t.scope
 	defer func() {
@@ -36,24 +37,25 @@ func (t *translator) overRows(e expr, r *rows, f func(v value, skip []string) (s
 		t.release()
 	}()
 	t.scope = r.scope.with(r.repeat, x)
-	if below, err := t.rowsBelow(r); err != nil {
+	below, err := t.rowsBelow(r)
+	if err != nil {
 		return "", err
-	} else if below != nil {
-		inner, err := t.overRows(e, below, f, fold)
-		if err != nil {
-			return "", err
+	}
+	body := ""
+	if below != nil {
+		if body, err = t.overRows(e, below, macro, f, fold); err == nil {
+			body = fold(body, below.cel)
 		}
-		return r.cel + ".map(" + x + ", " + fold(inner) + ")", nil
+	} else {
+		v := value{}
+		if !r.target.section() {
+			v, err = t.of(e, r.target)
+		}
+		if err == nil {
+			body, err = f(v, t.asked(r))
+		}
 	}
-	v, err := t.of(e, r.target)
-	if err != nil {
-		return "", err
-	}
-	body, err := f(v, t.skipped(r))
-	if err != nil {
-		return "", err
-	}
-	return r.cel + ".map(" + x + ", " + body + ")", nil
+	return r.cel + "." + macro + "(" + x + ", " + body + ")", err
 }
 
 // rowsBelow is the next repeat on the way to the target, of a row that a variable holds; nil if there is none.
@@ -73,20 +75,38 @@ func (t *translator) rowsBelow(r *rows) (*rows, error) {
 	return below, nil
 }
 
-// skipped tells by which guards the rows are known in which a question is not asked; XPath leaves those out.
-func (t *translator) skipped(r *rows) []string {
-	conditional := false
+// asked is the condition under which the question is asked in a row; XPath leaves the others out. nil: in all.
+func (t *translator) asked(r *rows) *condition {
+	saved := t.scope
+	defer func() { t.scope = saved }()
+	var all *condition
 	for n := r.target; n != nil && n != r.repeat; n = n.parent {
-		conditional = conditional || n.get("relevant") != ""
+		source := n.get("relevant")
+		if source == "" || isYes(source) {
+			continue
+		}
+		e, err := parse(source)
+		if err != nil {
+			continue // it has no effect
+		}
+		t.scope.node, t.scope.self, t.scope.items = n, false, nil
+		c, err := t.condition(e, exact, nil)
+		if err != nil {
+			if v, err := t.of(e, r.target); err == nil && !r.target.section() {
+				t.warn("only the rows in which %s has an answer are looked at", r.target.name)
+				return &condition{cel: v.guards[0], binds: bindsMember}
+			}
+			continue
+		}
+		if c.constant != nil && *c.constant {
+			continue
+		}
+		if all != nil {
+			c = condition{cel: c.in(bindsAnd) + " && " + all.in(bindsAnd), binds: bindsAnd}
+		}
+		all = &c
 	}
-	if !conditional {
-		return nil
-	}
-	v, err := t.of(nil, r.target)
-	if err != nil {
-		return nil
-	}
-	return v.guards
+	return all
 }
 
 // rowsArgument is an argument that must be the rows of a repeat.
@@ -124,24 +144,17 @@ func (t *translator) countRows(x *call) (value, error) {
 		v.cel = "size(" + r.cel + ")"
 		return v, nil
 	}
-	if len(t.skippedOf(r)) > 0 {
-		t.warn("count(%s) counts the rows that have an answer", r.target.name)
-		return t.countAnswered(x)
-	}
-	return t.folded(x, r, func(value, []string) (string, error) { return "1", nil })
-}
-
-// skippedOf is skipped, outside of the macro.
-func (t *translator) skippedOf(r *rows) []string {
-	saved := t.scope
-	defer func() { t.scope = saved }()
-	t.scope = r.scope.with(r.repeat, "r")
-	return t.skipped(r)
+	return t.folded(x, r, func(_ value, asked *condition) (string, error) {
+		if asked != nil {
+			return asked.in(bindsOr) + " ? 1 : 0", nil
+		}
+		return "1", nil
+	})
 }
 
 // folded is a sum of ints over all rows, also those of repeats inside.
-func (t *translator) folded(e expr, r *rows, f func(value, []string) (string, error)) (value, error) {
-	cel, err := t.overRows(e, r, f, func(list string) string { return "sum(" + list + ")" })
+func (t *translator) folded(e expr, r *rows, f func(value, *condition) (string, error)) (value, error) {
+	cel, err := t.overRows(e, r, "map", f, func(list, _ string) string { return "sum(" + list + ")" })
 	return value{cel: "sum(" + cel + ")", binds: bindsMember, kind: kindInt}, err
 }
 
@@ -154,52 +167,64 @@ func (t *translator) countAnswered(x *call) (value, error) {
 	if err != nil {
 		return value{}, err
 	}
-	return t.folded(x, r, func(v value, _ []string) (string, error) { return all(v.guards) + " ? 1 : 0", nil })
+	return t.folded(x, r, func(v value, _ *condition) (string, error) { return allIn(v.guards, bindsOr) + " ? 1 : 0", nil })
 }
 
-// numbers is the list of the numbers of a question in all rows. One that is asked and empty leaves the whole without answer, as
-// NaN does.
+// numbers is sum, min or max of a question in all rows. One row in which it is asked and empty leaves the whole without
+// answer, as NaN does.
 func (t *translator) numbers(x *call, r *rows, fold string) (value, error) {
 	out := value{binds: bindsMember, kind: kindInt}
-	guard := ""
-	cel, err := t.overRows(x, r, func(v value, skip []string) (string, error) {
+	cel, err := t.overRows(x, r, "map", func(v value, asked *condition) (string, error) {
 		n, err := t.number(x, v)
 		if err != nil {
 			return "", err
 		}
 		n = n.total()
-		out.kind = n.kind
-		if len(skip) > 0 {
-			if rest := without(n.guards, skip); len(rest) > 0 {
-				skip = union(skip, rest)
-			}
-			return all(skip) + ", " + n.in(bindsOr), nil
+		if out.kind = n.kind; asked != nil {
+			return asked.in(bindsTernary) + ", " + n.in(bindsTernary), nil
 		}
-		guard = all(n.guards)
-		return n.cel, nil
-	}, func(list string) string { return fold + "(" + list + ")" })
+		return n.in(bindsTernary), nil
+	}, func(list, rows string) string {
+		if fold == "sum" {
+			return "sum(" + list + ")"
+		}
+		return "size(" + rows + ") > 0, " + fold + "(" + list + ")"
+	})
 	if err != nil {
 		return out, err
 	}
-	if guard != "" {
-		if below, _ := t.rowsBelowOutside(r); below {
-			out.loose = true
-		} else if i := strings.Index(cel, ".map("); i > 0 && r.target != r.repeat {
-			v, _, _ := strings.Cut(strings.TrimPrefix(cel[len(r.cel):], ".map("), ",")
-			out.guards = []string{r.cel + ".all(" + v + ", " + guard + ")"}
+	guarded := false
+	every, err := t.overRows(x, r, "all", func(v value, asked *condition) (string, error) {
+		n, err := t.number(x, v)
+		guard := "true"
+		if g := without(n.guards, nil); len(g) > 0 {
+			guarded = true
+			if guard = all(g); asked != nil {
+				guard = asked.negate().in(bindsOr) + " || " + allIn(g, bindsOr)
+			}
 		}
+		return guard, err
+	}, func(condition, _ string) string { return condition })
+	if guarded {
+		out.guards = []string{every}
+	}
+	if fold != "sum" {
+		there, err := t.overRows(x, r, "exists", func(_ value, asked *condition) (string, error) {
+			if asked != nil {
+				return asked.cel, nil
+			}
+			return "true", nil
+		}, func(condition, _ string) string { return condition })
+		if err != nil {
+			return out, err
+		}
+		if strings.HasSuffix(there, ", true)") && strings.HasPrefix(there, r.cel+".exists(") {
+			there = "size(" + r.cel + ") > 0"
+		}
+		out.guards = union([]string{there}, out.guards)
 	}
 	out.cel = fold + "(" + cel + ")"
-	return out, nil
-}
-
-// rowsBelowOutside tells whether a repeat stands inside the rows.
-func (t *translator) rowsBelowOutside(r *rows) (bool, error) {
-	saved := t.scope
-	defer func() { t.scope = saved }()
-	t.scope = r.scope.with(r.repeat, "r")
-	below, err := t.rowsBelow(r)
-	return below != nil, err
+	return out, err
 }
 
 // sumRows is sum().
@@ -231,10 +256,7 @@ func (t *translator) extreme(x *call, known []string) (value, error) {
 		}
 		var v value
 		if r != nil {
-			if v, err = t.numbers(x, r, x.name); err == nil {
-				v.guards = union([]string{"size(" + r.cel + ") > 0"}, v.guards)
-				v.loose = v.loose || len(t.skippedOf(r)) > 0
-			}
+			v, err = t.numbers(x, r, x.name)
 		} else if v, err = t.value(a, known); err == nil {
 			v, err = t.number(a, v)
 			v = v.total()
@@ -290,17 +312,17 @@ func (t *translator) join(x *call, known []string) (value, error) {
 
 // joined is the texts of a question in all rows where it is asked.
 func (t *translator) joined(e expr, r *rows, sep string) (value, error) {
-	cel, err := t.overRows(e, r, func(v value, skip []string) (string, error) {
+	cel, err := t.overRows(e, r, "map", func(v value, asked *condition) (string, error) {
 		s, err := t.string(e, v)
 		if err != nil {
 			return "", err
 		}
-		if len(skip) > 0 {
-			return all(union(skip, s.guards)) + ", " + s.in(bindsOr), nil
-		}
 		s, err = t.spelled(e, s, nil)
+		if asked != nil {
+			return asked.in(bindsTernary) + ", " + s.in(bindsTernary), err
+		}
 		return s.in(bindsTernary), err
-	}, func(list string) string { return "join(" + list + ", " + sep + ")" })
+	}, func(list, rows string) string { return "size(" + rows + ") > 0, join(" + list + ", " + sep + ")" })
 	return value{cel: "join(" + cel + ", " + sep + ")", binds: bindsMember, kind: kindText, blank: true}, err
 }
 
@@ -408,10 +430,5 @@ func (t *translator) conditional(x *call) (value, error) {
 	case "join-if":
 		return t.joined(x, r, sep.cel)
 	}
-	name := strings.TrimSuffix(x.name, "-if")
-	out, err := t.numbers(x, r, name)
-	if name != "sum" {
-		out.guards = union([]string{"size(" + r.cel + ") > 0"}, out.guards)
-	}
-	return out, err
+	return t.numbers(x, r, strings.TrimSuffix(x.name, "-if"))
 }

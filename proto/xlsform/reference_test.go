@@ -141,6 +141,9 @@ func plain(v any) any {
 	case kindDate, kindDateTime:
 		return day{i.text}
 	case kindCalculate:
+		if i.def.out.calcKind == kindBool { // ODK keeps a text, "false" too is then true as a condition; ours is a bool
+			return i.text == "true"
+		}
 		if i.def.out.calcKind == kindDate || i.def.out.calcKind == kindDateTime {
 			return day{i.text}
 		}
@@ -291,6 +294,19 @@ func (m *machine) call(x *call) any {
 		return unary(x.name, arg(0))
 	case "today":
 		return day{m.now.Format("2006-01-02")}
+	case "contains":
+		return strings.Contains(str(arg(0)), str(arg(1)))
+	case "starts-with":
+		return strings.HasPrefix(str(arg(0)), str(arg(1)))
+	case "boolean":
+		return truth(arg(0))
+	case "date":
+		return day{str(arg(0))}
+	case "decimal-date-time":
+		if s := str(arg(0)); s != "" {
+			return day{s}.days()
+		}
+		return math.NaN()
 	case "string-length":
 		return float64(len([]rune(str(arg(0)))))
 	case "substr":

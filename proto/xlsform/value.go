@@ -22,9 +22,9 @@ const (
 
 // value is a translated expression that is no condition.
 //
-// XPath has no unset: an empty node is "" as text and NaN as a number. CEL's reading of an unset field gives no answer. The guards
-// are the conditions, each always true or false, that hold together exactly where the CEL has an answer; where one
-// fails, XPath's value is "" or NaN, or the number in empty.
+// XPath has no unset: an empty node is "" as text and NaN as a number. CEL's reading of an unset field gives no answer. The
+// guards are the conditions, each always true or false, that hold together exactly where the CEL has an answer; where one fails,
+// the CEL has none, and XPath's value is "" or NaN, or the number in empty.
 type value struct {
 	cel    string
 	binds  int
@@ -95,6 +95,10 @@ func textConstant(s string) value {
 
 func numberConstant(f float64) value {
 	v := value{binds: bindsMember, kind: kindDouble, num: &f}
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		v.cel = `number("")`
+		return v
+	}
 	if f == math.Trunc(f) && math.Abs(f) < 1<<53 {
 		v.kind, v.cel = kindInt, strconv.FormatInt(int64(f), 10)
 	} else {
@@ -189,16 +193,24 @@ func intersection(a, b []string) []string {
 	return out
 }
 
-// all is the conjunction of guards.
+// all is the conjunction of guards, alone or as an argument.
 func all(guards []string) string {
+	if len(guards) == 1 {
+		return guards[0]
+	}
 	parts := make([]string, len(guards))
 	for i, g := range guards {
 		parts[i] = guardIn(g, bindsAnd)
-		if len(guards) == 1 {
-			parts[i] = g
-		}
 	}
 	return strings.Join(parts, " && ")
+}
+
+// allIn is the conjunction of guards as an operand of an operator that binds as strongly as least.
+func allIn(guards []string, least int) string {
+	if len(guards) == 1 {
+		return guardIn(guards[0], least)
+	}
+	return paren(all(guards), bindsAnd, least)
 }
 
 // guardIn is a guard as an operand of an operator that binds as strongly as least. Guards are relations or calls, but
@@ -290,7 +302,7 @@ func (v value) total() value {
 	if v.kind == kindDouble {
 		other = other.asDouble()
 	}
-	v.cel = all(v.guards) + " ? " + v.in(bindsOr) + " : " + other.cel
+	v.cel = allIn(v.guards, bindsOr) + " ? " + v.in(bindsOr) + " : " + other.cel
 	v.binds, v.guards, v.empty = bindsTernary, nil, nil
 	return v
 }
@@ -415,7 +427,7 @@ func (t *translator) spelled(e expr, v value, known []string) (value, error) {
 		return v, cannot(e, "it cannot be told beforehand whether there is a value here")
 	}
 	if g := without(v.guards, known); len(g) > 0 {
-		v.cel, v.binds = all(g)+" ? "+v.in(bindsOr)+` : ""`, bindsTernary
+		v.cel, v.binds = allIn(g, bindsOr)+" ? "+v.in(bindsOr)+` : ""`, bindsTernary
 		v.blank, v.numeric = true, false
 	}
 	v.guards = nil
