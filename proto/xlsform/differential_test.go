@@ -103,7 +103,7 @@ func (f *filler) settle(t *testing.T) {
 			text := i.text
 			if source := i.def.out.calculate; source != "" && !volatile(source) {
 				v := plain(f.machine(i).eval(mustParse(i.def.get("calculation"))))
-				if text = str(v); text == "NaN" {
+				if text = str(v); text == "NaN" || strings.HasSuffix(text, "Inf") { // what is no number is no answer
 					text = ""
 				}
 				if i.def.kind() == kindInt && text != "" { // the node holds whole numbers
@@ -241,9 +241,9 @@ func (f *filler) expect() (notAsked, wrong, notOffered []string, calculated map[
 // The CEL of every real form and XPath agree on random answers, half of them missing: on what is asked, what is wrong, what
 // is offered and what is calculated.
 func TestCELAgreesWithXPath(t *testing.T) {
-	fills := 60
+	fills := 20
 	if testing.Short() {
-		fills = 8
+		fills = 4
 	}
 	seed := uint64(1)
 	if s := os.Getenv("HEARTH_FILLS"); s != "" {

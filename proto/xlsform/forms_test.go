@@ -71,6 +71,28 @@ func TestRealForms(t *testing.T) {
 			if !proto.Equal(files.File[len(files.File)-1], r.Files.File[len(r.Files.File)-1]) {
 				t.Error("the text compiles to other descriptors")
 			}
+			if _, err := questionnaire.Load(r.Files, r.Top); err != nil {
+				t.Errorf("Hearth does not take the questionnaire: %v", err)
+			}
 		})
+	}
+}
+
+// An import of 700 rows takes less than a second: run with the largest real form.
+func BenchmarkImport(b *testing.B) {
+	largest, size := []byte(nil), 0
+	for _, path := range realForms(b) {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if len(data) > size {
+			largest, size = data, len(data)
+		}
+	}
+	for b.Loop() {
+		if _, err := Import(largest, Options{Name: "largest.xlsx"}); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -247,8 +247,8 @@ func same(a, b any) bool {
 	return str(a) == str(b)
 }
 
-// rowOf is the number of the row of the repeat that a node stands in.
-func rowOf(i *inst) float64 {
+// numberOfRow is the number of the row of the repeat that a node stands in.
+func numberOfRow(i *inst) float64 {
 	for ; i != nil; i = i.parent {
 		if i.def.kind() == kindRepeat {
 			for n, row := range i.parent.kids[i.def] {
@@ -312,10 +312,10 @@ func (m *machine) call(x *call) any {
 	case "substr":
 		return substr(str(arg(0)), num(arg(1)), num(arg(2)))
 	case "index":
-		return rowOf(m.at)
+		return numberOfRow(m.at)
 	case "position":
 		if at := arg(0).([]*inst)[0]; at.def.kind() == kindRepeat {
-			return rowOf(at)
+			return numberOfRow(at)
 		}
 		return 1.0
 	case "format-date-time", "format-date":

@@ -3,6 +3,7 @@ package xlsform
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -255,10 +256,16 @@ func (t *translator) calculation(n *node) kind {
 		t.fail(n, "calculation", source, err)
 		return kindText
 	}
+	if v.kind == kindDouble && divides.MatchString(v.cel) { // by 0: no number, no answer
+		v.cel = "number(" + v.cel + ")"
+	}
 	n.out.calcKind, n.out.calculate, n.out.calculateRefs = v.kind, v.cel, t.refs
 	t.report.count("calculation", true, false)
 	return v.kind
 }
+
+// divides is a division by something that is not written out.
+var divides = regexp.MustCompile(` / [^0-9]`)
 
 // asked tells whether a question with a calculation is shown to be answered.
 func asked(n *node) bool { return len(n.texts["label"]) > 0 }
