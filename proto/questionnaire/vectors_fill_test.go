@@ -80,7 +80,7 @@ var texts = map[formv1.Format][]string{
 	formv1.Format_FORMAT_PHONE:       {"13800138000", "+86 138 0013 8000", "0851-8765", "abc", "1"},
 	formv1.Format_FORMAT_RESIDENT_ID: {"11010519491231002X", "440524188001010014", "110105194912310021", "11010519491231002x", "1"},
 	formv1.Format_FORMAT_GEO_TRACE:   {"26.58 106.71;26.6 106.72 1100 5", "26.58 106.71", "26.58 106.71; 91 0", " 26.58  106.71 ; 0 0 ;"},
-	formv1.Format_FORMAT_GEO_SHAPE:   {"1 1;1 2;2 2;1 1", "1 1;1 2;2 2", "1 1;1 2;2 2;1 1.0", "x"},
+	formv1.Format_FORMAT_GEO_SHAPE:   {"1 1;1 2;2 2;1 1", "1 1;1 2;2 2", "1 1;2 2;1 1", "1 1;1 2;2 2;1 1.0", "x"},
 }
 
 func (g *guesser) value(q *Question) protoreflect.Value {

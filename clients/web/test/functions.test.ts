@@ -126,6 +126,12 @@ test("no answer and failure", () => {
   ]) assert.equal(written(evaluate(expression, {})), gives, expression);
 });
 
+test("work is bounded", () => {
+  const list = `[${Array.from({ length: 40 }, (_, i) => i).join(", ")}]`;
+  assert.equal(written(evaluate(`${list}.exists(a, ${list}.exists(b, a + b == 100))`, {})), "failure"); // 1,640 rows, of 1,000
+  assert.equal(written(evaluate(`${list}.exists(a, a == 100)`, {})), "false");
+});
+
 test("what cannot be used is refused with its column", () => {
   for (const expression of ["1 + ", "true && nothing", "b'x' == b'x'", "this.age > 1", "wrong(1)", '{"a": 1}', "lower.x"]) {
     assert.throws(() => evaluate(expression, {}), (e) => e instanceof ExpressionError && e.column > 0 && e.source === expression, expression);

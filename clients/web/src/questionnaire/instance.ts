@@ -59,7 +59,7 @@ export class Instance implements Place {
     /** The question of which this is the group or a row; undefined for the top. */
     readonly owner: Cell | undefined,
     /** Which row of a roster this is; -1: none. */
-    public row: number,
+    readonly row: number,
   ) {
     this.root = owner ? owner.instance.root : this;
     this.cells = module.questions.map((q) => new Cell(this, q));
@@ -87,10 +87,7 @@ export class Instance implements Place {
 
   position(n: number): bigint | undefined {
     for (let at: Instance | undefined = this; at; at = at.owner?.instance) {
-      if (at.row >= 0 && --n === 0) {
-        at.owner!.track(); // rows move when others are removed
-        return BigInt(at.row + 1);
-      }
+      if (at.row >= 0 && --n === 0) return BigInt(at.row + 1);
     }
     return undefined;
   }

@@ -1,0 +1,170 @@
+// Sessions: after any change what is known is what a new evaluation of the same answers finds.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { clone, type Message } from "@bufbuild/protobuf";
+import { Absent, Missing, PathError, Questionnaire, type Module, type Question, Session } from "../src/questionnaire/index.js";
+import { filled, measure } from "./bench.js";
+import { found, loadAll, optionsOf, type VectorFile } from "./vectors.js";
+import { testdata } from "./shared.js";
+
+/** Numbers that are the same in every run. */
+function random(seed: number): (n: number) => number {
+  let state = seed >>> 0;
+  return (n) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * n);
+  };
+}
+
+/** A value that a question can hold. */
+function valueFor(q: Question, next: (n: number) => number): unknown {
+  const one = (): unknown => {
+    if (q.choices) return next(8) === 0 ? next(200) : [...q.choices.byNumber.keys()][next(q.choices.byNumber.size)];
+    switch (q.kind) {
+      case "int":
+      case "uint": {
+        const n = [0, 1, 2, 17, 60, 1990, 2016][next(7)];
+        return /64/.test(q.field.scalar === undefined ? "" : longs[q.field.scalar] ?? "") ? BigInt(n) : n;
+      }
+      case "double":
+        return [0, 0.5, 42, 1e6][next(4)];
+      case "string":
+        return ["", "贵州", "5201", "2016-07-21", "52010"][next(5)];
+      case "bool":
+        return next(2) === 1;
+      case "bytes":
+        return new Uint8Array(next(4));
+      default:
+        return undefined;
+    }
+  };
+  return q.list ? Array.from({ length: next(3) }, one) : one();
+}
+
+const longs: Record<number, string> = { 3: "int64", 4: "uint64", 6: "fixed64", 16: "sfixed64", 18: "sint64" };
+
+/** Somewhere in a questionnaire, in a row that there is. */
+function somewhere(s: Session, next: (n: number) => number): { path: string; q: Question } {
+  let module: Module = s.questionnaire.top;
+  let path = "";
+  for (;;) {
+    const q = module.questions[next(module.questions.length)];
+    const at = path ? `${path}.${q.name}` : q.name;
+    if (!q.module) return { path: at, q };
+    if (!q.list) {
+      if (next(5) === 0) return { path: at, q };
+      [path, module] = [at, q.module];
+      continue;
+    }
+    const rows = s.state(at).value;
+    const n = Array.isArray(rows) ? rows.length : 0;
+    if (n === 0 || next(4) === 0) return { path: at, q };
+    [path, module] = [`${at}[${next(n)}]`, q.module];
+  }
+}
+
+/** Changes something. */
+function change(s: Session, next: (n: number) => number) {
+  const { path, q } = somewhere(s, next);
+  const state = s.state(path);
+  if (q.list && q.module) {
+    const rows = Array.isArray(state.value) ? state.value.length : 0;
+    if (rows > 0 && next(3) === 0) return s.removeRow(path, next(rows));
+    return rows < 4 ? s.addRow(path) : s.clear(path);
+  }
+  if (q.module || next(5) === 0) return s.clear(path);
+  if (next(6) === 0) {
+    try {
+      return s.setMissing(path, next(3) === 0 ? undefined : (next(5) as Missing));
+    } catch (e) {
+      assert.ok(e instanceof PathError); // a part of a block
+      return [];
+    }
+  }
+  const value = valueFor(q, next);
+  return value === undefined ? [] : s.set(path, value);
+}
+
+function same(s: Session, q: Questionnaire, options: object, what: string) {
+  const got = found(s.evaluation());
+  const want = found(new Session(q, clone(q.top.desc, s.message), options, false).evaluation());
+  assert.deepEqual(got, want, what);
+}
+
+test("a session knows after every change what a new evaluation finds", () => {
+  const file = testdata("vectors.json") as VectorFile;
+  const all = loadAll(file);
+  let changes = 0;
+  for (let i = 0; i < file.vectors.length; i += Math.max(1, Math.floor(file.vectors.length / 60))) {
+    const v = file.vectors[i];
+    const q = all.get(v.questionnaire)!;
+    const next = random(i + 1);
+    const s = q.session(q.upgrade(q.fromJson(v.answers), v.version ?? 0), optionsOf(v));
+    for (let n = 0; n < 25; n++) {
+      const states = change(s, next);
+      changes += states.length > 0 ? 1 : 0;
+      if (n % 5 === 4 || n < 3) same(s, q, optionsOf(v), `vector ${i}, change ${n}`);
+    }
+  }
+  assert.ok(changes > 500, `only ${changes} changes`);
+});
+
+test("what changes is told, and nothing else is judged again", () => {
+  const { session } = filled();
+  session.evaluation();
+  const before = session.state("members[3].income");
+  assert.equal(before.asked, false); // age 14
+  const changed = session.set("members[3].age", 40n).map((s) => s.path);
+  assert.ok(changed.includes("members[3].income"));
+  assert.ok(!changed.includes("members[4].income"), "the row beside it does not depend on it");
+  assert.equal(session.state("members[3].income").asked, true);
+  assert.equal(session.set("members[3].m4", 3n).every((s) => s.path.startsWith("members[3].")), true);
+});
+
+test("rows", () => {
+  const { session } = filled();
+  session.addRow("members");
+  session.set("members[20].age", 9n);
+  assert.equal(session.state("members[20].m13").value, 9n * 12n + 21n);
+  session.removeRow("members", 0);
+  assert.equal(session.state("members[19].m13").value, 9n * 12n + 20n);
+  assert.ok(session.clear("members").length > 0);
+  assert.deepEqual(session.state("members").value, []);
+});
+
+test("paths that lead nowhere are refused, and so are values of another type", () => {
+  const { session } = filled();
+  for (const path of ["nothing", "members", "members[99].age", "members[0]", "q0.x", "members.age", ""]) {
+    assert.throws(() => session.set(path, 1n), PathError, path);
+  }
+  assert.throws(() => session.set("q0", "1"), PathError);
+  assert.throws(() => session.set("q0", 1), PathError);
+  assert.throws(() => session.removeRow("members", 20), PathError);
+  assert.throws(() => session.addRow("q0"), PathError);
+  assert.ok(session.clear("q0").length > 0);
+  assert.ok(session.state("q0").value instanceof Absent);
+});
+
+test("answers of another questionnaire are refused", () => {
+  const { q } = filled();
+  assert.throws(() => q.session({ $typeName: "other.Message" } as Message), PathError);
+});
+
+test("a field that the schema no longer has is read as the one that has its answer now", () => {
+  const q = loadAll(testdata("vectors.json") as VectorFile).get("everything")!;
+  const old = q.fromBinary(new Uint8Array([0xd0, 0x05, 42])); // number 90: 42
+  const now = q.upgrade(old, 3) as unknown as Record<string, unknown>;
+  assert.equal(now.newer, 42n);
+  assert.equal((old as unknown as Record<string, unknown>).newer, 0n, "what was given is changed");
+  assert.equal((q.upgrade(old, 4) as unknown as Record<string, unknown>).newer, 0n);
+  const refused = q.fromJson({ missing: { "18": "MISSING_REFUSED" } });
+  assert.equal(q.evaluate(refused, { version: 2 }).missing.get("likes_now"), "REFUSED"); // crop held it up to version 3
+  assert.equal(q.evaluate(refused, { version: 4 }).missing.get("likes_now"), "");
+});
+
+test("one answer is judged in under 10 ms, and in a small part of the whole", () => {
+  const { whole, little, much } = measure();
+  assert.ok(much < 10 && little < 10, `${little.toFixed(2)} ms and ${much.toFixed(2)} ms`);
+  assert.ok(little < whole / 5, `${little.toFixed(3)} ms of ${whole.toFixed(3)} ms`);
+});
