@@ -1,9 +1,10 @@
 // What is to be said of one question in one message: LANGUAGE.md sections 2 and 3.
 
 import { formatted } from "./formats.js";
-import { Asked, type Cell, type Instance } from "./instance.js";
+import { Asked, type Cell, type Instance, inVersion } from "./instance.js";
 import type { Limit, Words } from "./limits.js";
 import { Missing, Severity, type Text } from "./options.js";
+import type { Question } from "./tree.js";
 import { Absent, Failure, type Outcome, type Value } from "./values.js";
 import { rule, words } from "./words.js";
 
@@ -54,7 +55,7 @@ class Judge {
     const reason = reasonOf(cell.instance, cell.question.number);
     if (asked === Asked.No) {
       if (held) {
-        this.flag(rule.notRelevant, words.notRelevant);
+        if (!brought(cell.question, cell.instance.world.version)) this.flag(rule.notRelevant, words.notRelevant);
         this.values();
       }
     } else {
@@ -192,6 +193,11 @@ class Judge {
     if (!notApplicable) flag(rule.missingReason, words.missingReason);
     return out;
   }
+}
+
+/** Whether a question that a version did not have may have an answer all the same, because a later version took it over. */
+function brought(q: Question, version: number): boolean {
+  return !inVersion(q, version) && (q.options?.earlier ?? []).some((e) => e.until >= version && (e.number !== 0 || e.value !== ""));
 }
 
 /** The reason that stands beside the answers of a message for a question. */
