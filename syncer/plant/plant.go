@@ -62,6 +62,10 @@ const (
 	HalfProjected Bug = "half-projected"
 	// TicketTwice opens a session for a number with which one was opened before.
 	TicketTwice Bug = "ticket-twice"
+	// WordKept believes what a server said of attachments before it was restored.
+	WordKept Bug = "word-kept"
+	// HalfAttachment takes an attachment for whole of which only a part is at headquarters.
+	HalfAttachment Bug = "half-attachment"
 	// ForceIgnored has who was given an assignment without waiting go on waiting.
 	ForceIgnored Bug = "force-ignored"
 	// RejectionEnds has any newer revision end a rejection, whether or not its author knew of it.
@@ -76,6 +80,7 @@ func All() []Bug {
 		SkipSync, SkipSyncTablet, AckBeforeCommit, SequenceCursor, DropParents, ReceiptByNumber, ReceiptUnverified,
 		SameEpoch, DedupeByID, PartialBatch, GapIgnored, ForkDropped, QuarantineDropped, ErasedAccepted, CursorApart, CursorKept,
 		WithheldCovered, OfferSkipped, HeldBelieved, CountedTwice, DigestUnchecked, SignatureUnchecked, RevokedAccepted,
-		HubReceiptPrunes, HalfProjected, TicketTwice, ForceIgnored, RejectionEnds, RejectionUnanswered,
+		HubReceiptPrunes, HalfProjected, TicketTwice, ForceIgnored, RejectionEnds, RejectionUnanswered, WordKept,
+		HalfAttachment,
 	}
 }

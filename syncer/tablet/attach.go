@@ -186,6 +186,8 @@ func (s *Store) current(ctx context.Context, name string) (iv *surveyv1.Intervie
 		}
 		found, err := s.interview(ctx, heads[0])
 		switch {
+		case fault.KindOf(err) == fault.NotFound && byID:
+			return nil, false, fault.New(fault.NotFound, fault.BadInterview, "%w", err)
 		case err != nil && byID:
 			return nil, false, err
 		case err != nil || found.GetInterviewKey() != name && !byID: // of a pruned one the key is not known

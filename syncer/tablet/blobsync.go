@@ -12,6 +12,7 @@ import (
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/syncer"
 	"github.com/hearth-survey/hearth/syncer/failpoint"
+	"github.com/hearth-survey/hearth/syncer/plant"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -115,8 +116,12 @@ func rank(mediaType string) int {
 // dueBlobs lists the attachments of records that headquarters has signed for, or that the hub spoken to has in custody:
 // photos first, of each kind the smallest first.
 func (s *Store) dueBlobs(ctx context.Context, hub []byte) ([]*blob, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT b.sha256, b.size, b.media_type FROM blob AS b WHERE `+pendingBlobSQL+`
-		AND EXISTS (SELECT 1 FROM blob_use AS u JOIN record AS rec ON rec.digest = u.digest WHERE u.sha256 = b.sha256 AND (`+coveredSQL+` OR `+custodySQL+`))`, hub)
+	query := `SELECT b.sha256, b.size, b.media_type FROM blob AS b WHERE ` + pendingBlobSQL + `
+		AND EXISTS (SELECT 1 FROM blob_use AS u JOIN record AS rec ON rec.digest = u.digest WHERE u.sha256 = b.sha256 AND (` + coveredSQL + ` OR ` + custodySQL + `))`
+	if plant.In(plant.WordKept) {
+		query = strings.ReplaceAll(query, "AND k.server_epoch = (SELECT server_epoch FROM meta)", "")
+	}
+	rows, err := s.db.QueryContext(ctx, query, hub)
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +209,7 @@ func (x *session) statBlobs(ctx context.Context, group []*blob) ([]*blob, error)
 		if b.have, whole, err = syncer.ParseBlobState(resp.GetBlobs()[i], b.id, b.ref.GetSize()); err != nil {
 			return nil, err
 		}
-		if !whole {
+		if !whole && !plant.In(plant.HalfAttachment) {
 			left = append(left, b)
 			continue
 		}

@@ -95,6 +95,7 @@ func (w *world) heal() {
 	w.hq.audit.read(w.hq)
 	w.checkAll()
 	w.checkForks()
+	w.checkPhotos()
 	w.checkProjections()
 	for _, t := range w.tablets {
 		w.checkPulled(t)
@@ -118,6 +119,9 @@ func (w *world) healed(t *tab) {
 	}
 	if st.Pending != 0 || st.Undelivered > gone {
 		w.fail("STUCK: the faults have ended, and %s has %d records pending, %d undelivered", t.name, st.Pending, st.Undelivered)
+	}
+	if st.BlobsPending > 0 {
+		w.fail("STUCK: the faults have ended, and %s has %d attachments to send", t.name, st.BlobsPending)
 	}
 	for _, r := range records {
 		if !r.Pruned && !w.holds(r) {

@@ -40,6 +40,7 @@ type headquarters struct {
 	store  *sqlite.Store
 	server *server.Server
 	conn   grpc.ClientConnInterface
+	album  *album // nil for the one that is made once in a process
 	audit  audit
 }
 
@@ -73,6 +74,7 @@ type saved struct {
 	hubs      map[syncer.ID]bool // that were enrolled by then
 	joined    map[syncer.ID]bool // tablets that were
 	forced    map[string]string
+	photos    string // the folder of its attachments, "" if there were none
 	forks     []branch
 	audit     audit
 }
@@ -107,7 +109,7 @@ func definition(n int) *surveyv1.Study {
 }
 
 func (h *headquarters) begin() {
-	h.disk = faultdisk.New(h.w.story.Seed)
+	h.disk, h.album = faultdisk.New(h.w.story.Seed), &album{w: h.w}
 	h.disk.Load(emptyHQ())
 	h.w.must(h.open(false), "open headquarters")
 	h.audit.reset()
@@ -124,7 +126,12 @@ func (h *headquarters) open(restored bool) error {
 	if err != nil {
 		return err
 	}
-	h.server, err = server.New(server.Config{Store: h.store, Key: hqKey, Questionnaires: set, Now: now, Token: token})
+	cfg := server.Config{Store: h.store, Key: hqKey, Questionnaires: set, Now: now, Token: token}
+	if h.album != nil {
+		h.album.store = nil // opened again when it is asked
+		cfg.Blobs = h.album
+	}
+	h.server, err = server.New(cfg)
 	if err != nil {
 		return err
 	}
@@ -220,7 +227,7 @@ func (h *headquarters) save() {
 	w := h.w
 	w.saved = append(w.saved, saved{
 		image: h.disk.Image(), proven: maps.Clone(w.proven), audit: h.audit.clone(), revoked: maps.Clone(w.revoked),
-		withdrawn: maps.Clone(w.withdrawn), hubs: maps.Clone(w.enrolled), joined: maps.Clone(w.joined), forced: maps.Clone(w.forced), forks: slices.Clone(w.forks),
+		withdrawn: maps.Clone(w.withdrawn), hubs: maps.Clone(w.enrolled), joined: maps.Clone(w.joined), forced: maps.Clone(w.forced), photos: h.album.save(), forks: slices.Clone(w.forks),
 	})
 }
 
@@ -230,6 +237,7 @@ func (h *headquarters) load(s saved) {
 	err := h.store.Close()
 	h.w.must(err, "stop headquarters")
 	h.disk.Load(s.image)
+	h.album.load(s.photos)
 	h.w.must(h.open(true), "open headquarters from a backup")
 	w := h.w
 	w.proven, w.revoked, w.withdrawn, w.forks = maps.Clone(s.proven), maps.Clone(s.revoked), maps.Clone(s.withdrawn), slices.Clone(s.forks)

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"time"
 
@@ -50,33 +51,38 @@ type world struct {
 	opened  int
 	records int
 
-	hq        *headquarters
-	tablets   []*tab
-	orders    []string          // assignments
-	moved     map[string]bool   // those that were handed over or taken back
-	forced    map[string]string // to whom some were given without waiting
-	reviews   int
-	rulings   map[string][]ruled         // of interviews, at the end
-	answers   map[string]bool            // interviews and the digests of rejections that their revisions answer
-	done      map[string]map[string]bool // interviews of assignments in headquarters' log, at the end
-	hubs      [places]*hub               // those that stand now, nil where none does
-	burnt     int
-	at        *hub // of the step
-	visited   map[*hub]bool
-	enrolled  map[syncer.ID]bool   // hubs, at headquarters
-	joined    map[syncer.ID]bool   // tablets that headquarters has enrolled
-	proofs    map[syncer.ID]uint64 // with which number each of them has opened a session last
-	backups   []backup
-	saved     []saved
-	late      []lateCall
-	sent      []lateCall // batches that have arrived once
-	touched   map[*tab]bool
-	proven    map[syncer.Digest]bool
-	withdrawn map[string]bool
-	revoked   map[syncer.ID]bool
-	forks     []branch        // of which headquarters said that they are of another branch
-	studies   []syncer.Digest // definitions in headquarters' log, at the end
-	names     map[syncer.Digest]string
+	hq      *headquarters
+	tablets []*tab
+	orders  []string          // assignments
+	moved   map[string]bool   // those that were handed over or taken back
+	forced  map[string]string // to whom some were given without waiting
+	reviews int
+	photos  map[syncer.BlobID]map[string]bool // attachments, and of which interviews
+	temp    string                            // a folder for what lies in files; empty: none yet
+	folders int                               // made in it
+	// everWithdrawn are the interviews that were withdrawn at some time.
+	everWithdrawn map[string]bool
+	rulings       map[string][]ruled         // of interviews, at the end
+	answers       map[string]bool            // interviews and the digests of rejections that their revisions answer
+	done          map[string]map[string]bool // interviews of assignments in headquarters' log, at the end
+	hubs          [places]*hub               // those that stand now, nil where none does
+	burnt         int
+	at            *hub // of the step
+	visited       map[*hub]bool
+	enrolled      map[syncer.ID]bool   // hubs, at headquarters
+	joined        map[syncer.ID]bool   // tablets that headquarters has enrolled
+	proofs        map[syncer.ID]uint64 // with which number each of them has opened a session last
+	backups       []backup
+	saved         []saved
+	late          []lateCall
+	sent          []lateCall // batches that have arrived once
+	touched       map[*tab]bool
+	proven        map[syncer.Digest]bool
+	withdrawn     map[string]bool
+	revoked       map[syncer.ID]bool
+	forks         []branch        // of which headquarters said that they are of another branch
+	studies       []syncer.Digest // definitions in headquarters' log, at the end
+	names         map[syncer.Digest]string
 }
 
 // broken is how a story ends that has failed.
@@ -104,7 +110,7 @@ func Run(ctx context.Context, story Story, opts Options) (res *Result) {
 	w := &world{
 		ctx: ctx, story: story, opts: opts, res: res, rand: newRand(story.Seed, 1),
 		now: time.Date(2016, 7, 1, 8, 0, 0, 0, time.UTC), touched: map[*tab]bool{}, proven: map[syncer.Digest]bool{},
-		withdrawn: map[string]bool{}, names: map[syncer.Digest]string{}, moved: map[string]bool{}, forced: map[string]string{}, rulings: map[string][]ruled{}, answers: map[string]bool{}, joined: map[syncer.ID]bool{}, proofs: map[syncer.ID]uint64{},
+		withdrawn: map[string]bool{}, names: map[syncer.Digest]string{}, moved: map[string]bool{}, photos: map[syncer.BlobID]map[string]bool{}, everWithdrawn: map[string]bool{}, forced: map[string]string{}, rulings: map[string][]ruled{}, answers: map[string]bool{}, joined: map[syncer.ID]bool{}, proofs: map[syncer.ID]uint64{},
 		done: map[string]map[string]bool{}, revoked: map[syncer.ID]bool{}, visited: map[*hub]bool{}, enrolled: map[syncer.ID]bool{},
 	}
 	defer func() {
@@ -162,6 +168,9 @@ func (w *world) begin() {
 
 func (w *world) close() error {
 	var errs []error
+	if w.temp != "" {
+		errs = append(errs, os.RemoveAll(w.temp))
+	}
 	for _, t := range w.tablets {
 		errs = append(errs, t.end())
 	}

@@ -183,19 +183,41 @@ var orderHabits = []habit{
 	{weight: 3, verb: "sync", faults: []string{"norequest", "noanswer", "flaky", "twice", "cut", "cuthq"}, at: 9},
 }
 
+// photoHabits are what is drawn beside in a story with attachments.
+var photoHabits = []habit{
+	{weight: 8, verb: "photo", n: 6},
+	{weight: 4, verb: "record", n: 2},
+	{weight: 5, verb: "sync"},
+	{weight: 4, verb: "visit", faults: []string{"norequest", "noanswer", "flaky", "twice", "cut", "cuthq"}, at: 12},
+	{weight: 3, verb: "prune"},
+	{weight: 1, verb: "save"},
+	{weight: 1, verb: "load", n: 3},
+	{weight: 1, verb: "clone"},
+}
+
+// withPhotos puts attachments between the steps of one story in eight, from a source of its own.
+func withPhotos(story Story, tablets int) Story {
+	return within(story, tablets, photoHabits, photosEvery, 0x70686f746f, 10)
+}
+
 // withOrders puts assignments and reviews between the steps of one story in six, from a source of its own.
 func withOrders(story Story, tablets int) Story {
-	r := rand.New(rand.NewPCG(story.Seed, 0x6f7264657273))
-	if r.IntN(ordersEvery) > 0 {
+	return within(story, tablets, orderHabits, ordersEvery, 0x6f7264657273, 12)
+}
+
+// within puts some steps, least or up to ten more, between those of one story in every.
+func within(story Story, tablets int, habits []habit, every int, source uint64, least int) Story {
+	r := rand.New(rand.NewPCG(story.Seed, source))
+	if r.IntN(every) > 0 {
 		return story
 	}
 	total := 0
-	for _, h := range orderHabits {
+	for _, h := range habits {
 		total += h.weight
 	}
-	for range 12 + r.IntN(10) {
+	for range least + r.IntN(10) {
 		pick := r.IntN(total)
-		for _, h := range orderHabits {
+		for _, h := range habits {
 			if pick -= h.weight; pick >= 0 {
 				continue
 			}
@@ -216,12 +238,14 @@ func withOrders(story Story, tablets int) Story {
 	return story
 }
 
-// hubsEvery, ordersEvery and longEvery say of how many stories one has hubs, one assignments, and one is long: what was
+// hubsEvery, ordersEvery, photosEvery and longEvery say of how many stories one has hubs, one assignments, one attachments, and
+// one is long: what was
 // found could always be told in few steps, so that many short stories find more than few long ones.
 const (
 	longEvery   = 4
 	hubsEvery   = 4
 	ordersEvery = 6
+	photosEvery = 8
 )
 
 // withHubs puts what happens with one or two hubs between the steps of one story in four. It draws from a source of its
@@ -312,5 +336,5 @@ func Tell(seed uint64) Story {
 			break
 		}
 	}
-	return withOrders(withHubs(story, tablets), tablets)
+	return withPhotos(withOrders(withHubs(story, tablets), tablets), tablets)
 }

@@ -37,6 +37,7 @@ type tab struct {
 	lied   bool // the disk has lied: what it acknowledged may be gone
 	now    map[int]*surveyv1.Interview
 	given  map[string]bool // assignments that it shows as its own
+	epoch  syncer.ID       // of headquarters at its last sync there that ended well
 	visits bool            // it has come as itself
 }
 
@@ -116,7 +117,7 @@ func (w *world) addTablet(b backup) *tab {
 // load puts a copy of a store onto the tablet's disk and opens it.
 func (t *tab) load(b backup) {
 	t.disk.Load(b.image)
-	t.given = nil
+	t.given, t.epoch = nil, syncer.ID{}
 	t.dev, t.lied, t.acked, t.now = b.dev, b.lied, slices.Clone(b.acked), map[int]*surveyv1.Interview{}
 	for k, iv := range b.now {
 		t.now[k] = iv
@@ -296,6 +297,9 @@ func (t *tab) sync(l *link) error {
 	_, err := t.store.Sync(t.w.ctx, l, tablet.SyncOptions{
 		Session: l.session, Address: l.to.called(), Window: t.w.window(l), MinBackoff: 1, MaxBackoff: 1, Attempts: 3, MaxBatchBytes: 1 << (10 + t.w.rand.IntN(3)), Compress: t.w.rand.IntN(12) == 0, Near: -1, Now: func() time.Time { return t.w.now },
 	})
+	if err == nil && l.to == station(t.w.hq) {
+		t.epoch = t.w.hq.store.Epoch()
+	}
 	if err != nil {
 		t.w.trace("       %s  ends its sync: %s", t.name, fault.ReasonOf(err))
 	}

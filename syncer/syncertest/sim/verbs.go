@@ -53,7 +53,7 @@ var diskFaults = map[string]func(at int) faultdisk.Plan{
 // verbs are what can happen.
 func verbs() map[string]func(w *world, s Step) {
 	return map[string]func(w *world, s Step){
-		"record": (*world).record, "visit": (*world).visit, "skew": (*world).skew, "sync": (*world).sync, "race": (*world).race,
+		"record": (*world).record, "photo": (*world).photo, "visit": (*world).visit, "skew": (*world).skew, "sync": (*world).sync, "race": (*world).race,
 		"backup": (*world).backup, "restore": (*world).restore, "clone": (*world).clone, "prune": (*world).prune, "usb": (*world).usb,
 		"kill": (*world).kill, "clock": (*world).clock, "revoke": (*world).revoke, "enrol": (*world).enrol,
 		"project": (*world).project, "save": (*world).save, "load": (*world).load,
@@ -261,10 +261,15 @@ func (w *world) clone(s Step) {
 func (w *world) prune(s Step) {
 	t := w.tablet(s)
 	w.touched[t] = true
+	var here []*servicev1.BlobRef
+	if len(w.photos) > 0 && !t.lied {
+		here, _ = t.attached()
+	}
 	n, err := t.store.Prune(w.ctx, 0)
 	if err != nil && !t.lied {
 		w.must(err, "prune %s", t.name)
 	}
+	t.pruned(here)
 	w.trace("       %s  has pruned %d", t.name, n)
 }
 
@@ -384,7 +389,7 @@ func (w *world) withdraw(s Step) {
 		InterviewId: proto.String(id), DecidedBy: proto.String("E9"), Reason: proto.String("asked for"),
 	})
 	if w.hq.do(err) {
-		w.withdrawn[id] = true
+		w.withdrawn[id], w.everWithdrawn[id] = true, true
 	}
 }
 
