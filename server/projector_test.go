@@ -9,9 +9,19 @@ import (
 // The projector may stop after a batch, so that tablets which sync meet no long computation, and goes on where it was. Who
 // asks meanwhile gets all.
 func TestProjectorInSteps(t *testing.T) {
-	d := newDesk(t, newMemory())
-	tb := newTablet("steps")
-	tb.greet(t, d)
+	set, err := builtin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := newMemory()
+	srv, err := New(Config{Store: st, Key: newTablet("headquarters").key, Questionnaires: set}) // nobody runs its projector
+	if err != nil {
+		t.Fatal(err)
+	}
+	service, tb := &syncService{Server: srv}, newTablet("steps")
+	if _, err := service.Hello(t.Context(), tb.hello()); err != nil {
+		t.Fatal(err)
+	}
 	n := 0
 	push := func(batches int) {
 		t.Helper()
@@ -21,12 +31,14 @@ func TestProjectorInSteps(t *testing.T) {
 				raws = append(raws, tb.record(t, household(n), nil))
 				n++
 			}
-			tb.push(t, d, raws...)
+			if _, err := service.PushBatch(t.Context(), &servicev1.PushBatchRequest{Batch: tb.batch(raws...)}); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	counted := func() int64 {
 		t.Helper()
-		cells, err := d.store.CountCells(t.Context(), "")
+		cells, err := st.CountCells(t.Context(), "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,22 +49,22 @@ func TestProjectorInSteps(t *testing.T) {
 		return sum
 	}
 	push(23)
-	d.projector.whole.Store(false) // as after a start
-	if more, err := d.projector.advance(t.Context(), 1); err != nil || !more || counted() != projectorBatch {
+	srv.projector.whole.Store(false) // as after a start
+	if more, err := srv.projector.advance(t.Context(), 1); err != nil || !more || counted() != projectorBatch {
 		t.Fatalf("after a step: more %v, %v, %d interviews are counted, want %d", more, err, counted(), projectorBatch)
 	}
-	if d.projector.whole.Load() {
+	if srv.projector.whole.Load() {
 		t.Error("the projections are said to be whole after a step")
 	}
-	if more, err := d.projector.advance(t.Context(), 1); err != nil || !more || counted() != 2*projectorBatch {
+	if more, err := srv.projector.advance(t.Context(), 1); err != nil || !more || counted() != 2*projectorBatch {
 		t.Fatalf("after two steps: more %v, %v, %d interviews are counted", more, err, counted())
 	}
-	resp, err := servicev1.NewMonitorServiceClient(d.conn).CountInterviews(with(t.Context()), &servicev1.CountInterviewsRequest{})
+	resp, err := servicev1.NewMonitorServiceClient(srv.Local()).CountInterviews(t.Context(), &servicev1.CountInterviewsRequest{})
 	if err != nil || resp.GetTotal().GetInterviews() != int64(n) {
 		t.Errorf("who asks is told %d of %d, %v", resp.GetTotal().GetInterviews(), n, err)
 	}
 	push(1)
-	if more, err := d.projector.advance(t.Context(), 1); err != nil || more || counted() != int64(n) {
+	if more, err := srv.projector.advance(t.Context(), 1); err != nil || more || counted() != int64(n) {
 		t.Errorf("the last step: more %v, %v, %d of %d interviews are counted", more, err, counted(), n)
 	}
 }

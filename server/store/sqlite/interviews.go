@@ -36,9 +36,9 @@ func (s *Store) interviews(ctx context.Context, f store.Filter, yield func(*serv
 		if err := rows.Scan(&body); err != nil {
 			return err
 		}
-		iv := &servicev1.InterviewProjection{}
-		if err := proto.Unmarshal(body, iv); err != nil {
-			return damagedProjection(err)
+		iv, err := readBody(body)
+		if err != nil {
+			return err
 		}
 		if !yield(iv, nil) {
 			return nil
@@ -102,11 +102,7 @@ func (s *Store) Interview(ctx context.Context, interviewID string) (*servicev1.I
 	if err != nil {
 		return nil, wrap(err, "read interview "+interviewID)
 	}
-	iv := &servicev1.InterviewProjection{}
-	if err := proto.Unmarshal(body, iv); err != nil {
-		return nil, damagedProjection(err)
-	}
-	return iv, nil
+	return readBody(body)
 }
 
 // Met says whether an interview has a projection or reviews.

@@ -341,7 +341,7 @@ func (p *projection) putInterview(iv *servicev1.InterviewProjection, records any
 	if s.GetInterviewId() == "" {
 		return fault.New(fault.Invalid, "", "the projection of an interview has no interview_id")
 	}
-	body, err := deterministic(iv)
+	body, err := writeBody(iv)
 	if err != nil {
 		return err
 	}

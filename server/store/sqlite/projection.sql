@@ -31,7 +31,7 @@ CREATE TABLE interview (
   start_time_ms INTEGER NOT NULL, -- 0 if not known
   conflict      INTEGER NOT NULL, -- 1 if several revisions compete
   records       BLOB,             -- counters of its records, ascending, as varints of the distances; NULL if not known
-  body          BLOB    NOT NULL, -- hearth.service.v1.InterviewProjection in deterministic bytes
+  body          BLOB    NOT NULL, -- hearth.service.v1.InterviewProjection in deterministic bytes, without what repeats the summary (lean.go)
   PRIMARY KEY (part, interview_id)
 ) STRICT;
 -- These two do not begin with part: they are the order in which interviews of all parts are listed. What comes together

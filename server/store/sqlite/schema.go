@@ -34,7 +34,7 @@ type step = string
 func logMigrations() []step { return []step{logSQL, shelfSQL} }
 
 // Projections are not migrated: a file of another version is made again.
-func projectionMigrations() []step { return []step{projectionSQL, downSQL} }
+func projectionMigrations() []step { return []step{projectionSQL, downSQL, leanSQL} }
 
 // migrate brings a file up to date, each step in a transaction of its own.
 func migrate(c *conn, steps []step, name string) error {
