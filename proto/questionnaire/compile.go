@@ -190,7 +190,7 @@ func (c *compiler) module(d protoreflect.MessageDescriptor, depth int) (*Module,
 		if q.id = len(c.all); q.id >= maxQuestions {
 			return nil, badField(f, "is one too many: a questionnaire has at most %d questions", maxQuestions)
 		}
-		q.index = len(m.Questions)
+		q.index, q.home = len(m.Questions), m
 		c.all, m.Questions, m.byNumber[f.Number()] = append(c.all, q), append(m.Questions, q), q
 	}
 	for _, q := range m.Questions {

@@ -181,7 +181,7 @@ func (e *evaluation) notAsked(n *node, q *Question) {
 
 // below walks through the group or the roster that is the answer to a question.
 func (e *evaluation) below(n *node, q *Question, asked bool) {
-	if q.Module == nil {
+	if q.Module == nil || e.shallow {
 		return
 	}
 	last := len(e.path) - 1
@@ -455,14 +455,22 @@ func (e *evaluation) flag(rule string, severity formv1.Severity, message *formv1
 	if e.full {
 		return
 	}
-	path := pathString(e.path)
 	if len(e.flags) == maxFlags-1 {
 		e.full = true
-		path, rule, severity, message = "", "hearth.survey.v1.Interview/"+ruleTooManyFlags, formv1.Severity_SEVERITY_HARD, textTooManyFlags
+		e.flags = append(e.flags, tooManyFlags())
+		return
 	}
 	e.flags = append(e.flags, &servicev1.Flag{
-		Path: proto.String(path), Rule: proto.String(rule), Severity: severity.Enum(), Message: message,
+		Path: proto.String(pathString(e.path)), Rule: proto.String(rule), Severity: severity.Enum(), Message: message,
 	})
+}
+
+// tooManyFlags is the last flag of an interview that has more than are kept.
+func tooManyFlags() *servicev1.Flag {
+	return &servicev1.Flag{
+		Path: proto.String(""), Rule: proto.String("hearth.survey.v1.Interview/" + ruleTooManyFlags), Severity: formv1.Severity_SEVERITY_HARD.Enum(),
+		Message: textTooManyFlags,
+	}
 }
 
 // pathString writes a path as "household.members[2].age".

@@ -61,12 +61,3 @@ func answers(m protoreflect.Message) int {
 	})
 	return n
 }
-
-func BenchmarkEvaluate(b *testing.B) {
-	s, iv := builtin(b), household(b)
-	b.ReportAllocs()
-	for b.Loop() {
-		s.Evaluate(iv)
-	}
-	b.ReportMetric(float64(answers(iv.ProtoReflect())), "answers")
-}

@@ -56,7 +56,8 @@ type node struct {
 	module *Module
 	// up is the message around it, nil for a questionnaire's top; root the questionnaire's top.
 	up, root *node
-	row      int // which row of a roster it is, -1 where it is none
+	in       *Question // the question whose answer it is, nil for a top
+	row      int       // which row of a roster it is, -1 where it is none
 	slots    []slot
 	// kids are the nodes below by Question.kid: one, or the rows. They are nil until they are asked for.
 	kids  [][]*node
@@ -84,6 +85,7 @@ type evaluation struct {
 	report    *Evaluation // nil: only flags are wanted
 	completed bool
 	full      bool
+	shallow   bool   // what is below a question is not gone through
 	raw       bool   // answers are read as they stand: all are asked, nothing is calculated
 	answers   uint32 // version of the questionnaire that the interview names
 	now       time.Time
@@ -168,6 +170,7 @@ func (e *evaluation) child(n *node, q *Question, x view) *node {
 		return e.top(q.Module, x, e.answers)
 	}
 	c := e.node(q.Module, x)
+	c.in = q
 	c.up, c.root, c.version = n, n.root, n.version
 	return c
 }

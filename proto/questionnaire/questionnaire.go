@@ -40,6 +40,7 @@ type Questionnaire struct {
 	interview *Module // nil for one that was loaded at run time
 	files     *descriptorpb.FileDescriptorSet
 	upgrade   *upgrade // nil where nothing was ever otherwise
+	impacts   impacts
 }
 
 // Builtin compiles the questionnaires that ship with Hearth: household, school and migration history. The error names the

@@ -61,6 +61,7 @@ type Question struct {
 	// among the groups of its message.
 	id, index, kid int
 
+	home   *Module // the message in which it stands
 	access *access
 	name   string
 	number uint32
