@@ -118,3 +118,53 @@ func TestOlderHubTakesNoBucketAway(t *testing.T) {
 		}
 	}
 }
+
+// A bucket that is larger than a hub keeps does not stand in the way of the others. Its tablet gets it at headquarters, and
+// the hub takes nothing of it away.
+func TestHubPassesOverALargeBucket(t *testing.T) {
+	f, ts := teamOf(t, 1, "a", "b", "c")
+	hub := f.hubs[0]
+	f.stop(hub)
+	hub.most = 4000
+	f.start(hub)
+	_, err := servicev1.NewStudyServiceClient(f.hq.srv.Local()).PutStudy(with(t.Context()), &servicev1.PutStudyRequest{Study: &surveyv1.Study{Study: proto.String("guiyang")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]int{"a": 60, "b": 1, "c": 1}
+	for name, n := range want {
+		for range n {
+			if _, err := servicev1.NewAssignmentServiceClient(f.hq.srv.Local()).CreateAssignment(with(t.Context()), &servicev1.CreateAssignmentRequest{
+				Assignment: &servicev1.Assignment{Study: proto.String("guiyang"), Enumerator: proto.String("E-" + name)}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	have := func(w *walker, n int, when string) {
+		t.Helper()
+		if all, err := w.Assignments(t.Context()); err != nil || len(all) != n {
+			t.Errorf("%s %s: %d assignments, %v; want %d", w.name, when, len(all), err, n)
+		}
+	}
+	for _, w := range ts {
+		w.write(1)
+		w.sync(hub)
+	}
+	f.once(hub)
+	f.once(hub)
+	for _, w := range ts {
+		r := w.sync(hub)
+		if n := want[w.name]; n < 60 {
+			have(w, n, "through the hub")
+		} else {
+			have(w, 0, "through the hub")
+		}
+		if r.Pending != 0 {
+			t.Errorf("%s: %+v", w.name, r)
+		}
+	}
+	ts[0].sync(f.hq)
+	have(ts[0], 60, "at headquarters")
+	ts[0].sync(hub)
+	have(ts[0], 60, "at the hub again")
+}

@@ -51,6 +51,7 @@ type station struct {
 	srv       *Server
 	relay     *relay.Relay // nil: headquarters
 	restored  bool         // the next start is from a backup, and knows it
+	most      int          // of a hub: bytes of a bucket; 0: as many as hubs keep
 }
 
 // radio is a connection to a station that may be away, or dies at a call: before it arrives, or before its answer does.
@@ -158,7 +159,7 @@ func (f *field) start(s *station) {
 		if err := s.store.IndexDigests(ctx); err != nil {
 			f.t.Fatal(err)
 		}
-		o := relay.Options{Store: s.store, Conn: s.up, Key: s.key, Upstream: "hq:8686",
+		o := relay.Options{Store: s.store, Conn: s.up, Key: s.key, Upstream: "hq:8686", MostBucket: s.most,
 			Every: time.Nanosecond, Attempts: 1, MinBackoff: time.Microsecond, MaxBackoff: 2 * time.Microsecond}
 		if s.blobs != nil {
 			o.Blobs = s.blobs

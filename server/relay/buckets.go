@@ -3,6 +3,7 @@ package relay
 import (
 	"bytes"
 	"context"
+	"errors"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
@@ -16,10 +17,12 @@ const (
 	bucketsFactor = 4
 	// maxScopes is about how many tablets a hub asks.
 	maxScopes = 1000
-	// maxBucketRows and maxBucketBytes bound one bucket.
-	maxBucketRows  = 200_000
-	maxBucketBytes = 32 << 20
+	// maxBucketRows bounds one bucket, as Options.MostBucket does.
+	maxBucketRows = 200_000
 )
+
+// errLargeBucket is that a bucket is larger than a hub keeps.
+var errLargeBucket = errors.New("the bucket is larger than a hub keeps")
 
 // mirrorBuckets brings what headquarters has in the buckets of the tablets that were here: their assignments, reviews, the
 // roster of their sites.
@@ -85,7 +88,12 @@ func (r *Relay) mirrorScope(ctx context.Context, tablet syncer.ID, study string,
 		if known && held.GetSum() == b.GetSum() {
 			continue
 		}
-		if err := r.mirrorBucket(ctx, tablet, study, b, key, held); err != nil {
+		err = r.mirrorBucket(ctx, tablet, study, b, key, held)
+		if errors.Is(err, errLargeBucket) { // the hub says of it that it is behind; tablets get it at headquarters
+			r.opts.Log.WarnContext(ctx, "a bucket is too large to be kept here; tablets get it at headquarters alone", "kind", b.GetKind().String(), "scope", b.GetScope())
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -126,8 +134,8 @@ func (r *Relay) mirrorBucket(ctx context.Context, tablet syncer.ID, study string
 				return err
 			}
 			items, kept[string(it.Key)] = append(items, it), true
-			if size += len(it.Value); size > maxBucketBytes || len(items) > maxBucketRows {
-				return fault.New(fault.TooLarge, fault.BucketDamaged, "bucket %v %q is larger than a hub keeps", b.GetKind(), b.GetScope())
+			if size += len(it.Value); size > r.opts.MostBucket || len(items) > maxBucketRows {
+				return errLargeBucket
 			}
 		}
 		next.Cursor, next.Sum, more = p.GetCursor(), p.Sum, p.GetMore()

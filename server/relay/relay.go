@@ -56,6 +56,8 @@ type Options struct {
 	CallTimeout time.Duration
 	// Attempts is how often in a row a call may fail before headquarters counts as away; 0: 4.
 	Attempts int
+	// MostBucket bounds a bucket that is kept for tablets, in bytes; 0: 32 MB. A larger one comes from headquarters alone.
+	MostBucket int
 }
 
 // Keeper is what a relay needs of the hub's store.
@@ -140,6 +142,9 @@ func (o Options) withDefaults() Options {
 		if *d.value <= 0 {
 			*d.value = d.or
 		}
+	}
+	if o.MostBucket <= 0 {
+		o.MostBucket = 32 << 20
 	}
 	if o.Attempts <= 0 {
 		o.Attempts = 4
