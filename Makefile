@@ -123,10 +123,10 @@ readers: ## Install the programs that read exports and graphs back: Debian packa
 
 odk: ## Install the engine of ODK Web Forms below bin/odk, which judges the XForms that Hearth writes; without it those tests are skipped.
 	@command -v npm >/dev/null || { echo "npm is missing: install node 20" >&2; exit 1; }
-	@if ! cmp -s proto/xform/testdata/odk/package-lock.json bin/odk/installed.json || [ ! -d bin/odk/node_modules/jsdom ]; then \
-	  mkdir -p bin/odk && cp proto/xform/testdata/odk/package.json proto/xform/testdata/odk/package-lock.json bin/odk/ && \
+	@if ! cmp -s proto/xform/xformtest/odk/package-lock.json bin/odk/installed.json || [ ! -d bin/odk/node_modules/jsdom ]; then \
+	  mkdir -p bin/odk && cp proto/xform/xformtest/odk/package.json proto/xform/xformtest/odk/package-lock.json bin/odk/ && \
 	  (cd bin/odk && npm ci --silent --no-fund --no-audit) || { echo "the engine of ODK Web Forms could not be installed: (cd bin/odk && npm ci) says why" >&2; exit 1; }; \
-	  cp proto/xform/testdata/odk/package-lock.json bin/odk/installed.json; \
+	  cp proto/xform/xformtest/odk/package-lock.json bin/odk/installed.json; \
 	fi
 
 clean:

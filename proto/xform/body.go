@@ -51,7 +51,7 @@ func (f *writer) group(n *Node, data, body *element, template bool) {
 
 // isBlock tells whether a group is one answer in several parts: a date, an amount, a place.
 func isBlock(n *Node) bool {
-	if n.reasons() {
+	if n.Reasons() {
 		return false
 	}
 	for _, c := range n.Nodes {
@@ -210,6 +210,11 @@ func (f *writer) question(n *Node, data, body *element) {
 		line.ConstraintMessage = messages[0]
 	} else {
 		line.ConstraintMessage = f.together(messages)
+	}
+	for _, c := range all {
+		if c.hard && c.holds != nil {
+			line.Checks = append(line.Checks, c.name)
+		}
 	}
 	line.Initial, line.Filter = initial, f.filters[n.Path]
 	f.checkNotes(&leaf, data, body, all)
@@ -379,7 +384,7 @@ func (f *writer) filter(n *Node) string {
 // missing adds the question for the reason why there is no answer.
 func (f *writer) missing(n *Node, data, body *element) {
 	o := n.Options
-	if !f.options.Missing || !n.Parent.reasons() || o.GetNote() || o.GetReadOnly() || o.GetSystem() {
+	if !f.options.Missing || !n.Parent.Reasons() || o.GetNote() || o.GetReadOnly() || o.GetSystem() {
 		return
 	}
 	reasons := o.GetMissing()
@@ -389,7 +394,7 @@ func (f *writer) missing(n *Node, data, body *element) {
 	l := f.tree.enum(formv1.Missing(0).Descriptor())
 	var offered []*formula
 	for _, r := range reasons {
-		if name, ok := l.nameOf(int64(r)); ok {
+		if name, ok := l.NameOf(int64(r)); ok {
 			offered = append(offered, atom("name = "+literal(name), ""))
 		}
 	}

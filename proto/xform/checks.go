@@ -56,7 +56,11 @@ func (f *writer) checks(n *Node) []check {
 	if original, ok := Kept(o.GetFormColumns(), "constraint", checksSource(o)); ok {
 		text, err := f.dollars(original, n)
 		if err == nil {
-			return append(out, check{holds: atom(text, ""), hard: true, message: f.constraintMessage(o)})
+			id := ""
+			if len(o.GetChecks()) == 1 {
+				id = o.GetChecks()[0].GetId()
+			}
+			return append(out, check{name: id, holds: atom(text, ""), hard: true, message: f.constraintMessage(o)})
 		}
 		f.warn(n, "constraint", err)
 		return out
@@ -295,7 +299,7 @@ func (f *writer) checkNotes(n *Node, data, body *element, all []check) {
 				relevant = and(asked.t, broken)
 			}
 		}
-		f.note(h, data, body, relevant, c.message, c.hard)
+		f.note(h, data, body, relevant, c.message, c.hard).concerns(n, c.name)
 	}
 	if n.Kind != Leaf && n.Options.GetRequired() {
 		h := f.helper(n, n.Name+"_required", "string")
@@ -306,7 +310,7 @@ func (f *writer) checkNotes(n *Node, data, body *element, all []check) {
 				none = and(asked.t, none)
 			}
 		}
-		f.note(h, data, body, and(f.begun(h), none), requiredText(n.Options), true)
+		f.note(h, data, body, and(f.begun(h), none), requiredText(n.Options), true).concerns(n, "required")
 	}
 }
 
@@ -319,7 +323,7 @@ func requiredText(o *formv1.Question) *formv1.Text {
 	return unanswered
 }
 
-func (f *writer) note(h *Node, data, body *element, relevant *formula, message *formv1.Text, hard bool) {
+func (f *writer) note(h *Node, data, body *element, relevant *formula, message *formv1.Text, hard bool) *Row {
 	data.add(el(h.Name))
 	b := el("bind", "nodeset", h.Path, "type", "string", "readonly", "true()", "relevant", relevant.String())
 	if hard {
@@ -332,13 +336,14 @@ func (f *writer) note(h *Node, data, body *element, relevant *formula, message *
 	if line.Label = message; hard {
 		line.RequiredMessage = message
 	}
+	return line
 }
 
 // begun is where the blocks in which a question stands have an answer.
 func (f *writer) begun(n *Node) *formula {
 	out := always
 	for g := n.Parent; g != nil && g.Parent != nil && g.Kind == Group; g = g.Parent {
-		if !g.reasons() {
+		if !g.Reasons() {
 			x := f.tree.translator(f.original(n), n.Parent)
 			out = and(out, x.has(x.at0(g)).t)
 		}
@@ -378,7 +383,7 @@ func (f *writer) required(n *Node, b *element) {
 	} else if begun.op != '1' {
 		text = "(" + text + ") and (" + begun.String() + ")"
 	}
-	if f.options.Missing && n.Parent.reasons() {
+	if f.options.Missing && n.Parent.Reasons() {
 		reason := "../" + n.Name + "_missing = ''"
 		if text == "true()" {
 			text = reason

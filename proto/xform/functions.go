@@ -297,7 +297,7 @@ func (x *translator) ofChoices(name string, args []value, all value) (value, boo
 		v.kind, v.choices = kindString, nil
 		return v, true
 	case name == "choice_name" && v.lit != nil:
-		if s, ok := l.nameOf(toInt(v.lit)); ok {
+		if s, ok := l.NameOf(toInt(v.lit)); ok {
 			return fixed(s), true
 		}
 	case name == "choice_number" && v.lit != nil:

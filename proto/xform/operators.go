@@ -195,7 +195,7 @@ func (x *translator) chosen(op string, a, b value) condition {
 		x.fail("two choices of its list have the same name")
 	}
 	if op == "=" {
-		name, known := a.choices.nameOf(n)
+		name, known := a.choices.NameOf(n)
 		if !known {
 			return condition{t: never, f: a.def, needs: a.needs}
 		}

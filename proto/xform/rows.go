@@ -18,6 +18,12 @@ type Row struct {
 	// Bind are the attributes of the question's bind.
 	Bind map[string]string
 
+	// Checks are the ids of the checks that the constraint makes; "" for a limit.
+	Checks []string
+	// Check is the id of the check for which a note stands, or "required"; Of is the element of its question.
+	Check string
+	Of    *Node
+
 	Label, Hint, Guidance, ConstraintMessage, RequiredMessage *formv1.Text
 	Media                                                     []*formv1.Media
 	Appearance, Filter, Count, Initial                        string
@@ -39,6 +45,11 @@ func Rows(top protoreflect.MessageDescriptor, version uint32, o Options) ([]Row,
 	return f.rows, f.tree.lists, f.warnings, nil
 }
 
+// Tree is the primary instance of a questionnaire's form: the questions alone, without what the form needs beside them.
+func Tree(top protoreflect.MessageDescriptor, version uint32) *Node {
+	return newTree(top, version).root
+}
+
 // line adds a row for an element with its bind.
 func (f *writer) line(n *Node, control string, b *element) *Row {
 	r := Row{Node: n, Control: control, Bind: map[string]string{}}
@@ -50,6 +61,9 @@ func (f *writer) line(n *Node, control string, b *element) *Row {
 	f.rows = append(f.rows, r)
 	return &f.rows[len(f.rows)-1]
 }
+
+// concerns says for which check a note stands.
+func (r *Row) concerns(n *Node, check string) { r.Of, r.Check = n, check }
 
 // worded fills in the words of the questionnaire's own questions.
 func (r *Row) worded() *Row {

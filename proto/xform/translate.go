@@ -421,7 +421,7 @@ func (x *translator) asChoice(v value, l *List) value {
 		return x.pick(v.branches.cond, x.asChoice(v.branches.a, l), x.asChoice(v.branches.b, l))
 	case v.lit != nil:
 		n, ok := v.lit.(int64)
-		if name, known := l.nameOf(n); ok && known {
+		if name, known := l.NameOf(n); ok && known {
 			return value{kind: kindChoice, choices: l, text: literal(name), prec: 9, def: always, blank: true}
 		}
 		if ok {

@@ -66,8 +66,8 @@ type Choice struct {
 	Options *formv1.Choice
 }
 
-// nameOf is the name of a choice by its number.
-func (l *List) nameOf(n int64) (string, bool) {
+// NameOf is the name of a choice by its number.
+func (l *List) NameOf(n int64) (string, bool) {
 	if n != int64(int32(n)) {
 		return "", false
 	}
@@ -354,9 +354,9 @@ func snake(s string) string {
 	return b.String()
 }
 
-// reasons tells whether a group has reasons for answers that are missing. One that has not is a block, one answer in several
+// Reasons tells whether a group has reasons for answers that are missing. One that has not is a block, one answer in several
 // parts: as long as none of them is answered, nothing is asked of them.
-func (n *Node) reasons() bool {
+func (n *Node) Reasons() bool {
 	return n.Message != nil && n.Message.Fields().ByName("missing") != nil
 }
 

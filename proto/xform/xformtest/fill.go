@@ -1,4 +1,4 @@
-package xform
+package xformtest
 
 import (
 	"math/rand/v2"
@@ -10,13 +10,17 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 	"github.com/hearth-survey/hearth/proto/questionnaire"
+	"github.com/hearth-survey/hearth/proto/xform"
 )
 
 // filler makes random answers. Numbers are taken from around those that the questionnaire's rules name, so that both sides
 // of each are met.
 type filler struct {
+	form    *Form
 	r       *rand.Rand
 	numbers []int64
 	texts   []string
@@ -28,8 +32,8 @@ type filler struct {
 var constants = regexp.MustCompile(`\d+`)
 var quoted = regexp.MustCompile(`"([^"]+)"|'([^']+)'`)
 
-func newFiller(q *questionnaire.Questionnaire, seed uint64) *filler {
-	f := &filler{r: rand.New(rand.NewPCG(seed, 7)), fill: 0.7, rows: 3, texts: []string{"a", "长 text", "x's \"y\"", "12", "3.5", " 7 "}}
+func newFiller(w *Form, seed uint64) *filler {
+	f := &filler{form: w, r: rand.New(rand.NewPCG(seed, 7)), fill: 0.7, rows: 3, texts: []string{"a", "长 text", "x's \"y\"", "12", "3.5", " 7 "}}
 	seen := map[int64]bool{}
 	seenMessages := map[protoreflect.FullName]bool{}
 	var walk func(m protoreflect.MessageDescriptor)
@@ -43,12 +47,12 @@ func newFiller(q *questionnaire.Questionnaire, seed uint64) *filler {
 			if fd.Message() != nil && !fd.IsMap() {
 				walk(fd.Message())
 			}
-			o := questionOf(fd)
+			o, _ := proto.GetExtension(fd.Options(), formv1.E_Question).(*formv1.Question)
 			all := o.GetRelevant() + " " + o.GetCalculate() + " " + o.GetFilter()
 			for _, k := range o.GetChecks() {
 				all += " " + k.GetExpression()
 			}
-			if r := rulesOf(fd); r != nil {
+			if r, _ := proto.GetExtension(fd.Options(), validate.E_Field).(*validate.FieldRules); r != nil {
 				all += " " + r.String()
 			}
 			for _, s := range constants.FindAllString(all, -1) {
@@ -65,27 +69,26 @@ func newFiller(q *questionnaire.Questionnaire, seed uint64) *filler {
 			}
 		}
 	}
-	walk(q.Descriptor())
+	walk(w.Questionnaire.Descriptor())
 	f.numbers = append(f.numbers, 0, 1, -3)
 	return f
 }
 
 // message fills in the fields of m that the form has.
-func (f *filler) message(n *Node, m protoreflect.Message, row int) {
+func (f *filler) message(n *xform.Node, m protoreflect.Message, row int) {
 	for _, c := range n.Nodes {
 		switch {
-		case c.Field == nil || c.Options.GetCalculate() != "":
-		case c.Options.GetSystem():
-			if c.Field.Kind() == protoreflect.Int32Kind {
-				m.Set(c.Field, protoreflect.ValueOfInt32(int32(row)))
-			}
+		case c.Kind == xform.Leaf && f.form.rows[c.Path] != nil && f.form.rows[c.Path].Control == "" && !lineNumber(c):
+		case c.Options.GetCalculate() != "" || c.Options.GetNote() || c.Options.GetReadOnly():
+		case lineNumber(c):
+			m.Set(c.Field, protoreflect.ValueOfInt32(int32(row)))
 		case f.r.Float64() > f.fill:
-		case c.Kind == Group:
+		case c.Kind == xform.Group:
 			f.message(c, m.Mutable(c.Field).Message(), row)
 			if len(filled(c, m.Get(c.Field).Message())) == 0 {
 				m.Clear(c.Field) // a form cannot tell a group without answers from none
 			}
-		case c.Kind == Repeat:
+		case c.Kind == xform.Repeat:
 			l := m.Mutable(c.Field).List()
 			for i := range f.r.IntN(f.rows + 1) {
 				if c.Message != nil {
@@ -107,7 +110,12 @@ func (f *filler) message(n *Node, m protoreflect.Message, row int) {
 	}
 }
 
-func choiceValue(n *Node, i int) protoreflect.Value {
+// lineNumber tells whether a field is the number of its row, which forms count by themselves.
+func lineNumber(n *xform.Node) bool {
+	return n.Options.GetSystem() && n.Field.Kind() == protoreflect.Int32Kind
+}
+
+func choiceValue(n *xform.Node, i int) protoreflect.Value {
 	number := n.Choices.Choices[i].Number
 	if n.Field.Kind() == protoreflect.EnumKind {
 		return protoreflect.ValueOfEnum(protoreflect.EnumNumber(number))
@@ -115,11 +123,11 @@ func choiceValue(n *Node, i int) protoreflect.Value {
 	return protoreflect.ValueOfInt32(number)
 }
 
-func (f *filler) value(n *Node) (protoreflect.Value, bool) {
+func (f *filler) value(n *xform.Node) (protoreflect.Value, bool) {
 	number := f.numbers[f.r.IntN(len(f.numbers))]
 	switch n.Field.Kind() {
 	case protoreflect.BoolKind:
-		return protoreflect.ValueOfBool(f.r.IntN(2) == 0), true
+		return protoreflect.ValueOfBool(n.Choices == nil || f.r.IntN(2) == 0), true
 	case protoreflect.Int32Kind, protoreflect.EnumKind:
 		if n.Choices != nil {
 			i := f.r.IntN(len(n.Choices.Choices))
@@ -149,23 +157,23 @@ func (f *filler) value(n *Node) (protoreflect.Value, bool) {
 
 // tidy takes out what nobody could fill in: choices that are not offered; groups of which no question is asked that has an
 // answer, which a form cannot tell from those without answers. It tells whether an answer is left.
-func tidy(n *Node, m protoreflect.Message, path string, gone map[string]bool) bool {
+func tidy(n *xform.Node, m protoreflect.Message, path string, gone map[string]bool) bool {
 	some := false
 	for _, c := range n.Nodes {
-		if c.Field == nil || c.Field.ContainingMessage() != m.Descriptor() || !m.Has(c.Field) {
+		if !m.Has(c.Field) {
 			continue
 		}
-		p := join3(path, ".", string(c.Field.Name()))
+		p := join(path, string(c.Field.Name()))
 		switch {
 		case gone[p+"!"]:
 			m.Clear(c.Field)
 			continue
-		case c.Kind == Group:
+		case c.Kind == xform.Group:
 			if !tidy(c, m.Mutable(c.Field).Message(), p, gone) || gone[p] {
 				m.Clear(c.Field)
 				continue
 			}
-		case c.Kind == Repeat && c.Message != nil:
+		case c.Kind == xform.Repeat && c.Message != nil:
 			for i := range m.Get(c.Field).List().Len() {
 				tidy(c, m.Get(c.Field).List().Get(i).Message(), p+"["+strconv.Itoa(i)+"]", gone)
 			}
@@ -181,14 +189,14 @@ func date(r *rand.Rand) string {
 }
 
 // random is n interviews.
-func random(w *written, n int, seed uint64) []proto.Message {
-	f := newFiller(w.q, seed)
+func (w *Form) random(n int, seed uint64) []proto.Message {
+	f := newFiller(w, seed)
 	var out []proto.Message
 	for i := range n {
 		f.fill = []float64{0.3, 0.7, 0.95}[i%3]
-		m := w.q.New()
-		f.message(w.f.tree.root, m.ProtoReflect(), 0)
-		e := w.q.Evaluate(m, questionnaire.Options{Completed: true, Now: time.Now()})
+		m := w.Questionnaire.New()
+		f.message(w.Root, m.ProtoReflect(), 0)
+		e := w.Questionnaire.Evaluate(m, questionnaire.Options{Completed: true, Now: time.Now()})
 		gone := map[string]bool{}
 		for _, p := range e.NotAsked {
 			gone[p] = true
@@ -198,8 +206,65 @@ func random(w *written, n int, seed uint64) []proto.Message {
 				gone[flag.GetPath()+"!"] = true
 			}
 		}
-		tidy(w.f.tree.root, m.ProtoReflect(), "", gone)
+		tidy(w.Root, m.ProtoReflect(), "", gone)
 		out = append(out, m)
 	}
 	return out
+}
+
+// filled is the answers of a message by the names that the form has.
+func filled(n *xform.Node, m protoreflect.Message) map[string]any {
+	out := map[string]any{}
+	for _, c := range n.Nodes {
+		if !m.Has(c.Field) {
+			continue
+		}
+		v := m.Get(c.Field)
+		switch {
+		case c.Kind == xform.Group:
+			out[c.Name] = filled(c, v.Message())
+		case c.Kind == xform.Repeat:
+			rows := []any{}
+			for i := range v.List().Len() {
+				if c.Message == nil {
+					rows = append(rows, map[string]any{"value": answer(c.Nodes[0], v.List().Get(i))})
+				} else {
+					rows = append(rows, filled(c, v.List().Get(i).Message()))
+				}
+			}
+			out[c.Name] = rows
+		case c.Many:
+			var names []string
+			for i := range v.List().Len() {
+				names = append(names, answer(c, v.List().Get(i)))
+			}
+			out[c.Name] = strings.Join(names, " ")
+		default:
+			if s := answer(c, v); s != "" {
+				out[c.Name] = s
+			}
+		}
+	}
+	return out
+}
+
+func answer(n *xform.Node, v protoreflect.Value) string {
+	switch n.Field.Kind() {
+	case protoreflect.BoolKind:
+		if n.Choices == nil {
+			return "OK" // acknowledged
+		}
+	case protoreflect.EnumKind:
+		name, _ := n.Choices.NameOf(int64(v.Enum()))
+		return name
+	case protoreflect.DoubleKind, protoreflect.FloatKind:
+		return strconv.FormatFloat(v.Float(), 'f', -1, 64)
+	case protoreflect.MessageKind:
+		return ""
+	}
+	if n.Choices != nil && n.Field.Kind() == protoreflect.Int32Kind {
+		name, _ := n.Choices.NameOf(v.Int())
+		return name
+	}
+	return v.String()
 }

@@ -77,7 +77,7 @@ async function job(line) {
   const { form, cases } = JSON.parse(line);
   const loaded = await engine.loadForm(readFileSync(form, 'utf8'), {
     fetchFormAttachment: async () => new Response('', { status: 404 }),
-    missingResourceBehavior: engine.constants?.MISSING_RESOURCE_BEHAVIOR?.BLANK,
+    missingResourceBehavior: engine.constants.MISSING_RESOURCE_BEHAVIOR.BLANK,
   });
   if (loaded.status === 'failure') throw loaded.error;
   return { cases: cases.map((answers) => {
