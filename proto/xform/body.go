@@ -112,11 +112,10 @@ func (f *writer) count(n *Node, data *element) string {
 		return ""
 	}
 	helper := f.helper(n, n.Name+"_count", "string")
-	var text string
-	var err error
-	if original, ok := Kept(n.Options.GetFormColumns(), "repeat_count", cel); ok {
-		text, err = f.dollars(original, helper)
-	} else {
+	counted := *helper
+	counted.Options = n.Options
+	text, ok, err := f.verbatim(&counted, "repeat_count", cel, 0)
+	if !ok {
 		text, err = f.tree.translator(helper, n.Parent).calculation(cel, nil)
 	}
 	if err != nil {
@@ -224,13 +223,11 @@ func (f *writer) question(n *Node, data, body *element) {
 // initial adds the value with which a question is first shown, and gives it as an XLSForm has it.
 func (f *writer) initial(n *Node, place, body *element) string {
 	cel := n.Options.GetInitial()
-	var text string
-	var err error
-	original, ok := Kept(n.Options.GetFormColumns(), "default", cel)
+	text, ok, err := f.verbatim(n, "default", cel, 0)
+	original, plain := Kept(n.Options.GetFormColumns(), "default", cel)
 	switch {
 	case ok && strings.ContainsAny(original, "$("):
-		text, err = f.dollars(original, n)
-	case ok:
+	case plain && !strings.ContainsAny(original, "$("):
 		place.text = original
 		return original
 	case cel == "":
@@ -357,8 +354,7 @@ func (f *writer) itemset(n *Node, params map[string]string) *element {
 // filter is the predicate of the choices that are offered, "" where all are.
 func (f *writer) filter(n *Node) string {
 	cel := n.Options.GetFilter()
-	if original, ok := Kept(n.Options.GetFormColumns(), "choice_filter", cel); ok {
-		text, err := f.dollarsWithin(original, n)
+	if text, ok, err := f.verbatim(n, "choice_filter", cel, 1); ok {
 		if err == nil {
 			f.filters[n.Path] = text
 			return "[" + text + "]"

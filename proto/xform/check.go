@@ -15,7 +15,7 @@ func Check(r io.Reader) ([]fault.Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &checker{doc: d, nodes: map[string]*dnode{}, binds: map[string]*xmlNode{}, instances: map[string]*xmlNode{}, external: map[string]bool{}, reads: map[string]map[string]bool{}}
+	c := &checker{doc: d, nodes: map[string]*dnode{}, binds: map[string]*xmlNode{}, instances: map[string]*xmlNode{}, external: map[string]bool{}, reads: map[string]map[string]bool{}, counted: map[string]bool{}}
 	if err := c.structure(); err != nil {
 		return nil, err
 	}
@@ -51,7 +51,9 @@ type checker struct {
 	repeats     map[string]bool
 	// reads are the questions that relevance and calculation of each question read.
 	reads map[string]map[string]bool
-	found []fault.Finding
+	// counted are the repeats whose number of rows is calculated.
+	counted map[string]bool
+	found   []fault.Finding
 }
 
 func (c *checker) say(severity, subject, format string, args ...any) {

@@ -95,7 +95,7 @@ func TestMistakesAreFound(t *testing.T) {
 		{"no form id", `<data id="form" `, `<data `, "error: the form: it has no id"},
 		{"no version", ` version="1"`, ``, "warning: the form: it has no version"},
 		{"count within its repeat", `jr:count=" /data/n "`, `jr:count=" /data/member/line "`, "error: /data/member: its number of rows is asked within it"},
-		{"count that depends on its repeat", `<bind nodeset="/data/name" type="string"/>`, `<bind nodeset="/data/name" type="string"/><bind nodeset="/data/n" calculate="count(/data/member)"/>`, "it depends on itself: /data/member reads /data/n reads /data/member"},
+		{"count that depends on its repeat", `<bind nodeset="/data/name" type="string"/>`, `<bind nodeset="/data/name" type="string"/><bind nodeset="/data/n" calculate="count(/data/member)"/>`, "warning: /data/member: how many rows there are depends on what is asked in them: /data/member reads /data/n reads /data/member"},
 		{"cycle of calculations", "string-length(/data/name) &gt; 0", "/data/adult != ''", "it depends on itself: /data/adult reads /data/age reads /data/adult"},
 		{"no name of XML", "<name/><age/>", "<2name/><age/>", "refused: the file is no XML that can be read, in line"},
 		{"path twice", "<adult/>", "<adult/><adult/>", "error: /data/adult: 2 questions or groups have this path"},

@@ -183,7 +183,19 @@ func (c *checker) checkCount(path, count string) {
 			c.reads[path] = map[string]bool{}
 		}
 		c.reads[path][r] = true
+		c.counted[path] = true
 	}
+}
+
+// circlesByCount tells whether a circle goes through the number of rows of a repeat, which programs only look at after a row
+// is filled in.
+func (c *checker) circlesByCount(circle []string) bool {
+	for _, p := range circle {
+		if c.counted[p] {
+			return true
+		}
+	}
+	return false
 }
 
 // checkCycles finds questions whose relevance or calculation depends on itself.
@@ -202,7 +214,12 @@ func (c *checker) checkCycles() {
 		case open:
 			for i := range trail {
 				if trail[i] == p {
-					c.wrong(p, "it depends on itself: %s", strings.Join(append(append([]string(nil), trail[i:]...), p), " reads "))
+					circle := strings.Join(append(append([]string(nil), trail[i:]...), p), " reads ")
+					if c.circlesByCount(trail[i:]) {
+						c.odd(p, "how many rows there are depends on what is asked in them: %s", circle)
+					} else {
+						c.wrong(p, "it depends on itself: %s", circle)
+					}
 					return
 				}
 			}

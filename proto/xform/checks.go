@@ -53,8 +53,7 @@ func (f *writer) checks(n *Node) []check {
 				return atom("count("+x.rows(place{0, f.original(n)})+") > "+limit, ""), x.err
 			}})
 	}
-	if original, ok := Kept(o.GetFormColumns(), "constraint", checksSource(o)); ok {
-		text, err := f.dollars(original, n)
+	if text, ok, err := f.verbatim(n, "constraint", checksSource(o), 0); ok {
 		if err == nil {
 			id := ""
 			if len(o.GetChecks()) == 1 {
@@ -358,10 +357,10 @@ func (f *writer) required(n *Node, b *element) {
 	switch {
 	case o.GetNote():
 	case o.GetRequiredWhen() != "" || !o.GetRequired() && kept(o, "required") != "" && strings.ContainsAny(kept(o, "required"), "($="):
-		if original, ok := Kept(o.GetFormColumns(), "required", o.GetRequiredWhen()); ok {
-			t, err := f.dollars(original, n)
+		if t, ok, err := f.verbatim(n, "required", o.GetRequiredWhen(), 0); ok {
 			if err != nil {
 				f.warn(n, "required", err)
+				return
 			}
 			text = t
 			break

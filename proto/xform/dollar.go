@@ -59,11 +59,71 @@ func (f *writer) replace(text string, at *Node, level int) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		b.WriteString(f.reference(n, at, rows))
+		ref := f.reference(n, at, rows)
+		if quote == 0 { // "${a}-${b}" is a difference, "/data/a-/data/b" is not
+			if s := b.String(); s != "" && nameByte(s[len(s)-1], false) {
+				ref = " " + ref
+			}
+			if end := i + m[1]; end < len(text) && nameByte(text[end], false) {
+				ref += " "
+			}
+		}
+		b.WriteString(ref)
 		last = n
 		i += m[1] - 1
 	}
 	return b.String(), nil
+}
+
+// verbatim is the expression of a column as it stood in the XLSForm, with location paths, where it still is what cel was made
+// of and the programs of ODK can read it. Where they cannot, and there is cel, that is to be translated instead.
+func (f *writer) verbatim(n *Node, header, cel string, level int) (text string, ok bool, err error) {
+	original, ok := Kept(n.Options.GetFormColumns(), header, cel)
+	if !ok {
+		return "", false, nil
+	}
+	if text, err = f.replace(original, n, level); err == nil {
+		err = readable(text)
+	}
+	if cel != "" && (err != nil || ambiguous(text)) {
+		return "", false, nil
+	}
+	return text, true, err
+}
+
+// ambiguous tells whether programs differ on what an expression means: for some a regular expression has to match the whole
+// answer, for others any part of it.
+func ambiguous(text string) bool {
+	e, err := parseXPath(text)
+	if err != nil {
+		return false
+	}
+	found := false
+	e.visit(func(e *xpath) {
+		if e.kind == "call" && e.text == "regex" && len(e.args) == 2 {
+			p := e.args[1]
+			found = found || p.kind == "string" && !(strings.HasPrefix(p.text, "^") && strings.HasSuffix(p.text, "$"))
+		}
+	})
+	return found
+}
+
+// readable says why an expression is none that the programs of ODK can read.
+func readable(text string) error {
+	e, err := parseXPath(text)
+	if err != nil {
+		return &inexpressible{"it cannot be read: " + err.Error()}
+	}
+	var unknown string
+	e.visit(func(e *xpath) {
+		if e.kind == "call" && !knownFunction(e.text) {
+			unknown = e.text
+		}
+	})
+	if unknown != "" {
+		return &inexpressible{"it uses the function " + unknown + ", which the programs of ODK do not know"}
+	}
+	return nil
 }
 
 // reference is the path of a node from a question, or from within the predicates over rows.

@@ -57,7 +57,11 @@ func (f *writer) meta(data *element) {
 	}
 	if name := f.setting("instance_name"); name != "" {
 		at := &Node{Name: "instanceName", Kind: Leaf, Path: "/data/meta/instanceName", Parent: &Node{Name: "meta", Kind: Group, Path: "/data/meta", Parent: f.tree.root}}
-		if text, err := f.dollars(name, at); err != nil {
+		text, err := f.dollars(name, at)
+		if err == nil {
+			err = readable(text)
+		}
+		if err != nil {
 			f.warn(at, "instance_name", err)
 		} else {
 			meta.add(el("instanceName"))
@@ -138,10 +142,10 @@ func mediaFolder(kind string) string {
 // relevant is the XPath of a question's relevance, "" where it is always asked.
 func (f *writer) relevant(n *Node) string {
 	cel := n.Options.GetRelevant()
-	if original, ok := Kept(n.Options.GetFormColumns(), "relevant", cel); ok {
-		text, err := f.dollars(original, n)
+	if text, ok, err := f.verbatim(n, "relevant", cel, 0); ok {
 		if err != nil {
 			f.warn(n, "relevant", err)
+			return ""
 		}
 		return text
 	}
@@ -164,8 +168,10 @@ func (f *writer) calculate(n *Node) (string, error) {
 	c := &calculation{err: &inexpressible{"it depends on itself"}}
 	f.calcs[n] = c
 	cel := n.Options.GetCalculate()
-	if original, ok := Kept(n.Options.GetFormColumns(), "calculation", cel); ok {
-		c.text, c.err = f.dollars(original, n)
+	if text, ok, err := f.verbatim(n, "calculation", cel, 0); ok {
+		if c.text, c.err = text, err; err != nil {
+			c.text = ""
+		}
 		return c.text, c.err
 	}
 	c.text, c.err = f.tree.translator(n, n.Parent).calculation(cel, n.Choices)

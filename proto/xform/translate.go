@@ -479,7 +479,7 @@ func (x *translator) pick(c condition, a, b value) value {
 // xmlName tells whether s may be the name of an element: letters, digits, "_", "-" and "." after a letter or "_".
 func xmlName(s string) bool {
 	for i, r := range s {
-		letter := r == '_' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= 0xC0 && r != 0xD7 && r != 0xF7
+		letter := r == '_' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= 0xC0 && r != 0xD7 && r != 0xF7 && (r < 0x2000 || r > 0x206F) && (r < 0x3000 || r > 0x3000)
 		if !letter && (i == 0 || !(r >= '0' && r <= '9' || r == '-' || r == '.' || r == 0xB7)) {
 			return false
 		}

@@ -94,6 +94,10 @@ func (p *xparser) next() {
 			}
 		}
 		p.what = 'n'
+		if plain := strings.Replace(p.in[begin:p.at], ":", "", 1); !xmlName(plain) {
+			p.fail("%q is no name", p.in[begin:p.at])
+			return
+		}
 	default:
 		p.at++
 		for _, two := range []string{"..", "//", "!=", "<=", ">=", "::"} {

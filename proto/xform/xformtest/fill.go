@@ -193,20 +193,22 @@ func (w *Form) random(n int, seed uint64) []proto.Message {
 	f := newFiller(w, seed)
 	var out []proto.Message
 	for i := range n {
-		f.fill = []float64{0.3, 0.7, 0.95}[i%3]
+		f.fill = []float64{0.8, 0.3, 0.95}[i%3]
 		m := w.Questionnaire.New()
 		f.message(w.Root, m.ProtoReflect(), 0)
-		e := w.Questionnaire.Evaluate(m, questionnaire.Options{Completed: true, Now: time.Now()})
-		gone := map[string]bool{}
-		for _, p := range e.NotAsked {
-			gone[p] = true
-		}
-		for _, flag := range e.Flags {
-			if strings.HasSuffix(flag.GetRule(), "/not_offered") {
-				gone[flag.GetPath()+"!"] = true
+		for range 4 { // a choice that is taken out may have offered another
+			e := w.Questionnaire.Evaluate(m, questionnaire.Options{Completed: true, Now: time.Now()})
+			gone := map[string]bool{}
+			for _, p := range e.NotAsked {
+				gone[p] = true
 			}
+			for _, flag := range e.Flags {
+				if strings.HasSuffix(flag.GetRule(), "/not_offered") {
+					gone[flag.GetPath()+"!"] = true
+				}
+			}
+			tidy(w.Root, m.ProtoReflect(), "", gone)
 		}
-		tidy(w.Root, m.ProtoReflect(), "", gone)
 		out = append(out, m)
 	}
 	return out

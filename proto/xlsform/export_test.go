@@ -1,0 +1,4 @@
+package xlsform
+
+// RealForms are the forms of the shared data, for tests from outside.
+var RealForms = realForms
