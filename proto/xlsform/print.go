@@ -133,10 +133,11 @@ const lineWidth = 120
 
 // option writes an option, on one line where it fits.
 func (p *printer) option(depth int, before string, m proto.Message, after string) {
-	short := before + "{" + inline(m.ProtoReflect()) + "}" + after
-	if depth*2+len(short) <= lineWidth {
-		p.line(depth, "%s", short)
-		return
+	if proto.Size(m) < 2*lineWidth { // what is larger does not fit
+		if short := before + "{" + inline(m.ProtoReflect()) + "}" + after; depth*2+len(short) <= lineWidth {
+			p.line(depth, "%s", short)
+			return
+		}
 	}
 	p.line(depth, "%s{", before)
 	p.fields(depth+1, m.ProtoReflect())
@@ -151,10 +152,11 @@ func (p *printer) fields(depth int, m protoreflect.Message) {
 		if !m.Has(f) {
 			continue
 		}
-		short := inlineField(f, m.Get(f))
-		if depth*2+len(short) <= lineWidth || f.Message() == nil {
-			p.line(depth, "%s", short)
-			continue
+		if f.Message() == nil || f.IsMap() || !f.IsList() && proto.Size(m.Get(f).Message().Interface()) < 2*lineWidth || f.IsList() && m.Get(f).List().Len() < 8 {
+			if short := inlineField(f, m.Get(f)); depth*2+len(short) <= lineWidth || f.Message() == nil {
+				p.line(depth, "%s", short)
+				continue
+			}
 		}
 		switch {
 		case f.IsMap():
@@ -164,9 +166,11 @@ func (p *printer) fields(depth int, m protoreflect.Message) {
 		case f.IsList():
 			for j := range m.Get(f).List().Len() {
 				item := m.Get(f).List().Get(j).Message()
-				if one := fmt.Sprintf("%s {%s}", f.Name(), inline(item)); depth*2+len(one) <= lineWidth {
-					p.line(depth, "%s", one)
-					continue
+				if proto.Size(item.Interface()) < 2*lineWidth {
+					if one := fmt.Sprintf("%s {%s}", f.Name(), inline(item)); depth*2+len(one) <= lineWidth {
+						p.line(depth, "%s", one)
+						continue
+					}
 				}
 				p.line(depth, "%s {", f.Name())
 				p.fields(depth+1, item)

@@ -141,7 +141,7 @@ func (r *surveyReader) row(rec *record) error {
 		r.report.warn(r.sheet, rec.number, "", "the row has no name; it is called %s", n.name)
 	}
 	r.kobo(n)
-	if n.typ.list != "" && n.typ.typ.kind != kindText {
+	if n.kind() == kindOne || n.kind() == kindMany {
 		r.choices(n)
 	}
 	r.add(n)
