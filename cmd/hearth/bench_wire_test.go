@@ -1,6 +1,11 @@
 package main
 
-import "testing"
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+)
 
 // The sizes on the wire do not depend on how busy a machine is, so that their targets are tests.
 func TestWireTargets(t *testing.T) {
@@ -23,5 +28,28 @@ func TestWireTargets(t *testing.T) {
 	}
 	if ratio := float64(packed.Alone) / float64(xml.Alone); ratio > 0.25 {
 		t.Errorf("an interview alone has %.3f of the bytes of its gzip'd XML, want at most 0.25", ratio)
+	}
+}
+
+// What --all measures of one tablet runs, and finds that a sync with nothing new is one round trip.
+func TestTabletBenchRuns(t *testing.T) {
+	var out bytes.Buffer
+	e := &env{ctx: t.Context(), stdout: &out, stderr: io.Discard}
+	all, err := measureTablet(e, t.TempDir(), 30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != 2 || all[1].Met == nil || !*all[1].Met {
+		t.Errorf("measured %+v, want two rows and one round trip with nothing new", all)
+	}
+	no := false
+	all = append(all, verdict{What: "what is not met", Target: "more", Met: &no})
+	if err := (&benchCmd{}).printSections(e, []section{{"one tablet", all}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"-- one tablet", "nothing new", "NOT met", "of 3 promises are met"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the table has no %q:\n%s", want, out.String())
+		}
 	}
 }
