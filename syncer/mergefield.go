@@ -3,7 +3,6 @@ package syncer
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -568,35 +567,4 @@ func withReason(s slot, missing protoreflect.FieldDescriptor, value func() strin
 		return fmt.Sprintf(`{"missing":%q}`, reason)
 	}
 	return ""
-}
-
-// fieldJSON is the JSON of a field's value; with its name before it, if named.
-func fieldJSON(of protoreflect.Message, fd protoreflect.FieldDescriptor, v protoreflect.Value, named bool) string {
-	one := of.New()
-	one.Set(fd, v)
-	text := compactJSON(protojson.MarshalOptions{UseProtoNames: true}.Marshal(one.Interface()))
-	if named {
-		return text
-	}
-	return onlyValue(text)
-}
-
-// onlyValue is the value of an object with one member.
-func onlyValue(object string) string {
-	var all map[string]json.RawMessage
-	if err := json.Unmarshal([]byte(object), &all); err == nil {
-		for _, v := range all {
-			return string(v)
-		}
-	}
-	return object
-}
-
-// compactJSON takes out the blanks, which protojson varies on purpose.
-func compactJSON(raw []byte, err error) string {
-	var buf bytes.Buffer
-	if err != nil || json.Compact(&buf, raw) != nil {
-		return `"?"` // a value that JSON cannot hold
-	}
-	return buf.String()
 }

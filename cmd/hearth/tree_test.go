@@ -264,7 +264,7 @@ func TestNoInitAndNoExit(t *testing.T) {
 func TestTopLevel(t *testing.T) {
 	want := []string{
 		".ci", ".git", ".gitignore", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "cmd", "go.mod", "go.sum",
-		"proto", "server", "syncer",
+		"clients", "proto", "server", "syncer",
 		"study",     // the bundled study, in a folder of its own
 		"tools.mod", // tools that would move the product's versions if they stood in go.mod
 		"tools.sum",
