@@ -23,10 +23,13 @@ type randomVectors struct {
 }
 
 // madeAtRandom makes the same questionnaires and answers each time.
-func madeAtRandom(t *testing.T) []randomVectors {
+func madeAtRandom(t *testing.T) []randomVectors { return madeOfSeeds(t, 0, 12) }
+
+// madeOfSeeds makes questionnaires and answers of seeds from one up to, and without, another.
+func madeOfSeeds(t *testing.T, from, to uint64) []randomVectors {
 	t.Helper()
 	var all []randomVectors
-	for seed := range uint64(12) {
+	for seed := from; seed < to; seed++ {
 		r := rand.New(rand.NewPCG(seed, 20160721))
 		name := fmt.Sprintf("random%d", seed+1)
 		v := randomVectors{name: name, set: vectorSet(t, name, vectorProto(name, randomForm(r)))}

@@ -51,13 +51,13 @@ type vectorViolation struct {
 }
 
 // add puts a questionnaire into the file.
-func (f *vectorFile) add(t testing.TB, q *Questionnaire) {
+func (f *vectorFile) add(t testing.TB, name string, q *Questionnaire) {
 	t.Helper()
 	files, err := proto.MarshalOptions{Deterministic: true}.Marshal(q.Files())
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.Questionnaires[q.Name()] = vectorForm{files, q.Name()}
+	f.Questionnaires[name] = vectorForm{files, q.Name()}
 }
 
 // vector is a random interview and what Go finds in it.
@@ -159,15 +159,26 @@ func TestTypeScriptAgrees(t *testing.T) {
 	file := vectorFile{Questionnaires: map[string]vectorForm{}}
 	all := append(set.All(), everything(t))
 	for _, q := range all {
-		file.add(t, q)
+		file.add(t, q.Name(), q)
 	}
-	for seed := range uint64(600) {
+	for seed := range uint64(200) {
 		g := newGuesser(seed)
 		q := all[seed%uint64(len(all))]
 		if seed%3 == 0 {
 			q = all[len(all)-1]
 		}
 		file.Vectors = append(file.Vectors, g.vector(t, q, fmt.Sprintf("seed %d", seed)))
+	}
+	for _, made := range madeOfSeeds(t, 1000, 1010) {
+		q, err := Load(made.set, "")
+		if err != nil {
+			t.Fatalf("%s: %v", made.name, err)
+		}
+		file.add(t, made.name, q)
+		for _, v := range made.vectors {
+			v = outcomeOfVector(t, q, v)
+			file.Vectors = append(file.Vectors, &v)
+		}
 	}
 	runNode(t, file)
 }
