@@ -250,6 +250,18 @@ func (p *plan) search(source string, s *spot, want bool, leaves []leaf, rosters 
 	return false
 }
 
+// rowsOf is how many rows a roster has: as its count says, or as is planned.
+func (p *plan) rowsOf(s *spot, in *record) int {
+	if count := s.by.Options.GetCount(); count != "" && p.deep <= mostDeep {
+		p.effort--
+		p.deep++
+		defer func() { p.deep-- }()
+		n, _ := p.f.engine.eval(count, scope{this: in}).(types.Int)
+		return int(max(0, min(n, 20)))
+	}
+	return max(p.rows[s.path], 0)
+}
+
 // mostMoved is how many rows of a roster a plan looks at.
 const mostMoved = 4
 
@@ -332,7 +344,7 @@ func (p *plan) recordIn(s *spot, up *record, row int) *record {
 		switch {
 		case q.Module != nil && q.List:
 			var all []ref.Val
-			for i := range max(p.rows[s.kids[q].path], 0) {
+			for i := range p.rowsOf(s.kids[q], r) {
 				all = append(all, p.recordIn(s.kids[q], r, i+1))
 			}
 			return types.NewRefValList(types.DefaultTypeAdapter, all)

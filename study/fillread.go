@@ -59,6 +59,9 @@ func (r *reading) expr(e ast.Expr, s *spot, vars map[string]*spot, depth int) *s
 			below := of.kids[q]
 			if q.List && !slices.Contains(r.rosters, below) {
 				r.rosters = append(r.rosters, below)
+				if count := q.Options.GetCount(); count != "" {
+					r.source(count, of, depth+1)
+				}
 			}
 			return below
 		}

@@ -135,7 +135,7 @@ func interviewTops(interview protoreflect.MessageDescriptor) []protoreflect.Mess
 // questionnaire is one of the tops.
 func (c *compiler) questionnaire(top protoreflect.MessageDescriptor) (*Questionnaire, error) {
 	m := c.modules[top.FullName()]
-	q := &Questionnaire{top: m, version: m.Options.GetVersion(), all: c.all, order: c.order}
+	q := &Questionnaire{top: m, version: m.Options.GetVersion(), all: c.all, order: c.order, lists: c}
 	q.asked = countQuestions(m, q.version)
 	var err error
 	q.upgrade, err = newUpgrade(top, c.earlierValue)

@@ -41,6 +41,7 @@ type Questionnaire struct {
 	files     *descriptorpb.FileDescriptorSet
 	upgrade   *upgrade // nil where nothing was ever otherwise
 	impacts   impacts
+	lists     choiceLists
 }
 
 // Builtin compiles the questionnaires that ship with Hearth: household, school and migration history. The error names the
