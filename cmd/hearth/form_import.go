@@ -47,6 +47,9 @@ func (c *formImportCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	if _, err := questionnaire.Load(r.Files, r.Top); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
 	}
