@@ -109,11 +109,11 @@ func (h *hub) open(restored bool) error {
 	if err != nil {
 		return err
 	}
-	h.server, err = server.New(server.Config{Store: h.store, Key: h.key, Questionnaires: set, Now: now, Hub: h.relay})
+	h.server, err = server.New(server.Config{Store: h.store, Key: h.key, Questionnaires: set, Now: now, Token: token, Hub: h.relay})
 	if err != nil {
 		return err
 	}
-	h.conn = h.server.Local()
+	h.conn = holder{h.server.Local()}
 	return nil
 }
 
@@ -226,7 +226,9 @@ func (w *world) hubSync(s Step) {
 	t, h := w.tablet(s), w.hub(s)
 	w.during(s, t, func() {
 		l := w.link(t, s)
-		l.to = h
+		if l.to = h; w.asItself(t) {
+			l.own()
+		}
 		if err := t.sync(l); err != nil && s.Fault == "" && !w.hubMay(h, err) {
 			w.fail("STUCK: a sync of %s at %s over a good link: %v", t.name, h.name, err)
 		}
@@ -247,7 +249,9 @@ func (w *world) forward(s Step) {
 func (w *world) hubRace(s Step) {
 	t, h := w.tablet(s), w.hub(s)
 	up, down := w.up(h, Step{}), w.link(t, Step{Seed: s.Seed})
-	down.to = h
+	if down.to = h; w.asItself(t) {
+		down.own()
+	}
 	together(w.rand, func(yield func()) {
 		up.yieldSync = yield
 		if err := h.once(up); err != nil && w.enrolled[h.id()] {

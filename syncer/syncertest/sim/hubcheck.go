@@ -100,7 +100,7 @@ func (w *world) endHubs() {
 			w.fail("STUCK: the faults have ended, and %s has %d entries left: %v", h.name, left, resp.GetStatus())
 		}
 		for _, t := range w.tablets {
-			l := w.link(t, Step{})
+			l := w.home(t)
 			l.to = h
 			if err := t.sync(l); err != nil && !t.lied && h.relay.State().GetNotice() == nil {
 				w.fail("STUCK: the faults have ended, and a sync of %s at %s fails: %v", t.name, h.name, err)

@@ -51,6 +51,12 @@ func (w *world) visit(s Step) {
 	})
 }
 
+// asItself says whether a tablet is to come to a hub as itself: it has done so at headquarters, which still knows it.
+func (w *world) asItself(t *tab) bool {
+	id, _ := identity(t.dev)
+	return t.visits && w.joined[id]
+}
+
 // home is how a tablet syncs when all is well: as itself, if it ever did.
 func (w *world) home(t *tab) *link {
 	l := w.link(t, Step{})
