@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -111,5 +112,41 @@ func BenchmarkIngest(b *testing.B) {
 			b.ReportMetric((cpu(b)-before)/float64(b.N), "cpu-µs/interview")
 			b.ReportMetric(float64(bytes)/float64(b.N), "bytes/interview")
 		})
+	}
+}
+
+// BenchmarkPublish is what it takes to publish the second version of a form of 3,000 questions with rules: compile it, compare
+// it with the first, pack it, and write it.
+func BenchmarkPublish(b *testing.B) {
+	text := func(version int) []byte {
+		var s strings.Builder
+		fmt.Fprintf(&s, "edition = \"2023\";\npackage form.large;\nimport \"hearth/form/v1/options.proto\";\nmessage Large {\n  option (hearth.form.v1.module) = {title: {en: \"Large\" zh: \"大\"} version: %d};\n", version)
+		for i := range 3000 {
+			fmt.Fprintf(&s, "  int32 q%d = %d [(hearth.form.v1.question) = {label: {en: \"Question %d, how many in version %d?\" zh: \"第%d题\"}", i+1, i+1, i+1, version, i+1)
+			if i%3 == 1 {
+				fmt.Fprintf(&s, " relevant: \"this.q%d > %d\"", i, i%7)
+			}
+			if i%5 == 0 {
+				fmt.Fprintf(&s, " checks: [{id: \"possible\" expression: \"this.q%d < %d\" severity: SEVERITY_SOFT message: {en: \"Very many.\"}}]", i+1, 1000+version)
+			}
+			s.WriteString("}];\n")
+		}
+		s.WriteString("}\n")
+		return []byte(s.String())
+	}
+	first, second := text(1), text(2)
+	for b.Loop() {
+		b.StopTimer()
+		d := newDesk(b, openSQLite(b, b.TempDir()))
+		client := servicev1.NewStudyServiceClient(d.Local())
+		publish := func(source []byte) {
+			resp, err := client.PublishQuestionnaire(with(b.Context()), &servicev1.PublishQuestionnaireRequest{Form: &servicev1.QuestionnaireForm{Name: proto.String("large.proto"), Source: source}})
+			if err != nil || !resp.GetPublished() {
+				b.Fatal(resp, err)
+			}
+		}
+		publish(first)
+		b.StartTimer()
+		publish(second)
 	}
 }

@@ -159,7 +159,7 @@ func (s *Server) reevaluate(ctx context.Context) (bool, error) {
 		if bytes.Equal(one.GetSchema(), rules[name]) && one.GetDone() {
 			continue
 		}
-		if !bytes.Equal(one.GetSchema(), rules[name]) {
+		if !s.rules.begun(name, rules[name]) {
 			total, err := s.interviewsOf(ctx, name)
 			if err != nil {
 				return false, err
@@ -279,4 +279,9 @@ func (s *Server) followQuestionnaires(ctx context.Context) {
 	if _, err := s.readQuestionnaires(ctx); err != nil {
 		s.log.ErrorContext(ctx, "published questionnaires cannot be read", "error", err)
 	}
+}
+
+// begun says whether flags are being made again, or were, by the rules of a schema.
+func (r *reevaluations) begun(name string, schema []byte) bool {
+	return bytes.Equal(r.get(name).GetSchema(), schema)
 }

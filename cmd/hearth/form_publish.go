@@ -14,6 +14,8 @@ import (
 	"github.com/hearth-survey/hearth/proto/questionnaire"
 	"github.com/hearth-survey/hearth/proto/xlsform"
 	"github.com/hearth-survey/hearth/syncer"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/descriptorpb"
 )
@@ -39,7 +41,7 @@ with the version that they have, for as long as they like, and all versions stan
 changed the version may stay; otherwise it must rise by one (an XLSForm's rises by itself).`
 }
 
-// Run publishes, having looked what it would change.
+// Run publishes. Where that is refused it asks for everything that stands against it.
 func (c *formPublishCmd) Run(e *env) error {
 	cc, err := c.dial(e.ctx)
 	if err != nil {
@@ -55,19 +57,19 @@ func (c *formPublishCmd) Run(e *env) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", c.File, err)
 	}
-	req := &servicev1.PublishQuestionnaireRequest{PublishedBy: proto.String(c.By), Accept: c.Accept, DryRun: proto.Bool(true)}
+	req := &servicev1.PublishQuestionnaireRequest{PublishedBy: proto.String(c.By), Accept: c.Accept, DryRun: proto.Bool(c.DryRun)}
 	if req.FormZstd, err = syncer.PackQuestionnaire(raw); err != nil {
 		return err
 	}
 	resp, err := client.PublishQuestionnaire(e.ctx, req)
+	if toldReason(err) == fault.QuestionnaireBreaking {
+		req.DryRun = proto.Bool(true)
+		resp, err = client.PublishQuestionnaire(e.ctx, req)
+	}
 	if err != nil {
 		return err
 	}
-	if !c.DryRun && !resp.GetRefused() {
-		req.DryRun = nil
-		if resp, err = client.PublishQuestionnaire(e.ctx, req); err != nil {
-			return err
-		}
+	if !req.GetDryRun() {
 		if err := c.writeLock(resp.GetLock()); err != nil {
 			return err
 		}
@@ -82,6 +84,16 @@ func (c *formPublishCmd) Run(e *env) error {
 		return errFound
 	}
 	return err
+}
+
+// toldReason is the reason that a server gave for refusing a call.
+func toldReason(err error) fault.Reason {
+	for _, d := range status.Convert(err).Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok {
+			return fault.Reason(info.GetReason())
+		}
+	}
+	return fault.ReasonOf(err)
 }
 
 // print says what has changed and what to do now.
