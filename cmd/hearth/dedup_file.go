@@ -1,48 +1,170 @@
 package main
 
 import (
+	"encoding/csv"
 	"fmt"
 	"io"
+	"os"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
+	"github.com/hearth-survey/hearth/proto/fault"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/server/dedup"
 )
 
-// link finds the duplicates of a table and prints them.
-func (c *dedupFileCmd) link(e *env, in io.Reader) error {
-	rows, err := dedup.ReadTable(in)
+// dedupFileCmd finds duplicates in a table, or links two.
+type dedupFileCmd struct {
+	File     string            `arg:"" help:"CSV file with a header." type:"existingfile"`
+	Other    string            `arg:"" optional:"" help:"A second one, to be linked with the first: no two rows of one file are compared." type:"existingfile"`
+	ID       string            `name:"id" help:"Column that names the row." required:""`
+	Truth    string            `help:"Column that is the same for rows of the same person: measures the result."`
+	Map      map[string]string `help:"What a column holds, where it is not guessed right: text, name, pinyin, date, phone, resident-id, number, place, category, household or skip." placeholder:"COLUMN=TYPE"`
+	Many     bool              `help:"Of two files: a row may have several partners. Otherwise each has one at most."`
+	Clusters string            `help:"Write a CSV file: each row's id, and a number that is the same for rows of one person." type:"path" placeholder:"FILE"`
+	Pairs    string            `help:"Write a CSV file of the pairs, with weight and probability." type:"path" placeholder:"FILE"`
+	Explain  []string          `help:"Show only the pairs of these ids, field by field." placeholder:"ID,ID"`
+	JSON     bool              `help:"Print JSON."`
+	Limit    int               `help:"Pairs to print." default:"20"`
+}
+
+// Help says how it works.
+func (dedupFileCmd) Help() string {
+	return `What the columns hold is guessed from headers and values, and shown. The weights are learnt from the table itself, and so is
+the weight from which rows count as one person; no labels are needed. Where a column names households, or ids number their
+members, rosters are evidence too: two files of weak columns are then linked household by household.`
+}
+
+// Run finds the duplicates and prints them.
+func (c *dedupFileCmd) Run(e *env) error {
+	began := time.Now()
+	a, err := c.read(c.File)
 	if err != nil {
 		return err
 	}
-	rows.ID, rows.Truth = c.ID, c.Truth
-	r, err := dedup.FindTable(rows)
+	var r *dedup.TableResult
+	if c.Other == "" {
+		r, err = dedup.FindTable(a)
+	} else {
+		var b dedup.Table
+		if b, err = c.read(c.Other); err != nil {
+			return err
+		}
+		r, err = dedup.LinkTables(a, b, c.Many)
+	}
 	if err != nil {
+		return err
+	}
+	took := time.Since(began)
+	if err := c.write(r); err != nil {
 		return err
 	}
 	if c.JSON {
-		return printAnyJSON(e.stdout, tableJSON(r))
+		return printAnyJSON(e.stdout, tableJSON(r, took))
 	}
-	fmt.Fprintf(e.stdout, "%d records; compared %d of %d possible pairs; found %d pairs in %d groups\n", r.Records, r.Compared, r.Possible, len(r.Pairs), len(r.Clusters))
+	return c.print(e.stdout, r, took)
+}
+
+// read reads one of the files.
+func (c *dedupFileCmd) read(path string) (t dedup.Table, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return t, fault.New(fault.NotFound, fault.BadTable, "%w", err)
+	}
+	t, err = dedup.ReadTable(f)
+	if closing := f.Close(); err == nil {
+		err = closing
+	}
+	t.ID, t.Truth, t.Kinds = c.ID, c.Truth, c.Map
+	return t, err
+}
+
+// write writes the files that were asked for.
+func (c *dedupFileCmd) write(r *dedup.TableResult) error {
+	if c.Clusters != "" {
+		err := writeCSV(c.Clusters, []string{"id", "cluster"}, func(row func(...string)) {
+			for i, cluster := range r.Clusters {
+				for _, id := range cluster {
+					row(id, strconv.Itoa(i+1))
+				}
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if c.Pairs == "" {
+		return nil
+	}
+	return writeCSV(c.Pairs, []string{"a", "b", "weight", "probability", "class"}, func(row func(...string)) {
+		for _, p := range r.Pairs {
+			row(p.GetAId(), p.GetBId(), strconv.FormatFloat(p.GetWeight(), 'f', 3, 64), strconv.FormatFloat(p.GetProbability(), 'f', 6, 64), classWord(p))
+		}
+	})
+}
+
+func classWord(p *servicev1.MatchPair) string {
+	return strings.ToLower(enumWord(p.GetMatchClass().String(), "MATCH_CLASS_"))
+}
+
+// writeCSV writes a file whole or not at all.
+func writeCSV(path string, header []string, rows func(row func(...string))) error {
+	return writeFile(path, func(w io.Writer) error {
+		out := csv.NewWriter(w)
+		if err := out.Write(header); err != nil {
+			return err
+		}
+		var failed error
+		rows(func(cells ...string) {
+			if failed == nil {
+				failed = out.Write(cells)
+			}
+		})
+		out.Flush()
+		if failed != nil {
+			return failed
+		}
+		return out.Error()
+	})
+}
+
+// print writes the result for a person.
+func (c *dedupFileCmd) print(w io.Writer, r *dedup.TableResult, took time.Duration) error {
+	fmt.Fprintf(w, "%d records; compared %d of %d possible pairs; found %d pairs in %d groups; %.1f s\n", r.Records, r.Compared, r.Possible, len(r.Pairs), len(r.Clusters), took.Seconds())
 	for _, g := range r.Columns {
 		if g.Kind != "" {
-			fmt.Fprintf(e.stdout, "column %s: %s (%s)\n", g.Header, g.Kind, g.Why)
+			fmt.Fprintf(w, "column %s: %s (%s)\n", g.Header, g.Kind, g.Why)
 		}
+	}
+	if r.Households != "" {
+		fmt.Fprintln(w, "households: "+r.Households)
 	}
 	if s := r.Score; s != nil {
-		fmt.Fprintf(e.stdout, "against %s: precision %.4f, recall %.4f, F1 %.4f (%d true pairs, %d found, %d right)\n", c.Truth, s.Precision, s.Recall, s.F1, s.TruePairs, s.FoundPairs, s.RightPairs)
+		fmt.Fprintf(w, "against %s: precision %.4f, recall %.4f, F1 %.4f (%d true pairs, %d found, %d right)\n", c.Truth, s.Precision, s.Recall, s.F1, s.TruePairs, s.FoundPairs, s.RightPairs)
+		fmt.Fprintf(w, "by records (B-cubed): precision %.4f, recall %.4f, F1 %.4f; the best threshold, known only with the truth: F1 %.4f\n", s.BCubed.Precision, s.BCubed.Recall, s.BCubed.F1, s.BestF1)
 	}
+	shown := 0
 	for i, p := range r.Pairs {
-		if i == c.Limit {
-			fmt.Fprintf(e.stdout, "and %d more: --limit\n", len(r.Pairs)-i)
+		if len(c.Explain) > 0 && !slices.Contains(c.Explain, p.GetAId()) && !slices.Contains(c.Explain, p.GetBId()) {
+			continue
+		}
+		if shown == c.Limit {
+			fmt.Fprintf(w, "and %d more: --limit\n", len(r.Pairs)-i)
 			break
 		}
-		fmt.Fprintf(e.stdout, "\n%s\n", dedup.Text(p))
+		shown++
+		fmt.Fprintf(w, "\n%s\n", dedup.Text(p))
+	}
+	if shown == 0 && len(c.Explain) > 0 {
+		fmt.Fprintf(w, "no pair of %s is likely enough to be shown\n", strings.Join(c.Explain, ", "))
 	}
 	return nil
 }
 
 // tableJSON is the result as JSON with plain numbers.
-func tableJSON(r *dedup.TableResult) map[string]any {
+func tableJSON(r *dedup.TableResult, took time.Duration) map[string]any {
 	type pair struct {
 		A           string  `json:"a"`
 		B           string  `json:"b"`
@@ -52,14 +174,21 @@ func tableJSON(r *dedup.TableResult) map[string]any {
 	}
 	pairs := make([]pair, 0, len(r.Pairs))
 	for _, p := range r.Pairs {
-		pairs = append(pairs, pair{p.GetAId(), p.GetBId(), p.GetWeight(), p.GetProbability(), strings.ToLower(enumWord(p.GetMatchClass().String(), "MATCH_CLASS_"))})
+		pairs = append(pairs, pair{p.GetAId(), p.GetBId(), p.GetWeight(), p.GetProbability(), classWord(p)})
 	}
-	out := map[string]any{"records": r.Records, "compared": r.Compared, "possible": r.Possible, "pairs": pairs, "clusters": r.Clusters, "keys": r.Keys}
+	out := map[string]any{
+		"records": r.Records, "compared": r.Compared, "possible": r.Possible, "pairs": pairs, "clusters": r.Clusters, "keys": r.Keys,
+		"columns": r.Columns, "seconds": took.Seconds(), "blocking_recall": r.Recall,
+	}
+	if r.Households != "" {
+		out["households"] = r.Households
+	}
 	if s := r.Score; s != nil {
 		out["pairwise"] = map[string]any{
-			"precision": s.Precision, "recall": s.Recall, "f1": s.F1,
+			"precision": s.Precision, "recall": s.Recall, "f1": s.F1, "best_threshold_f1": s.BestF1,
 			"true_pairs": s.TruePairs, "found_pairs": s.FoundPairs, "right_pairs": s.RightPairs,
 		}
+		out["b_cubed"] = map[string]any{"precision": s.BCubed.Precision, "recall": s.BCubed.Recall, "f1": s.BCubed.F1}
 	}
 	return out
 }

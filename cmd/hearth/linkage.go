@@ -3,11 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
 
-	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"google.golang.org/protobuf/proto"
 )
@@ -235,23 +232,4 @@ func compact(raw []byte) []byte {
 		return raw
 	}
 	return buf.Bytes()
-}
-
-// dedupFileCmd links any table.
-type dedupFileCmd struct {
-	File  string `arg:"" help:"CSV file with a header." type:"existingfile"`
-	ID    string `help:"Column that names the row." required:""`
-	Truth string `help:"Column that is the same for rows of the same person: measures the result."`
-	JSON  bool   `help:"Print JSON."`
-	Limit int    `help:"Pairs to print." default:"20"`
-}
-
-// Run prints the pairs, and how right they are where the truth is known.
-func (c *dedupFileCmd) Run(e *env) (err error) {
-	f, err := os.Open(c.File)
-	if err != nil {
-		return fault.New(fault.NotFound, fault.BadTable, "%w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	return c.link(e, f)
 }

@@ -14,6 +14,20 @@ type frame struct {
 	columns []*column
 	house   [][]int32 // households each record was listed in, for household evidence
 	roster  [][]int32 // rosters: two records on one can not be the same
+	first   int32     // records of the first of two tables, of which no two are compared; 0: there is one table
+}
+
+// apart says whether two records are never compared.
+func (f *frame) apart(i, j int32) bool {
+	return f.first > 0 && (i < f.first) == (j < f.first) || f.apartByRoster(i, j)
+}
+
+// possible is the number of pairs that might be compared.
+func (f *frame) possible() int64 {
+	if f.first > 0 {
+		return int64(f.first) * (int64(f.n) - int64(f.first))
+	}
+	return possible(f.n)
 }
 
 // apartByRoster says whether two records stand on the same roster.
@@ -189,7 +203,7 @@ func (f *frame) gather(b *blocking, opts Options) {
 			for x := range rows {
 				for y := x + 1; y < len(rows); y++ {
 					i1, j1 := rows[x].row, rows[y].row
-					if i1 != j1 && !f.apartByRoster(i1, j1) {
+					if i1 != j1 && !f.apart(i1, j1) {
 						b.pairs = append(b.pairs, pair{a: min(i1, j1), b: max(i1, j1), keys: 1 << i})
 					}
 				}

@@ -2,10 +2,13 @@ package dedup
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/hearth-survey/hearth/proto/fault"
 )
 
 // role is what a column of a table is for.
@@ -38,10 +41,37 @@ func guessColumns(t *Table, skip map[int]bool) []guess {
 		if skip[c] {
 			continue
 		}
-		out = append(out, t.guessColumn(c, strings.ToLower(strings.TrimSpace(h))))
+		g := t.guessColumn(c, strings.ToLower(strings.TrimSpace(h)))
+		if said, ok := t.Kinds[h]; ok {
+			g.kind, g.role, g.why = toldKinds[said].kind, toldKinds[said].role, "you said so"
+		}
+		out = append(out, g)
 	}
 	out = joinDates(t, out)
 	return keepBest(out)
+}
+
+// toldKinds is what a person may say that a column holds.
+var toldKinds = map[string]struct {
+	kind kind
+	role role
+}{
+	"text": {kindText, roleCompare}, "name": {kindPerson, roleCompare}, "pinyin": {kindPerson, rolePinyin}, "date": {kindDate, roleCompare},
+	"phone": {kindPhone, roleCompare}, "resident-id": {kindResident, roleCompare}, "number": {kindDigits, roleCompare}, "place": {kindPlace, roleCompare},
+	"category": {kindCategory, roleCompare}, "household": {kindText, roleHousehold}, "skip": {kindText, roleSkip},
+}
+
+// checkKinds sees that what was said of columns can be understood.
+func (t *Table) checkKinds() error {
+	for _, h := range slices.Sorted(maps.Keys(t.Kinds)) {
+		if _, err := t.find(h, "column that you describe"); err != nil {
+			return err
+		}
+		if _, ok := toldKinds[t.Kinds[h]]; !ok {
+			return fault.New(fault.Invalid, fault.BadRequest, "%q is nothing that a column can hold: column %q may be %s", t.Kinds[h], h, strings.Join(slices.Sorted(maps.Keys(toldKinds)), ", "))
+		}
+	}
+	return nil
 }
 
 // hinted says whether a header holds one of the words, as a word or, for Chinese, anywhere.

@@ -161,8 +161,8 @@ func (m *Model) components(t *table, b *blocking) []component {
 }
 
 // calibrate sets the prior: how many of all possible pairs are expected to be matches.
-func (m *Model) calibrate(t *table, n int) {
-	all := float64(max(possible(n), 1))
+func (m *Model) calibrate(t *table, f *frame) {
+	n, all := f.n, float64(max(f.possible(), 1))
 	expected := max(.02*float64(n), .5)
 	m.prior = log2(expected / all)
 	if expected >= all {

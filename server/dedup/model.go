@@ -62,7 +62,7 @@ func (f *frame) fit(b *blocking, u [][]float64, opts Options) (*Model, []float64
 	t := f.tabulate(b)
 	m.sessions(t, b)
 	m.mixture(t, b)
-	m.calibrate(t, f.n)
+	m.calibrate(t, f)
 	return m, m.weights(b, t)
 }
 
@@ -87,13 +87,19 @@ func (f *frame) chances() [][]float64 {
 	if possible(f.n) <= draws {
 		for i := range f.n {
 			for j := i + 1; j < f.n; j++ {
-				note(i, j)
+				if f.first == 0 || int32(i) < f.first && int32(j) >= f.first {
+					note(i, j)
+				}
 			}
 		}
 	} else {
 		rng := rand.New(rand.NewPCG(1, 2))
 		for range draws {
-			if i, j := rng.IntN(f.n), rng.IntN(f.n); i != j {
+			i, j := rng.IntN(f.n), rng.IntN(f.n)
+			if f.first > 0 {
+				i, j = rng.IntN(int(f.first)), int(f.first)+rng.IntN(f.n-int(f.first))
+			}
+			if i != j {
 				note(i, j)
 			}
 		}

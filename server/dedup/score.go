@@ -1,10 +1,5 @@
 package dedup
 
-import (
-	"cmp"
-	"slices"
-)
-
 // score compares clusters with the truth over pairs of records. Records without truth are left out on both sides.
 func score(roots []int32, truth []string, edges []edge) *Score {
 	type cell struct {
@@ -19,7 +14,7 @@ func score(roots []int32, truth []string, edges []edge) *Score {
 			both[cell{roots[i], t}]++
 		}
 	}
-	s := &Score{}
+	s := &Score{BCubed: bCubed(roots, truth)}
 	for _, n := range byTruth {
 		s.TruePairs += n * (n - 1) / 2
 	}
@@ -29,23 +24,40 @@ func score(roots []int32, truth []string, edges []edge) *Score {
 	for _, n := range both {
 		s.RightPairs += n * (n - 1) / 2
 	}
-	s.Precision, s.Recall, s.F1 = measures(s.TruePairs, s.FoundPairs, s.RightPairs)
-	sorted := slices.DeleteFunc(slices.Clone(edges), func(e edge) bool { return truth[e.a] == "" || truth[e.b] == "" })
-	slices.SortFunc(sorted, func(a, b edge) int { return -cmp.Compare(a.weight, b.weight) })
-	var right int64
-	for i, e := range sorted {
-		if truth[e.a] == truth[e.b] {
-			right++
-		}
-		if i+1 == len(sorted) || sorted[i+1].weight < e.weight {
-			_, _, f1 := measures(s.TruePairs, int64(i+1), right)
-			s.BestF1 = max(s.BestF1, f1)
-		}
-	}
-	if s.TruePairs > 0 {
-		s.Blocked = float64(right) / float64(s.TruePairs)
-	}
+	s.best(edges, truth)
 	return s
+}
+
+// bCubed measures over records: what share of a record's cluster is right, and what share of its person is in it.
+func bCubed(roots []int32, truth []string) Measures {
+	type cell struct {
+		root  int32
+		truth string
+	}
+	byTruth, byRoot, both := map[string]float64{}, map[int32]float64{}, map[cell]float64{}
+	for i, t := range truth {
+		if t != "" {
+			byTruth[t]++
+			byRoot[roots[i]]++
+			both[cell{roots[i], t}]++
+		}
+	}
+	var m Measures
+	n := 0.0
+	for i, t := range truth { // in order, so that the sum is always the same
+		if t != "" {
+			right := both[cell{roots[i], t}]
+			m.Precision += right / byRoot[roots[i]]
+			m.Recall += right / byTruth[t]
+			n++
+		}
+	}
+	if n == 0 {
+		return Measures{Precision: 1, Recall: 1, F1: 1}
+	}
+	m.Precision, m.Recall = m.Precision/n, m.Recall/n
+	m.F1 = 2 * m.Precision * m.Recall / (m.Precision + m.Recall)
+	return m
 }
 
 // measures gives precision, recall and their harmonic mean. Nothing found where nothing is true is perfect.

@@ -22,18 +22,21 @@ type Table struct {
 	Rows [][]string
 	// ID names the column that identifies a record; empty means that the number of the row does, from 1.
 	ID string
+	// Kinds says by header what columns hold, where that is not to be guessed: a kind of ColumnGuess, with - for the space,
+	// or "pinyin" or "skip".
+	Kinds map[string]string
 	// Truth names a column that is the same for records of one person; it is never compared, only scored against.
 	Truth string
 }
 
 // ColumnGuess says what a column of a table was taken for.
 type ColumnGuess struct {
-	Header string
+	Header string `json:"header"`
 	// Kind is "name", "date", "phone", "resident id", "number", "place", "category" or "text"; "household" for the column
 	// that puts records on one roster; empty if the column is not used.
-	Kind string
+	Kind string `json:"kind"`
 	// Why says it in words.
-	Why string
+	Why string `json:"why"`
 }
 
 // TableResult is what a search in a table found.
@@ -50,6 +53,8 @@ type TableResult struct {
 	Pairs []*servicev1.MatchPair
 	// Clusters holds the ids of records that are taken for one person, two or more to a cluster.
 	Clusters [][]string
+	// Households says of two tables whether whole households were compared, and why; empty where there are none.
+	Households string
 	// Score compares the clusters with the truth column; nil if none was named.
 	Score *Score
 }
@@ -59,11 +64,16 @@ type Score struct {
 	// TruePairs are in the truth, FoundPairs in the clusters, RightPairs in both.
 	TruePairs, FoundPairs, RightPairs int64
 	Precision, Recall, F1             float64
+	// BCubed are the measures over records in place of pairs (Bagga and Baldwin 1998).
+	BCubed Measures
 	// BestF1 is what the best threshold on pair weights, known only afterwards, would have given without clusters.
 	BestF1 float64
 	// Blocked is the share of true pairs that were compared at all.
 	Blocked float64
 }
+
+// Measures are precision, recall and F1.
+type Measures struct{ Precision, Recall, F1 float64 }
 
 // mostTableBytes bounds a CSV file: beyond it the engine would not keep its promises about memory.
 const mostTableBytes = 1 << 30
@@ -143,7 +153,7 @@ func (t *Table) sorted(idCol int) (Table, []string, error) {
 			return cmp.Or(cmp.Compare(ids[a], ids[b]), slices.Compare(t.Rows[a], t.Rows[b]))
 		})
 	}
-	out := Table{Header: t.Header, ID: t.ID, Truth: t.Truth}
+	out := Table{Header: t.Header, ID: t.ID, Truth: t.Truth, Kinds: t.Kinds}
 	sortedIDs := make([]string, 0, len(order))
 	for n, i := range order {
 		if idCol >= 0 && (ids[i] == "" || n > 0 && ids[i] == sortedIDs[n-1]) {
@@ -175,6 +185,9 @@ func FindTable(rows Table) (*TableResult, error) {
 	}
 	t, ids, err := rows.sorted(idCol)
 	if err != nil {
+		return nil, err
+	}
+	if err := rows.checkKinds(); err != nil {
 		return nil, err
 	}
 	opts := Options{}.withDefaults()

@@ -1,0 +1,355 @@
+package dedup
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"strings"
+
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+
+	"github.com/hearth-survey/hearth/proto/fault"
+)
+
+// LinkTables finds the records of one person in two tables, such as two rounds of a panel, comparing no two records of
+// one table. Columns go together by their headers, those that only one table has are left out. A record has one partner
+// at most, unless many is set. Where both tables say who lives with whom, in a column or by ids that number the members of a
+// household, whole households are compared too, and decide where they tell more than people by themselves. The options of a
+// are used for both: its id and truth columns are to be in b too.
+func LinkTables(a, b Table, many bool) (*TableResult, error) {
+	ca, err := a.use()
+	if err != nil {
+		return nil, fault.New(fault.KindOf(err), fault.ReasonOf(err), "the first table: %w", err)
+	}
+	b.ID, b.Truth = a.ID, a.Truth
+	cb, err := b.use()
+	if err != nil {
+		return nil, fault.New(fault.KindOf(err), fault.ReasonOf(err), "the second table: %w", err)
+	}
+	sa, idsA, err := a.sorted(ca.id)
+	if err != nil {
+		return nil, err
+	}
+	sb, idsB, err := b.sorted(cb.id)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.checkKinds(); err != nil {
+		return nil, err
+	}
+	both, columns := joined(sa, sb)
+	both.Kinds = a.Kinds
+	first := int32(len(sa.Rows))
+	ids := append(slices.Clone(idsA), idsB...)
+	opts := Options{}.withDefaults()
+	skip := map[int]bool{}
+	for _, c := range []int{ca.id, ca.truth} {
+		if at := slices.Index(columns, c); c >= 0 && at >= 0 {
+			skip[at] = true
+		}
+	}
+	guesses := guessColumns(&both, skip)
+	f := both.frame(guesses)
+	f.first, f.roster = first, nil
+	f.apartHouses(ids)
+	r := &TableResult{Records: f.n, Possible: f.possible()}
+	for _, g := range guesses {
+		r.Columns = append(r.Columns, g.shown())
+	}
+	if len(f.columns) == 0 {
+		return nil, fault.New(fault.Invalid, fault.TableTellsNothing, "the two tables have no column in common that tells records apart; columns such as a name, a date of birth or a telephone number are needed")
+	}
+	l := f.link(opts, many)
+	r.Compared, r.Keys, r.Recall, r.Households = int64(len(l.edges)), l.blocking.names, l.blocking.recall, l.households
+	r.Clusters = named(l.roots, ids)
+	r.Pairs = l.pairs(f, ids)
+	if ca.truth >= 0 {
+		truth := make([]string, f.n)
+		for i := range truth {
+			if int32(i) < first {
+				truth[i] = sa.value(i, ca.truth)
+			} else {
+				truth[i] = sb.value(i-int(first), cb.truth)
+			}
+		}
+		r.Score = scoreLinks(l.roots, truth, l.edges, first)
+	}
+	return r, nil
+}
+
+// used are the columns of a table with a use of their own; -1 for none.
+type used struct{ id, truth int }
+
+func (t *Table) use() (used, error) {
+	u := used{-1, -1}
+	var err error
+	if t.ID != "" {
+		if u.id, err = t.find(t.ID, "record ids"); err != nil {
+			return u, err
+		}
+	}
+	if t.Truth != "" {
+		if u.truth, err = t.find(t.Truth, "truth"); err != nil {
+			return u, err
+		}
+	}
+	return u, nil
+}
+
+// joined is two tables below one another, with the columns that both have; columns are their places in the first.
+func joined(a, b Table) (both Table, columns []int) {
+	var inB []int
+	fold := func(h string) string { return strings.ToLower(strings.TrimSpace(h)) }
+	for i, h := range a.Header {
+		if j := slices.IndexFunc(b.Header, func(g string) bool { return fold(g) == fold(h) }); j >= 0 {
+			both.Header = append(both.Header, h)
+			columns, inB = append(columns, i), append(inB, j)
+		}
+	}
+	add := func(rows [][]string, at []int) {
+		for _, r := range rows {
+			row := make([]string, len(at))
+			for i, c := range at {
+				if c < len(r) {
+					row[i] = r[c]
+				}
+			}
+			both.Rows = append(both.Rows, row)
+		}
+	}
+	add(a.Rows, columns)
+	add(b.Rows, inB)
+	return both, columns
+}
+
+// apartHouses numbers the households of the two tables apart: one number in both says nothing. Where no column names
+// households, ids that number their members do.
+func (f *frame) apartHouses(ids []string) {
+	numbers := map[[2]int64]int32{}
+	number := func(i int32, house int64) int32 {
+		key := [2]int64{house, 0}
+		if i >= f.first {
+			key[1] = 1
+		}
+		n, ok := numbers[key]
+		if !ok {
+			n = int32(len(numbers))
+			numbers[key] = n
+		}
+		return n
+	}
+	if f.house == nil {
+		f.house = housesOfIDs(ids, int(f.first))
+		if f.house == nil {
+			return
+		}
+	}
+	for i, row := range f.house {
+		for x := range row {
+			row[x] = number(int32(i), int64(row[x]))
+		}
+	}
+}
+
+// housesOfIDs reads households from ids of which the last digit counts the members of a household from 1, as those of
+// many panels do; nil where the ids are not of that kind.
+func housesOfIDs(ids []string, first int) [][]int32 {
+	house := make([][]int32, len(ids))
+	numbers := map[string]int32{}
+	members := map[string]int{}
+	for i, id := range ids {
+		n := len(id) - 1
+		if n < 2 || id[n] < '1' || id[n] > '9' || digitsOf(id) != id {
+			return nil
+		}
+		house[i] = []int32{intern(numbers, id[:n])}
+		side := "a"
+		if i >= first {
+			side = "b"
+		}
+		members[side+id[:n]] |= 1 << (id[n] - '0')
+	}
+	begun, several, full := 0, 0, 0
+	for _, m := range members {
+		if m&2 != 0 {
+			begun++
+		}
+		if m&(m-1) != 0 {
+			several++
+		}
+		if m == 0x3fe {
+			full++
+		}
+	}
+	if n := len(members); begun*10 < n*9 || several*4 < n || full*4 > n {
+		return nil
+	}
+	return house
+}
+
+// linked is what linking two tables came to.
+type linked struct {
+	model      *Model
+	blocking   *blocking
+	edges      []edge
+	roots      []int32
+	households string
+	collective map[[2]int32]float64 // weights of links that households decided
+}
+
+// link compares the two halves of a frame.
+func (f *frame) link(opts Options, many bool) *linked {
+	l := &linked{blocking: f.block(opts)}
+	m, weights := f.learn(l.blocking, opts)
+	l.model = m
+	l.edges = make([]edge, len(l.blocking.pairs))
+	for x, p := range l.blocking.pairs {
+		l.edges[x] = edge{p.a, p.b, weights[x]}
+	}
+	if !many {
+		rivals(f.n, l.edges)
+	}
+	apart := func(i, j int32) bool { return !many && (i < f.first) == (j < f.first) }
+	l.roots = group(f.n, l.edges, apart)
+	if f.house == nil || many {
+		return l
+	}
+	single := expected(l.edges, l.roots)
+	links := f.linkHouseholds(m, l.blocking)
+	both := 0.0
+	for _, e := range links {
+		both += probability(e.weight)
+	}
+	if both <= single*1.02 {
+		l.households = "people by themselves tell as much as their households"
+		return l
+	}
+	l.households = "whole households were compared, which tell more than people by themselves"
+	l.collective = map[[2]int32]float64{}
+	for _, e := range links {
+		l.collective[[2]int32{e.a, e.b}] = e.weight
+	}
+	for x, e := range l.edges { // what households decide against is no link any more
+		if w, ok := l.collective[[2]int32{e.a, e.b}]; ok {
+			l.edges[x].weight = w
+		} else {
+			l.edges[x].weight = min(e.weight, -1)
+		}
+		delete(l.collective, [2]int32{e.a, e.b})
+	}
+	for _, e := range links {
+		if _, left := l.collective[[2]int32{e.a, e.b}]; left {
+			l.edges = append(l.edges, e)
+		}
+		l.collective[[2]int32{e.a, e.b}] = e.weight
+	}
+	for i := range l.roots {
+		l.roots[i] = int32(i)
+	}
+	for _, e := range links {
+		l.roots[e.b] = e.a
+	}
+	return l
+}
+
+// rivals weighs links against each other where a record can have one partner only: a record that is like ten others as
+// well as can be is each of them with a tenth of the chance.
+func rivals(n int, edges []edge) {
+	sum := make([]float64, n)
+	odds := func(e edge) float64 { return math.Exp2(min(e.weight, 60)) }
+	for _, e := range edges {
+		sum[e.a] += odds(e)
+		sum[e.b] += odds(e)
+	}
+	for i, e := range edges {
+		o := odds(e)
+		edges[i].weight = log2(o) - log2(1+max(sum[e.a], sum[e.b])-o)
+	}
+}
+
+// expected is how many of the links that were made are right, by their own probabilities.
+func expected(edges []edge, roots []int32) float64 {
+	sum := 0.0
+	for _, e := range edges {
+		if roots[e.a] == roots[e.b] {
+			sum += probability(e.weight)
+		}
+	}
+	return sum
+}
+
+// pairs writes out the pairs that are possible or linked.
+func (l *linked) pairs(f *frame, ids []string) []*servicev1.MatchPair {
+	m := l.model
+	if l.collective == nil {
+		return m.tablePairs(f, l.edges, l.roots, ids)
+	}
+	var out []*servicev1.MatchPair
+	for _, e := range l.edges {
+		w, ok := l.collective[[2]int32{e.a, e.b}]
+		if !ok {
+			continue
+		}
+		out = append(out, m.householdPair(f, e.a, e.b, w, ids))
+	}
+	slices.SortFunc(out, heavier)
+	return out
+}
+
+// scoreLinks compares links with the truth over pairs of one record of each table.
+func scoreLinks(roots []int32, truth []string, edges []edge, first int32) *Score {
+	type sides struct{ a, b int64 }
+	byTruth, byRoot := map[string]sides{}, map[int32]sides{}
+	type cell struct {
+		root  int32
+		truth string
+	}
+	both := map[cell]sides{}
+	count := func(s sides, i int) sides {
+		if int32(i) < first {
+			s.a++
+		} else {
+			s.b++
+		}
+		return s
+	}
+	for i, t := range truth {
+		if t != "" {
+			byTruth[t] = count(byTruth[t], i)
+			byRoot[roots[i]] = count(byRoot[roots[i]], i)
+			both[cell{roots[i], t}] = count(both[cell{roots[i], t}], i)
+		}
+	}
+	s := &Score{BCubed: bCubed(roots, truth)}
+	for _, n := range byTruth {
+		s.TruePairs += n.a * n.b
+	}
+	for _, n := range byRoot {
+		s.FoundPairs += n.a * n.b
+	}
+	for _, n := range both {
+		s.RightPairs += n.a * n.b
+	}
+	s.best(edges, truth)
+	return s
+}
+
+// best fills in the measures, once the pairs are counted.
+func (s *Score) best(edges []edge, truth []string) {
+	s.Precision, s.Recall, s.F1 = measures(s.TruePairs, s.FoundPairs, s.RightPairs)
+	sorted := slices.DeleteFunc(slices.Clone(edges), func(e edge) bool { return truth[e.a] == "" || truth[e.b] == "" })
+	slices.SortFunc(sorted, func(a, b edge) int { return -cmp.Compare(a.weight, b.weight) })
+	var right int64
+	for i, e := range sorted {
+		if truth[e.a] == truth[e.b] {
+			right++
+		}
+		if i+1 == len(sorted) || sorted[i+1].weight < e.weight {
+			_, _, f1 := measures(s.TruePairs, int64(i+1), right)
+			s.BestF1 = max(s.BestF1, f1)
+		}
+	}
+	if s.TruePairs > 0 {
+		s.Blocked = float64(right) / float64(s.TruePairs)
+	}
+}
