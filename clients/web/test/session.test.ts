@@ -96,18 +96,18 @@ test("a session knows after every change what a new evaluation finds", () => {
   const file = testdata("vectors.json") as VectorFile;
   const all = loadAll(file);
   let changes = 0;
-  for (let i = 0; i < file.vectors.length; i += Math.max(1, Math.floor(file.vectors.length / 60))) {
+  for (let i = 0; i < file.vectors.length; i += Math.max(1, Math.floor(file.vectors.length / 40))) {
     const v = file.vectors[i];
     const q = all.get(v.questionnaire)!;
     const next = random(i + 1);
     const s = q.session(q.upgrade(q.fromJson(v.answers), v.version ?? 0), optionsOf(v));
-    for (let n = 0; n < 25; n++) {
+    for (let n = 0; n < 20; n++) {
       const states = change(s, next);
       changes += states.length > 0 ? 1 : 0;
       if (n % 5 === 4 || n < 3) same(s, q, optionsOf(v), `vector ${i}, change ${n}`);
     }
   }
-  assert.ok(changes > 500, `only ${changes} changes`);
+  assert.ok(changes > 300, `only ${changes} changes`);
 });
 
 test("what changes is told, and nothing else is judged again", () => {
