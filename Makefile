@@ -34,7 +34,7 @@ test: tools readers odk lint checkproto web unit crash race sim planted fuzz ## 
 
 web: webtools ## The TypeScript questionnaire engine: types, its tests, and its agreement with Go's.
 	$(at)
-	cd clients/web && rm -rf out && node_modules/.bin/tsc -p . && node --test out/test/*.test.js
+	cd clients/web && rm -rf out && node_modules/.bin/tsc -p . && node --test out/test/*.test.js && node out/test/bench.js
 	HEARTH_WEB=1 go test -count 1 -timeout 5m -run TestTypeScriptAgrees -v ./proto/questionnaire
 
 # The packages stand in bin/web, once for all worktrees that share bin; clients/web/node_modules is a link to them.

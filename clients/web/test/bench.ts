@@ -1,5 +1,5 @@
-// How long an evaluation takes: node out/test/bench.js. One answer of a form of 300 questions with a roster of 20 persons is to be
-// re-evaluated in under 10 ms.
+// How long an evaluation takes: node out/test/bench.js. One answer of a form of 300 questions with a roster of 20 persons is
+// promised to be re-evaluated in under 10 ms.
 
 import type { Message } from "@bufbuild/protobuf";
 import { Questionnaire, type Session } from "../src/questionnaire/index.js";

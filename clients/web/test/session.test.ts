@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { clone, type Message } from "@bufbuild/protobuf";
 import { Absent, Missing, PathError, Questionnaire, type Module, type Question, Session } from "../src/questionnaire/index.js";
-import { filled, measure } from "./bench.js";
+import { filled } from "./bench.js";
 import { found, loadAll, optionsOf, type VectorFile } from "./vectors.js";
 import { testdata } from "./shared.js";
 
@@ -119,7 +119,8 @@ test("what changes is told, and nothing else is judged again", () => {
   assert.ok(changed.includes("members[3].income"));
   assert.ok(!changed.includes("members[4].income"), "the row beside it does not depend on it");
   assert.equal(session.state("members[3].income").asked, true);
-  assert.equal(session.set("members[3].m4", 3n).every((s) => s.path.startsWith("members[3].")), true);
+  const row = session.set("members[3].m4", 3n);
+  assert.ok(row.length < 5 && row.every((s) => s.path.startsWith("members[3].")), `${row.length} questions of 1,440 are judged again`);
 });
 
 test("rows", () => {
@@ -161,10 +162,4 @@ test("a field that the schema no longer has is read as the one that has its answ
   const refused = q.fromJson({ missing: { "18": "MISSING_REFUSED" } });
   assert.equal(q.evaluate(refused, { version: 2 }).missing.get("likes_now"), "REFUSED"); // crop held it up to version 3
   assert.equal(q.evaluate(refused, { version: 4 }).missing.get("likes_now"), "");
-});
-
-test("one answer is judged in under 10 ms, and in a small part of the whole", () => {
-  const { whole, little, much } = measure();
-  assert.ok(much < 10 && little < 10, `${little.toFixed(2)} ms and ${much.toFixed(2)} ms`);
-  assert.ok(little < whole / 5, `${little.toFixed(3)} ms of ${whole.toFixed(3)} ms`);
 });
