@@ -33,7 +33,7 @@ var constants = regexp.MustCompile(`\d+`)
 var quoted = regexp.MustCompile(`"([^"]+)"|'([^']+)'`)
 
 func newFiller(w *Form, seed uint64) *filler {
-	f := &filler{form: w, r: rand.New(rand.NewPCG(seed, 7)), fill: 0.7, rows: 3, texts: []string{"a", "长 text", "x's \"y\"", "12", "3.5", " 7 "}}
+	f := &filler{form: w, r: rand.New(rand.NewPCG(seed, 7)), fill: 0.7, rows: 3, texts: []string{"a", "长 text", "say \"y\"", "12", "3.5", " 7 "}}
 	seen := map[int64]bool{}
 	seenMessages := map[protoreflect.FullName]bool{}
 	var walk func(m protoreflect.MessageDescriptor)
@@ -85,7 +85,7 @@ func (f *filler) message(n *xform.Node, m protoreflect.Message, row int) {
 		case f.r.Float64() > f.fill:
 		case c.Kind == xform.Group:
 			f.message(c, m.Mutable(c.Field).Message(), row)
-			if len(filled(c, m.Get(c.Field).Message())) == 0 {
+			if len(Filled(c, m.Get(c.Field).Message())) == 0 {
 				m.Clear(c.Field) // a form cannot tell a group without answers from none
 			}
 		case c.Kind == xform.Repeat:
@@ -188,8 +188,8 @@ func date(r *rand.Rand) string {
 	return strconv.Itoa(2014+r.IntN(4)) + "-" + two(1+r.IntN(12)) + "-" + two(1+r.IntN(28))
 }
 
-// random is n interviews.
-func (w *Form) random(n int, seed uint64) []proto.Message {
+// Random is n interviews with random answers.
+func (w *Form) Random(n int, seed uint64) []proto.Message {
 	f := newFiller(w, seed)
 	var out []proto.Message
 	for i := range n {
@@ -214,8 +214,8 @@ func (w *Form) random(n int, seed uint64) []proto.Message {
 	return out
 }
 
-// filled is the answers of a message by the names that the form has.
-func filled(n *xform.Node, m protoreflect.Message) map[string]any {
+// Filled is the answers of a message by the names that the form has.
+func Filled(n *xform.Node, m protoreflect.Message) map[string]any {
 	out := map[string]any{}
 	for _, c := range n.Nodes {
 		if !m.Has(c.Field) {
@@ -224,14 +224,14 @@ func filled(n *xform.Node, m protoreflect.Message) map[string]any {
 		v := m.Get(c.Field)
 		switch {
 		case c.Kind == xform.Group:
-			out[c.Name] = filled(c, v.Message())
+			out[c.Name] = Filled(c, v.Message())
 		case c.Kind == xform.Repeat:
 			rows := []any{}
 			for i := range v.List().Len() {
 				if c.Message == nil {
 					rows = append(rows, map[string]any{"value": answer(c.Nodes[0], v.List().Get(i))})
 				} else {
-					rows = append(rows, filled(c, v.List().Get(i).Message()))
+					rows = append(rows, Filled(c, v.List().Get(i).Message()))
 				}
 			}
 			out[c.Name] = rows
