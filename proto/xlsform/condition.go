@@ -78,7 +78,13 @@ func guarded(e expr, core condition, guards []string, loose, empty bool, m mode,
 		return condition{cel: all(open), binds: bindsOf(open), whenTrue: open, not: negated(open), notBinds: bindsNegated(open)}, nil
 	case core.constant != nil:
 		return condition{cel: negated(open), binds: bindsNegated(open), whenFalse: open, not: all(open), notBinds: bindsOf(open)}, nil
-	case len(open) == 0, !empty && m == asFalse, empty && m == asTrue:
+	case len(open) == 0:
+		return core, nil
+	case !empty && m == asFalse: // what is not true may be without answer: nothing is known of it
+		core.whenFalse = nil
+		return core, nil
+	case empty && m == asTrue:
+		core.whenTrue = nil
 		return core, nil
 	case !empty:
 		return condition{cel: allIn(open, bindsAnd) + " && " + core.in(bindsAnd), binds: bindsAnd, whenTrue: open}, nil
