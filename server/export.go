@@ -41,6 +41,9 @@ func (s *exportService) Export(req *servicev1.ExportRequest, stream grpc.ServerS
 	if err != nil {
 		return err
 	}
+	if err := checkLanguage(req.GetLanguage(), src.Published); err != nil {
+		return err
+	}
 	sink := &streamSink{send: stream.Send}
 	defer sink.discard()
 	opts := export.Options{Formats: req.GetFormats(), Profile: req.GetProfile(), Language: req.GetLanguage(), Program: s.version}

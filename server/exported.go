@@ -1,6 +1,11 @@
 package server
 
 import (
+	"slices"
+	"strings"
+
+	"github.com/hearth-survey/hearth/proto/fault"
+	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"github.com/hearth-survey/hearth/proto/questionnaire"
@@ -22,6 +27,23 @@ func (s *Server) published(interviews []*servicev1.InterviewSummary) []export.Pu
 		}
 	}
 	return out
+}
+
+// checkLanguage fails unless somebody has given wordings in a language of labels.
+func checkLanguage(lang string, published []export.Published) error {
+	known := []string{"en", "zh"}
+	for _, q := range published {
+		m, _ := proto.GetExtension(q.Top.Options(), formv1.E_Module).(*formv1.Module)
+		for _, l := range m.GetLanguages() {
+			if !slices.Contains(known, l) {
+				known = append(known, l)
+			}
+		}
+	}
+	if lang == "" || slices.Contains(known, lang) {
+		return nil
+	}
+	return fault.New(fault.Invalid, fault.BadRequest, "no questionnaire of the study has wordings in %.40q: choose one of %s", lang, strings.Join(known, ", "))
 }
 
 // builtIn says whether a message is one of those that an interview holds by name.

@@ -18,7 +18,7 @@ type exportCmd struct {
 	Study   string   `help:"Only this study."`
 	Format  []string `help:"csv, parquet, xlsx, dta (Stata), sav (SPSS)." default:"csv,parquet,xlsx,dta,sav"`
 	Profile string   `help:"research leaves out direct identifiers; identified keeps them." enum:"research,identified" default:"research"`
-	Lang    string   `help:"Language of labels: en or zh." enum:"en,zh" default:"en" env:"HEARTH_LANG"`
+	Lang    string   `help:"Language of labels: en, zh, or another that questionnaires of the study have wordings in: fr, pt-BR." default:"en" env:"HEARTH_LANG"`
 	Out     string   `short:"o" help:"Folder to write to." required:"" type:"path"`
 }
 
