@@ -12,6 +12,7 @@ import (
 	"github.com/xuri/excelize/v2"
 
 	"github.com/hearth-survey/hearth/proto/fault"
+	"github.com/hearth-survey/hearth/proto/questionnaire"
 )
 
 // packed is a zip with the files given and those that every workbook needs; sheet1 is the sheet survey.
@@ -79,8 +80,6 @@ func TestRefused(t *testing.T) {
 			io.WriteString(w, sheetHead+cells(1, strings.Split(strings.Repeat("c,", 800), ",")...)+"</sheetData></worksheet>")
 		}}), "a form has at most 512"},
 		{"deep", workbookOf(t, "| survey |\n| | type | name |\n"+strings.Repeat("| | begin group | g |\n", 40)), "nested more than"},
-		{"cycle", workbookOf(t, "| survey |\n| | type | name | calculation |\n| | calculate | a | ${b} + 1 |\n| | calculate | b | ${a} + 1 |"), "a depends on itself: a reads b reads a"},
-		{"cycle of relevance", workbookOf(t, "| survey |\n| | type | name | relevant |\n| | begin group | g | ${a} = 1 |\n| | integer | a | |\n| | end group | | |"), "depends on itself"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -184,6 +183,26 @@ func TestOddities(t *testing.T) {
 	}
 	if out := questionOf(t, f, "age").out; out.relevant != "" || out.constraint != "" {
 		t.Errorf("an expression that is wrong has an effect: %+v", out)
+	}
+}
+
+// A question that depends on itself is an error with its place; the expression that closes the circle has no effect.
+func TestCycles(t *testing.T) {
+	for name, test := range map[string]struct{ tables, want string }{
+		"calculation":      {"| survey |\n| | type | name | calculation |\n| | calculate | a | ${b} + 1 |\n| | calculate | b | ${a} + 1 |", "error: survey row 3 (C3), calculation of b: b depends on itself: b reads a reads b"},
+		"itself":           {"| survey |\n| | type | name | calculation |\n| | calculate | a | if(${a} = '', 1, ${a}) |", "error: survey row 2 (C2), calculation of a: a depends on itself: a reads a"},
+		"relevance":        {"| survey |\n| | type | name | relevant |\n| | begin group | g | ${a} = 1 |\n| | integer | a | |\n| | end group | | |", "error: survey row 2 (C2), relevant of g: g depends on itself: g reads a reads g"},
+		"one of the other": {"| survey |\n| | type | name | relevant |\n| | integer | a | ${b} = 1 |\n| | integer | b | ${c} = 1 |\n| | integer | c | ${a} = 1 |", "relevant of c: c depends on itself: c reads a reads b reads c"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, _ := imported(t, test.tables)
+			if !strings.Contains(r.Report.Text(), test.want) || r.Report.Errors() != 1 {
+				t.Errorf("the report is\n%s", r.Report.Text())
+			}
+			if _, err := questionnaire.Load(r.Files, r.Top); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -140,6 +140,9 @@ func (r *surveyReader) row(rec *record) error {
 		n.name = fmt.Sprintf("row_%d", rec.number)
 		r.report.warn(r.sheet, rec.number, "", "the row has no name; it is called %s", n.name)
 	}
+	if strings.HasSuffix(n.typ.word, "matrix") && n.section() {
+		r.report.warn(r.sheet, rec.number, "", "the matrix %s is read as one row of it; write a repeat, or a group for each row", n.name)
+	}
 	r.kobo(n)
 	if n.kind() == kindOne || n.kind() == kindMany {
 		r.choices(n)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -230,7 +231,7 @@ func (t *translator) required(n *node) {
 // calculation translates a question's calculation, once, and gives the kind of its value.
 func (t *translator) calculation(n *node) kind {
 	switch n.out.calculated {
-	case begun: // it reads itself; refuseCycles says so
+	case begun: // it reads itself; breakCycles says so
 		return kindText
 	case done:
 		return n.out.calcKind
@@ -407,56 +408,75 @@ func (t *translator) answer(n *node, source string) (string, error) {
 	return "", fmt.Errorf("%q cannot be the first answer of a question of type %s", text, n.typ.word)
 }
 
-// refuseCycles refuses a form in which a question's relevance or calculation depends on itself.
-func (t *translator) refuseCycles() error {
+// breakCycles takes back the expression that closes a circle, where the relevance or calculation of a question depends on
+// itself, and lists it as an error.
+func (t *translator) breakCycles() {
+	for t.breakCycle() {
+	}
+}
+
+// breakCycle breaks the first circle; false if there is none.
+func (t *translator) breakCycle() bool {
 	state := map[*node]progress{}
 	var stack []*node
-	var visit func(n *node) error
-	visit = func(n *node) error {
+	var visit func(n *node) bool
+	visit = func(n *node) bool {
 		if n == nil || n.parent == nil || state[n] == done {
-			return nil
+			return false
 		}
 		if state[n] == begun {
-			return cycle(stack, n)
+			t.takeBack(stack[slices.Index(stack, n):])
+			return true
 		}
 		state[n] = begun
 		stack = append(stack, n)
 		for _, refs := range [][]*node{n.out.relevantRefs, n.out.calculateRefs, {n.parent}} {
 			for _, r := range refs {
-				if err := visit(r); err != nil {
-					return err
+				if visit(r) {
+					return true
 				}
 			}
 		}
 		stack = stack[:len(stack)-1]
 		state[n] = done
-		return nil
+		return false
 	}
-	var all func(n *node) error
-	all = func(n *node) error {
+	var all func(n *node) bool
+	all = func(n *node) bool {
 		for _, c := range n.children {
-			if err := visit(c); err != nil {
-				return err
-			}
-			if err := all(c); err != nil {
-				return err
+			if visit(c) || all(c) {
+				return true
 			}
 		}
-		return nil
+		return false
 	}
 	return all(t.form.root)
 }
 
-func cycle(stack []*node, n *node) error {
-	from := 0
-	for i, x := range stack {
-		if x == n {
-			from = i
-		}
+// takeBack takes back the last expression of a circle.
+func (t *translator) takeBack(circle []*node) {
+	at := len(circle) - 1
+	for circle[at].out.relevantRefs == nil && circle[at].out.calculateRefs == nil { // it only stands in the next
+		at--
 	}
-	var names []string
-	for _, x := range append(stack[from:], n) {
-		names = append(names, x.name)
+	last, first := circle[at], circle[(at+1)%len(circle)]
+	names := []string{last.name}
+	for i := range circle {
+		names = append(names, circle[(at+1+i)%len(circle)].name)
 	}
-	return badForm("sheet survey, row %d: %s depends on itself: %s", n.record.number, n.name, strings.Join(names, " reads "))
+	column := "relevant"
+	if slices.Contains(last.out.calculateRefs, first) || last.out.relevantRefs == nil {
+		column = "calculation"
+	}
+	err := &untranslatable{what: last.name + " depends on itself: " + strings.Join(names, " reads "), unknown: true}
+	c := t.report.Expressions[column]
+	c.Total, c.Translated = c.Total-1, c.Translated-1
+	t.report.Expressions[column] = c
+	t.fail(last, column, last.get(column), err)
+	if column == "relevant" {
+		last.out.relevant, last.out.relevantRefs = "", nil
+		return
+	}
+	last.out.calculate, last.out.calculateRefs = "", nil
+	last.out.untranslated = last.kind() == kindCalculate || !asked(last)
 }

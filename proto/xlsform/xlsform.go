@@ -96,9 +96,7 @@ func importBook(book *workbook, o Options) (*Result, *form, error) {
 	f.nameAll(lock)
 	t := newTranslator(f, report)
 	t.translateAll()
-	if err := t.refuseCycles(); err != nil {
-		return nil, nil, err
-	}
+	t.breakCycles()
 	lock.settleTypes(f, report)
 	s := &schema{form: f, lock: lock, report: report, previous: o.Previous}
 	files, main, err := s.build()
