@@ -2,7 +2,8 @@
 // filled in as a person would fill it in, with random answers, and has to say of every question what the questionnaire says
 // of the same answers.
 //
-// It is for tests alone. The engine is a package of npm below bin/odk, where make odk puts it.
+// It is for tests alone. The engine is a package of npm below bin/odk, where make odk puts it; the package does not install
+// it. It does not compare what depends on the clock, on chance, or on files that are not here.
 package xformtest
 
 import (
