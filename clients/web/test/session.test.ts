@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { clone, type Message } from "@bufbuild/protobuf";
+import { clone, type Message, toBinary } from "@bufbuild/protobuf";
 import { Absent, Missing, PathError, Questionnaire, type Module, type Question, Session } from "../src/questionnaire/index.js";
 import { filled } from "./bench.js";
 import { found, loadAll, optionsOf, type VectorFile } from "./vectors.js";
@@ -145,6 +145,48 @@ test("paths that lead nowhere are refused, and so are values of another type", (
   assert.throws(() => session.addRow("q0"), PathError);
   assert.ok(session.clear("q0").length > 0);
   assert.ok(session.state("q0").value instanceof Absent);
+});
+
+test("what is calculated is written before an interview is saved", () => {
+  const file = testdata("vectors.json") as VectorFile;
+  const q = loadAll(file).get("everything")!;
+  let written = 0;
+  for (const v of file.vectors.filter((x) => x.questionnaire === "everything" && !x.version).slice(0, 20)) {
+    const s = q.session(q.fromJson(v.answers), optionsOf(v));
+    const before = found(s.evaluation());
+    s.carryOut();
+    const after = found(q.evaluate(q.fromBinary(toBinary(q.top.desc, s.message)), optionsOf(v)));
+    const others = (f: { violations: string[] }) => f.violations.filter((x) => !/\/(calculated_otherwise|answered_and_missing|[a-z]+\.[a-z_]+) /.test(x));
+    assert.deepEqual(after.violations.filter((x) => x.includes("/calculated_otherwise ")), []);
+    assert.deepEqual([others(after), after.calculated, after.missing], [others(before), before.calculated, before.missing]);
+    written += Object.keys(after.calculated).length;
+  }
+  assert.ok(written > 200);
+});
+
+test("on the tablet volatile calculations are carried out, and once() keeps what it found", () => {
+  const q = loadAll(testdata("vectors.json") as VectorFile).get("everything")!;
+  let made = 0;
+  const s = q.session(q.answers(), { tablet: true, now: "2016-07-21T18:05:00+08:00", uuid: () => `u${++made}` });
+  assert.equal(s.state("stamp").value, "2016-07-21T18:05:00+08:00");
+  assert.equal(s.state("uid").value, "u1");
+  s.carryOut();
+  s.set("income", 5n);
+  const again = q.session(s.message, { tablet: true, now: "2016-07-22T08:00:00+08:00", uuid: () => `u${++made}` });
+  assert.equal(again.state("uid").value, "u1");
+  assert.equal(again.state("stamp").value, "2016-07-22T08:00:00+08:00");
+});
+
+test("the choices that are offered follow the answers", () => {
+  const q = loadAll(testdata("vectors.json") as VectorFile).get("everything")!;
+  const s = q.session(q.answers());
+  const names = (path: string) => s.offered(path).map((c) => c.name);
+  assert.deepEqual(names("province"), ["52", "44"]);
+  s.set("province", 1);
+  assert.deepEqual(names("county"), ["520103", "520102", "440106"]); // the last has a kind
+  s.set("province", 2);
+  assert.deepEqual(names("county"), ["440106"]);
+  assert.deepEqual(q.session(q.answers(), { version: 2 }).offered("crop").map((c) => c.number), [1, 2, 4]); // tea came with 3
 });
 
 test("answers of another questionnaire are refused", () => {

@@ -302,9 +302,12 @@ function bury(i: Instance) {
 
 /** Whether a version has a question. */
 export function inVersion(q: Question, version: number): boolean {
-  const since = q.options?.since ?? 0;
-  const until = q.options?.until ?? 0;
-  return version === 0 ? until === 0 : version >= since && (until === 0 || version <= until);
+  return versionHas(q.options, version);
+}
+
+/** Whether a version has what came with one and went with another; 0: was there from the first, is there to the last. */
+export function versionHas(of: { since: number; until: number } | undefined, version: number): boolean {
+  return version >= (of?.since ?? 0) && (!of?.until || version <= of.until);
 }
 
 /** Whether a field of a message holds an answer. */
@@ -366,6 +369,11 @@ export function storable(v: Value, q: Question): boolean {
     default:
       return false;
   }
+}
+
+/** A value of an expression as a field of protobuf-es holds it. */
+export function nativeOf(v: Value, q: Question): unknown {
+  return typeof v === "bigint" && !isLong(q) ? Number(v) : v;
 }
 
 /** Whether a field holds whole numbers of 64 bits: int64, uint64, fixed64, sfixed64, sint64. */

@@ -1,11 +1,11 @@
 // One interview while it goes on: answers are set one by one, and what depends on them is judged anew.
 
 import { create, isMessage, type Message } from "@bufbuild/protobuf";
-import { type Cell, Instance, isLong, stepsPerInterview, type World } from "./instance.js";
+import { Asked, type Cell, Instance, isLong, nativeOf, stepsPerInterview, storable, versionHas, type World } from "./instance.js";
 import type { Missing } from "./options.js";
 import type { Questionnaire } from "./questionnaire.js";
-import { nameOf, type Question } from "./tree.js";
-import { type Outcome, type Value } from "./values.js";
+import { type Choice, nameOf, type Question } from "./tree.js";
+import { Absent, type Outcome, type Value } from "./values.js";
 import { judge, reasonOf, type Verdict, type Violation } from "./verdict.js";
 import { rule, words } from "./words.js";
 
@@ -160,6 +160,56 @@ export class Session {
       all.splice(row, 1);
       cell.renew();
     });
+  }
+
+  /**
+   * The choices that a question offers as the interview stands, in their order: those that the version has and that the filter
+   * does not leave out. Of one whose filter has no outcome nobody can say that it is not offered.
+   */
+  offered(path: string): Choice[] {
+    const cell = this.cell(path);
+    const { filter } = cell.rules;
+    this.world.steps = stepsPerInterview;
+    return (cell.question.choices?.list ?? []).filter((c) => {
+      if (!versionHas(c.options, this.world.version)) return false;
+      return !filter || (filter.volatile && !this.world.timed) || cell.run(filter, c) !== false;
+    });
+  }
+
+  /** The value with which a question is first shown, as its field holds it; undefined where it is shown empty. */
+  initial(path: string): unknown {
+    const cell = this.cell(path);
+    const { initial } = cell.rules;
+    if (!initial || (initial.volatile && !this.world.timed)) return undefined;
+    this.world.steps = stepsPerInterview;
+    const v = cell.run(initial);
+    return v instanceof Absent || v === "" || !storable(v, cell.question) ? undefined : nativeOf(v, cell.question);
+  }
+
+  /**
+   * Writes what the calculations of asked questions come to into their fields, and clears those that come to nothing: to be
+   * called before the interview is saved. The fields of questions that are not asked stay as they are, and a group in which nothing
+   * is answered does not come into being for what is calculated in it.
+   */
+  carryOut() {
+    this.world.steps = stepsPerInterview;
+    const visit = (i: Instance) => {
+      for (const cell of i.cells) {
+        if (cell.calculated && cell.asked() !== Asked.No) this.write(cell, cell.read());
+        if (cell.question.module && cell.answered() && cell.asked() !== Asked.No) for (const below of cell.instances()) visit(below);
+      }
+    };
+    visit(this.top);
+  }
+
+  private write(cell: Cell, v: Outcome) {
+    const { question: q, instance } = cell;
+    if (v instanceof Absent) {
+      if (cell.answered()) delete (instance.message as unknown as Fields)[q.field.localName];
+    } else if (q.field.oneof === undefined) {
+      (instance.message as unknown as Fields)[q.field.localName] = nativeOf(v, q);
+    }
+    cell.verdict = undefined;
   }
 
   private roster(path: string): Cell {

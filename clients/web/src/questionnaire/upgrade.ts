@@ -3,11 +3,11 @@
 import { clone, fromBinary, type Message } from "@bufbuild/protobuf";
 import { BinaryWriter } from "@bufbuild/protobuf/wire";
 import { compile, type Expression } from "./expression.js";
-import { answeredIn, Instance, isLong, stepsPerInterview, storable, type World } from "./instance.js";
+import { answeredIn, Instance, isLong, nativeOf, stepsPerInterview, storable, type World } from "./instance.js";
 import type { Earlier } from "./options.js";
 import { type Module, nameOf, type Question, SchemaError } from "./tree.js";
 import { typeOf } from "./types.js";
-import { Absent, type Value } from "./values.js";
+import { Absent } from "./values.js";
 
 type Fields = Record<string, unknown> & { $unknown?: { no: number; wireType: number; data: Uint8Array }[] };
 
@@ -89,7 +89,7 @@ export class Upgrade {
     const top = new Instance(world, this.top, root, undefined, -1);
     const v = self.cells[t.target.index].run(t.value!, undefined, top);
     if (v instanceof Absent || v === "" || (v === 0n && t.target.choices?.enum) || !storable(v, t.target)) return undefined;
-    return native(v, t.target);
+    return nativeOf(v, t.target);
   }
 }
 
@@ -131,11 +131,6 @@ function clear(m: Fields, q: Question) {
     if (isSet(m, q)) m[f.oneof.localName] = { case: undefined };
   } else if (q.list) m[f.localName] = [];
   else delete m[f.localName];
-}
-
-/** A value of an expression as a field of protobuf-es holds it. */
-function native(v: Value, q: Question): unknown {
-  return typeof v === "bigint" && !isLong(q) ? Number(v) : v;
 }
 
 /** Gives an answer the numbers that its choices have now; 0 is no answer. */
