@@ -7,10 +7,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/xuri/excelize/v2"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 	"github.com/hearth-survey/hearth/proto/xform"
 )
 
@@ -131,4 +133,56 @@ func headersRows(s *sheet) []row {
 		return nil
 	}
 	return s.rows
+}
+
+// TestEditedRulesAreWritten edits the CEL of a form that came in: the cell has XPath of the new rule, the others what stood
+// there.
+func TestEditedRulesAreWritten(t *testing.T) {
+	book := excelize.NewFile()
+	defer book.Close()
+	for sheet, rows := range map[string][][]any{
+		"survey": {{"type", "name", "label::English (en)", "relevant", "constraint", "required"},
+			{"integer", "age", "How old?", nil, ". < 120", "TRUE"},
+			{"select one yes_no ", "works", "Works?", "${age}  >= 15", nil, nil},
+			{"text", "job", "Which job?", "${works} = 'yes'", nil, nil}},
+		"choices":  {{"list_name", "name", "label::English (en)", "pay"}, {"yes_no", "yes", "Yes", "1"}, {"yes_no", "no", "No", "2"}, {"unused", "x", nil, nil}},
+		"settings": {{"form_title", "form_id", "style"}, {"Work", "work", "pages"}},
+	} {
+		if _, err := book.NewSheet(sheet); err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range rows {
+			if err := book.SetSheetRow(sheet, "A"+itoa(i+1), &r); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var data bytes.Buffer
+	if err := book.Write(&data); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Import(data.Bytes(), Options{Name: "work.xlsx"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameSheets(t, data.Bytes(), written(t, r))
+
+	main := r.Files.File[len(r.Files.File)-1]
+	works := main.MessageType[0].Field[1]
+	q := proto.CloneOf(proto.GetExtension(works.Options, formv1.E_Question).(*formv1.Question))
+	if q.GetRelevant() == "" {
+		t.Fatalf("%v", q)
+	}
+	q.Relevant = proto.String("this.age >= 16 && this.age < 70")
+	proto.SetExtension(works.Options, formv1.E_Question, q)
+	after, err := readWorkbook(written(t, r), "after")
+	if err != nil {
+		t.Fatal(err)
+	}
+	columns, _ := columnsOf(after.sheets["survey"].headers, surveyColumns)
+	for i, want := range []string{"", "/data/age >= 16 and /data/age < 70", "${works} = 'yes'"} {
+		if got := recordOf(after.sheets["survey"].rows[i], columns).cells["relevant"]; got != want {
+			t.Errorf("row %d: relevant %q, want %q", i, got, want)
+		}
+	}
 }
