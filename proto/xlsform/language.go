@@ -26,7 +26,7 @@ var inParentheses = regexp.MustCompile(`\(\s*([A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,
 var moreNames = map[string]string{
 	"chinese": "zh", "mandarin": "zh", "simplified chinese": "zh", "中文": "zh", "简体中文": "zh", "汉语": "zh", "普通话": "zh",
 	"traditional chinese": "zh-Hant", "繁體中文": "zh-Hant", "dari": "prs", "farsi": "fa", "kiswahili": "sw", "bahasa": "id", "bahasa indonesia": "id",
-	"kurmanji": "kmr", "sorani": "ckb", "castellano": "es", "bangla": "bn", "khmer": "km", "burmese": "my", "myanmar": "my", "tagalog": "tl",
+	"kurdish": "ku", "kurmanji": "kmr", "sorani": "ckb", "castellano": "es", "bangla": "bn", "khmer": "km", "burmese": "my", "myanmar": "my", "tagalog": "tl",
 	"rohingya": "rhg", "twi": "tw", "creole": "ht", "kirundi": "rn", "chichewa": "ny", "lao": "lo", "tetum": "tet", "oromo": "om", "afaan oromo": "om", "pashtu": "ps",
 	"portugese": "pt", "francais": "fr", "espanol": "es",
 }

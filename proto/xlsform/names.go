@@ -143,7 +143,7 @@ func (f *form) nameFields(section *node) {
 	for _, n := range section.children {
 		base := identifier(n.name, "q_")
 		if reserved[base] {
-			base += "_"
+			base += "_q"
 		}
 		if len(base) > 200 {
 			base = base[:200]
