@@ -5,9 +5,8 @@ import { test } from "node:test";
 import type { Message } from "@bufbuild/protobuf";
 import type { Path } from "@bufbuild/protobuf/reflect";
 import { createValidator } from "@bufbuild/protovalidate";
-import type { Module, Questionnaire } from "../src/questionnaire/index.js";
-import { testdata } from "./shared.js";
-import { loadAll, type VectorFile } from "./vectors.js";
+import type { Module } from "../src/questionnaire/index.js";
+import { vectors } from "./vectors.js";
 
 /** A path of protovalidate as Hearth writes it. */
 function written(path: Path): string {
@@ -31,9 +30,9 @@ function withoutEmpty(m: Module, message: Record<string, unknown>) {
 }
 
 test("limits are those of protovalidate", () => {
-  const file = testdata("vectors.json") as VectorFile;
+  const { file, all } = vectors();
   let broken = 0;
-  for (const [name, q] of loadAll(file) as Map<string, Questionnaire>) {
+  for (const [name, q] of all) {
     const validator = createValidator({ registry: q.registry });
     for (const v of file.vectors.filter((x) => x.questionnaire === name).slice(0, 40)) {
       const answers: Message = q.fromJson(v.answers);

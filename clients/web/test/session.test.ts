@@ -5,8 +5,7 @@ import { test } from "node:test";
 import { clone, type Message, toBinary } from "@bufbuild/protobuf";
 import { Absent, Missing, PathError, Questionnaire, type Module, type Question, Session } from "../src/questionnaire/index.js";
 import { filled } from "./bench.js";
-import { found, loadAll, optionsOf, type VectorFile } from "./vectors.js";
-import { testdata } from "./shared.js";
+import { found, optionsOf, vectors } from "./vectors.js";
 
 /** Numbers that are the same in every run. */
 function random(seed: number): (n: number) => number {
@@ -93,8 +92,7 @@ function same(s: Session, q: Questionnaire, options: object, what: string) {
 }
 
 test("a session knows after every change what a new evaluation finds", () => {
-  const file = testdata("vectors.json") as VectorFile;
-  const all = loadAll(file);
+  const { file, all } = vectors();
   let changes = 0;
   for (let i = 0; i < file.vectors.length; i += Math.max(1, Math.floor(file.vectors.length / 40))) {
     const v = file.vectors[i];
@@ -148,8 +146,8 @@ test("paths that lead nowhere are refused, and so are values of another type", (
 });
 
 test("what is calculated is written before an interview is saved", () => {
-  const file = testdata("vectors.json") as VectorFile;
-  const q = loadAll(file).get("everything")!;
+  const { file, all } = vectors();
+  const q = all.get("everything")!;
   let written = 0;
   for (const v of file.vectors.filter((x) => x.questionnaire === "everything" && !x.version).slice(0, 20)) {
     const s = q.session(q.fromJson(v.answers), optionsOf(v));
@@ -165,7 +163,7 @@ test("what is calculated is written before an interview is saved", () => {
 });
 
 test("on the tablet volatile calculations are carried out, and once() keeps what it found", () => {
-  const q = loadAll(testdata("vectors.json") as VectorFile).get("everything")!;
+  const q = vectors().all.get("everything")!;
   let made = 0;
   const s = q.session(q.answers(), { tablet: true, now: "2016-07-21T18:05:00+08:00", uuid: () => `u${++made}` });
   assert.equal(s.state("stamp").value, "2016-07-21T18:05:00+08:00");
@@ -178,7 +176,7 @@ test("on the tablet volatile calculations are carried out, and once() keeps what
 });
 
 test("the choices that are offered follow the answers", () => {
-  const q = loadAll(testdata("vectors.json") as VectorFile).get("everything")!;
+  const q = vectors().all.get("everything")!;
   const s = q.session(q.answers());
   const names = (path: string) => s.offered(path).map((c) => c.name);
   assert.deepEqual(names("province"), ["52", "44"]);
@@ -195,7 +193,7 @@ test("answers of another questionnaire are refused", () => {
 });
 
 test("a field that the schema no longer has is read as the one that has its answer now", () => {
-  const q = loadAll(testdata("vectors.json") as VectorFile).get("everything")!;
+  const q = vectors().all.get("everything")!;
   const old = q.fromBinary(new Uint8Array([0xd0, 0x05, 42])); // number 90: 42
   const now = q.upgrade(old, 3) as unknown as Record<string, unknown>;
   assert.equal(now.newer, 42n);

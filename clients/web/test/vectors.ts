@@ -2,6 +2,7 @@
 
 import type { JsonValue, Message } from "@bufbuild/protobuf";
 import { Questionnaire, type Evaluation, type Text, type Value } from "../src/questionnaire/index.js";
+import { testdata } from "./shared.js";
 
 export interface Vector {
   questionnaire: string;
@@ -24,6 +25,17 @@ export interface VectorFile {
 /** The questionnaires of a file, loaded. */
 export function loadAll(file: VectorFile): Map<string, Questionnaire> {
   return new Map(Object.entries(file.questionnaires).map(([name, q]) => [name, Questionnaire.load(Buffer.from(q.files, "base64"), q.top)]));
+}
+
+let shared: { file: VectorFile; all: Map<string, Questionnaire> } | undefined;
+
+/** testdata/vectors.json with its questionnaires, read once in each file of tests. */
+export function vectors(): { file: VectorFile; all: Map<string, Questionnaire> } {
+  if (!shared) {
+    const file = testdata("vectors.json") as VectorFile;
+    shared = { file, all: loadAll(file) };
+  }
+  return shared;
 }
 
 /** What a vector says of an interview, in an order that does not matter. */
