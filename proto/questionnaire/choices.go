@@ -2,6 +2,7 @@ package questionnaire
 
 import (
 	"maps"
+	"slices"
 	"strconv"
 
 	"google.golang.org/protobuf/proto"
@@ -172,8 +173,11 @@ func (c *compiler) list(name string) *Choices {
 	if l := c.choices[protoreflect.FullName(name)]; l != nil {
 		return l
 	}
-	for _, tables := range c.tables {
-		if l := tables[name]; l != nil {
+	if l := c.tables[c.tops[0].ParentFile().Path()][name]; l != nil {
+		return l
+	}
+	for _, file := range slices.Sorted(maps.Keys(c.tables)) {
+		if l := c.tables[file][name]; l != nil {
 			return l
 		}
 	}
@@ -235,12 +239,26 @@ func (c *compiler) lookup(table, column, keyColumn, key string) (string, bool) {
 	if l == nil {
 		return "", false
 	}
-	first := c.language()
-	for i := range l.List {
-		if l.List[i].column(keyColumn, first) == key {
-			s := l.List[i].column(column, first)
-			return s, s != ""
+	at, ok := l.rowsBy(keyColumn, c.language())[key]
+	if !ok {
+		return "", false
+	}
+	s := l.List[at].column(column, c.language())
+	return s, s != ""
+}
+
+// rowsBy are the first rows by the text in a column, found out when they are first asked for.
+func (c *Choices) rowsBy(column, language string) map[string]int {
+	if known, ok := c.columns.Load(column); ok {
+		return known.(map[string]int)
+	}
+	rows := make(map[string]int, len(c.List))
+	for i := range c.List {
+		text := c.List[i].column(column, language)
+		if _, twice := rows[text]; !twice {
+			rows[text] = i
 		}
 	}
-	return "", false
+	c.columns.Store(column, rows)
+	return rows
 }

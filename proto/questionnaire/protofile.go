@@ -57,7 +57,7 @@ func CompileProto(files map[string]string, main string) (*descriptorpb.FileDescr
 			&protocompile.SourceResolver{Accessor: protocompile.SourceAccessorFromMap(files)},
 		},
 		Reporter:       reporter.NewReporter(collect, nil),
-		SourceInfoMode: protocompile.SourceInfoStandard | protocompile.SourceInfoExtraOptionLocations,
+		SourceInfoMode: protocompile.SourceInfoStandard,
 	}
 	compiled, err := c.Compile(context.Background(), main)
 	if len(mistakes) > 0 {

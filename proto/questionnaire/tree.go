@@ -2,6 +2,7 @@ package questionnaire
 
 import (
 	"reflect"
+	"sync"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -121,6 +122,7 @@ type Choices struct {
 
 	byNumber map[int32]int
 	byName   map[string]int
+	columns  sync.Map // of rowsBy
 }
 
 // Choice is one answer that is offered.
