@@ -24,9 +24,6 @@ func (f *writer) find(name string, at *Node) (*Node, error) {
 // dollars writes an expression of an XLSForm with location paths in place of ${name}.
 func (f *writer) dollars(text string, at *Node) (string, error) { return f.replace(text, at, 0) }
 
-// dollarsWithin is dollars for what stands within a predicate.
-func (f *writer) dollarsWithin(text string, at *Node) (string, error) { return f.replace(text, at, 1) }
-
 func (f *writer) replace(text string, at *Node, level int) (string, error) {
 	var b strings.Builder
 	var quote byte

@@ -170,16 +170,18 @@ func without(needs []*formula, given map[string]bool) []*formula {
 
 // both is && over all parts: false where one is false, whatever the others.
 func both(parts []condition) condition {
-	out := condition{t: always, f: never}
+	var out condition
+	var all, any []*formula
 	given := map[string]bool{}
 	for _, p := range parts {
-		out.t, out.f = and(out.t, p.t), or(out.f, p.f)
+		all, any = append(all, p.t), append(any, p.f)
 		if len(p.needs) == 0 {
 			for s := range p.t.conjuncts() {
 				given[s] = true
 			}
 		}
 	}
+	out.t, out.f = and(all...), or(any...)
 	for _, p := range parts {
 		out.needs = append(out.needs, without(p.needs, given)...)
 	}

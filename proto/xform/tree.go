@@ -173,7 +173,7 @@ func unique(taken map[string]bool, name string) string {
 
 func (t *tree) node(parent *Node, f protoreflect.FieldDescriptor, o *formv1.Question) *Node {
 	n := &Node{Name: string(f.Name()), Parent: parent, Field: f, Options: o, Kind: Leaf}
-	if o.GetFormName() != "" {
+	if xmlName(o.GetFormName()) { // others are no names of elements
 		n.Name = o.GetFormName()
 	}
 	if m := f.Message(); m != nil && !oneAnswer(m) {

@@ -169,7 +169,8 @@ func LanguageName(tag string) string {
 
 func (f *writer) index(n *Node) {
 	for _, c := range n.Nodes {
-		f.byName[c.Name] = append(f.byName[c.Name], c)
+		name := firstOf(c.Options.GetFormName(), c.Name) // as ${name} calls it
+		f.byName[name] = append(f.byName[name], c)
 		f.index(c)
 	}
 }

@@ -212,7 +212,7 @@ func (b *book) end(r xform.Row) map[string]string {
 func (b *book) row(r xform.Row) map[string]string {
 	o := r.Node.Options
 	columns := o.GetFormColumns()
-	cells := map[string]string{"type": typeOf(r), "name": r.Node.Name, "appearance": r.Appearance, "default": r.Initial}
+	cells := map[string]string{"type": typeOf(r), "name": firstOf(o.GetFormName(), r.Node.Name), "appearance": r.Appearance, "default": r.Initial}
 	if columns[xform.KeyNoLabel] == "" {
 		b.words(cells, "label", r.Label)
 	}

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
+	"github.com/hearth-survey/hearth/proto/questionnaire"
 	"github.com/hearth-survey/hearth/proto/xform"
 )
 
@@ -144,7 +145,8 @@ func TestEditedRulesAreWritten(t *testing.T) {
 		"survey": {{"type", "name", "label::English (en)", "relevant", "constraint", "required"},
 			{"integer", "age", "How old?", nil, ". < 120", "TRUE"},
 			{"select one yes_no ", "works", "Works?", "${age}  >= 15", nil, nil},
-			{"text", "job", "Which job?", "${works} = 'yes'", nil, nil}},
+			{"text", "job", "Which job?", "${works} = 'yes'", nil, nil},
+			{"text", "2nd job", "Which other job?", nil, nil, nil}},
 		"choices":  {{"list_name", "name", "label::English (en)", "pay"}, {"yes_no", "yes", "Yes", "1"}, {"yes_no", "no", "No", "2"}, {"unused", "x", nil, nil}},
 		"settings": {{"form_title", "form_id", "style"}, {"Work", "work", "pages"}},
 	} {
@@ -184,5 +186,26 @@ func TestEditedRulesAreWritten(t *testing.T) {
 		if got := recordOf(after.sheets["survey"].rows[i], columns).cells["relevant"]; got != want {
 			t.Errorf("row %d: relevant %q, want %q", i, got, want)
 		}
+	}
+}
+
+// TestNamesThatAreNoElements makes an XForm of a form with a name that XML does not take.
+func TestNamesThatAreNoElements(t *testing.T) {
+	r, _, err := importBook(&workbook{sheets: map[string]*sheet{"survey": {name: "survey", headers: []string{"type", "name", "label"}, rows: []row{
+		{2, []string{"text", "2nd job", "Which?"}}, {3, []string{"note", "n", "So ${2nd job}."}},
+	}}}}, Options{Name: "odd.xlsx"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := questionnaire.Load(r.Files, r.Top)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if _, err := xform.Write(q, &b, xform.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := xform.Check(&b); err != nil || len(found) > 0 {
+		t.Errorf("found %v, %v", found, err)
 	}
 }
