@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/hearth-survey/hearth/proto/fault"
@@ -14,6 +15,7 @@ import (
 	"github.com/hearth-survey/hearth/proto/questionnaire"
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/descriptorpb"
@@ -416,5 +418,78 @@ func TestQuestionnairesInPages(t *testing.T) {
 	}
 	if q, err := d.pullForm(t.Context(), "form.wells.Wells", func(*servicev1.PullResponse) {}); err != nil || q.Version() != 2 {
 		t.Errorf("whole again: %v", err)
+	}
+}
+
+// Tablets send and fetch, people look, and the questionnaire changes under them.
+func TestPublishingWhileTabletsSync(t *testing.T) {
+	d := newDesk(t, newMemory())
+	d.publish(t, wells())
+	q := schemaOf(t, wells())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	group, sync := errgroup.WithContext(ctx)
+	const each = 20
+	for i := range 3 {
+		tb := newTablet(fmt.Sprint("tablet-", i))
+		tb.greet(t, d)
+		var batches []*servicev1.Batch
+		for range each {
+			iv := wellInterview(t, q, 1, `{"source": "WELL", "depth": 150}`)
+			batches = append(batches, tb.batch(tb.record(t, iv, answering(iv))))
+		}
+		group.Go(func() error {
+			for _, b := range batches {
+				resp, err := servicev1.NewSyncServiceClient(d.conn).PushBatch(with(sync), &servicev1.PushBatchRequest{Batch: b})
+				if err != nil {
+					return err
+				}
+				if len(resp.GetAck().GetResults()) > 0 {
+					return fmt.Errorf("not plainly stored: %v", resp.GetAck().GetResults())
+				}
+			}
+			return nil
+		})
+	}
+	group.Go(func() error {
+		for v := 2; v <= 4; v++ {
+			f := wells("version: 1", fmt.Sprint("version: ", v), "depth < 100", fmt.Sprint("depth < ", 100+v*20))
+			if _, err := servicev1.NewStudyServiceClient(d.conn).PublishQuestionnaire(with(sync), &servicev1.PublishQuestionnaireRequest{Form: f}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	group.Go(func() error {
+		for range 10 {
+			if _, err := servicev1.NewStudyServiceClient(d.conn).ListQuestionnaires(with(sync), &servicev1.ListQuestionnairesRequest{}); err != nil {
+				return err
+			}
+			if _, err := d.pullForm(sync, "form.wells.Wells", func(*servicev1.PullResponse) {}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Project(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Reevaluate(ctx, func(int, int) {}); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := servicev1.NewMonitorServiceClient(d.conn).CountFlags(with(t.Context()), &servicev1.CountFlagsRequest{By: []servicev1.FlagDimension{servicev1.FlagDimension_FLAG_DIMENSION_RULE}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range resp.GetRows() {
+		if r.GetKeys()[0] == "form.wells.Wells.depth/possible" {
+			t.Errorf("%d interviews have a flag of an old rule", r.GetFlags())
+		}
+	}
+	if resp.GetTotal().GetOfInterviews() != 3*each {
+		t.Errorf("%d interviews, want %d", resp.GetTotal().GetOfInterviews(), 3*each)
 	}
 }

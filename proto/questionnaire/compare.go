@@ -50,6 +50,7 @@ const (
 	ChangeChoiceText     = "choice_relabelled"
 	ChangeChoiceOrder    = "choices_reordered"
 	ChangeChoiceRule     = "choice_rule_changed"
+	ChangeNames          = "schema_names_changed"
 )
 
 // Change is one difference between two versions of a questionnaire.
@@ -111,13 +112,29 @@ func CompareSchemas(older, newer protoreflect.MessageDescriptor) []*Change {
 		c.seen = map[[2]protoreflect.FullName]bool{}
 		c.message(standing{}, older, newer)
 	}
+	c.names(older, newer)
 	c.checkVersion(moduleOptions(newer).GetVersion())
 	return c.out
 }
 
+// names notes what of the structure has changed that no question tells of: the names of messages, enums and values in the
+// schema. Answers are read as before, but the fingerprint is another.
+func (c *comparer) names(older, newer protoreflect.MessageDescriptor) {
+	if c.meaning() || structure(older, c.version) == structure(newer, c.version) {
+		return
+	}
+	c.add(ChangeNames, free, standing{}, nil, "The schema has other names for groups, rosters or lists of answers; what was answered is read as before.",
+		"模式中分组、名册或选项列表的名称有变；已有回答照常读取。", "", "")
+}
+
+// meaning says whether anything but words, pictures and order has changed.
+func (c *comparer) meaning() bool {
+	return slices.ContainsFunc(c.out, func(x *Change) bool { return !x.GetWording() })
+}
+
 // checkVersion adds what is wrong with the version.
 func (c *comparer) checkVersion(version uint32) {
-	meaning := slices.ContainsFunc(c.out, func(x *Change) bool { return !x.GetWording() })
+	meaning := c.meaning()
 	next := c.version + 1
 	doEn, doZh := fmt.Sprintf("Set version: %d in option (hearth.form.v1.module) of the top message.", next),
 		fmt.Sprintf("请在顶层消息的选项 (hearth.form.v1.module) 中设 version: %d。", next)

@@ -2,11 +2,13 @@ package questionnaire
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"pgregory.net/rapid"
 )
 
 // surveyText is a small questionnaire with places in which tests change it.
@@ -254,3 +256,59 @@ func TestBareAndClosed(t *testing.T) {
 		t.Errorf("it came back changed: %v", got)
 	}
 }
+
+// Whatever is edited, the two are compared without a fault, every sentence is there in both languages, what is not free says
+// what to do, and what is free alone leaves the structure of the versions before as it was.
+func TestCompareProperties(t *testing.T) {
+	edits := [][2]string{
+		{`string note`, `string remark`}, {`string note`, `repeated string note`}, {`int32 age`, `int64 age`}, {`int32 age`, `string age`}, {`Education education`, `int32 education`},
+		{`repeated Member members`, `Member members`}, {`double income = 3`, `double income = 7`}, {`unit: "yuan"`, ``}, {` required: true`, ` required: true until: 1`},
+		{`UNIVERSITY = 3`, `UNIVERSITY = 5`}, {`"university"`, `"college"`}, {`SECONDARY = 2`, `MIDDLE = 2`}, {`message Member`, `message Person`},
+		{`version: 1}`, `version: 2}`}, {`version: 1}`, `version: 3}`}, {`"Note"`, `"Remark"`}, {`double income`, `bool poor = 9 [(hearth.form.v1.question) = {label: {en: "Poor?"}}]; double income`},
+		{`message Village`, `enum Extra { EXTRA_UNSPECIFIED = 0; ONE = 1; } message Village`}, {`level: "member"`, `level: "person"`},
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		pick := func(label string) *Questionnaire {
+			text := surveyText
+			for _, i := range rapid.SliceOfN(rapid.IntRange(0, len(edits)-1), 0, 6).Draw(rt, label) {
+				text = strings.ReplaceAll(text, edits[i][0], edits[i][1])
+			}
+			files, err := CompileProto(map[string]string{"village.proto": text}, "village.proto")
+			if err != nil {
+				rt.Skip("edits that do not go together")
+			}
+			q, err := Load(files, "")
+			if err != nil {
+				rt.Skip("edits that do not go together")
+			}
+			return q
+		}
+		older, newer := pick("older"), pick("newer")
+		if files, dated := DateAdditions(newer.Files(), older, newer.Descriptor()); dated {
+			var err error
+			if newer, err = Load(files, ""); err != nil {
+				rt.Fatalf("dated, it cannot be read: %v", err)
+			}
+		}
+		changes := Compare(older, newer)
+		for _, c := range changes {
+			blocked := c.GetSeverity() != free
+			if c.GetWhat().GetEn() == "" || c.GetWhat().GetZh() == "" || blocked != (c.GetWhatToDo().GetEn() != "") || blocked != (c.GetWhatToDo().GetZh() != "") {
+				rt.Fatalf("words are missing: %v", c)
+			}
+		}
+		wording := !slices.ContainsFunc(changes, func(c *Change) bool { return !c.GetWording() })
+		if v := older.Version(); wording && string(older.Fingerprint(v)) != string(newer.Fingerprint(v)) {
+			rt.Fatalf("only words have changed, but version %d is another: %v", v, changes)
+		}
+		added := !slices.ContainsFunc(changes, func(c *Change) bool { return !slices.Contains(additions, c.GetKind()) && !c.GetWording() })
+		for v := uint32(1); v <= older.Version() && added; v++ {
+			if string(older.Fingerprint(v)) != string(newer.Fingerprint(v)) {
+				rt.Fatalf("there are only additions, but version %d is another: %v", v, changes)
+			}
+		}
+	})
+}
+
+// additions are kinds of change that leave the versions before as they were.
+var additions = []string{ChangeAdded, ChangeChoiceAdded, ChangeEnded, ChangeUnit, ChangeRequired}
