@@ -149,8 +149,8 @@ type single struct {
 	col    int
 	name   string
 	agree  float64
-	hashes [][]uint64 // per record
-	filled float64    // share of records that have it
+	hashes lists[uint64] // per record
+	filled float64       // share of records that have it
 }
 
 // key is a conjunction of singles.
@@ -233,7 +233,7 @@ func (f *frame) refine(b *blocking, weights []float64, opts Options) bool {
 		}
 		good++
 		for i, s := range b.singles {
-			ha, hb := s.hashes[p.a], s.hashes[p.b]
+			ha, hb := s.hashes.of(int(p.a)), s.hashes.of(int(p.b))
 			if p.keys&^columns[s.col] == 0 || len(ha) == 0 || len(hb) == 0 {
 				continue
 			}
@@ -326,7 +326,7 @@ func (f *frame) collect(k *key, maxBlock int, use func([]entry)) {
 func (k *key) entries(out []entry, row int32) []entry {
 	start := len(out)
 	for i, p := range k.parts {
-		hs := p.hashes[row]
+		hs := p.hashes.of(int(row))
 		if len(hs) == 0 {
 			return out[:start]
 		}
@@ -371,7 +371,7 @@ func (f *frame) singles() []*single {
 	var out []*single
 	for ci, c := range f.columns {
 		for _, t := range transformsOf(c.kind) {
-			s := &single{col: ci, name: t.name, agree: t.agree, hashes: make([][]uint64, f.n)}
+			s := &single{col: ci, name: t.name, agree: t.agree, hashes: newLists[uint64](f.n)}
 			byAtom := make([]uint64, len(c.atoms))
 			distinct := map[uint64]bool{}
 			for i := range c.atoms {
@@ -381,13 +381,16 @@ func (f *frame) singles() []*single {
 				}
 			}
 			filled := 0
-			for i, row := range c.rows {
-				for _, a := range row {
-					if h := byAtom[a]; h != 0 && !slices.Contains(s.hashes[i], h) {
-						s.hashes[i] = append(s.hashes[i], h)
+			var row []uint64
+			for i := range f.n {
+				row = row[:0]
+				for _, a := range c.rows.of(i) {
+					if h := byAtom[a]; h != 0 && !slices.Contains(row, h) {
+						row = append(row, h)
 					}
 				}
-				if len(s.hashes[i]) > 0 {
+				s.hashes.add(row)
+				if len(row) > 0 {
 					filled++
 				}
 			}

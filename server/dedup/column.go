@@ -24,7 +24,8 @@ type column struct {
 	kind  kind
 	scale scale
 	atoms []atom
-	rows  [][]int32 // atoms of each record, in the order of their texts
+	rows  lists[int32] // atoms of each record, in the order of their texts
+	same  []int8       // level of each atom with itself
 	// How many records carry each canon and each sound, of how many that carry any.
 	canonCount, soundCount []int32
 	canonIDs, soundIDs     map[string]int32
@@ -35,14 +36,41 @@ type column struct {
 // source is what one record says of one column: atoms not yet interned, possibly none.
 type source []atom
 
+// lists holds a short list for each record, one behind the other.
+type lists[T any] struct {
+	start []int32
+	all   []T
+}
+
+func newLists[T any](n int) lists[T] {
+	return lists[T]{start: append(make([]int32, 0, n+1), 0), all: make([]T, 0, n)}
+}
+
+// add is the next record's list.
+func (l *lists[T]) add(list []T) {
+	l.all = append(l.all, list...)
+	l.start = append(l.start, int32(len(l.all)))
+}
+
+func (l *lists[T]) of(i int) []T { return l.all[l.start[i]:l.start[i+1]] }
+
 // newColumn interns what the records say.
 func newColumn(field string, k kind, said []source) *column {
-	c := &column{field: field, kind: k, scale: scaleOf(k), rows: make([][]int32, len(said))}
+	which := make([]int32, len(said))
+	for i := range which {
+		which[i] = int32(i)
+	}
+	return newColumnOf(field, k, said, which)
+}
+
+// newColumnOf is newColumn where many records say the same: which says of each record what it says.
+func newColumnOf(field string, k kind, said []source, which []int32) *column {
+	c := &column{field: field, kind: k, scale: scaleOf(k), rows: newLists[int32](len(which))}
 	type key struct{ shown, canon, sound string }
-	seen := map[key]atom{}
+	seen := map[key]*atom{}
 	for _, s := range said {
-		for _, a := range s {
-			seen[key{a.shown, a.canon, a.sound}] = a
+		for i := range s {
+			seen[key{s[i].shown, s[i].canon, s[i].sound}] = &s[i]
 		}
 	}
 	keys := make([]key, 0, len(seen))
@@ -52,29 +80,40 @@ func newColumn(field string, k kind, said []source) *column {
 	slices.SortFunc(keys, func(a, b key) int {
 		return cmp.Or(cmp.Compare(a.canon, b.canon), cmp.Compare(a.sound, b.sound), cmp.Compare(a.shown, b.shown))
 	})
+	c.atoms = make([]atom, 0, len(keys))
 	index := make(map[key]int32, len(keys))
 	canons, sounds := map[string]int32{}, map[string]int32{}
 	for i, k := range keys {
-		a := seen[k]
+		a := *seen[k]
 		a.canonID, a.soundID = intern(canons, a.canon), intern(sounds, a.sound)
-		if a.runes == nil {
+		if a.runes == nil && (c.kind == kindText || c.kind == kindDigits) {
 			a.runes = []rune(a.canon)
 		}
 		index[k] = int32(i)
 		c.atoms = append(c.atoms, a)
 	}
+	for i := range c.atoms {
+		c.same = append(c.same, int8(c.level(int32(i), int32(i))))
+	}
 	c.canonIDs, c.soundIDs = canons, sounds
 	c.canonCount, c.soundCount = make([]int32, len(canons)), make([]int32, len(sounds))
-	for i, s := range said {
+	atoms := newLists[int32](len(said))
+	var row []int32
+	for _, s := range said {
+		row = row[:0]
 		for _, a := range s {
-			c.rows[i] = append(c.rows[i], index[key{a.shown, a.canon, a.sound}])
+			row = append(row, index[key{a.shown, a.canon, a.sound}])
 		}
-		slices.Sort(c.rows[i])
-		c.rows[i] = slices.Compact(c.rows[i])
-		if len(c.rows[i]) > 0 {
+		slices.Sort(row)
+		atoms.add(slices.Compact(row))
+	}
+	for _, w := range which {
+		row := atoms.of(int(w))
+		c.rows.add(row)
+		if len(row) > 0 {
 			c.total++
 		}
-		c.count(c.rows[i])
+		c.count(row)
 	}
 	c.chance, c.soundChance = chance(c.canonCount, c.total), chance(c.soundCount, c.total)
 	return c
@@ -124,7 +163,7 @@ func chance(counts []int32, total int) float64 {
 // compare finds the best level that any two values of two records reach, and the values; -1 where one says nothing.
 // Of values that agree equally well the longer ones are taken, then those first in order of their texts.
 func (c *column) compare(i, j int) (lvl int, a, b int32) {
-	return c.compareRows(c.rows[i], c.rows[j])
+	return c.compareRows(c.rows.of(i), c.rows.of(j))
 }
 
 // compareRows is compare for any two lists of atoms.
@@ -133,6 +172,9 @@ func (c *column) compareRows(ra, rb []int32) (lvl int, a, b int32) {
 		return -1, -1, -1
 	}
 	if len(ra) == 1 && len(rb) == 1 {
+		if ra[0] == rb[0] {
+			return int(c.same[ra[0]]), ra[0], ra[0]
+		}
 		return c.level(ra[0], rb[0]), ra[0], rb[0]
 	}
 	lvl = -1

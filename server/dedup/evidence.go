@@ -33,7 +33,7 @@ func (m *Model) evidence(f *frame, i, j int, house int) (rows []*servicev1.Evide
 		p[k] = int8(l)
 		e := &servicev1.Evidence{Field: proto.String(c.field), Weight: proto.Float64(0)}
 		if l < 0 {
-			if len(c.rows[i])+len(c.rows[j]) == 0 {
+			if len(c.rows.of(i))+len(c.rows.of(j)) == 0 {
 				continue
 			}
 			e.ValueA, e.ValueB, e.Level = proto.String(c.shown(i)), proto.String(c.shown(j)), proto.String("missing")
@@ -72,7 +72,7 @@ func (m *Model) evidence(f *frame, i, j int, house int) (rows []*servicev1.Evide
 // shown lists all values of a record.
 func (c *column) shown(i int) string {
 	var out []string
-	for _, a := range c.rows[i] {
+	for _, a := range c.rows.of(i) {
 		out = append(out, c.atoms[a].shown)
 	}
 	return strings.Join(out, ", ")

@@ -255,14 +255,38 @@ func (t *Table) frame(guesses []guess) *frame {
 		case g.role == roleHousehold:
 			f.house, f.roster = t.houses(g.col), t.houses(g.col)
 		case g.role == roleCompare, g.role == rolePinyin && !named:
-			said := make([]source, f.n)
-			for i := range said {
-				said[i] = t.read(s, g, i, spelled)
-			}
-			f.columns = append(f.columns, newColumn(g.header, g.kind, said))
+			f.columns = append(f.columns, t.readColumn(s, g, spelled))
 		}
 	}
 	return f
+}
+
+// readColumn reads each text of a column once, however many rows have it.
+func (t *Table) readColumn(s *speller, g guess, spelled int) *column {
+	cells := []int{g.col}
+	switch {
+	case g.kind == kindPerson:
+		cells = append(cells, spelled)
+	case g.kind == kindDate && g.parts[0] >= 0:
+		cells = g.parts[:]
+	}
+	seen, which := map[string]int32{}, make([]int32, len(t.Rows))
+	var said []source
+	var text []byte
+	for i := range which {
+		text = text[:0]
+		for _, c := range cells {
+			text = append(append(text, t.value(i, c)...), 0)
+		}
+		at, ok := seen[string(text)]
+		if !ok {
+			at = int32(len(said))
+			seen[string(text)] = at
+			said = append(said, t.read(s, g, i, spelled))
+		}
+		which[i] = at
+	}
+	return newColumnOf(g.header, g.kind, said, which)
 }
 
 // houses numbers the households of a column.
