@@ -29,7 +29,13 @@ import (
 // TestWholeLoop takes every real XLSForm from the spreadsheet to the data: it is published, an enrolled tablet gets it by
 // a sync, takes in answers by name that lead to every question, sends them, and the export has every one of them; so
 // says another program, which reads the Stata files.
-func TestWholeLoop(t *testing.T) { wholeLoop(t, loopForms(t), 14, 1, 40) }
+func TestWholeLoop(t *testing.T) {
+	forms, values := loopForms(t), 40
+	if testing.Short() {
+		values = 10 // the forms of short runs are small
+	}
+	wholeLoop(t, forms, 14, 1, values)
+}
 
 // wholeLoop publishes forms, fills so many interviews of each, and compares the export with them. Of each form at most so
 // many questions may stay unreached; so many values of each interview are compared at least.
