@@ -89,6 +89,15 @@ func TestLanguages(t *testing.T) {
 			t.Errorf("%q has the tag %q, want %q", name, got, want)
 		}
 	}
+	both, _ := imported(t, "| survey |\n| | type | name | label | label::English | label::English (en) |\n| | text | a | plain | named | tagged |")
+	if got := strings.Join(both.Report.Languages, " "); got != "en-x-default en en-x-englishe" {
+		t.Errorf("three columns of English are the languages %s", got)
+	}
+	for _, want := range []string{"plain", "named", "tagged"} {
+		if !strings.Contains(both.Proto, `"`+want+`"`) {
+			t.Errorf("the wording %q is lost", want)
+		}
+	}
 	zh, _ := imported(t, "| survey |\n| | type | name | label |\n| | text | a | 您的姓名是什么？ |")
 	if got := strings.Join(zh.Report.Languages, " "); got != "zh" {
 		t.Errorf("Chinese wording without a language is taken for %s", got)
