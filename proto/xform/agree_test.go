@@ -35,7 +35,7 @@ func TestConstructsAgree(t *testing.T) {
 	if len(f.Left) != 0 {
 		t.Errorf("left out: %v", f.Left)
 	}
-	enough(t, xformtest.Agree(t, []*xformtest.Form{f}, 24), map[string]int{"relevant": 1000, "required": 20, "constraint": 100, "calculate": 500, "note": 100, "filter": 3})
+	enough(t, xformtest.Agree(t, []*xformtest.Form{f}, 14), map[string]int{"relevant": 500, "required": 10, "constraint": 50, "calculate": 250, "note": 50, "filter": 2})
 	offered := xformtest.Judge(t, []xformtest.Job{{Form: f.File, Cases: []any{map[string]any{"prov": "gz"}, map[string]any{"prov": "sh"}, map[string]any{}}}})[0]
 	for i, want := range []string{"[huaxi nanming]", "[pudong]", "[]"} {
 		if got := fmt.Sprint(offered[i]["/data/county"].Offered); got != want {
