@@ -56,6 +56,9 @@ func TestSim(t *testing.T) {
 		shortest := sim.Shorten(ctx, f.Result)
 		t.Errorf("seed %d, step %d: %s\nshortest: -seed %d -story '%s'\nwhich gives: %s\n%s", f.Seed, f.Result.Step, f.Result.Failure, f.Seed, shortest.Story, shortest.Failure, shortest.Trace)
 	}
+	if ctx.Err() != nil {
+		t.Errorf("the time was up after %d of %d stories", sum.Stories, n)
+	}
 	if sum.Crashes == 0 {
 		t.Error("no disk lost power")
 	}
