@@ -37,7 +37,7 @@ web: webtools ## The TypeScript questionnaire engine: types, its tests, and its 
 	cd clients/web && rm -rf out && node_modules/.bin/tsc -p . && node --test out/test/*.test.js && node out/test/bench.js
 	HEARTH_WEB=1 go test -count 1 -timeout 5m -run TestTypeScriptAgrees -v ./proto/questionnaire
 
-# The packages stand in bin/web, once for all worktrees that share bin; clients/web/node_modules is a link to them.
+# The packages stand in bin/web; clients/web/node_modules is a link to them.
 webtools:
 	@command -v npm >/dev/null || { echo "npm is missing: install node 20" >&2; exit 1; }
 	@node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' || { echo "node $$(node --version) is too old: install node 20" >&2; exit 1; }

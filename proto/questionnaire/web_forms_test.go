@@ -18,8 +18,9 @@ func TestTypeScriptAgreesOnForms(t *testing.T) {
 	}
 	root := os.Getenv("HEARTH_SHARED")
 	if root == "" {
-		root = filepath.Join("..", "..", "..", "shared", "data")
+		root = filepath.Join("..", "..", "..", "shared")
 	}
+	root = filepath.Join(root, "data")
 	all := map[string]*questionnaire.Questionnaire{}
 	err := filepath.WalkDir(filepath.Join(root, "xlsform"), func(path string, d os.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, ".xlsx") {

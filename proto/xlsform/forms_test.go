@@ -16,8 +16,9 @@ func realForms(t testing.TB) []string {
 	t.Helper()
 	dir := os.Getenv("HEARTH_SHARED")
 	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "data")
+		dir = filepath.Join("..", "..", "..", "shared")
 	}
+	dir = filepath.Join(dir, "data")
 	var forms []string
 	for _, pattern := range []string{"xlsform/*.xlsx", "xlsform/*/*.xlsx"} {
 		found, err := filepath.Glob(filepath.Join(dir, pattern))

@@ -67,8 +67,9 @@ func TestDDIIsValid(t *testing.T) {
 	need(t, "libxml2-utils", "xmllint", "--version")
 	shared := os.Getenv("HEARTH_SHARED")
 	if shared == "" {
-		shared = filepath.Join("..", "..", "..", "shared", "data")
+		shared = filepath.Join("..", "..", "..", "shared")
 	}
+	shared = filepath.Join(shared, "data")
 	schema, err := filepath.Abs(filepath.Join(shared, "ddi", "2.5", "codebook.xsd"))
 	if err != nil {
 		t.Fatal(err)
