@@ -54,14 +54,6 @@ func (c choiceRow) same(d choiceRow) bool {
 		x.GetEn() != "" && x.GetEn() == y.GetEn() || x.GetZh() != "" && x.GetZh() == y.GetZh()
 }
 
-// named says whether two choices bear the same name: they are the same answer, whatever their numbers.
-func (c choiceRow) named(d choiceRow) bool {
-	if c.options.GetName() != "" || d.options.GetName() != "" {
-		return c.options.GetName() == d.options.GetName()
-	}
-	return c.name == d.name
-}
-
 // listUse is how often a pair of lists is used with the same declarations.
 type listUse struct {
 	questions int

@@ -131,8 +131,6 @@ type list struct {
 	filtered bool
 	// doubled: several choices have one name.
 	doubled bool
-	// open: the choices are not known, for they are in a file that is not here.
-	open bool
 }
 
 // numbers are the numbers of the choices of a name.

@@ -23,20 +23,18 @@ type station interface {
 // link is the network between one tablet or hub and a station during one step. It is a grpc.ClientConnInterface; calls are
 // made one at a time.
 type link struct {
-	w      *world
-	to     station
-	name   string // of the tablet or hub, for the trace
-	fault  func(l *link, call int) fate
-	at     int
-	rand   *rand.Rand
-	calls  int
-	batch  int     // calls of PushBatch
-	lost   bool    // the last call was lost on its way, or its answer
-	stream *stream // that is open; nil: none
-	// window is how many batches may be on their way, over a stream.
-	window  int
-	session bool   // the tablet comes as itself
-	yield   func() // hands over to whoever else is at work; nil: nobody
+	w       *world
+	to      station
+	name    string // of the tablet or hub, for the trace
+	fault   func(l *link, call int) fate
+	at      int
+	rand    *rand.Rand
+	calls   int
+	batch   int     // calls of PushBatch
+	lost    bool    // the last call was lost on its way, or its answer
+	stream  *stream // that is open; nil: none
+	session bool    // the tablet comes as itself
+	yield   func()  // hands over to whoever else is at work; nil: nobody
 	// yieldSync does so at the calls of a sync alone: at others the hub holds locks for which the other may wait.
 	yieldSync func()
 }
