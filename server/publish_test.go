@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -418,6 +419,16 @@ func TestQuestionnairesInPages(t *testing.T) {
 	}
 	if q, err := d.pullForm(t.Context(), "form.wells.Wells", func(*servicev1.PullResponse) {}); err != nil || q.Version() != 2 {
 		t.Errorf("whole again: %v", err)
+	}
+	// Other words of version 2, which replace its piece, and then a version 3: the piece is gone for who had those words.
+	d.publish(t, wells("version: 1", "version: 2", "depth < 100", "depth < 99", "How deep?", "How deep is it?"))
+	pull()
+	d.publish(t, wells("version: 1", "version: 3", "depth < 100", "depth < 98"))
+	pull()
+	if !slices.ContainsFunc(p.GetRows(), func(r *servicev1.Row) bool {
+		return r.GetOp() == servicev1.RowOp_ROW_OP_REMOVE && r.GetKey() == "form.wells.Wells/2/0"
+	}) {
+		t.Errorf("after other words and another version the old piece is not taken away: %v", p.GetRows())
 	}
 }
 

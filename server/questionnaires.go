@@ -377,9 +377,9 @@ func (p *published) fill(builtin *questionnaire.Set) error {
 // piecesPerRecord is how many rows one record may make.
 const piecesPerRecord = 1 << 16
 
-// gone adds that the pieces of earlier publications are no more.
+// gone adds that the pieces of earlier publications are no more, since the last of them that had a piece was replaced.
 func (p *published) gone(put func(key string, counter uint64, body []byte), at map[string]int) {
-	for i, one := range p.all {
+	for i, one := range slices.Backward(p.all) {
 		newest := p.newest[one.GetQuestionnaire()]
 		if one == newest {
 			continue
