@@ -58,8 +58,8 @@ type Merger struct {
 // fails with fault.PayloadUnreadable if a head has no message, or messages are of different types.
 //
 // A message that has a map of missing reasons (`missing`) is taken apart field by field; a reason belongs to its field.
-// So are the answers to a questionnaire published at run time, if its schema is known and all sides can be read by it; as
-// bytes they are one answer. Every other message, such as a date or an amount, is one answer. Rows of a list are matched by their key: field 1 if
+// So are the answers to a questionnaire published at run time, if its schema is known, all sides can be read by it and are
+// of one version of it; as bytes they are one answer, and the version is that of the side that has it. Every other message, such as a date or an amount, is one answer. Rows of a list are matched by their key: field 1 if
 // its name ends with _id, else person_id, household_id, spell_id or line_number; a list without keys is one answer.
 func (r Merger) Merge(all []Version, choices map[string]Digest) (*Merged, error) {
 	byDigest := make(map[Digest]Version, len(all))
@@ -92,7 +92,9 @@ func (r Merger) Merge(all []Version, choices map[string]Digest) (*Merged, error)
 		bases = append(bases, v.Message.ProtoReflect())
 	}
 	to := sides[0].New()
+	m.mixed = severalVersions(sides)
 	m.message("", bases, sides, to)
+	m.keepVersion(to)
 	out.Message = proto.Clone(to.Interface()) // what is in it belongs to the heads
 	out.Conflicts = m.conflicts
 	for _, path := range slices.Sorted(maps.Keys(choices)) {

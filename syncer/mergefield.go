@@ -22,6 +22,8 @@ type merge struct {
 	used      map[string]bool
 	conflicts []*servicev1.FieldConflict
 	answers   func(questionnaire string) protoreflect.MessageDescriptor // nil: none is known
+	// mixed: the sides answer several versions of a questionnaire, in which the same number may say something else.
+	mixed bool
 }
 
 // slot is what one revision has in one place.

@@ -12,12 +12,12 @@ import (
 var otherName = (*surveyv1.OtherAnswers)(nil).ProtoReflect().Descriptor().FullName()
 
 // other merges such answers field by field. It reports false where that cannot be done: the sides answer different
-// questionnaires, the schema is not known, or the bytes of one are no message of it.
+// questionnaires or versions, the schema is not known, or the bytes of one are no message of it.
 func (m *merge) other(path string, was, have []slot, empty func() protoreflect.Message) (protoreflect.Value, bool) {
 	to := empty()
 	fields := to.Descriptor().Fields()
 	name, answers := fields.ByName("questionnaire"), fields.ByName("answers")
-	if m.answers == nil || name == nil || answers == nil {
+	if m.mixed || m.answers == nil || name == nil || answers == nil {
 		return protoreflect.Value{}, false
 	}
 	questionnaire := ""
@@ -66,4 +66,38 @@ func (m *merge) other(path string, was, have []slot, empty func() protoreflect.M
 	to.Set(name, protoreflect.ValueOfString(questionnaire))
 	to.Set(answers, protoreflect.ValueOfBytes(raw))
 	return protoreflect.ValueOfMessage(to), true
+}
+
+// severalVersions says whether interviews answer several versions of questionnaires.
+func severalVersions(sides []protoreflect.Message) bool {
+	for _, s := range sides[1:] {
+		first, one := sides[0].Interface().(*surveyv1.Interview)
+		iv, other := s.Interface().(*surveyv1.Interview)
+		if one && other && iv.GetQuestionnaireVersion() != first.GetQuestionnaireVersion() {
+			return true
+		}
+	}
+	return false
+}
+
+// keepVersion lets answers that were taken whole from one side be of the version that this side answered.
+func (m *merge) keepVersion(to protoreflect.Message) {
+	iv, ok := to.Interface().(*surveyv1.Interview)
+	if !ok || !m.mixed || iv.GetOther() == nil {
+		return
+	}
+	var version *uint32
+	for _, side := range m.sides {
+		from, ok := side.Message.(*surveyv1.Interview)
+		switch {
+		case !ok || !proto.Equal(from.GetOther(), iv.GetOther()):
+		case from.GetQuestionnaireVersion() == iv.GetQuestionnaireVersion():
+			return
+		case version == nil:
+			version = from.QuestionnaireVersion
+		}
+	}
+	if version != nil {
+		iv.QuestionnaireVersion = ptr(*version)
+	}
 }

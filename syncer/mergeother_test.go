@@ -110,3 +110,56 @@ func TestMergeOtherAnswers(t *testing.T) {
 		t.Errorf("bytes that are no message: %v, %v", m, err)
 	}
 }
+
+// TestMergeOtherVersions merges corrections made under two versions: the same number may say something else in each, so that
+// answers are never mixed, and go with the version that they were given to.
+func TestMergeOtherVersions(t *testing.T) {
+	files, err := questionnaire.CompileProto(map[string]string{"farm.proto": farmForm}, "farm.proto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := questionnaire.Load(files, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := Merger{Answers: func(string) protoreflect.MessageDescriptor { return q.Descriptor() }}
+	interview := func(v uint32, remark, answers string) *surveyv1.Interview {
+		m := q.New()
+		if err := protojson.Unmarshal([]byte(answers), m); err != nil {
+			t.Fatal(err)
+		}
+		raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &surveyv1.Interview{
+			QuestionnaireVersion: proto.Uint32(v), Enumerator: proto.String(remark),
+			Answers: &surveyv1.Interview_Other{Other: &surveyv1.OtherAnswers{Questionnaire: proto.String("form.farm.Farm"), Answers: raw}},
+		}
+	}
+	root := version("root", interview(1, "E1", `{"fields":3}`))
+	old := version("old", interview(1, "E1", `{"fields":4}`), root)
+	for _, tt := range []struct {
+		what      string
+		newer     Version
+		choices   map[string]Digest
+		conflicts int
+		version   uint32
+		fields    string
+	}{
+		{"both changed answers", version("new", interview(2, "E1", `{"fields":3,"owner":{"age":5}}`), root), nil, 1, 0, ""},
+		{"both, and the older is right", version("new", interview(2, "E1", `{"owner":{"age":5}}`), root), map[string]Digest{"other": old.Digest}, 0, 1, `{"fields":4}`},
+		{"both, and the newer is right", version("new", interview(2, "E1", `{"owner":{"age":5}}`), root), map[string]Digest{"other": version("new", interview(2, "E1", `{"owner":{"age":5}}`), root).Digest}, 0, 2, `{"owner":{"age":5}}`},
+		{"only the older changed answers", version("new", interview(2, "E2", `{"fields":3}`), root), nil, 0, 1, `{"fields":4}`},
+	} {
+		m, err := known.Merge([]Version{root, old, tt.newer}, tt.choices)
+		if err != nil || len(m.Conflicts) != tt.conflicts || len(m.Unused) > 0 {
+			t.Errorf("%s: conflicts %v, %v", tt.what, m.Conflicts, err)
+			continue
+		}
+		got := m.Message.(*surveyv1.Interview)
+		if tt.conflicts == 0 && !proto.Equal(got, interview(tt.version, tt.newer.Message.(*surveyv1.Interview).GetEnumerator(), tt.fields)) {
+			t.Errorf("%s: got %v", tt.what, got)
+		}
+	}
+}
