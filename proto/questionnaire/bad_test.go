@@ -96,6 +96,26 @@ func TestLoadNamesWhatIsWrong(t *testing.T) {
 	}
 }
 
+// Groups that each stand twice in the one before are few in the file, and more than anybody can be asked.
+func TestGroupsThatStandEverywhere(t *testing.T) {
+	var more strings.Builder
+	for i := range 28 {
+		fmt.Fprintf(&more, "message G%d { MODULE = {title: {en: \"G\"}}; ", i)
+		for n := 1; n <= 2 && i < 27; n++ {
+			fmt.Fprintf(&more, "G%d g%d = %d [QUESTION.label.en = \"g\"]; ", i+1, n, n)
+		}
+		more.WriteString("int32 n = 3 [QUESTION.label.en = \"n\"]; }\n")
+	}
+	source := formProto(`G0 g = 1 [QUESTION.label.en = "g"];`, strings.NewReplacer("QUESTION", "(hearth.form.v1.question)", "MODULE", "option (hearth.form.v1.module)").Replace(more.String()))
+	set, err := CompileProto(map[string]string{"form/test.proto": source}, "form/test.proto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(set, ""); err == nil || !strings.Contains(err.Error(), "has more than 100000 questions in it") {
+		t.Errorf("Load: %.300v, want it refused", err)
+	}
+}
+
 // A table of 100,000 communities with a filter loads, and is looked into, in no time.
 func TestLargeTables(t *testing.T) {
 	if testing.Short() {

@@ -41,6 +41,9 @@ func (q *Question) in(version uint32) bool {
 const (
 	maxQuestions = 20_000
 	maxDepth     = 32
+	// maxUnfolded bounds the questions where those of a message count wherever it stands: thirty messages that each stand
+	// twice in the one before would be a thousand million.
+	maxUnfolded = 100_000
 )
 
 // compiler compiles the modules of an interview, or of one questionnaire, each message once: first their structure, then
@@ -204,9 +207,13 @@ func (c *compiler) module(d protoreflect.MessageDescriptor, depth int) (*Module,
 		}
 		q.kid = m.groups
 		m.groups++
+		m.unfolded += q.Module.unfolded
 		if !q.Module.top {
 			c.around[q.Module] = append(c.around[q.Module], placement{m, q})
 		}
+	}
+	if m.unfolded += len(m.Questions); m.unfolded > maxUnfolded {
+		return nil, badSchema(d, "has more than %d questions in it, those of each group counted wherever the group stands: let fewer groups stand several times", maxUnfolded)
 	}
 	m.id = len(c.order)
 	c.order, c.modules[d.FullName()] = append(c.order, m), m

@@ -24,6 +24,8 @@ type Module struct {
 	id  int
 	// conditions is how many different conditions the questions have for being asked, groups how many of them are messages.
 	conditions, groups int
+	// unfolded is how many questions there are in it, those of a group counted wherever the group stands.
+	unfolded int
 	// demanding: somewhere in the message or below there is a question that needs an answer, or a rule that may fail though
 	// nothing is answered.
 	demanding bool
