@@ -6,7 +6,7 @@ type formCmd struct {
 	Diff     formDiffCmd     `cmd:"" help:"Say in sentences what has changed between two versions."`
 	Show     formShowCmd     `cmd:"" help:"Show the questions of a questionnaire; write the file that was published."`
 	List     formListCmd     `cmd:"" help:"List the questionnaires and their versions."`
-	Export   formExportCmd   `cmd:"" help:"Write a questionnaire for other software: as an XForm of ODK, or as descriptors."`
+	Export   formExportCmd   `cmd:"" help:"Write a questionnaire for other software: as an XForm of ODK, as an XLSForm, or as a schema."`
 	Check    formCheckCmd    `cmd:"" help:"Check the file of a questionnaire or of an XForm."`
 	Print    formPrintCmd    `cmd:"" help:"Write a questionnaire as a page to be printed."`
 	Codebook formCodebookCmd `cmd:"" help:"Write the codebook of a questionnaire as a page."`

@@ -148,10 +148,10 @@ func builtinForm(name string, version uint32) (*servicev1.GetQuestionnaireRespon
 	}
 	q, ok := set.Find(name)
 	if !ok {
-		return nil, fault.New(fault.NotFound, fault.UnknownQuestionnaire, "no questionnaire %q is built in: for a published one name the server with --server ADDR or --data DIR", name)
+		return nil, fault.New(fault.NotFound, "", "no questionnaire %q is built in: for a published one name the server with --server ADDR or --data DIR", name)
 	}
 	if version != 0 && !q.Knows(version) {
-		return nil, fault.New(fault.NotFound, fault.UnknownVersion, "%s has no version %d; %d is the newest", name, version, q.Version())
+		return nil, fault.New(fault.NotFound, "", "%s has no version %d; %d is the newest", name, version, q.Version())
 	}
 	raw, err := proto.Marshal(questionnaire.WithoutPlaces(q.Files()))
 	return &servicev1.GetQuestionnaireResponse{Files: raw, Questionnaire: &servicev1.QuestionnaireVersion{

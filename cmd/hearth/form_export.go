@@ -102,7 +102,7 @@ func openQuestionnaire(name string) (*questionnaire.Questionnaire, error) {
 	case ".binpb", ".pb":
 		raw, err := os.ReadFile(name)
 		if err != nil {
-			return nil, fault.New(fault.NotFound, fault.BadSchema, "read the questionnaire: %w", err)
+			return nil, fault.New(fault.NotFound, "", "read the questionnaire: %w: check the path", err)
 		}
 		files := &descriptorpb.FileDescriptorSet{}
 		if err := proto.Unmarshal(raw, files); err != nil {
@@ -116,7 +116,7 @@ func openQuestionnaire(name string) (*questionnaire.Questionnaire, error) {
 	}
 	q, ok := set.Find(name)
 	if !ok {
-		return nil, fault.New(fault.NotFound, fault.UnknownQuestionnaire, "there is no questionnaire %q, and it is no file that ends in .proto, .xlsx or .binpb; hearth form list names those that ship with Hearth", name)
+		return nil, fault.New(fault.NotFound, "", "there is no questionnaire %q, and it is no file that ends in .proto, .xlsx or .binpb; hearth form list names those that ship with Hearth", name)
 	}
 	return q, nil
 }
@@ -137,7 +137,7 @@ func openProto(name string) (*questionnaire.Questionnaire, error) {
 	dir, base := filepath.Dir(name), filepath.Base(name)
 	raw, err := os.ReadFile(name)
 	if err != nil {
-		return nil, fault.New(fault.NotFound, fault.BadSchema, "read the questionnaire: %w", err)
+		return nil, fault.New(fault.NotFound, "", "read the questionnaire: %w: check the path", err)
 	}
 	sources := map[string]string{base: string(raw)}
 	for open := []string{base}; len(open) > 0; open = open[1:] {

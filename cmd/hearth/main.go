@@ -51,7 +51,7 @@ type cli struct {
 	Dedup        dedupCmd        `cmd:"" help:"Find people and households surveyed twice, and decide."`
 	Referral     referralCmd     `cmd:"" help:"Draw and measure the graph of who referred whom."`
 	Export       exportCmd       `cmd:"" help:"Make data files for analysts."`
-	Form         formCmd         `cmd:"" help:"Show the questionnaires and their codebooks."`
+	Form         formCmd         `cmd:"" help:"Make, check, publish, print and show questionnaires."`
 	Check        checkCmd        `cmd:"" help:"Check a tablet's file, or the folder of a headquarters or a hub."`
 	Simulate     simulateCmd     `cmd:"" help:"Make a study of any size with known truth; or see what faults do to a field team (--faults)."`
 	Bench        benchCmd        `cmd:"" help:"Measure this machine: ingest, load, scale, idle tablets, radio, bytes on the wire."`

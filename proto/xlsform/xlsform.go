@@ -57,7 +57,7 @@ const MaxFileBytes = 64 << 20
 func ImportFile(path string, o Options) (*Result, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fault.New(fault.NotFound, fault.BadForm, "read the form: %w", err)
+		return nil, fault.New(fault.NotFound, "", "read the form: %w: check the path", err)
 	}
 	if info.Size() > MaxFileBytes {
 		return nil, fault.New(fault.TooLarge, fault.BadForm, "%s has %d MB; a form of more than %d MB is not read", filepath.Base(path), info.Size()>>20, MaxFileBytes>>20)
