@@ -54,6 +54,8 @@ func TestLoadNamesWhatIsWrong(t *testing.T) {
 		{"messages compared", `hearth.survey.v1.GeoPoint x = 1 [QUESTION.label.en = "x"]; hearth.survey.v1.GeoPoint y = 2 [QUESTION = {label: {en: "y"} checks: [{id: "c" severity: SEVERITY_SOFT message: {en: "m"} expression: "this.x == this.y"}]}];`, "", "messages cannot be compared"},
 		{"the map of reasons", relevant("this.missing[1u] == 1"), "", "missing cannot be read: only questions can"},
 		{"choice where there is none", relevant("choice.name == 'a'"), "", "undeclared reference to 'choice'"},
+		{"choice in a check that is the filter too", `int32 a = 1 [QUESTION = {label: {en: "a"} choices: "t" filter: "choice.k == 'x'" checks: [{id: "c" severity: SEVERITY_SOFT message: {en: "m"} expression: "choice.k == 'x'"}]}];`,
+			`option (hearth.form.v1.table) = {name: "t" rows: [{number: 1 choice: {name: "b"}}]};`, "undeclared reference to 'choice'"},
 		{"value where there is none", relevant("value == 1"), "", "undeclared reference to 'value'"},
 		{"the row of what is in no roster", relevant("position == 1"), "", "undeclared reference to 'position'"},
 		{"what is around the top", relevant("up1.n == 1"), "", "undeclared reference to 'up1'"},

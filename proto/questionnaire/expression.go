@@ -223,8 +223,11 @@ func (x *expressions) condition(at of, source string) (*predicate, error) {
 		return nil, nil
 	}
 	key := source
-	if at.value || at.choice {
-		key = string(at.question.Field.Name()) + "\x00" + source
+	switch name := string(at.question.Field.Name()); { // what value and choice are is another for each question
+	case at.value:
+		key = name + "\x00value\x00" + source
+	case at.choice:
+		key = name + "\x00choice\x00" + source
 	}
 	if known := x.compiled[key]; known != nil {
 		return known, nil
