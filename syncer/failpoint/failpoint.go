@@ -10,5 +10,6 @@
 //	blob.sync-folder=error@2         the second time, Fail returns ErrInjected; error@* every time
 //
 // Several are separated by commas, and each place counts for itself. HEARTH_FAILPOINT_TRACE names a file to which the
-// name of every place is appended when it is reached, so that a test sees which places a piece of work passes.
+// name of every place is appended when it is reached, after an empty line for each process, so that a test sees which
+// places a piece of work passes and how often.
 package failpoint

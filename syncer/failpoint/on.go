@@ -37,6 +37,9 @@ var read = sync.OnceValue(func() *plan {
 	p, err := parse(os.Getenv("HEARTH_FAILPOINT"))
 	if err == nil && os.Getenv("HEARTH_FAILPOINT_TRACE") != "" {
 		p.trace, err = os.OpenFile(os.Getenv("HEARTH_FAILPOINT_TRACE"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err == nil {
+			_, err = p.trace.WriteString("\n") // another process
+		}
 	}
 	if err != nil { // a test that is written wrongly must not pass
 		panic(err)

@@ -62,7 +62,7 @@ func TestFail(t *testing.T) {
 		t.Errorf("the process ended with %v, want it killed", err)
 	}
 	raw, err := os.ReadFile(trace)
-	if err != nil || string(raw) != "other\nfails\nplace\nplace\n" {
+	if err != nil || string(raw) != "\nother\nfails\nplace\nplace\n" {
 		t.Errorf("trace = %q, %v", raw, err)
 	}
 }

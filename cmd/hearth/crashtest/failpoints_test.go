@@ -142,14 +142,21 @@ type place struct {
 	times  int
 }
 
-// trace counts what a file of HEARTH_FAILPOINT_TRACE names.
+// trace says of each place that a file of HEARTH_FAILPOINT_TRACE names how often one process reached it, the one that did
+// so most often: each counts for itself.
 func trace(path string) map[string]int {
-	counts := map[string]int{}
+	most, counts := map[string]int{}, map[string]int{}
 	raw, _ := os.ReadFile(path) // nothing was reached
-	for name := range strings.Lines(string(raw)) {
-		counts[strings.TrimSpace(name)]++
+	for line := range strings.Lines(string(raw)) {
+		name := strings.TrimSpace(line)
+		if name == "" {
+			clear(counts)
+			continue
+		}
+		counts[name]++
+		most[name] = max(most[name], counts[name])
 	}
-	return counts
+	return most
 }
 
 // rehearse does all steps without a fault, keeps a copy of the world before each, and notes which failpoints each reaches.
