@@ -72,7 +72,8 @@ type State struct {
 }
 
 // NewSession begins an interview, or goes on with one: with answers of the questionnaire's top type, which the session
-// changes from then on. Answers of an earlier version are taken over first, see Upgrade; Message has them.
+// changes from then on. Answers of an earlier version are taken over first, see Upgrade; Message has them, and they are to be
+// kept as of the questionnaire's version: as of their own they would be taken over twice.
 func (q *Questionnaire) NewSession(m proto.Message, o Options) *Session {
 	if up, err := q.Upgrade(m, o.Version); err == nil {
 		m = up
