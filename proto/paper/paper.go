@@ -149,8 +149,8 @@ type writer struct {
 const (
 	longList  = 18   // from how many choices on a list stands at the end
 	maxRows   = 1000 // choices of one list that are printed
-	maxDepth  = 12
-	gridWidth = 6 // columns of a roster that is printed as a grid
+	maxDepth  = 32   // groups inside groups; no questionnaire has more
+	gridWidth = 6    // columns of a roster that is printed as a grid
 )
 
 func newSheet(top protoreflect.MessageDescriptor, o Options) *sheet {

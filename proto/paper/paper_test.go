@@ -2,12 +2,14 @@ package paper
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"github.com/hearth-survey/hearth/proto/questionnaire"
 )
 
 func page(t *testing.T, top protoreflect.MessageDescriptor, o Options) string {
@@ -74,5 +76,37 @@ func TestRulesNameQuestionsByNumber(t *testing.T) {
 	}
 	if !strings.Contains(html, "is “yes”") {
 		t.Error("no rule is said in words")
+	}
+}
+
+// However deep its group stands, a question is printed.
+func TestDeepGroups(t *testing.T) {
+	const depth = 32
+	var b strings.Builder
+	b.WriteString("edition = \"2023\";\npackage form.deep;\nimport \"hearth/form/v1/options.proto\";\n")
+	for i := range depth {
+		version := ""
+		if i == 0 {
+			version = " version: 1"
+		}
+		fmt.Fprintf(&b, "message M%d { option (hearth.form.v1.module) = {title: {en: \"m%d\"}%s}; int32 a = 1 [(hearth.form.v1.question).label.en = \"asked at %d.\"];\n", i, i, version, i)
+		if i+1 < depth {
+			fmt.Fprintf(&b, "M%d g = 2 [(hearth.form.v1.question).label.en = \"g\"];", i+1)
+		}
+		b.WriteString("}\n")
+	}
+	files, err := questionnaire.CompileProto(map[string]string{"deep.proto": b.String()}, "deep.proto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := questionnaire.Load(files, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	html := page(t, q.Descriptor(), Options{})
+	for i := range depth {
+		if !strings.Contains(html, fmt.Sprintf("asked at %d.", i)) {
+			t.Errorf("the question %d groups deep is not printed", i)
+		}
 	}
 }
