@@ -61,6 +61,9 @@ func (c *formPublishCmd) Run(e *env) error {
 	if req.FormZstd, err = syncer.PackQuestionnaire(raw); err != nil {
 		return err
 	}
+	if err := sendable(filepath.Base(c.File), len(req.FormZstd)); err != nil {
+		return err
+	}
 	resp, err := client.PublishQuestionnaire(e.ctx, req)
 	if toldReason(err) == fault.QuestionnaireBreaking {
 		req.DryRun = proto.Bool(true)
@@ -84,6 +87,17 @@ func (c *formPublishCmd) Run(e *env) error {
 		return errFound
 	}
 	return err
+}
+
+// mostSent is how large a packed form may be: what a server takes in one message, less room for what goes with it.
+const mostSent = 4<<20 - 64<<10
+
+// sendable refuses a form that no server would take.
+func sendable(name string, packed int) error {
+	if packed > mostSent {
+		return fault.New(fault.TooLarge, fault.QuestionnaireTooLarge, "%s has %d KB packed, and a server takes %d at most", name, packed>>10, mostSent>>10)
+	}
+	return nil
 }
 
 // toldReason is the reason that a server gave for refusing a call.
