@@ -35,7 +35,7 @@ const storeOf = "enrolled.sqlite"
 
 func steps() []step {
 	return []step{
-		{name: "first start", act: func(w *world) { w.up() }},
+		{name: "first start", act: func(w *world) { w.up() }, idle: true}, // what begins by itself takes a moment
 		{name: "study", act: func(w *world) { w.desk("study", "put", w.path("study.json")) }, idle: true},
 		{name: "enrol", act: enrol},
 		{name: "create", act: func(w *world) {
