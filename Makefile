@@ -5,8 +5,8 @@ SHELL := /bin/bash -euo pipefail
 
 BUF := $(CURDIR)/bin/node_modules/.bin/buf
 BUF_VERSION := 1.75.0
-FUZZTIME ?= 4s
-SEEDS ?= 1500
+FUZZTIME ?= 5s
+SEEDS ?= 2000
 # One build cache for every stage: what one has compiled the next one takes.
 export GOFLAGS := -trimpath
 GOROUTINES := ^[[:space:]]*(defer )?go [a-zA-Z]|[.]Go[(]|errgroup|t.Parallel|RunParallel
@@ -35,7 +35,8 @@ test: tools readers odk lint checkproto web unit crash race sim planted fuzz ## 
 web: webtools ## The TypeScript questionnaire engine: types, its tests, and its agreement with Go's.
 	$(at)
 	cd clients/web && rm -rf out && node_modules/.bin/tsc -p . && node --test out/test/*.test.js && node out/test/bench.js
-	HEARTH_WEB=1 go test -count 1 -timeout 5m -run TestTypeScriptAgrees -v ./proto/questionnaire
+	HEARTH_WEB=1 go test -count 1 -timeout 5m -run TestTypeScriptAgrees -v ./proto/questionnaire | tee clients/web/out/agrees.txt
+	@[ $$(grep -c '^--- PASS: TestTypeScriptAgrees' clients/web/out/agrees.txt) -ge 2 ] || { echo "Go was not compared with TypeScript" >&2; exit 1; }
 
 # The packages stand in bin/web; clients/web/node_modules is a link to them.
 webtools:
@@ -56,8 +57,8 @@ crash: ## The real program killed, cut off, stopped, and run on disks that fail 
 	$(at)
 	HEARTH_CRASH=1 go test -count 1 -parallel 6 -timeout 8m ./cmd/hearth/crashtest
 
-# What starts nothing beside itself cannot race by itself: where neither a package nor its tests have a goroutine, the whole
-# run has said all. crashtest judges another process. `make race RACE=./...` runs all.
+# Where neither a package nor its tests start a goroutine, the race detector is left out for the sake of time: the whole run has
+# said nearly all of it. crashtest judges another process. `make race RACE=./...` runs all.
 race: ## The tests in their short mode with the race detector, which still runs every kind of case; every benchmark once.
 	$(at)
 	go test -race -short -timeout 20m $(or $(RACE),$$(git grep -lE '$(GOROUTINES)' -- '*.go' | $(FOLDERS) | grep -v /crashtest$$))
@@ -130,4 +131,4 @@ odk: ## Install the engine of ODK Web Forms below bin/odk, which judges the XFor
 	fi
 
 clean:
-	rm -rf hearth bin demo
+	rm -rf hearth bin demo clients/web/out clients/web/node_modules
