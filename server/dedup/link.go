@@ -1,7 +1,6 @@
 package dedup
 
 import (
-	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -72,7 +71,7 @@ func LinkTables(a, b Table, many bool) (*TableResult, error) {
 				truth[i] = sb.value(i-int(first), cb.truth)
 			}
 		}
-		r.Score = scoreLinks(l.roots, truth, l.edges, first)
+		r.Score = score(l.roots, truth, l.edges, first)
 	}
 	return r, nil
 }
@@ -294,62 +293,4 @@ func (l *linked) pairs(f *frame, ids []string) []*servicev1.MatchPair {
 	}
 	slices.SortFunc(out, heavier)
 	return out
-}
-
-// scoreLinks compares links with the truth over pairs of one record of each table.
-func scoreLinks(roots []int32, truth []string, edges []edge, first int32) *Score {
-	type sides struct{ a, b int64 }
-	byTruth, byRoot := map[string]sides{}, map[int32]sides{}
-	type cell struct {
-		root  int32
-		truth string
-	}
-	both := map[cell]sides{}
-	count := func(s sides, i int) sides {
-		if int32(i) < first {
-			s.a++
-		} else {
-			s.b++
-		}
-		return s
-	}
-	for i, t := range truth {
-		if t != "" {
-			byTruth[t] = count(byTruth[t], i)
-			byRoot[roots[i]] = count(byRoot[roots[i]], i)
-			both[cell{roots[i], t}] = count(both[cell{roots[i], t}], i)
-		}
-	}
-	s := &Score{BCubed: bCubed(roots, truth)}
-	for _, n := range byTruth {
-		s.TruePairs += n.a * n.b
-	}
-	for _, n := range byRoot {
-		s.FoundPairs += n.a * n.b
-	}
-	for _, n := range both {
-		s.RightPairs += n.a * n.b
-	}
-	s.best(edges, truth)
-	return s
-}
-
-// best fills in the measures, once the pairs are counted.
-func (s *Score) best(edges []edge, truth []string) {
-	s.Precision, s.Recall, s.F1 = measures(s.TruePairs, s.FoundPairs, s.RightPairs)
-	sorted := slices.DeleteFunc(slices.Clone(edges), func(e edge) bool { return truth[e.a] == "" || truth[e.b] == "" })
-	slices.SortFunc(sorted, func(a, b edge) int { return -cmp.Compare(a.weight, b.weight) })
-	var right int64
-	for i, e := range sorted {
-		if truth[e.a] == truth[e.b] {
-			right++
-		}
-		if i+1 == len(sorted) || sorted[i+1].weight < e.weight {
-			_, _, f1 := measures(s.TruePairs, int64(i+1), right)
-			s.BestF1 = max(s.BestF1, f1)
-		}
-	}
-	if s.TruePairs > 0 {
-		s.Blocked = float64(right) / float64(s.TruePairs)
-	}
 }

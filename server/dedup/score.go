@@ -1,63 +1,71 @@
 package dedup
 
-// score compares clusters with the truth over pairs of records. Records without truth are left out on both sides.
-func score(roots []int32, truth []string, edges []edge) *Score {
-	type cell struct {
-		root  int32
-		truth string
-	}
-	byTruth, byRoot, both := map[string]int64{}, map[int32]int64{}, map[cell]int64{}
-	for i, t := range truth {
-		if t != "" {
-			byTruth[t]++
-			byRoot[roots[i]]++
-			both[cell{roots[i], t}]++
+import (
+	"cmp"
+	"slices"
+)
+
+// tally is how many records of the first table and how many others there are.
+type tally struct{ first, others int64 }
+
+func (t tally) records() float64 { return float64(t.first + t.others) }
+
+// pairsOf is how many pairs there are in groups: of one record of each table, or of any two where there is one table.
+func pairsOf[K comparable](groups map[K]tally, first int32) int64 {
+	sum := int64(0)
+	for _, t := range groups {
+		if first > 0 {
+			sum += t.first * t.others
+		} else {
+			sum += t.others * (t.others - 1) / 2
 		}
 	}
-	s := &Score{BCubed: bCubed(roots, truth)}
-	for _, n := range byTruth {
-		s.TruePairs += n * (n - 1) / 2
-	}
-	for _, n := range byRoot {
-		s.FoundPairs += n * (n - 1) / 2
-	}
-	for _, n := range both {
-		s.RightPairs += n * (n - 1) / 2
-	}
-	s.best(edges, truth)
-	return s
+	return sum
 }
 
-// bCubed measures over records: what share of a record's cluster is right, and what share of its person is in it.
-func bCubed(roots []int32, truth []string) Measures {
-	type cell struct {
-		root  int32
-		truth string
-	}
-	byTruth, byRoot, both := map[string]float64{}, map[int32]float64{}, map[cell]float64{}
-	for i, t := range truth {
-		if t != "" {
-			byTruth[t]++
-			byRoot[roots[i]]++
-			both[cell{roots[i], t}]++
-		}
-	}
-	var m Measures
-	n := 0.0
-	for i, t := range truth { // in order, so that the sum is always the same
-		if t != "" {
-			right := both[cell{roots[i], t}]
-			m.Precision += right / byRoot[roots[i]]
-			m.Recall += right / byTruth[t]
-			n++
-		}
-	}
+// over makes means of sums over n records.
+func (m Measures) over(n float64) Measures {
 	if n == 0 {
 		return Measures{Precision: 1, Recall: 1, F1: 1}
 	}
 	m.Precision, m.Recall = m.Precision/n, m.Recall/n
 	m.F1 = 2 * m.Precision * m.Recall / (m.Precision + m.Recall)
 	return m
+}
+
+// score compares clusters with the truth, over pairs and over records. Records without truth are left out on both sides. Of
+// two tables first is how many records the first one has, and no two records of one table make a pair.
+func score(roots []int32, truth []string, edges []edge, first int32) *Score {
+	type cell struct {
+		root  int32
+		truth string
+	}
+	byTruth, byRoot, both := map[string]tally{}, map[int32]tally{}, map[cell]tally{}
+	for i, t := range truth {
+		if t == "" {
+			continue
+		}
+		one := tally{others: 1}
+		if int32(i) < first {
+			one = tally{first: 1}
+		}
+		add := func(t tally) tally { return tally{t.first + one.first, t.others + one.others} }
+		byTruth[t], byRoot[roots[i]] = add(byTruth[t]), add(byRoot[roots[i]])
+		both[cell{roots[i], t}] = add(both[cell{roots[i], t}])
+	}
+	s := &Score{TruePairs: pairsOf(byTruth, first), FoundPairs: pairsOf(byRoot, first), RightPairs: pairsOf(both, first)}
+	n := 0.0
+	for i, t := range truth { // in order, so that the sum is always the same
+		if t != "" {
+			right := both[cell{roots[i], t}].records()
+			s.BCubed.Precision += right / byRoot[roots[i]].records()
+			s.BCubed.Recall += right / byTruth[t].records()
+			n++
+		}
+	}
+	s.BCubed = s.BCubed.over(n)
+	s.best(edges, truth)
+	return s
 }
 
 // measures gives precision, recall and their harmonic mean. Nothing found where nothing is true is perfect.
@@ -73,4 +81,24 @@ func measures(truth, found, right int64) (precision, recall, f1 float64) {
 		f1 = 2 * precision * recall / (precision + recall)
 	}
 	return precision, recall, f1
+}
+
+// best fills in the measures, once the pairs are counted.
+func (s *Score) best(edges []edge, truth []string) {
+	s.Precision, s.Recall, s.F1 = measures(s.TruePairs, s.FoundPairs, s.RightPairs)
+	sorted := slices.DeleteFunc(slices.Clone(edges), func(e edge) bool { return truth[e.a] == "" || truth[e.b] == "" })
+	slices.SortFunc(sorted, func(a, b edge) int { return -cmp.Compare(a.weight, b.weight) })
+	var right int64
+	for i, e := range sorted {
+		if truth[e.a] == truth[e.b] {
+			right++
+		}
+		if i+1 == len(sorted) || sorted[i+1].weight < e.weight {
+			_, _, f1 := measures(s.TruePairs, int64(i+1), right)
+			s.BestF1 = max(s.BestF1, f1)
+		}
+	}
+	if s.TruePairs > 0 {
+		s.Blocked = float64(right) / float64(s.TruePairs)
+	}
 }
