@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"io"
 	"maps"
 	"slices"
 	"sync"
@@ -206,17 +207,22 @@ func reasonOf(err error) fault.Reason {
 	return ""
 }
 
+// stop ends what runs on a disk as it stands: the power is cut, or it is killed.
+func (w *world) stop(disk *faultdisk.Disk, store io.Closer, cut bool) {
+	if cut {
+		w.res.Crashes++
+		disk.Set(faultdisk.Plan{CutAt: 1})
+		_ = store.Close() // it has no power
+		disk.Cut()
+		return
+	}
+	disk.Kill()
+	_ = store.Close() // it was killed
+}
+
 // restart stops the server as it stands, and starts it again; cut: the power was off in between.
 func (h *headquarters) restart(cut bool) {
-	if cut {
-		h.w.res.Crashes++
-		h.disk.Set(faultdisk.Plan{CutAt: 1})
-		_ = h.store.Close() // it has no power
-		h.disk.Cut()
-	} else {
-		h.disk.Kill()
-		_ = h.store.Close() // it was killed
-	}
+	h.w.stop(h.disk, h.store, cut)
 	h.w.must(h.open(false), "headquarters does not start again")
 	h.w.trace("       hq  starts again")
 	h.audit.again(h)

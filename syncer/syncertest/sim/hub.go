@@ -157,15 +157,7 @@ func (h *hub) call(ctx context.Context, who, method string, request, answer prot
 
 // restart stops the hub as it stands, and starts it again; cut: the power was off in between.
 func (h *hub) restart(cut bool) {
-	if cut {
-		h.w.res.Crashes++
-		h.disk.Set(faultdisk.Plan{CutAt: 1})
-		_ = h.store.Close() // it has no power
-		h.disk.Cut()
-	} else {
-		h.disk.Kill()
-		_ = h.store.Close() // it was killed
-	}
+	h.w.stop(h.disk, h.store, cut)
 	h.w.must(h.open(false), "%s does not start again", h.name)
 	h.w.trace("       %s  starts again", h.name)
 }

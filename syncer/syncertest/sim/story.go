@@ -205,35 +205,37 @@ func withOrders(story Story, tablets int) Story {
 	return within(story, tablets, orderHabits, ordersEvery, 0x6f7264657273, 12)
 }
 
+// draw draws a step, of each habit by its weight.
+func draw(r *rand.Rand, habits []habit, tablets int) Step {
+	total := 0
+	for _, h := range habits {
+		total += h.weight
+	}
+	pick := r.IntN(total)
+	at := slices.IndexFunc(habits, func(h habit) bool { pick -= h.weight; return pick < 0 })
+	h := habits[at]
+	s := Step{Verb: h.verb, Seed: r.Uint32() & 0x7fffffff}
+	if !nobody[h.verb] {
+		s.Who = 1 + r.IntN(tablets+1)
+	}
+	if h.n > 0 {
+		s.N = 1 + r.IntN(h.n)
+	}
+	if len(h.faults) > 0 {
+		s.Fault, s.At = h.faults[r.IntN(len(h.faults))], 1+r.IntN(h.at)
+	}
+	return s
+}
+
 // within puts some steps, least or up to ten more, between those of one story in every.
 func within(story Story, tablets int, habits []habit, every int, source uint64, least int) Story {
 	r := rand.New(rand.NewPCG(story.Seed, source))
 	if r.IntN(every) > 0 {
 		return story
 	}
-	total := 0
-	for _, h := range habits {
-		total += h.weight
-	}
 	for range least + r.IntN(10) {
-		pick := r.IntN(total)
-		for _, h := range habits {
-			if pick -= h.weight; pick >= 0 {
-				continue
-			}
-			s := Step{Verb: h.verb, Seed: r.Uint32() & 0x7fffffff}
-			if !nobody[h.verb] {
-				s.Who = 1 + r.IntN(tablets+1)
-			}
-			if h.n > 0 {
-				s.N = 1 + r.IntN(h.n)
-			}
-			if len(h.faults) > 0 {
-				s.Fault, s.At = h.faults[r.IntN(len(h.faults))], 1+r.IntN(h.at)
-			}
-			story.Steps = slices.Insert(story.Steps, r.IntN(len(story.Steps)+1), s)
-			break
-		}
+		s := draw(r, habits, tablets)
+		story.Steps = slices.Insert(story.Steps, r.IntN(len(story.Steps)+1), s)
 	}
 	return story
 }
@@ -295,20 +297,17 @@ func withHubs(story Story, tablets int) Story {
 func Tell(seed uint64) Story {
 	r := rand.New(rand.NewPCG(seed, 0x73746f7279))
 	// Each story has habits of its own: what is rare in all together is frequent in some, and nothing is in the way of it.
-	weights, total := make([]int, len(habits)), 0
+	own := slices.Clone(habits)
 	for i, h := range habits {
 		switch r.IntN(6) {
 		case 0, 1:
-			weights[i] = 0
+			own[i].weight = 0
 		case 2:
-			weights[i] = 5 * h.weight
-		default:
-			weights[i] = h.weight
+			own[i].weight = 5 * h.weight
 		}
 		if i == 0 {
-			weights[i] = max(weights[i], h.weight)
+			own[i].weight = max(own[i].weight, h.weight)
 		}
-		total += weights[i]
 	}
 	story := Story{Seed: seed}
 	tablets := 1 + r.IntN(3)
@@ -317,24 +316,7 @@ func Tell(seed uint64) Story {
 		steps = 15 + r.IntN(25)
 	}
 	for range steps {
-		pick := r.IntN(total)
-		for i, h := range habits {
-			if pick -= weights[i]; pick >= 0 {
-				continue
-			}
-			s := Step{Verb: h.verb, Seed: r.Uint32() & 0x7fffffff}
-			if !nobody[h.verb] {
-				s.Who = 1 + r.IntN(tablets+1)
-			}
-			if h.n > 0 {
-				s.N = 1 + r.IntN(h.n)
-			}
-			if len(h.faults) > 0 {
-				s.Fault, s.At = h.faults[r.IntN(len(h.faults))], 1+r.IntN(h.at)
-			}
-			story.Steps = append(story.Steps, s)
-			break
-		}
+		story.Steps = append(story.Steps, draw(r, own, tablets))
 	}
 	return withPhotos(withOrders(withHubs(story, tablets), tablets), tablets)
 }
