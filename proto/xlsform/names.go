@@ -45,28 +45,16 @@ func packageName(name string) string {
 }
 
 // camel writes a name as the name of a message: HouseholdSurvey.
-func camel(name string) string {
-	var b strings.Builder
-	up := true
-	for _, r := range name {
-		switch {
-		case r == '_':
-			up = true
-		case up:
-			b.WriteRune(unicode.ToUpper(r))
-			up = false
-		default:
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
-}
+func camel(name string) string { return joinWords(name, true) }
 
 // jsonName is the name that protobuf gives a field in JSON. Two fields of a message may not share one.
-func jsonName(field string) string {
+func jsonName(field string) string { return joinWords(field, false) }
+
+// joinWords joins words that _ parts, each with a capital; first: the first one too.
+func joinWords(name string, first bool) string {
 	var b strings.Builder
-	up := false
-	for _, r := range field {
+	up := first
+	for _, r := range name {
 		switch {
 		case r == '_':
 			up = true

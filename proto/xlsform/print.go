@@ -33,7 +33,7 @@ func printProto(f *descriptorpb.FileDescriptorProto) string {
 		p.line(0, "import %q;", d)
 	}
 	if f.Options != nil {
-		tables, _ := proto.GetExtension(f.Options, formv1.E_Table).([]*formv1.ChoiceTable)
+		tables := formv1.TablesOf(f.Options)
 		for _, t := range tables {
 			p.line(0, "")
 			p.option(0, "option (hearth.form.v1.table) = ", t, ";")
@@ -68,14 +68,14 @@ func (p *printer) line(depth int, format string, args ...any) {
 func (p *printer) enum(e *descriptorpb.EnumDescriptorProto) {
 	p.line(0, "")
 	p.line(0, "enum %s {", e.GetName())
-	if l, _ := proto.GetExtension(e.Options, formv1.E_List).(*formv1.ChoiceList); l != nil {
+	if l := formv1.ListOf(e.Options); l != nil {
 		p.option(1, "option (hearth.form.v1.list) = ", l, ";")
 	}
 	for _, r := range e.ReservedRange {
 		p.line(1, "reserved %d;", r.GetStart())
 	}
 	for _, v := range e.Value {
-		c, _ := proto.GetExtension(v.Options, formv1.E_Choice).(*formv1.Choice)
+		c := formv1.ChoiceOf(v.Options)
 		p.option(1, fmt.Sprintf("%s = %d [(hearth.form.v1.choice) = ", v.GetName(), v.GetNumber()), c, "];")
 	}
 	p.line(0, "}")
@@ -83,7 +83,7 @@ func (p *printer) enum(e *descriptorpb.EnumDescriptorProto) {
 
 func (p *printer) message(depth int, m *descriptorpb.DescriptorProto) {
 	p.line(depth, "message %s {", m.GetName())
-	if o, _ := proto.GetExtension(m.Options, formv1.E_Module).(*formv1.Module); o != nil {
+	if o := formv1.ModuleOf(m.Options); o != nil {
 		p.option(depth+1, "option (hearth.form.v1.module) = ", o, ";")
 	}
 	for _, r := range m.ReservedRange {
@@ -98,7 +98,7 @@ func (p *printer) message(depth int, m *descriptorpb.DescriptorProto) {
 			p.line(0, "")
 			p.message(depth+1, n)
 		}
-		q, _ := proto.GetExtension(f.Options, formv1.E_Question).(*formv1.Question)
+		q := formv1.QuestionOf(f.Options)
 		p.option(depth+1, fmt.Sprintf("%s %s = %d [(hearth.form.v1.question) = ", p.typeOf(f), f.GetName(), f.GetNumber()), q, "];")
 	}
 	p.line(depth, "}")
@@ -240,26 +240,4 @@ func sortedKeys(m protoreflect.Map) []string {
 }
 
 // quote writes a string as protobuf reads it, with letters of all languages as they are.
-func quote(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\r':
-			b.WriteString(`\r`)
-		case r == '\t':
-			b.WriteString(`\t`)
-		case r < ' ' || r == 0x7f:
-			fmt.Fprintf(&b, `\%03o`, r)
-		default:
-			b.WriteRune(r)
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
-}
+func quote(s string) string { return quoted(s, `\%03o`) }

@@ -120,7 +120,10 @@ func celDouble(f float64) string {
 }
 
 // celString writes a text as CEL reads it.
-func celString(s string) string {
+func celString(s string) string { return quoted(s, `\u%04x`) }
+
+// quoted writes a text between quotes; control is how a character is written that no one can see.
+func quoted(s, control string) string {
 	var b strings.Builder
 	b.WriteByte('"')
 	for _, r := range s {
@@ -130,12 +133,12 @@ func celString(s string) string {
 			b.WriteRune(r)
 		case r == '\n':
 			b.WriteString(`\n`)
-		case r == '\t':
-			b.WriteString(`\t`)
 		case r == '\r':
 			b.WriteString(`\r`)
-		case r < ' ':
-			fmt.Fprintf(&b, `\u%04x`, r)
+		case r == '\t':
+			b.WriteString(`\t`)
+		case r < ' ' || r == 0x7f:
+			fmt.Fprintf(&b, control, r)
 		default:
 			b.WriteRune(r)
 		}
