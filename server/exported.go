@@ -33,7 +33,7 @@ func (s *Server) published(interviews []*servicev1.InterviewSummary) []export.Pu
 func checkLanguage(lang string, published []export.Published) error {
 	known := []string{"en", "zh"}
 	for _, q := range published {
-		m, _ := proto.GetExtension(q.Top.Options(), formv1.E_Module).(*formv1.Module)
+		m := formv1.ModuleOf(q.Top.Options())
 		for _, l := range m.GetLanguages() {
 			if !slices.Contains(known, l) {
 				known = append(known, l)

@@ -9,6 +9,7 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"github.com/hearth-survey/hearth/proto/questionnaire"
 	"github.com/hearth-survey/hearth/server/store"
 	"google.golang.org/protobuf/proto"
 )
@@ -85,7 +86,7 @@ func (t *flagTally) add(iv *servicev1.InterviewProjection) {
 		for i, d := range t.by {
 			switch d {
 			case servicev1.FlagDimension_FLAG_DIMENSION_QUESTION:
-				keys[i] = withoutRows(flag.GetPath())
+				keys[i] = questionnaire.WithoutRows(flag.GetPath())
 			case servicev1.FlagDimension_FLAG_DIMENSION_RULE:
 				keys[i] = flag.GetRule()
 			case servicev1.FlagDimension_FLAG_DIMENSION_SEVERITY:
@@ -126,21 +127,4 @@ func (t *flagTally) table(left int64) *servicev1.CountFlagsResponse {
 	})
 	resp.Rows = resp.Rows[:min(len(resp.Rows), maxFlagRows)]
 	return resp
-}
-
-// withoutRows is a path without the numbers of rows: "household.members[2].age" is "household.members.age".
-func withoutRows(path string) string {
-	var b strings.Builder
-	depth := 0
-	for _, r := range path {
-		switch {
-		case r == '[':
-			depth++
-		case r == ']' && depth > 0:
-			depth--
-		case depth == 0:
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
@@ -14,7 +13,7 @@ import (
 
 // item is a question with room for its answer.
 func (w *writer) item(f protoreflect.FieldDescriptor, anchor string) *item {
-	o := questionOf(f)
+	o := formv1.QuestionOf(f.Options())
 	it := &item{
 		Name: string(f.Name()), Anchor: anchor + "/" + string(f.Name()), field: f.FullName(), Label: w.text(o.GetLabel()), Hint: w.text(o.GetHint()), Guidance: w.text(o.GetGuidance()),
 		Required: o.GetRequired(), Note: o.GetNote(), Unit: o.GetUnit(), Several: f.IsList(), Ranked: o.GetFormat() == formv1.Format_FORMAT_RANK,
@@ -53,7 +52,7 @@ func (w *writer) item(f protoreflect.FieldDescriptor, anchor string) *item {
 func (w *writer) answer(it *item, f protoreflect.FieldDescriptor) {
 	var choices []choice
 	name, title := "", ""
-	switch o := questionOf(f); {
+	switch o := formv1.QuestionOf(f.Options()); {
 	case o.GetChoices() != "":
 		t := w.tables[o.GetChoices()]
 		choices, name, title = w.rows(t), "table:"+t.GetName(), t.GetName()
@@ -62,7 +61,7 @@ func (w *writer) answer(it *item, f protoreflect.FieldDescriptor) {
 		}
 	case f.Enum() != nil:
 		choices, name, title = w.choices(f.Enum()), string(f.Enum().FullName()), string(f.Enum().Name())
-		l, _ := proto.GetExtension(f.Enum().Options(), formv1.E_List).(*formv1.ChoiceList)
+		l := formv1.ListOf(f.Enum().Options())
 		if said := w.text(l.GetTitle()); len(said) > 0 {
 			title = said[0].Text
 		}
@@ -90,7 +89,7 @@ func (w *writer) choices(e protoreflect.EnumDescriptor) []choice {
 	var out []choice
 	for i := range e.Values().Len() {
 		v := e.Values().Get(i)
-		o, _ := proto.GetExtension(v.Options(), formv1.E_Choice).(*formv1.Choice)
+		o := formv1.ChoiceOf(v.Options())
 		if v.Number() == 0 || w.version < o.GetSince() || o.GetUntil() != 0 && w.version > o.GetUntil() {
 			continue
 		}
@@ -120,7 +119,7 @@ func (w *writer) choice(number int32, o *formv1.Choice) choice {
 
 // blanks are the rooms to write an answer in; a block has one for each of its parts.
 func (w *writer) blanks(f protoreflect.FieldDescriptor, whole bool) []blank {
-	o := questionOf(f)
+	o := formv1.QuestionOf(f.Options())
 	b := blank{Unit: o.GetUnit()}
 	if !whole {
 		b.Label = w.text(o.GetLabel())
@@ -177,7 +176,7 @@ func (w *writer) parts(f protoreflect.FieldDescriptor, b blank) []blank {
 		var out []blank
 		for i := range m.Fields().Len() {
 			part := m.Fields().Get(i)
-			if w.printed(part) && (groupOf(part) == nil || inline[groupOf(part).FullName()] && groupOf(part) != m) {
+			if w.printed(part) && (questionnaire.GroupOf(part) == nil || inline[questionnaire.GroupOf(part).FullName()] && questionnaire.GroupOf(part) != m) {
 				out = append(out, w.blanks(part, false)...)
 			}
 		}

@@ -17,7 +17,6 @@ import (
 	"strconv"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
@@ -158,7 +157,7 @@ func newSheet(top protoreflect.MessageDescriptor, o Options) *sheet {
 		langs: o.Languages, version: o.Version, top: top, uses: map[protoreflect.FullName]int{},
 		numbers: map[protoreflect.FullName]string{}, lists: map[string]*list{}, tables: map[string]*formv1.ChoiceTable{},
 	}
-	m := moduleOf(top)
+	m := formv1.ModuleOf(top.Options())
 	if w.version == 0 {
 		w.version = m.GetVersion()
 	}
@@ -169,7 +168,7 @@ func newSheet(top protoreflect.MessageDescriptor, o Options) *sheet {
 		}
 		w.langs = w.langs[:min(len(w.langs), 2)]
 	}
-	for _, t := range tablesOf(top) {
+	for _, t := range formv1.TablesOf(top.ParentFile().Options()) {
 		w.tables[t.GetName()] = t
 	}
 	w.count(top, map[protoreflect.FullName]bool{})
@@ -178,7 +177,7 @@ func newSheet(top protoreflect.MessageDescriptor, o Options) *sheet {
 		w.sheet.Words[key] = w.text(t)
 	}
 	for r := formv1.Missing_MISSING_REFUSED; r <= formv1.Missing_MISSING_NOT_ASKED; r++ {
-		w.sheet.Reasons = append(w.sheet.Reasons, reason{shortReason[r], w.text(labelOf(r.Descriptor().Values().ByNumber(r.Number())))})
+		w.sheet.Reasons = append(w.sheet.Reasons, reason{shortReason[r], w.text(formv1.ChoiceOf(r.Descriptor().Values().ByNumber(r.Number()).Options()).GetLabel())})
 	}
 	w.section(top, nil, "", 0)
 	w.number()
@@ -200,7 +199,7 @@ func (w *writer) count(m protoreflect.MessageDescriptor, seen map[protoreflect.F
 	}
 	seen[m.FullName()] = true
 	for i := range m.Fields().Len() {
-		if sub := groupOf(m.Fields().Get(i)); sub != nil {
+		if sub := questionnaire.GroupOf(m.Fields().Get(i)); sub != nil {
 			w.uses[sub.FullName()]++
 			w.count(sub, seen)
 		}
@@ -209,13 +208,13 @@ func (w *writer) count(m protoreflect.MessageDescriptor, seen map[protoreflect.F
 
 // printed tells whether a question is asked of somebody.
 func (w *writer) printed(f protoreflect.FieldDescriptor) bool {
-	o := questionOf(f)
+	o := formv1.QuestionOf(f.Options())
 	return o != nil && !f.IsMap() && !o.GetSystem() && o.GetCalculate() == "" && w.version >= o.GetSince() && (o.GetUntil() == 0 || w.version <= o.GetUntil())
 }
 
 // isSection tells whether a field is a part of the questionnaire of its own, and not an answer of several parts.
 func (w *writer) isSection(f protoreflect.FieldDescriptor) bool {
-	m := groupOf(f)
+	m := questionnaire.GroupOf(f)
 	return m != nil && (f.IsList() || w.uses[m.FullName()] == 1 && !inline[m.FullName()])
 }
 
@@ -227,12 +226,12 @@ var inline = map[protoreflect.FullName]bool{
 
 // section adds a module: its own questions first, then the parts below it, in the order of the questionnaire.
 func (w *writer) section(m protoreflect.MessageDescriptor, f protoreflect.FieldDescriptor, anchor string, depth int) {
-	s := &section{Anchor: anchor, Depth: depth, desc: m, Title: w.text(moduleOf(m).GetTitle())}
+	s := &section{Anchor: anchor, Depth: depth, desc: m, Title: w.text(formv1.ModuleOf(m.Options()).GetTitle())}
 	if depth > 0 {
-		s.Intro = w.text(moduleOf(m).GetIntroduction())
+		s.Intro = w.text(formv1.ModuleOf(m.Options()).GetIntroduction())
 	}
 	if f != nil {
-		o := questionOf(f)
+		o := formv1.QuestionOf(f.Options())
 		if label := w.text(o.GetLabel()); !slices.Equal(label, s.Title) {
 			s.Intro = append(label, s.Intro...)
 		}
@@ -247,7 +246,7 @@ func (w *writer) section(m protoreflect.MessageDescriptor, f protoreflect.FieldD
 			continue
 		}
 		if w.isSection(q) && depth < maxDepth {
-			w.section(groupOf(q), q, anchor+"/"+string(q.Name()), depth+1)
+			w.section(questionnaire.GroupOf(q), q, anchor+"/"+string(q.Name()), depth+1)
 			open = nil
 			continue
 		}
@@ -329,7 +328,7 @@ func (w *writer) called(path []protoreflect.FieldDescriptor) *formv1.Text {
 			*out.En, *out.Zh = n, n
 			continue
 		}
-		l := questionOf(f).GetLabel()
+		l := formv1.QuestionOf(f.Options()).GetLabel()
 		en, zh := shortened(placeholders(l.GetEn())), shortened(placeholders(first(l.GetZh(), l.GetEn())))
 		if en == "" {
 			en, zh = string(f.Name()), string(f.Name())
@@ -401,32 +400,4 @@ func questionnaireText(t *formv1.Text, lang string) string {
 		return t.GetZh()
 	}
 	return t.GetMore()[base]
-}
-
-func questionOf(f protoreflect.FieldDescriptor) *formv1.Question {
-	o, _ := proto.GetExtension(f.Options(), formv1.E_Question).(*formv1.Question)
-	return o
-}
-
-func moduleOf(m protoreflect.MessageDescriptor) *formv1.Module {
-	o, _ := proto.GetExtension(m.Options(), formv1.E_Module).(*formv1.Module)
-	return o
-}
-
-func tablesOf(m protoreflect.MessageDescriptor) []*formv1.ChoiceTable {
-	o, _ := proto.GetExtension(m.ParentFile().Options(), formv1.E_Table).([]*formv1.ChoiceTable)
-	return o
-}
-
-func labelOf(v protoreflect.EnumValueDescriptor) *formv1.Text {
-	o, _ := proto.GetExtension(v.Options(), formv1.E_Choice).(*formv1.Choice)
-	return o.GetLabel()
-}
-
-func groupOf(f protoreflect.FieldDescriptor) protoreflect.MessageDescriptor {
-	m := f.Message()
-	if m == nil || f.IsMap() || m.ParentFile().Package() == "google.protobuf" {
-		return nil
-	}
-	return m
 }

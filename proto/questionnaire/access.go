@@ -88,7 +88,7 @@ func kindOf(fd protoreflect.FieldDescriptor) kind {
 	case protoreflect.BytesKind:
 		return kindBytes
 	}
-	if groupOf(fd) != nil {
+	if GroupOf(fd) != nil {
 		return kindNode
 	}
 	return kindAny

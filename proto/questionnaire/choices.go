@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/hearth-survey/hearth/proto/fault"
@@ -44,14 +43,14 @@ func (c *compiler) enumChoices(e protoreflect.EnumDescriptor) (*Choices, error) 
 	if known := c.choices[e.FullName()]; known != nil {
 		return known, nil
 	}
-	o := listOptions(e)
+	o := formv1.ListOf(e.Options())
 	list := &Choices{Name: string(e.FullName()), Title: o.GetTitle(), Exclusive: o.GetExclusive(), Enum: e}
 	for i := range e.Values().Len() {
 		v := e.Values().Get(i)
 		if v.Number() == 0 {
 			continue
 		}
-		choice := choiceOptions(v)
+		choice := formv1.ChoiceOf(v.Options())
 		list.List = append(list.List, newChoice(int32(v.Number()), string(v.Name()), choice))
 	}
 	if err := list.index("enum " + string(e.FullName())); err != nil {
@@ -67,7 +66,7 @@ func (c *compiler) tablesOf(f protoreflect.FileDescriptor) (map[string]*Choices,
 		return known, nil
 	}
 	tables := map[string]*Choices{}
-	rows, _ := proto.GetExtension(f.Options(), formv1.E_Table).([]*formv1.ChoiceTable)
+	rows := formv1.TablesOf(f.Options())
 	for _, t := range rows {
 		what := "table of choices " + strconv.Quote(t.GetName()) + " of file " + f.Path()
 		switch {

@@ -31,7 +31,7 @@ func (b *binder) item(it *item, q *Question) {
 	}
 	if !it.System && it.Calculate == "" && q.Field.ContainingMessage().Fields().ByName("missing") != nil {
 		for _, r := range acceptedReasons(o) {
-			it.Missing = append(it.Missing, choiceOptions(r.Descriptor().Values().ByNumber(r.Number())).GetLabel())
+			it.Missing = append(it.Missing, formv1.ChoiceOf(r.Descriptor().Values().ByNumber(r.Number()).Options()).GetLabel())
 		}
 	}
 	if q.Module != nil {
@@ -61,7 +61,7 @@ func (b *binder) words(q *Question, rule string) *formv1.Text {
 func (b *binder) list(e protoreflect.EnumDescriptor, all []choice) *list {
 	l := b.lists[e.FullName()]
 	if l == nil {
-		l = &list{Anchor: string(e.FullName()), Name: string(e.Name()), Title: listOptions(e).GetTitle(), Choices: all}
+		l = &list{Anchor: string(e.FullName()), Name: string(e.Name()), Title: formv1.ListOf(e.Options()).GetTitle(), Choices: all}
 		b.lists[e.FullName()] = l
 		b.book.Lists = append(b.book.Lists, l)
 	}
@@ -76,7 +76,7 @@ func choicesOf(e protoreflect.EnumDescriptor) []choice {
 		if v.Number() == 0 {
 			continue
 		}
-		o := choiceOptions(v)
+		o := formv1.ChoiceOf(v.Options())
 		all = append(all, choice{Number: int32(v.Number()), Label: o.GetLabel(), AAPOR: o.GetAapor(), Since: o.GetSince(), Until: o.GetUntil()})
 	}
 	return all

@@ -231,7 +231,7 @@ func (c *comparer) message(at standing, a, b protoreflect.MessageDescriptor) {
 
 // source is the question, among those that are gone, whose answers a new question takes over: declared, or by its name.
 func (c *comparer) source(g protoreflect.FieldDescriptor, gone map[protoreflect.FieldNumber]protoreflect.FieldDescriptor) protoreflect.FieldDescriptor {
-	for _, e := range questionOf(g).GetEarlier() {
+	for _, e := range formv1.QuestionOf(g.Options()).GetEarlier() {
 		if f := gone[protoreflect.FieldNumber(e.GetNumber())]; f != nil && e.GetUntil() >= c.version {
 			return f
 		}
@@ -246,7 +246,7 @@ func (c *comparer) source(g protoreflect.FieldDescriptor, gone map[protoreflect.
 
 // added is a question that the older version did not have.
 func (c *comparer) added(at standing, g protoreflect.FieldDescriptor) {
-	o := questionOf(g)
+	o := formv1.QuestionOf(g.Options())
 	word, wordZh := kindWord(g)
 	en, zh := quoted(o.GetLabel().GetEn()), quotedZh(zhOf(o.GetLabel()))
 	c.add(ChangeAdded, free, at, g,
@@ -270,7 +270,7 @@ func (c *comparer) removed(at standing, f, to protoreflect.FieldDescriptor) {
 			"被删除：此前访问的回答将无法读出。", keepEn, keepZh)
 		return
 	}
-	declared := slices.ContainsFunc(questionOf(to).GetEarlier(), func(e *formv1.Earlier) bool {
+	declared := slices.ContainsFunc(formv1.QuestionOf(to.Options()).GetEarlier(), func(e *formv1.Earlier) bool {
 		return e.GetNumber() == uint32(f.Number()) && e.GetUntil() >= c.version
 	})
 	en := fmt.Sprintf("has number %d now, and is called *%s*", to.Number(), to.Name())
@@ -344,10 +344,4 @@ func (c *comparer) module(at standing, a, b *formv1.Module) {
 		c.add(ChangeExport, free, at, nil, fmt.Sprintf("The file of the %s in exports is called %q, and was called %q.", word, b.GetLevel(), a.GetLevel()),
 			fmt.Sprintf("%s的导出文件名由 %q 改为 %q。", wordZh, a.GetLevel(), b.GetLevel()), "", "")
 	}
-}
-
-// questionOf are the options of a field.
-func questionOf(f protoreflect.FieldDescriptor) *formv1.Question {
-	o, _ := proto.GetExtension(f.Options(), formv1.E_Question).(*formv1.Question)
-	return o
 }

@@ -26,16 +26,16 @@ func choiceRows(f protoreflect.FieldDescriptor) (list string, rows []choiceRow, 
 		for i := range e.Values().Len() {
 			v := e.Values().Get(i)
 			if v.Number() != 0 {
-				rows = append(rows, choiceRow{int32(v.Number()), string(v.Name()), choiceOptions(v)})
+				rows = append(rows, choiceRow{int32(v.Number()), string(v.Name()), formv1.ChoiceOf(v.Options())})
 			}
 		}
 		return string(e.FullName()), rows, true
 	}
-	name := questionOf(f).GetChoices()
+	name := formv1.QuestionOf(f.Options()).GetChoices()
 	if name == "" {
 		return "", nil, false
 	}
-	tables, _ := proto.GetExtension(f.ParentFile().Options(), formv1.E_Table).([]*formv1.ChoiceTable)
+	tables := formv1.TablesOf(f.ParentFile().Options())
 	for _, t := range tables {
 		if t.GetName() != name {
 			continue
@@ -65,7 +65,7 @@ func (c *comparer) choices(at standing, f, g protoreflect.FieldDescriptor) {
 	oldList, before, _ := choiceRows(f)
 	newList, after, _ := choiceRows(g)
 	codes := map[int32]int32{}
-	for _, e := range questionOf(g).GetEarlier() {
+	for _, e := range formv1.QuestionOf(g.Options()).GetEarlier() {
 		if e.GetUntil() >= c.version {
 			for _, r := range e.GetCodes() {
 				codes[r.GetFrom()] = r.GetTo()

@@ -16,7 +16,7 @@ type changeSeverity = servicev1.ChangeSeverity
 
 // question compares two fields of one number.
 func (c *comparer) question(at standing, f, g protoreflect.FieldDescriptor) {
-	x, y := questionOf(f), questionOf(g)
+	x, y := formv1.QuestionOf(f.Options()), formv1.QuestionOf(g.Options())
 	if f.Name() != g.Name() && !c.renamed(at, f, g) {
 		return
 	}
@@ -25,7 +25,7 @@ func (c *comparer) question(at standing, f, g protoreflect.FieldDescriptor) {
 	}
 	c.span(at, g, x, y)
 	c.declarations(at, g, x, y)
-	if u := y.GetUntil(); u != 0 && u <= c.version && groupOf(g) == nil {
+	if u := y.GetUntil(); u != 0 && u <= c.version && GroupOf(g) == nil {
 		return // it is asked by nobody any more, and its rules are of no account
 	}
 	c.words(at, g, x, y)
@@ -37,14 +37,14 @@ func (c *comparer) question(at standing, f, g protoreflect.FieldDescriptor) {
 	if !proto.Equal(a, b) {
 		c.of(ChangeLimits, free, at, g, "has other limits of what may be answered; flags of earlier interviews are made again.", "对回答的限制有变；此前访问的标记将重新生成。", "", "")
 	}
-	if m, n := groupOf(f), groupOf(g); m != nil && n != nil {
+	if m, n := GroupOf(f), GroupOf(g); m != nil && n != nil {
 		c.message(at.in(g), m, n)
 	}
 }
 
 // renamed notes another name and says whether it is still the same question.
 func (c *comparer) renamed(at standing, f, g protoreflect.FieldDescriptor) bool {
-	declared := slices.ContainsFunc(questionOf(g).GetEarlier(), func(e *formv1.Earlier) bool {
+	declared := slices.ContainsFunc(formv1.QuestionOf(g.Options()).GetEarlier(), func(e *formv1.Earlier) bool {
 		return e.GetName() == string(f.Name()) && e.GetUntil() >= c.version
 	})
 	if declared {
@@ -60,7 +60,7 @@ func (c *comparer) renamed(at standing, f, g protoreflect.FieldDescriptor) bool 
 			fmt.Sprintf("请给 *%s* 另编号，并保留 *%s*，设 until: %d。", g.Name(), f.Name(), c.version))
 		return false
 	}
-	kind, x, y := ChangeReused, questionOf(f).GetLabel(), questionOf(g).GetLabel()
+	kind, x, y := ChangeReused, formv1.QuestionOf(f.Options()).GetLabel(), formv1.QuestionOf(g.Options()).GetLabel()
 	if x.GetEn() == y.GetEn() || x.GetZh() != "" && x.GetZh() == y.GetZh() {
 		kind = ChangeRenamed
 	}
@@ -79,7 +79,7 @@ func sameType(f, g protoreflect.FieldDescriptor) bool {
 	}
 	_, _, a := choiceRows(f)
 	_, _, b := choiceRows(g)
-	m, n := groupOf(f), groupOf(g)
+	m, n := GroupOf(f), GroupOf(g)
 	switch {
 	case a || b:
 		return a && b
@@ -130,7 +130,7 @@ func (c *comparer) types(at standing, f, g protoreflect.FieldDescriptor) bool {
 // changedType is a field that holds something else now.
 func (c *comparer) changedType(at standing, f, g protoreflect.FieldDescriptor) {
 	kind := ChangeType
-	if groupOf(f) != nil && groupOf(g) != nil {
+	if GroupOf(f) != nil && GroupOf(g) != nil {
 		kind = ChangeRosterGroup
 	}
 	was, wasZh := typeWords(f)

@@ -46,10 +46,10 @@ func (p standing) inZh() string {
 func (p standing) question(f protoreflect.FieldDescriptor) (en, zh string) {
 	word, wordZh := kindWord(f)
 	zh = fmt.Sprintf("%s第 %d 题 *%s*", p.inZh(), f.Number(), f.Name())
-	if groupOf(f) != nil {
+	if GroupOf(f) != nil {
 		zh = fmt.Sprintf("%s%s %d *%s*", p.inZh(), wordZh, f.Number(), f.Name())
 	}
-	if label := questionOf(f).GetLabel().GetZh(); label != "" {
+	if label := formv1.QuestionOf(f.Options()).GetLabel().GetZh(); label != "" {
 		zh += "（" + label + "）"
 	}
 	return fmt.Sprintf("%s %d%s, *%s*,", strings.ToUpper(word[:1])+word[1:], f.Number(), p.ofEn(), f.Name()), zh
@@ -58,7 +58,7 @@ func (p standing) question(f protoreflect.FieldDescriptor) (en, zh string) {
 // kindWord is what a field is called.
 func kindWord(f protoreflect.FieldDescriptor) (en, zh string) {
 	switch {
-	case groupOf(f) == nil:
+	case GroupOf(f) == nil:
 		return "question", "题"
 	case f.IsList():
 		return "roster", "名册"
@@ -110,14 +110,14 @@ func choiceWords(c choiceRow) (en, zh string) {
 
 // typeWords is what a field holds, in words.
 func typeWords(f protoreflect.FieldDescriptor) (en, zh string) {
-	list := f.IsList() && groupOf(f) == nil
+	list := f.IsList() && GroupOf(f) == nil
 	_, _, chosen := choiceRows(f)
 	switch {
 	case f.IsMap():
 		return "a map", "映射"
-	case groupOf(f) != nil && f.IsList():
+	case GroupOf(f) != nil && f.IsList():
 		return "a roster", "名册"
-	case groupOf(f) != nil:
+	case GroupOf(f) != nil:
 		return "a group", "分组"
 	case chosen && list:
 		return "several choices", "多选"

@@ -1,6 +1,8 @@
 package questionnaire
 
 import (
+	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
+
 	"fmt"
 	"slices"
 	"strings"
@@ -217,7 +219,7 @@ func TestDateAdditions(t *testing.T) {
 		t.Fatal(err)
 	}
 	poor := second.Descriptor().Fields().ByName("poor")
-	if got := questionOf(poor).GetSince(); got != 2 {
+	if got := formv1.QuestionOf(poor.Options()).GetSince(); got != 2 {
 		t.Errorf("the new question is there since %d, want 2", got)
 	}
 	if got, want := second.Fingerprint(1), older.Fingerprint(1); cmp.Diff(got, want) != "" {

@@ -3,7 +3,6 @@ package questionnaire
 import (
 	"slices"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/hearth-survey/hearth/proto/fault"
@@ -197,7 +196,7 @@ func (c *compiler) module(d protoreflect.MessageDescriptor, depth int) (*Module,
 		c.all, m.Questions, m.byNumber[f.Number()] = append(c.all, q), append(m.Questions, q), q
 	}
 	for _, q := range m.Questions {
-		g := groupOf(q.Field)
+		g := GroupOf(q.Field)
 		if g == nil {
 			continue
 		}
@@ -222,7 +221,7 @@ func (c *compiler) module(d protoreflect.MessageDescriptor, depth int) (*Module,
 
 // question compiles the structure of one field.
 func (c *compiler) question(f protoreflect.FieldDescriptor) (*Question, error) {
-	o, _ := proto.GetExtension(f.Options(), formv1.E_Question).(*formv1.Question)
+	o := formv1.QuestionOf(f.Options())
 	switch {
 	case o.GetLabel().GetEn() == "" && o.GetLabel().GetZh() == "" && len(o.GetLabel().GetMore()) == 0:
 		return nil, badField(f, "has no label: set option (hearth.form.v1.question).label")
@@ -327,9 +326,9 @@ func fieldsOf(m protoreflect.MessageDescriptor) func(yield func(protoreflect.Fie
 	}
 }
 
-// groupOf is the message of a field that holds a module or a roster; nil for answers, and for well-known messages such as
+// GroupOf is the message of a field that holds a module or a roster; nil for answers, and for well-known messages such as
 // timestamps, which are answers.
-func groupOf(f protoreflect.FieldDescriptor) protoreflect.MessageDescriptor {
+func GroupOf(f protoreflect.FieldDescriptor) protoreflect.MessageDescriptor {
 	m := f.Message()
 	if m == nil || f.IsMap() || m.ParentFile().Package() == "google.protobuf" {
 		return nil
@@ -341,18 +340,7 @@ func moduleOptions(m protoreflect.MessageDescriptor) *formv1.Module {
 	if m == nil {
 		return nil
 	}
-	o, _ := proto.GetExtension(m.Options(), formv1.E_Module).(*formv1.Module)
-	return o
-}
-
-func choiceOptions(v protoreflect.EnumValueDescriptor) *formv1.Choice {
-	o, _ := proto.GetExtension(v.Options(), formv1.E_Choice).(*formv1.Choice)
-	return o
-}
-
-func listOptions(e protoreflect.EnumDescriptor) *formv1.ChoiceList {
-	o, _ := proto.GetExtension(e.Options(), formv1.E_List).(*formv1.ChoiceList)
-	return o
+	return formv1.ModuleOf(m.Options())
 }
 
 func badSchema(m protoreflect.MessageDescriptor, format string, args ...any) error {

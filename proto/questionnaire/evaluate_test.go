@@ -48,7 +48,7 @@ func answers(m protoreflect.Message) int {
 	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		switch {
 		case fd.IsMap():
-		case groupOf(fd) == nil:
+		case GroupOf(fd) == nil:
 			n++
 		case fd.IsList():
 			for i := range v.List().Len() {

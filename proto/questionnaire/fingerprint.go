@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
@@ -42,7 +41,7 @@ func structure(top protoreflect.MessageDescriptor, version uint32) string {
 				}
 			case f.Message() != nil:
 				of = " " + string(f.Message().FullName())
-				if m := groupOf(f); m != nil && !seen[m.FullName()] {
+				if m := GroupOf(f); m != nil && !seen[m.FullName()] {
 					seen[m.FullName()] = true
 					messages = append(messages, m)
 				}
@@ -66,7 +65,7 @@ func structure(top protoreflect.MessageDescriptor, version uint32) string {
 func offered(m protoreflect.MessageDescriptor, version uint32) []protoreflect.FieldDescriptor {
 	var fields []protoreflect.FieldDescriptor
 	for f := range fieldsOf(m) {
-		o, _ := proto.GetExtension(f.Options(), formv1.E_Question).(*formv1.Question)
+		o := formv1.QuestionOf(f.Options())
 		if version >= o.GetSince() && (o.GetUntil() == 0 || version <= o.GetUntil()) {
 			fields = append(fields, f)
 		}
@@ -80,7 +79,7 @@ func choices(e protoreflect.EnumDescriptor, version uint32) []protoreflect.EnumV
 	var values []protoreflect.EnumValueDescriptor
 	for i := range e.Values().Len() {
 		v := e.Values().Get(i)
-		o := choiceOptions(v)
+		o := formv1.ChoiceOf(v.Options())
 		if version >= o.GetSince() && (o.GetUntil() == 0 || version <= o.GetUntil()) {
 			values = append(values, v)
 		}

@@ -52,11 +52,14 @@ func questionAt(at protoreflect.MessageDescriptor, below []string) (*formv1.Text
 		return nil, false
 	}
 	label := &formv1.Text{}
-	if options, ok := proto.GetExtension(found.Options(), formv1.E_Question).(*formv1.Question); ok && options.GetLabel() != nil {
+	if options := formv1.QuestionOf(found.Options()); options.GetLabel() != nil {
 		label = options.GetLabel()
 	}
 	return label, true
 }
+
+// WithoutRows is a path without the numbers of rows: "household.members[2].age" is "household.members.age".
+func WithoutRows(path string) string { return strings.Join(steps(path), ".") }
 
 // steps are the names of a path, without what stands in brackets; in brackets a dot divides nothing.
 func steps(path string) []string {

@@ -129,20 +129,27 @@ func (q *Questionnaire) Files() *descriptorpb.FileDescriptorSet {
 		return q.files
 	}
 	set := &descriptorpb.FileDescriptorSet{}
+	importsFirst(q.top.Desc.ParentFile(), func(f protoreflect.FileDescriptor) {
+		set.File = append(set.File, protodesc.ToFileDescriptorProto(f))
+	})
+	return set
+}
+
+// importsFirst visits a file and all that it imports, each once and after what it imports itself.
+func importsFirst(main protoreflect.FileDescriptor, visit func(protoreflect.FileDescriptor)) {
 	seen := map[string]bool{}
-	var add func(f protoreflect.FileDescriptor)
-	add = func(f protoreflect.FileDescriptor) {
+	var walk func(protoreflect.FileDescriptor)
+	walk = func(f protoreflect.FileDescriptor) {
 		if seen[f.Path()] {
 			return
 		}
 		seen[f.Path()] = true
 		for i := range f.Imports().Len() {
-			add(f.Imports().Get(i).FileDescriptor)
+			walk(f.Imports().Get(i).FileDescriptor)
 		}
-		set.File = append(set.File, protodesc.ToFileDescriptorProto(f))
+		visit(f)
 	}
-	add(q.top.Desc.ParentFile())
-	return set
+	walk(main)
 }
 
 // Top is the questionnaire's tree.

@@ -83,16 +83,7 @@ func linkedIn(path string) (protocompile.SearchResult, error) {
 // closedSet is a file and all that it imports, each once and after what it imports itself.
 func closedSet(main linker.File) (*descriptorpb.FileDescriptorSet, error) {
 	set := &descriptorpb.FileDescriptorSet{}
-	seen := map[string]bool{}
-	var add func(f protoreflect.FileDescriptor)
-	add = func(f protoreflect.FileDescriptor) {
-		if seen[f.Path()] {
-			return
-		}
-		seen[f.Path()] = true
-		for i := range f.Imports().Len() {
-			add(f.Imports().Get(i).FileDescriptor)
-		}
+	importsFirst(main, func(f protoreflect.FileDescriptor) {
 		if r, ok := f.(linker.Result); ok {
 			set.File = append(set.File, r.FileDescriptorProto())
 			return
@@ -101,8 +92,7 @@ func closedSet(main linker.File) (*descriptorpb.FileDescriptorSet, error) {
 			f = im.FileDescriptor
 		}
 		set.File = append(set.File, protodesc.ToFileDescriptorProto(f))
-	}
-	add(main)
+	})
 	// Written and read again, the options are those of generated Go.
 	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(set)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"testing"
 	"unicode"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
@@ -62,7 +61,7 @@ func TestEverythingIsWordedInEnglishAndChinese(t *testing.T) {
 			wording(t, m.FullName()+" (introduction)", intro)
 		}
 		for f := range fieldsOf(m) {
-			o, _ := proto.GetExtension(f.Options(), formv1.E_Question).(*formv1.Question)
+			o := formv1.QuestionOf(f.Options())
 			wording(t, f.FullName(), o.GetLabel())
 			for what, x := range map[protoreflect.FullName]*formv1.Text{"hint": o.GetHint(), "universe": o.GetUniverse()} {
 				if x != nil {
@@ -76,10 +75,10 @@ func TestEverythingIsWordedInEnglishAndChinese(t *testing.T) {
 	}
 	for _, e := range surveyEnums(t) {
 		if e.FullName() != "hearth.form.v1.Missing" {
-			wording(t, e.FullName(), listOptions(e).GetTitle())
+			wording(t, e.FullName(), formv1.ListOf(e.Options()).GetTitle())
 		}
 		for i := range e.Values().Len() {
-			wording(t, e.Values().Get(i).FullName(), choiceOptions(e.Values().Get(i)).GetLabel())
+			wording(t, e.Values().Get(i).FullName(), formv1.ChoiceOf(e.Values().Get(i).Options()).GetLabel())
 		}
 	}
 }
@@ -91,7 +90,7 @@ func TestIdentityIsDirectlyIdentifying(t *testing.T) {
 			continue
 		}
 		n++
-		o, _ := proto.GetExtension(f.Options(), formv1.E_Question).(*formv1.Question)
+		o := formv1.QuestionOf(f.Options())
 		if got := o.GetPersonalData(); got != formv1.PersonalData_PERSONAL_DATA_DIRECT_IDENTIFIER {
 			t.Errorf("%s is %v, want a direct identifier", f.FullName(), got)
 		}

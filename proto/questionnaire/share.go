@@ -144,7 +144,7 @@ func (d *dater) know(m protoreflect.MessageDescriptor) {
 		if e := f.Enum(); e != nil {
 			d.enums[string(e.FullName())] = e
 		}
-		if g := groupOf(f); g != nil {
+		if g := GroupOf(f); g != nil {
 			d.know(g)
 		}
 	}
@@ -176,7 +176,7 @@ func (d *dater) message(scope string, m *descriptorpb.DescriptorProto) {
 		return // whatever holds it is new
 	}
 	for _, f := range m.GetField() {
-		q, _ := proto.GetExtension(f.GetOptions(), formv1.E_Question).(*formv1.Question)
+		q := formv1.QuestionOf(f.GetOptions())
 		was := old.Fields().ByNumber(protoreflect.FieldNumber(f.GetNumber()))
 		if q == nil || was != nil && was.IsMap() {
 			continue
@@ -184,7 +184,7 @@ func (d *dater) message(scope string, m *descriptorpb.DescriptorProto) {
 		known := was != nil
 		since := uint32(0)
 		if known {
-			since = questionOf(was).GetSince()
+			since = formv1.QuestionOf(was.Options()).GetSince()
 		}
 		if v := d.since(q.GetSince(), since, known); v != 0 {
 			q = proto.CloneOf(q)
@@ -204,9 +204,9 @@ func (d *dater) enum(scope string, e *descriptorpb.EnumDescriptorProto) {
 		was := old.Values().ByNumber(protoreflect.EnumNumber(v.GetNumber()))
 		since := uint32(0)
 		if was != nil {
-			since = choiceOptions(was).GetSince()
+			since = formv1.ChoiceOf(was.Options()).GetSince()
 		}
-		o, _ := proto.GetExtension(v.GetOptions(), formv1.E_Choice).(*formv1.Choice)
+		o := formv1.ChoiceOf(v.GetOptions())
 		if n := d.since(o.GetSince(), since, was != nil); n != 0 && v.GetNumber() != 0 {
 			if o = proto.CloneOf(o); o == nil {
 				o = &formv1.Choice{}
@@ -227,14 +227,14 @@ func (d *dater) tables(f *descriptorpb.FileDescriptorProto, older protoreflect.F
 	if older.Path() != f.GetName() {
 		return
 	}
-	tables, _ := proto.GetExtension(older.Options(), formv1.E_Table).([]*formv1.ChoiceTable)
+	tables := formv1.TablesOf(older.Options())
 	for _, t := range tables {
 		before[t.GetName()] = map[int32]*formv1.Choice{}
 		for _, r := range t.GetRows() {
 			before[t.GetName()][r.GetNumber()] = r.GetChoice()
 		}
 	}
-	tables, _ = proto.GetExtension(f.GetOptions(), formv1.E_Table).([]*formv1.ChoiceTable)
+	tables = formv1.TablesOf(f.GetOptions())
 	for _, t := range tables {
 		rows := before[t.GetName()]
 		if rows == nil {

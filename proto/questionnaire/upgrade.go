@@ -41,7 +41,7 @@ func newUpgrade(top protoreflect.MessageDescriptor, compile valueCompiler) (*upg
 	for i := 0; i < len(messages); i++ {
 		m := messages[i]
 		for f := range fieldsOf(m) {
-			for _, e := range questionOf(f).GetEarlier() {
+			for _, e := range formv1.QuestionOf(f.Options()).GetEarlier() {
 				t, err := newTakeover(f, e, version, compile)
 				if err != nil {
 					return nil, err
@@ -54,7 +54,7 @@ func newUpgrade(top protoreflect.MessageDescriptor, compile valueCompiler) (*upg
 					u.levels = append(u.levels, t.until)
 				}
 			}
-			if g := groupOf(f); g != nil && !seen[g.FullName()] {
+			if g := GroupOf(f); g != nil && !seen[g.FullName()] {
 				seen[g.FullName()] = true
 				messages = append(messages, g)
 			}
@@ -185,7 +185,7 @@ func (u *upgrade) apply(level uint32, root, before, after protoreflect.Message) 
 		}
 	}
 	for f := range fieldsOf(before.Descriptor()) {
-		if groupOf(f) == nil || !before.Has(f) || !after.Has(f) {
+		if GroupOf(f) == nil || !before.Has(f) || !after.Has(f) {
 			continue
 		}
 		if !f.IsList() {

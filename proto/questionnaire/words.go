@@ -9,7 +9,6 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/parser"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
@@ -53,7 +52,7 @@ func Words(expression string, this, root protoreflect.MessageDescriptor, name Na
 func quotedLabel(path []protoreflect.FieldDescriptor) *formv1.Text {
 	var en, zh []string
 	for _, f := range path {
-		o, _ := proto.GetExtension(f.Options(), formv1.E_Question).(*formv1.Question)
+		o := formv1.QuestionOf(f.Options())
 		e, z := o.GetLabel().GetEn(), o.GetLabel().GetZh()
 		if e == "" {
 			e = string(f.Name())
@@ -341,7 +340,7 @@ func (s *speaker) labelled(of, v told) phrase {
 	d := of.field.Enum().Values().ByNumber(protoreflect.EnumNumber(n))
 	o := &formv1.Choice{}
 	if d != nil {
-		o = choiceOptions(d)
+		o = formv1.ChoiceOf(d.Options())
 	}
 	if o.GetLabel().GetEn() == "" {
 		return v.phrase

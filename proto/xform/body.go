@@ -28,7 +28,7 @@ func (f *writer) group(n *Node, data, body *element, template bool) {
 	inner := el(n.Name)
 	data.add(inner)
 	g := el("group", "ref", n.Path)
-	m := moduleOf(n.Message)
+	m := formv1.ModuleOf(n.Message.Options())
 	switch {
 	case m.GetAppearance() != "":
 		g.attr("appearance", m.GetAppearance())
@@ -71,7 +71,7 @@ func (f *writer) repeat(n *Node, data, body *element, template bool) {
 	f.label(g, n)
 	r := el("repeat", "nodeset", n.Path)
 	if n.Message != nil {
-		r.attr("appearance", moduleOf(n.Message).GetAppearance())
+		r.attr("appearance", formv1.ModuleOf(n.Message.Options()).GetAppearance())
 	}
 	count := f.count(n, data)
 	if r.attr("jr:count", count); count != "" {

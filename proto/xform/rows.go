@@ -1,7 +1,6 @@
 package xform
 
 import (
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
@@ -38,7 +37,7 @@ func Rows(top protoreflect.MessageDescriptor, version uint32, o Options) ([]Row,
 	}
 	f.form()
 	file := top.ParentFile()
-	tables, _ := proto.GetExtension(file.Options(), formv1.E_Table).([]*formv1.ChoiceTable)
+	tables := formv1.TablesOf(file.Options())
 	for _, t := range tables {
 		f.tree.table(file, t.GetName()) // those that no question uses too
 	}

@@ -81,16 +81,6 @@ func (l *List) NameOf(n int64) (string, bool) {
 // Column is the value of a choice's column, "" where it has none.
 func (c *Choice) Column(name string) string { return c.Options.GetColumns()[name] }
 
-func questionOf(f protoreflect.FieldDescriptor) *formv1.Question {
-	o, _ := proto.GetExtension(f.Options(), formv1.E_Question).(*formv1.Question)
-	return o
-}
-
-func moduleOf(m protoreflect.MessageDescriptor) *formv1.Module {
-	o, _ := proto.GetExtension(m.Options(), formv1.E_Module).(*formv1.Module)
-	return o
-}
-
 // tree is a questionnaire as the tree of nodes that its form has.
 type tree struct {
 	root    *Node
@@ -115,7 +105,7 @@ const (
 
 // newTree makes the tree of the questions that a version of the questionnaire has.
 func newTree(top protoreflect.MessageDescriptor, version uint32) *tree {
-	t := &tree{version: version, byEnum: map[string]*List{}, taken: map[string]bool{}, xls: moduleOf(top).GetFormColumns()[KeyHeaders] != ""}
+	t := &tree{version: version, byEnum: map[string]*List{}, taken: map[string]bool{}, xls: formv1.ModuleOf(top.Options()).GetFormColumns()[KeyHeaders] != ""}
 	t.root = &Node{Name: "data", Kind: Group, Message: top, Path: "/data", byField: map[protoreflect.Name]*Node{}}
 	t.below(t.root)
 	return t
@@ -129,7 +119,7 @@ func (t *tree) below(n *Node) {
 	names := map[string]bool{}
 	for i := range n.Message.Fields().Len() {
 		f := n.Message.Fields().Get(i)
-		o := questionOf(f)
+		o := formv1.QuestionOf(f.Options())
 		if f.IsMap() || !t.has(o.GetSince(), o.GetUntil()) {
 			continue
 		}
@@ -293,11 +283,11 @@ func (t *tree) enum(d protoreflect.EnumDescriptor) *List {
 		return l
 	}
 	l := &List{Enum: string(d.FullName())}
-	o, _ := proto.GetExtension(d.Options(), formv1.E_List).(*formv1.ChoiceList)
+	o := formv1.ListOf(d.Options())
 	l.Title = o.GetTitle()
 	for i := range d.Values().Len() {
 		v := d.Values().Get(i)
-		c, _ := proto.GetExtension(v.Options(), formv1.E_Choice).(*formv1.Choice)
+		c := formv1.ChoiceOf(v.Options())
 		if v.Number() == 0 || !t.has(c.GetSince(), c.GetUntil()) {
 			continue
 		}
@@ -323,7 +313,7 @@ func (t *tree) table(file protoreflect.FileDescriptor, name string) *List {
 	if l := t.byEnum[name]; l != nil {
 		return l
 	}
-	tables, _ := proto.GetExtension(file.Options(), formv1.E_Table).([]*formv1.ChoiceTable)
+	tables := formv1.TablesOf(file.Options())
 	for _, tb := range tables {
 		if tb.GetName() != name {
 			continue

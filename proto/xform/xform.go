@@ -108,7 +108,7 @@ func newWriter(q *questionnaire.Questionnaire, o Options) (*writer, error) {
 }
 
 func newWriterOf(top protoreflect.MessageDescriptor, version uint32, o Options) (*writer, error) {
-	f := &writer{options: o, module: moduleOf(top), declared: map[string]bool{}, filters: map[string]string{}, counts: map[string]string{}, calcs: map[*Node]*calculation{}, byName: map[string][]*Node{}, triggers: map[*Node][]*Node{}}
+	f := &writer{options: o, module: formv1.ModuleOf(top.Options()), declared: map[string]bool{}, filters: map[string]string{}, counts: map[string]string{}, calcs: map[*Node]*calculation{}, byName: map[string][]*Node{}, triggers: map[*Node][]*Node{}}
 	if f.id = o.FormID; f.id == "" {
 		f.id = f.module.GetFormName()
 	}

@@ -26,7 +26,7 @@ func (s *schema) keep(main *descriptorpb.FileDescriptorProto) {
 			continue
 		}
 		for _, m := range f.GetMessageType() {
-			o, _ := proto.GetExtension(m.GetOptions(), formv1.E_Module).(*formv1.Module)
+			o := formv1.ModuleOf(m.GetOptions())
 			if m.GetName() != s.form.top || o.GetVersion() == 0 || o.GetVersion() > s.lock.Version {
 				continue
 			}
@@ -63,7 +63,7 @@ func (k *keeper) message(now, before *descriptorpb.DescriptorProto) {
 			continue
 		}
 		kept := proto.CloneOf(f)
-		q, _ := proto.GetExtension(kept.GetOptions(), formv1.E_Question).(*formv1.Question)
+		q := formv1.QuestionOf(kept.GetOptions())
 		if q == nil {
 			continue
 		}
@@ -99,8 +99,8 @@ func (k *keeper) message(now, before *descriptorpb.DescriptorProto) {
 // declare repeats what was declared of a question before, and says what it was called then, where the form names it otherwise
 // now: that it is the same the lock file says.
 func (k *keeper) declare(now, before *descriptorpb.FieldDescriptorProto) {
-	was, _ := proto.GetExtension(before.GetOptions(), formv1.E_Question).(*formv1.Question)
-	q, _ := proto.GetExtension(now.GetOptions(), formv1.E_Question).(*formv1.Question)
+	was := formv1.QuestionOf(before.GetOptions())
+	q := formv1.QuestionOf(now.GetOptions())
 	if q == nil {
 		return
 	}
@@ -121,7 +121,7 @@ func withoutRules(q *formv1.Question) {
 
 func withoutRulesBelow(m *descriptorpb.DescriptorProto) {
 	for _, f := range m.GetField() {
-		if q, _ := proto.GetExtension(f.GetOptions(), formv1.E_Question).(*formv1.Question); q != nil {
+		if q := formv1.QuestionOf(f.GetOptions()); q != nil {
 			q = proto.CloneOf(q)
 			withoutRules(q)
 			proto.SetExtension(f.Options, formv1.E_Question, q)
@@ -189,7 +189,7 @@ func (k *keeper) enums() {
 			}
 			kept := proto.CloneOf(v)
 			kept.Name = proto.String(values.take(v.GetName(), sameName))
-			o, _ := proto.GetExtension(kept.GetOptions(), formv1.E_Choice).(*formv1.Choice)
+			o := formv1.ChoiceOf(kept.GetOptions())
 			proto.SetExtension(kept.Options, formv1.E_Choice, k.ended(o))
 			same.Value = append(same.Value, kept)
 			same.ReservedRange = slices.DeleteFunc(same.ReservedRange, func(r *descriptorpb.EnumDescriptorProto_EnumReservedRange) bool { return r.GetStart() == v.GetNumber() })
@@ -208,14 +208,14 @@ func (k *keeper) ended(c *formv1.Choice) *formv1.Choice {
 
 // tables keeps the rows of tables, and tables.
 func (k *keeper) tables() {
-	before, _ := proto.GetExtension(k.before.GetOptions(), formv1.E_Table).([]*formv1.ChoiceTable)
+	before := formv1.TablesOf(k.before.GetOptions())
 	if len(before) == 0 {
 		return
 	}
 	if k.main.Options == nil {
 		k.main.Options = &descriptorpb.FileOptions{}
 	}
-	now, _ := proto.GetExtension(k.main.Options, formv1.E_Table).([]*formv1.ChoiceTable)
+	now := formv1.TablesOf(k.main.Options)
 	for _, t := range before {
 		i := slices.IndexFunc(now, func(x *formv1.ChoiceTable) bool { return x.GetName() == t.GetName() })
 		if i < 0 {

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/xuri/excelize/v2"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -87,7 +86,7 @@ type tongue struct {
 }
 
 func newBook(d protoreflect.MessageDescriptor, o xform.Options) *book {
-	m, _ := proto.GetExtension(d.Options(), formv1.E_Module).(*formv1.Module)
+	m := formv1.ModuleOf(d.Options())
 	b := &book{module: m, title: firstOf(m.GetTitle().GetEn(), m.GetTitle().GetZh(), anyText(m.GetTitle().GetMore())), original: map[string][]string{}}
 	columns := m.GetFormColumns()
 	b.xls = fromJSON(columns[KeyHeaders], &b.original)

@@ -113,7 +113,7 @@ func (b *builder) table(name string, md protoreflect.MessageDescriptor, parent *
 		b.drafts, b.fixed, b.prefixes = map[*Table][]draft{}, map[*Table][]string{}, map[*Table]map[string]bool{}
 	}
 	name = b.tableName(name, parent)
-	title := b.worded(module(md).GetTitle())
+	title := b.worded(formv1.ModuleOf(md.Options()).GetTitle())
 	if title == nil {
 		title = serviceTitle(md.FullName())
 	}
@@ -152,7 +152,9 @@ func (b *builder) table(name string, md protoreflect.MessageDescriptor, parent *
 }
 
 // levelOf is the level a message declares; for the records of the services there is none.
-func levelOf(md protoreflect.MessageDescriptor) string { return module(md).GetLevel() }
+func levelOf(md protoreflect.MessageDescriptor) string {
+	return formv1.ModuleOf(md.Options()).GetLevel()
+}
 
 // tableName makes the name unique among the tables.
 func (b *builder) tableName(name string, parent *Table) string {

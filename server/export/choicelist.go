@@ -6,7 +6,6 @@ import (
 
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
@@ -56,7 +55,7 @@ func rowsOfEnum(ed protoreflect.EnumDescriptor) []choiceRow {
 		if v.Number() == 0 {
 			continue // no answer
 		}
-		c, _ := proto.GetExtension(v.Options(), formv1.E_Choice).(*formv1.Choice)
+		c := formv1.ChoiceOf(v.Options())
 		out = append(out, choiceRow{int32(v.Number()), c, string(v.Name())})
 	}
 	return out
@@ -64,7 +63,7 @@ func rowsOfEnum(ed protoreflect.EnumDescriptor) []choiceRow {
 
 // rowsOfTable finds a table of choices in the file of the question.
 func rowsOfTable(file protoreflect.FileDescriptor, name string) []choiceRow {
-	tables, _ := proto.GetExtension(file.Options(), formv1.E_Table).([]*formv1.ChoiceTable)
+	tables := formv1.TablesOf(file.Options())
 	var out []choiceRow
 	for _, t := range tables {
 		if t.GetName() != name {

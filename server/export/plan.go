@@ -171,18 +171,13 @@ func (p *Plan) research() bool { return p.Profile == servicev1.PrivacyProfile_PR
 
 // question returns the option of a field, for fields of the services the wording kept in this package.
 func question(fd protoreflect.FieldDescriptor) *formv1.Question {
-	if q, ok := proto.GetExtension(fd.Options(), formv1.E_Question).(*formv1.Question); ok && q != nil {
+	if q := formv1.QuestionOf(fd.Options()); q != nil {
 		return q
 	}
 	if q, ok := serviceQuestion(fd.FullName()); ok {
 		return q
 	}
 	return nil
-}
-
-func module(md protoreflect.MessageDescriptor) *formv1.Module {
-	m, _ := proto.GetExtension(md.Options(), formv1.E_Module).(*formv1.Module)
-	return m
 }
 
 // choices lists the codes of an enum with their labels.
@@ -195,7 +190,7 @@ func choices(ed protoreflect.EnumDescriptor) []ValueLabel {
 			continue
 		}
 		seen[v.Number()] = true
-		c, _ := proto.GetExtension(v.Options(), formv1.E_Choice).(*formv1.Choice)
+		c := formv1.ChoiceOf(v.Options())
 		l := c.GetLabel()
 		if l == nil {
 			l = serviceChoice(v)

@@ -61,7 +61,7 @@ func (b *builder) publish(q Published) error {
 	}
 	b.publishing = &publishing{
 		top: q.Top, table: cutWords(clean(name), maxTable), lists: map[string]*choiceList{}, setNames: map[string]bool{},
-		languages: slices.Concat(module(q.Top).GetLanguages(), []string{"en", "zh"}),
+		languages: slices.Concat(formv1.ModuleOf(q.Top.Options()).GetLanguages(), []string{"en", "zh"}),
 	}
 	defer func() { b.publishing = nil }()
 	t, err := b.table(name, q.Top, b.plan.interview, false)

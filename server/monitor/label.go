@@ -8,7 +8,6 @@ import (
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
@@ -140,7 +139,7 @@ func questionnaireLabel(name string) label {
 	if !ok {
 		return label{short, short}
 	}
-	mod, _ := proto.GetExtension(m.Options(), formv1.E_Module).(*formv1.Module)
+	mod := formv1.ModuleOf(m.Options())
 	return label{mod.GetTitle().GetEn(), mod.GetTitle().GetZh()}.or(short)
 }
 
@@ -149,6 +148,6 @@ func resultLabel(key string) label {
 	if v == nil {
 		return label{}
 	}
-	c, _ := proto.GetExtension(v.Options(), formv1.E_Choice).(*formv1.Choice)
+	c := formv1.ChoiceOf(v.Options())
 	return label{c.GetLabel().GetEn(), c.GetLabel().GetZh()}
 }

@@ -47,7 +47,7 @@ func newFiller(w *Form, seed uint64) *filler {
 			if fd.Message() != nil && !fd.IsMap() {
 				walk(fd.Message())
 			}
-			o, _ := proto.GetExtension(fd.Options(), formv1.E_Question).(*formv1.Question)
+			o := formv1.QuestionOf(fd.Options())
 			all := o.GetRelevant() + " " + o.GetCalculate() + " " + o.GetFilter()
 			for _, k := range o.GetChecks() {
 				all += " " + k.GetExpression()
