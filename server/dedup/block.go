@@ -14,17 +14,18 @@ type frame struct {
 	columns []*column
 	house   [][]int32 // households each record was listed in, for household evidence
 	roster  [][]int32 // rosters: two records on one can not be the same
-	first   int32     // records of the first of two tables, of which no two are compared; 0: there is one table
+	two     bool      // the records are of two tables, and no two of one table are compared
+	first   int32     // how many are of the first of two
 }
 
 // apart says whether two records are never compared.
 func (f *frame) apart(i, j int32) bool {
-	return f.first > 0 && (i < f.first) == (j < f.first) || f.apartByRoster(i, j)
+	return f.two && (i < f.first) == (j < f.first) || f.apartByRoster(i, j)
 }
 
 // possible is the number of pairs that might be compared.
 func (f *frame) possible() int64 {
-	if f.first > 0 {
+	if f.two {
 		return int64(f.first) * (int64(f.n) - int64(f.first))
 	}
 	return possible(f.n)

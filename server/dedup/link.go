@@ -49,7 +49,7 @@ func LinkTables(a, b Table, many bool) (*TableResult, error) {
 	}
 	guesses := guessColumns(&both, skip)
 	f := both.frame(guesses)
-	f.first, f.roster = first, nil
+	f.two, f.first, f.roster = true, first, nil
 	f.apartHouses(ids)
 	r := &TableResult{Records: f.n, Possible: f.possible()}
 	for _, g := range guesses {

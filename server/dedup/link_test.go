@@ -157,6 +157,24 @@ func TestLinkTablesRefuses(t *testing.T) {
 	}
 }
 
+// Where one of two tables has no rows there is no pair, also among the rows of the other.
+func TestLinkEmptyTable(t *testing.T) {
+	a, b := people(60)
+	a.ID, a.Truth = "nr", "who"
+	a.Rows = append(a.Rows, slices.Clone(a.Rows[0]))
+	a.Rows[len(a.Rows)-1][0] = "again"
+	empty := Table{Header: a.Header, ID: "nr", Truth: "who"}
+	for _, tables := range [][2]Table{{empty, a}, {a, {Header: b.Header}}} {
+		r, err := LinkTables(tables[0], tables[1], false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Possible != 0 || r.Compared != 0 || len(r.Pairs) > 0 || len(r.Clusters) > 0 || r.Score.TruePairs != 0 {
+			t.Errorf("%d pairs were possible, %d compared, %d found, %d true", r.Possible, r.Compared, len(r.Pairs), r.Score.TruePairs)
+		}
+	}
+}
+
 // What is said of a column is believed.
 func TestKinds(t *testing.T) {
 	a, _ := people(60)
@@ -206,7 +224,7 @@ func TestMatchUp(t *testing.T) {
 
 func TestBCubed(t *testing.T) {
 	// Clusters {1,2,3} {4}; people {1,2} {3,4}.
-	m := score([]int32{0, 0, 0, 3}, []string{"x", "x", "y", "y"}, nil, 0).BCubed
+	m := score([]int32{0, 0, 0, 3}, []string{"x", "x", "y", "y"}, nil, -1).BCubed
 	p := (2.0/3 + 2.0/3 + 1.0/3 + 1) / 4
 	r := (1 + 1 + .5 + .5) / 4
 	if math.Abs(m.Precision-p) > 1e-12 || math.Abs(m.Recall-r) > 1e-12 || math.Abs(m.F1-2*p*r/(p+r)) > 1e-12 {

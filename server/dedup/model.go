@@ -84,10 +84,10 @@ func (f *frame) chances() [][]float64 {
 		}
 	}
 	const draws = 100_000
-	if possible(f.n) <= draws {
+	if f.possible() <= draws {
 		for i := range f.n {
 			for j := i + 1; j < f.n; j++ {
-				if f.first == 0 || int32(i) < f.first && int32(j) >= f.first {
+				if !f.two || int32(i) < f.first && int32(j) >= f.first {
 					note(i, j)
 				}
 			}
@@ -96,7 +96,7 @@ func (f *frame) chances() [][]float64 {
 		rng := rand.New(rand.NewPCG(1, 2))
 		for range draws {
 			i, j := rng.IntN(f.n), rng.IntN(f.n)
-			if f.first > 0 {
+			if f.two {
 				i, j = rng.IntN(int(f.first)), int(f.first)+rng.IntN(f.n-int(f.first))
 			}
 			if i != j {

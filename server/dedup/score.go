@@ -14,7 +14,7 @@ func (t tally) records() float64 { return float64(t.first + t.others) }
 func pairsOf[K comparable](groups map[K]tally, first int32) int64 {
 	sum := int64(0)
 	for _, t := range groups {
-		if first > 0 {
+		if first >= 0 {
 			sum += t.first * t.others
 		} else {
 			sum += t.others * (t.others - 1) / 2
@@ -34,7 +34,7 @@ func (m Measures) over(n float64) Measures {
 }
 
 // score compares clusters with the truth, over pairs and over records. Records without truth are left out on both sides. Of
-// two tables first is how many records the first one has, and no two records of one table make a pair.
+// two tables first is how many records the first one has, and no two records of one table make a pair; of one table it is -1.
 func score(roots []int32, truth []string, edges []edge, first int32) *Score {
 	type cell struct {
 		root  int32

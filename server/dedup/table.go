@@ -222,7 +222,7 @@ func FindTable(rows Table) (*TableResult, error) {
 		for i := range truth {
 			truth[i] = t.value(i, truthCol)
 		}
-		r.Score = score(roots, truth, edges, 0)
+		r.Score = score(roots, truth, edges, -1)
 	}
 	return r, nil
 }
