@@ -47,22 +47,14 @@ func (s *exportService) Export(req *servicev1.ExportRequest, stream grpc.ServerS
 	sink := &streamSink{send: stream.Send}
 	defer sink.discard()
 	opts := export.Options{Formats: req.GetFormats(), Profile: req.GetProfile(), Language: req.GetLanguage(), Program: s.version}
-	if _, err := export.Write(ctx, src.Source, opts, sink, nil); err != nil {
+	if _, err := export.Write(ctx, *src, opts, sink, nil); err != nil {
 		return err
-	}
-	if src.failed != nil {
-		return src.failed
 	}
 	return stream.Send(&servicev1.ExportResponse{Cursor: src.Cursor})
 }
 
-// exportSource is what an export reads, and what went wrong while it read.
-type exportSource struct {
-	export.Source
-	failed error
-}
-
-func (s *Server) exportSource(ctx context.Context, code string) (*exportSource, error) {
+// exportSource is what an export reads.
+func (s *Server) exportSource(ctx context.Context, code string) (*export.Source, error) {
 	if err := s.Project(ctx); err != nil {
 		return nil, err
 	}
@@ -83,36 +75,41 @@ func (s *Server) exportSource(ctx context.Context, code string) (*exportSource, 
 	if err != nil {
 		return nil, err
 	}
-	src := &exportSource{Source: export.Source{
+	src := &export.Source{
 		Study: study, Cursor: cursor.Proto(), People: f.people, Canonical: f.canonical(), Referrals: f.referrals,
 		Graph: referral.Build(f.graph(study)), Decisions: f.decisions, Published: s.published(f.interviews),
-	}}
-	src.Interviews = func(yield func(*servicev1.InterviewSummary, *surveyv1.Interview) bool) {
-		for _, sum := range f.interviews {
-			iv, err := s.answers(ctx, sum)
-			if err != nil {
-				src.failed = err
-				return
-			}
-			if !yield(sum, iv) {
-				return
-			}
-		}
 	}
-	src.Flags = func(yield func(*servicev1.Flag) bool) {
-		for p, err := range s.store.Interviews(ctx, store.Filter{Study: study.GetStudy()}) {
-			if err != nil {
-				src.failed = fmt.Errorf("read the flags: %w", err)
-				return
+	flags, err := s.flagsOf(ctx, study.GetStudy())
+	if err != nil {
+		return nil, err
+	}
+	src.Interviews = func(yield func(*export.Answered, error) bool) {
+		for _, sum := range f.interviews {
+			a := &export.Answered{Summary: sum, Flags: flags[sum.GetInterviewId()]}
+			var err error
+			if a.Interview, err = s.answers(ctx, sum); err == nil {
+				a.Paradata, err = s.paradataOf(ctx, sum.GetPart(), sum.GetInterviewId())
 			}
-			for _, flag := range p.GetFlags() {
-				if !yield(flag) {
-					return
-				}
+			if !yield(a, err) {
+				return
 			}
 		}
 	}
 	return src, nil
+}
+
+// flagsOf are the failed checks of a study by interview.
+func (s *Server) flagsOf(ctx context.Context, study string) (map[string][]*servicev1.Flag, error) {
+	out := map[string][]*servicev1.Flag{}
+	for p, err := range s.store.Interviews(ctx, store.Filter{Study: study}) {
+		if err != nil {
+			return nil, fmt.Errorf("read the flags: %w", err)
+		}
+		if len(p.GetFlags()) > 0 {
+			out[p.GetSummary().GetInterviewId()] = p.GetFlags()
+		}
+	}
+	return out, nil
 }
 
 // studyOfInterviews stands in for a definition that nobody has set: the study that the interviews name, or of several

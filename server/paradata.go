@@ -39,16 +39,25 @@ func (s *monitorService) GetParadata(ctx context.Context, req *servicev1.GetPara
 	if err != nil {
 		return nil, err
 	}
-	all, err := s.store.Revisions(ctx, iv.GetSummary().GetPart(), servicev1.RecordKind_RECORD_KIND_PARADATA, req.GetInterviewId())
+	all, err := s.paradataOf(ctx, iv.GetSummary().GetPart(), req.GetInterviewId())
 	if err != nil {
-		return nil, fmt.Errorf("read the paradata of interview %s: %w", req.GetInterviewId(), err)
+		return nil, err
 	}
-	resp := &servicev1.GetParadataResponse{}
+	return &servicev1.GetParadataResponse{Paradata: all}, nil
+}
+
+// paradataOf reads what has come about an interview.
+func (s *Server) paradataOf(ctx context.Context, part uint64, interviewID string) ([]*servicev1.Paradata, error) {
+	all, err := s.store.Revisions(ctx, part, servicev1.RecordKind_RECORD_KIND_PARADATA, interviewID)
+	if err != nil {
+		return nil, fmt.Errorf("read the paradata of interview %s: %w", interviewID, err)
+	}
+	var out []*servicev1.Paradata
 	for _, st := range all {
 		p := &servicev1.Paradata{}
 		if r, err := syncer.Open(st.Raw); err == nil && len(r.GetPayload()) > 0 && proto.Unmarshal(r.GetPayload(), p) == nil {
-			resp.Paradata = append(resp.Paradata, p)
+			out = append(out, p)
 		}
 	}
-	return resp, nil
+	return out, nil
 }

@@ -226,10 +226,7 @@ func (b *builder) fix(t *Table, c *Column) int {
 
 func (b *builder) add(t *Table, c *Column) int {
 	b.columns++
-	c.label = map[int32]*formv1.Text{}
-	for _, v := range c.Values {
-		c.label[v.Code] = v.Label
-	}
+	c.relabel()
 	t.Columns = append(t.Columns, c)
 	return len(t.Columns) - 1
 }

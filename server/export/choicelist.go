@@ -226,6 +226,6 @@ func (x *extractor) published(iv *surveyv1.Interview) error {
 	case err != nil:
 		x.unread["answer an earlier version of "+o.GetQuestionnaire()+" and cannot be brought to the newest in all questions: what its schema says of earlier versions fails on them"]++
 	}
-	x.version = iv.GetQuestionnaireVersion()
+	x.version, x.other = iv.GetQuestionnaireVersion(), m
 	return x.message(q.table, m, x.rows[x.plan.interview], 1, "", "")
 }

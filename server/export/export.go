@@ -22,6 +22,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"slices"
 
@@ -30,20 +31,29 @@ import (
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 )
 
-// Source is what is exported. Interviews and Flags are read twice and must yield the same both times, in the same
-// order; the order of rows is theirs. Any of them may be nil.
+// Answered is one interview with what is known of it.
+type Answered struct {
+	// Summary may be nil.
+	Summary   *servicev1.InterviewSummary
+	Interview *surveyv1.Interview
+	// Flags are the checks that fail, and Paradata how the answers came about, as far as the tablet told.
+	Flags    []*servicev1.Flag
+	Paradata []*servicev1.Paradata
+}
+
+// Source is what is exported. Interviews is read at least twice and must yield the same each time, in the same order, which is
+// that of the rows; an error ends the export. Any of them may be nil.
 type Source struct {
 	Study *surveyv1.Study
 	// Cursor is where in the log the data stand.
 	Cursor     *servicev1.Cursor
-	Interviews func(yield func(*servicev1.InterviewSummary, *surveyv1.Interview) bool)
+	Interviews iter.Seq2[*Answered, error]
 	People     []*servicev1.PersonRecord
 	// Canonical maps person ids, and household ids, to the one that stands for all that are the same; ids that are not
 	// in it stand for themselves.
 	Canonical map[string]string
 	Referrals []*servicev1.ReferralRecord
 	Graph     *servicev1.ReferralGraph
-	Flags     func(yield func(*servicev1.Flag) bool)
 	Decisions []*servicev1.LinkDecision
 	// Published are the questionnaires published at run time whose answers are exported.
 	Published []Published
@@ -88,6 +98,7 @@ type job struct {
 	total    int
 	warnings []string
 	rowLimit int // of an Excel sheet
+	stages   []stage
 }
 
 // Write writes all files of an export and returns the manifest, which is also the last file, manifest.json: a folder
@@ -134,12 +145,8 @@ func newJob(src Source, opts Options, sink Sink, progress func(done, total int))
 	}
 	j := &job{
 		src: src, opts: opts, plan: plan, sink: &hashingSink{sink: sink}, progress: progress, rowLimit: excelRows,
-		stats: map[*Table]*tableStats{},
 	}
-	for _, t := range plan.Tables {
-		j.stats[t] = newTableStats(t)
-	}
-	return j, nil
+	return j, j.use(stages(j))
 }
 
 // checkFormats puts the formats in order, each once.
@@ -162,14 +169,26 @@ func checkFormats(formats []servicev1.ExportFormat) ([]servicev1.ExportFormat, e
 func (j *job) wants(f servicev1.ExportFormat) bool { return slices.Contains(j.opts.Formats, f) }
 
 func (j *job) run(ctx context.Context) (*Manifest, error) {
-	count := newExtractor(j.plan, j.src, j.opts.Language, func(r *row) error {
+	passes := 2
+	if slices.ContainsFunc(j.stages, stage.looks) {
+		passes++
+		x := j.extractor(func(*row) error { return nil })
+		x.looking = true
+		if err := j.pass(ctx, x); err != nil {
+			return nil, err
+		}
+		j.total = passes * j.done
+	}
+	count := j.extractor(func(r *row) error {
 		j.stats[r.table].add(r)
 		return nil
 	})
 	if err := j.pass(ctx, count); err != nil {
 		return nil, err
 	}
-	j.total = 2 * j.done
+	if passes == 2 {
+		j.total = passes * j.done
+	}
 	j.labelLong()
 	for _, why := range slices.Sorted(maps.Keys(count.unread)) {
 		j.warnings = append(j.warnings, fmt.Sprintf("%d interviews %s", count.unread[why], why))
@@ -197,12 +216,17 @@ func (j *job) run(ctx context.Context) (*Manifest, error) {
 	if err := j.writeCodebook(layouts); err != nil {
 		return nil, err
 	}
+	for _, st := range j.stages {
+		if err := st.finish(j, layouts); err != nil {
+			return nil, err
+		}
+	}
 	return j.writeManifest(layouts)
 }
 
 // writeRows is the second pass, and the end of every data file.
 func (j *job) writeRows(ctx context.Context, layouts map[*Table]*layout, writers []formatWriter) error {
-	x := newExtractor(j.plan, j.src, j.opts.Language, func(r *row) error {
+	x := j.extractor(func(r *row) error {
 		l := layouts[r.table]
 		l.written++
 		if !l.holds(r) || l.written > j.stats[r.table].rows {
@@ -267,34 +291,27 @@ func (j *job) open(layouts map[*Table]*layout) ([]formatWriter, error) {
 
 // pass goes over all data once.
 func (j *job) pass(ctx context.Context, x *extractor) error {
-	var err error
 	if j.src.Interviews != nil {
-		j.src.Interviews(func(s *servicev1.InterviewSummary, i *surveyv1.Interview) bool {
-			if err = ctx.Err(); err != nil {
-				return false
+		for a, err := range j.src.Interviews {
+			if err == nil {
+				err = ctx.Err()
 			}
-			x.summary = s
-			if err = x.message(j.plan.interview, i.ProtoReflect(), nil, 1, "", ""); err != nil {
-				return false
+			if err == nil {
+				err = x.answered(a)
 			}
-			if err = x.published(i); err != nil {
-				return false
+			if err != nil {
+				return cancelled(err)
 			}
 			j.done++
 			j.progress(j.done, j.total)
-			return true
-		})
+		}
 	}
-	x.summary = nil
-	if err != nil {
-		return cancelled(err)
-	}
+	x.forget()
 	for _, list := range []func() error{
 		func() error { return each(ctx, x, j.plan.appearance, j.src.People) },
 		func() error { return each(ctx, x, j.plan.told, j.src.Referrals) },
 		func() error { return each(ctx, x, j.plan.graphNode, j.src.Graph.GetNodes()) },
 		func() error { return each(ctx, x, j.plan.graphEdge, j.src.Graph.GetEdges()) },
-		func() error { return j.flags(ctx, x) },
 		func() error { return each(ctx, x, j.plan.link, j.src.Decisions) },
 	} {
 		if err := list(); err != nil {
@@ -302,19 +319,4 @@ func (j *job) pass(ctx context.Context, x *extractor) error {
 		}
 	}
 	return nil
-}
-
-func (j *job) flags(ctx context.Context, x *extractor) error {
-	var err error
-	if j.src.Flags == nil {
-		return nil
-	}
-	j.src.Flags(func(f *servicev1.Flag) bool {
-		if err = ctx.Err(); err != nil {
-			return false
-		}
-		err = x.message(j.plan.flag, f.ProtoReflect(), nil, 1, "", "")
-		return err == nil
-	})
-	return err
 }

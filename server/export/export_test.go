@@ -82,12 +82,10 @@ func small() Source {
 		DecisionId: proto.String("d-1"), Kind: servicev1.DecisionKind_DECISION_KIND_LINK.Enum(), Subject: servicev1.LinkSubject_LINK_SUBJECT_PERSON.Enum(),
 		AId: proto.String("p-1"), BId: proto.String("p-3"), DecidedBy: proto.String("sup1"), TimeMs: proto.Int64(1467622800000), Reason: proto.String("same telephone"),
 	}}
-	src.Flags = func(yield func(*servicev1.Flag) bool) {
-		_ = yield(&servicev1.Flag{
-			InterviewId: proto.String("i-1"), Path: proto.String("household.members[0].age"), Severity: formv1.Severity_SEVERITY_SOFT.Enum(),
-			Rule: proto.String("hearth.survey.v1.HouseholdMember.age/age_agrees_with_birth"), Message: text("王芳 is not 36", "王芳不是 36"),
-		}) && yield(&servicev1.Flag{InterviewId: proto.String("i-2"), Rule: proto.String("server/duplicate_key"), Message: text("same key as 王芳", "")})
-	}
+	flagged(&src, []*servicev1.Flag{{
+		InterviewId: proto.String("i-1"), Path: proto.String("household.members[0].age"), Severity: formv1.Severity_SEVERITY_SOFT.Enum(),
+		Rule: proto.String("hearth.survey.v1.HouseholdMember.age/age_agrees_with_birth"), Message: text("王芳 is not 36", "王芳不是 36"),
+	}, {InterviewId: proto.String("i-2"), Rule: proto.String("server/duplicate_key"), Message: text("same key as 王芳", "")}})
 	src.Cursor = &servicev1.Cursor{ServerEpoch: []byte{0xab}, Parts: []*servicev1.PartCounter{{Part: proto.Uint64(255), Counter: proto.Uint64(7)}, {Part: proto.Uint64(3), Counter: proto.Uint64(1)}}}
 	return src
 }
@@ -330,13 +328,9 @@ func TestAnyInterview(t *testing.T) {
 			rt.Fatal(err)
 		}
 		want := len(src.People) + len(src.Decisions) + len(src.Referrals) + len(src.Graph.GetNodes()) + len(src.Graph.GetEdges())
-		src.Interviews(func(_ *servicev1.InterviewSummary, i *surveyv1.Interview) bool {
-			want++
-			count(i.ProtoReflect(), &want)
-			return true
-		})
-		if src.Flags != nil {
-			want++
+		for a := range src.Interviews {
+			want += 1 + len(a.Flags)
+			count(a.Interview.ProtoReflect(), &want)
 		}
 		got := 0
 		for _, l := range m.Levels {
@@ -448,12 +442,12 @@ func TestDataThatChange(t *testing.T) {
 		"another row":    {Visits: []*surveyv1.Visit{{}}},
 	} {
 		passes := 0
-		src := Source{Interviews: func(yield func(*servicev1.InterviewSummary, *surveyv1.Interview) bool) {
+		src := Source{Interviews: func(yield func(*Answered, error) bool) {
 			if passes++; passes == 1 {
-				yield(nil, &surveyv1.Interview{})
+				yield(&Answered{}, nil)
 				return
 			}
-			yield(nil, second)
+			yield(&Answered{Interview: second}, nil)
 		}}
 		if _, err := Write(context.Background(), src, Options{}, &memory{}, nil); fault.KindOf(err) != fault.Conflict {
 			t.Errorf("%s: got %v, want a conflict", name, err)

@@ -12,6 +12,7 @@ import (
 
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
@@ -76,10 +77,19 @@ type extractor struct {
 	rows      map[*Table]*row
 	emit      func(*row) error
 
+	stages  []stage
+	staged  map[*Table]*row // what the stages make of a row
+	looking bool            // in the pass in which stages look
+
 	summary *servicev1.InterviewSummary
-	current protoreflect.Message // the message of the row that is filled
-	version uint32               // of the published questionnaire that was answered
-	unread  map[string]int       // interviews whose answers are in no table, by why
+	// interview is what the rows are of, nil outside of interviews; other its answers to a published questionnaire.
+	interview *surveyv1.Interview
+	other     protoreflect.Message
+	current   protoreflect.Message // the message of the row that is filled
+	visits    int64                // to questions, of the interview at hand
+	found     located              // what the row of a flag or of paradata is about
+	version   uint32               // of the published questionnaire that was answered
+	unread    map[string]int       // interviews whose answers are in no table, by why
 }
 
 // appearance is what linkage says of a person: in how many rosters, and where first.
@@ -91,7 +101,7 @@ type appearance struct {
 }
 
 func newExtractor(p *Plan, src Source, lang string, emit func(*row) error) *extractor {
-	x := &extractor{plan: p, canonical: src.Canonical, lang: lang, rows: map[*Table]*row{}, emit: emit, people: map[string]appearance{}, unread: map[string]int{}}
+	x := &extractor{plan: p, canonical: src.Canonical, lang: lang, rows: map[*Table]*row{}, emit: emit, people: map[string]appearance{}, unread: map[string]int{}, staged: map[*Table]*row{}}
 	for _, t := range p.Tables {
 		x.rows[t] = &row{table: t, cells: make([]cell, len(t.Columns)), why: make([]int32, len(t.Questions))}
 	}
@@ -144,6 +154,64 @@ func (x *extractor) firstAppearance() cell {
 	return boolCell(here && x.summary.GetInterviewId() == a.first)
 }
 
+// answered emits all rows of an interview.
+func (x *extractor) answered(a *Answered) error {
+	x.forget()
+	x.summary, x.interview = a.Summary, a.Interview
+	if x.interview == nil {
+		x.interview = &surveyv1.Interview{}
+	}
+	if err := x.message(x.plan.interview, x.interview.ProtoReflect(), nil, 1, "", ""); err != nil {
+		return err
+	}
+	if err := x.published(x.interview); err != nil {
+		return err
+	}
+	for _, f := range a.Flags {
+		x.found = x.locate(f.GetPath())
+		if err := x.message(x.plan.flag, f.ProtoReflect(), nil, 1, "", ""); err != nil {
+			return err
+		}
+	}
+	for _, p := range a.Paradata {
+		if err := x.trail(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget ends an interview: rows that follow are of none.
+func (x *extractor) forget() {
+	x.summary, x.interview, x.other, x.version, x.visits, x.found = nil, nil, nil, 0, 0, located{}
+}
+
+// send lets the stages change a row, and emits it. What they make of it stands in a row of its own: the levels below
+// have the keys as they were, and the stages change those there.
+func (x *extractor) send(r *row) (kept bool, err error) {
+	if len(x.stages) == 0 {
+		return true, x.emit(r)
+	}
+	out := x.staged[r.table]
+	if out == nil {
+		out = &row{table: r.table, cells: make([]cell, len(r.cells)), why: make([]int32, len(r.why))}
+		x.staged[r.table] = out
+	}
+	copy(out.cells, r.cells)
+	copy(out.why, r.why)
+	for _, s := range x.stages {
+		if x.looking {
+			if err := s.look(x, out); err != nil {
+				return false, err
+			}
+		}
+		if kept, err := s.row(x, out); err != nil || !kept {
+			return false, err
+		}
+	}
+	return true, x.emit(out)
+}
+
 // message emits a message's row and the rows of all levels below it.
 func (x *extractor) message(t *Table, m protoreflect.Message, parent *row, position int, toldIn, mapKey string) error {
 	r := x.rows[t]
@@ -165,7 +233,7 @@ func (x *extractor) message(t *Table, m protoreflect.Message, parent *row, posit
 	for _, e := range t.extras {
 		r.cells[e.col] = e.value(x)
 	}
-	if err := x.emit(r); err != nil {
+	if kept, err := x.send(r); err != nil || !kept {
 		return err
 	}
 	for _, p := range below {

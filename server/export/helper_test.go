@@ -288,7 +288,7 @@ func random(seed uint64, n int, f *filler) Source {
 			fl.Message = text(f.canary+"-flag", f.canary+"-flag")
 		}
 		src.People, src.Decisions, src.Referrals = append(src.People, p), append(src.Decisions, d), append(src.Referrals, r)
-		src.Flags = func(yield func(*servicev1.Flag) bool) { yield(fl) }
+		flagged(&src, []*servicev1.Flag{fl})
 	}
 	src.Graph = &servicev1.ReferralGraph{}
 	f.message(src.Graph.ProtoReflect(), 0, false)
@@ -298,12 +298,31 @@ func random(seed uint64, n int, f *filler) Source {
 func source(interviews []*surveyv1.Interview, summaries []*servicev1.InterviewSummary) Source {
 	return Source{
 		Study: &surveyv1.Study{Study: proto.String("guiyang-2016"), TitleEn: proto.String("Guiyang <2016>"), TitleZh: proto.String("贵阳")},
-		Interviews: func(yield func(*servicev1.InterviewSummary, *surveyv1.Interview) bool) {
+		Interviews: func(yield func(*Answered, error) bool) {
 			for i := range interviews {
-				if !yield(summaries[i], interviews[i]) {
+				if !yield(&Answered{Summary: summaries[i], Interview: interviews[i]}, nil) {
 					return
 				}
 			}
 		},
+	}
+}
+
+// flagged gives the interviews of a source their flags: the first one those that name no interview.
+func flagged(src *Source, flags []*servicev1.Flag) {
+	old := src.Interviews
+	src.Interviews = func(yield func(*Answered, error) bool) {
+		first := true
+		for a, err := range old {
+			b := *a
+			for _, f := range flags {
+				if id := f.GetInterviewId(); id == a.Interview.GetInterviewId() || first && id == "" {
+					b.Flags = append(b.Flags, f)
+				}
+			}
+			if first = false; !yield(&b, err) {
+				return
+			}
+		}
 	}
 }

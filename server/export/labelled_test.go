@@ -118,12 +118,14 @@ func spssRows(t testing.TB, b []byte) int64 {
 func reasoned() Source {
 	src := small()
 	old := src.Interviews
-	src.Interviews = func(yield func(*servicev1.InterviewSummary, *surveyv1.Interview) bool) {
-		old(func(s *servicev1.InterviewSummary, i *surveyv1.Interview) bool {
-			i = proto.CloneOf(i)
+	src.Interviews = func(yield func(*Answered, error) bool) {
+		for a, err := range old {
+			i := proto.CloneOf(a.Interview)
 			i.GetHousehold().GetMembers()[0].Missing = map[uint32]formv1.Missing{9: formv1.Missing_MISSING_DONT_KNOW}
-			return yield(s, i)
-		})
+			if !yield(&Answered{Summary: a.Summary, Interview: i, Flags: a.Flags}, err) {
+				return
+			}
+		}
 	}
 	return src
 }
@@ -359,10 +361,9 @@ func TestLosses(t *testing.T) {
 func TestReasonBesideAnswer(t *testing.T) {
 	src := small()
 	var all []*surveyv1.Interview
-	src.Interviews(func(_ *servicev1.InterviewSummary, i *surveyv1.Interview) bool {
-		all = append(all, proto.CloneOf(i))
-		return true
-	})
+	for a := range src.Interviews {
+		all = append(all, proto.CloneOf(a.Interview))
+	}
 	members := all[0].GetHousehold().GetMembers()
 	members[1].Missing = map[uint32]formv1.Missing{9: formv1.Missing_MISSING_UNSPECIFIED}
 	files, _ := export(t, source(all, make([]*servicev1.InterviewSummary, 2)), Options{Formats: []servicev1.ExportFormat{asStata}})

@@ -64,14 +64,16 @@ func newLayout(t *Table, s *tableStats) *layout {
 	for i, q := range t.Questions {
 		if s.why[i] != nil {
 			l.reasons[i] = true
-			after[q.at] = append(after[q.at], i)
+			if !t.hidden(q) {
+				after[q.at] = append(after[q.at], i)
+			}
 		}
 	}
 	for i := 0; i <= len(t.Columns); i++ {
 		for _, q := range after[i] {
 			l.slots = append(l.slots, slot{name: t.Questions[q].Why, question: q})
 		}
-		if i < len(t.Columns) {
+		if i < len(t.Columns) && !t.Columns[i].hidden {
 			l.slots = append(l.slots, slot{name: t.Columns[i].Name, column: t.Columns[i], col: i})
 		}
 	}

@@ -76,6 +76,9 @@ func (j *job) writeManifest(layouts map[*Table]*layout) (*Manifest, error) {
 	for _, t := range j.plan.Tables {
 		m.Levels = append(m.Levels, ManifestLevel{Name: t.Name, Rows: j.stats[t].rows, Columns: len(layouts[t].slots)})
 	}
+	for _, st := range j.stages {
+		st.record(m)
+	}
 	slices.SortFunc(m.Files, func(a, b ManifestFile) int { return strings.Compare(a.Path, b.Path) })
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {

@@ -73,6 +73,7 @@ type Column struct {
 	enum     string      // name of the list that the values are of
 	formName string      // what the question is called in the XLSForm it came from
 	long     *choiceList // a list of which only the choices that occur are labelled
+	hidden   bool        // by a stage: it stands in no file
 }
 
 // Question is what a reason for a missing answer is given for: one column, several (a date, a list of choices) or a
@@ -106,6 +107,16 @@ type Table struct {
 	own       []int // own key columns
 }
 
+// hidden is whether all columns of a question are hidden; a block or a table of its own has none to hide.
+func (t *Table) hidden(q *Question) bool {
+	for _, c := range t.Columns[q.from:q.at] {
+		if !c.hidden {
+			return false
+		}
+	}
+	return q.at > q.from
+}
+
 // inheritedKey copies a key of the parent's row into a column.
 type inheritedKey struct{ from, to int }
 
@@ -114,7 +125,7 @@ type Plan struct {
 	Tables  []*Table
 	Profile servicev1.PrivacyProfile
 
-	interview, appearance, told, graphNode, graphEdge, flag, link *Table
+	interview, appearance, told, graphNode, graphEdge, flag, paradata, link *Table
 
 	published map[protoreflect.FullName]*publishedTable
 	fields    map[protoreflect.FullName]protoreflect.FieldDescriptor // of published questionnaires
@@ -155,6 +166,9 @@ func newPlan(interview protoreflect.MessageDescriptor, profile servicev1.Privacy
 			return nil, err
 		}
 		*top.at = t
+		if t == p.flag {
+			p.paradata = b.paradataTable()
+		}
 	}
 	for _, q := range published {
 		if err := b.publish(q); err != nil {

@@ -143,9 +143,7 @@ func visits(t testing.TB) Source {
 	}
 	src := source(interviews, make([]*servicev1.InterviewSummary, len(interviews)))
 	src.Published = []Published{{Top: top}}
-	src.Flags = func(yield func(*servicev1.Flag) bool) {
-		yield(&servicev1.Flag{InterviewId: proto.String("i-0"), Rule: proto.String("form.visit.Visit2016.name/high"), Severity: formv1.Severity_SEVERITY_SOFT.Enum()})
-	}
+	flagged(&src, []*servicev1.Flag{{InterviewId: proto.String("i-0"), Rule: proto.String("form.visit.Visit2016.name/high"), Severity: formv1.Severity_SEVERITY_SOFT.Enum()}})
 	return src
 }
 

@@ -213,6 +213,10 @@ func (b *builder) addExtras(t *Table, md protoreflect.MessageDescriptor) {
 				return intCell(int64(x.version))
 			})
 		}
+	case md.FullName() == servicePackage+"Flag":
+		for _, c := range aboutColumns() {
+			add(c.name, c.kind, c.label, nil, func(x *extractor) cell { return c.value(x.found) })
+		}
 	case t.Name == "person":
 		add("appearances", KindInteger, text("Household rosters the person stands in, after linkage", "关联后此人出现在多少份住户名单中"), nil,
 			func(x *extractor) cell { return x.appearances() })
@@ -254,4 +258,7 @@ func (b *builder) summaryColumns(add func(string, Kind, *formv1.Text, []ValueLab
 		func(s *servicev1.InterviewSummary) int64 { return int64(len(s.GetHeads())) })
 	count("soft_flags", text("Unlikely answers", "存疑答案数"), func(s *servicev1.InterviewSummary) int64 { return int64(s.GetSoftFlags()) })
 	count("hard_flags", text("Impossible answers", "矛盾答案数"), func(s *servicev1.InterviewSummary) int64 { return int64(s.GetHardFlags()) })
+	add("household_id", KindText, text("Household id (UUID)", "住户编号（UUID）"), nil, func(x *extractor) cell {
+		return textCell(x.interview.GetHousehold().GetHouseholdId())
+	})
 }

@@ -106,9 +106,13 @@ func (f *spssFile) multiple(langs []language) []sav.MultipleResponse {
 		}
 		m := sav.MultipleResponse{Name: q.Name, Label: worded(q.Label, langs), Counted: 1}
 		for _, c := range f.table.Columns[q.from+1 : q.at] {
-			m.Variables = append(m.Variables, c.Name)
+			if !c.hidden {
+				m.Variables = append(m.Variables, c.Name)
+			}
 		}
-		out = append(out, m)
+		if len(m.Variables) > 1 {
+			out = append(out, m)
+		}
 	}
 	return out
 }

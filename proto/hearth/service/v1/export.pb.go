@@ -34,17 +34,32 @@ const (
 	ExportFormat_EXPORT_FORMAT_DTA ExportFormat = 4
 	// SPSS .sav: one file per level.
 	ExportFormat_EXPORT_FORMAT_SAV ExportFormat = 5
+	// JSON lines: one object per row, labels in the codebook.
+	ExportFormat_EXPORT_FORMAT_JSONL ExportFormat = 6
+	// Places as GeoJSON (RFC 7946).
+	ExportFormat_EXPORT_FORMAT_GEOJSON ExportFormat = 7
+	// Places as one GeoPackage.
+	ExportFormat_EXPORT_FORMAT_GPKG ExportFormat = 8
+	// Referrals and kin as GraphML and as lists of nodes and edges.
+	ExportFormat_EXPORT_FORMAT_GRAPHML ExportFormat = 9
+	// SPSS .zsav: as .sav, packed.
+	ExportFormat_EXPORT_FORMAT_ZSAV ExportFormat = 10
 )
 
 // Enum value maps for ExportFormat.
 var (
 	ExportFormat_name = map[int32]string{
-		0: "EXPORT_FORMAT_UNSPECIFIED",
-		1: "EXPORT_FORMAT_CSV",
-		2: "EXPORT_FORMAT_PARQUET",
-		3: "EXPORT_FORMAT_XLSX",
-		4: "EXPORT_FORMAT_DTA",
-		5: "EXPORT_FORMAT_SAV",
+		0:  "EXPORT_FORMAT_UNSPECIFIED",
+		1:  "EXPORT_FORMAT_CSV",
+		2:  "EXPORT_FORMAT_PARQUET",
+		3:  "EXPORT_FORMAT_XLSX",
+		4:  "EXPORT_FORMAT_DTA",
+		5:  "EXPORT_FORMAT_SAV",
+		6:  "EXPORT_FORMAT_JSONL",
+		7:  "EXPORT_FORMAT_GEOJSON",
+		8:  "EXPORT_FORMAT_GPKG",
+		9:  "EXPORT_FORMAT_GRAPHML",
+		10: "EXPORT_FORMAT_ZSAV",
 	}
 	ExportFormat_value = map[string]int32{
 		"EXPORT_FORMAT_UNSPECIFIED": 0,
@@ -53,6 +68,11 @@ var (
 		"EXPORT_FORMAT_XLSX":        3,
 		"EXPORT_FORMAT_DTA":         4,
 		"EXPORT_FORMAT_SAV":         5,
+		"EXPORT_FORMAT_JSONL":       6,
+		"EXPORT_FORMAT_GEOJSON":     7,
+		"EXPORT_FORMAT_GPKG":        8,
+		"EXPORT_FORMAT_GRAPHML":     9,
+		"EXPORT_FORMAT_ZSAV":        10,
 	}
 )
 
@@ -283,14 +303,20 @@ const file_hearth_service_v1_export_proto_rawDesc = "" +
 	"\x0eExportResponse\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\fR\acontent\x121\n" +
-	"\x06cursor\x18\x03 \x01(\v2\x19.hearth.service.v1.CursorR\x06cursor*\xa5\x01\n" +
+	"\x06cursor\x18\x03 \x01(\v2\x19.hearth.service.v1.CursorR\x06cursor*\xa4\x02\n" +
 	"\fExportFormat\x12\x1d\n" +
 	"\x19EXPORT_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11EXPORT_FORMAT_CSV\x10\x01\x12\x19\n" +
 	"\x15EXPORT_FORMAT_PARQUET\x10\x02\x12\x16\n" +
 	"\x12EXPORT_FORMAT_XLSX\x10\x03\x12\x15\n" +
 	"\x11EXPORT_FORMAT_DTA\x10\x04\x12\x15\n" +
-	"\x11EXPORT_FORMAT_SAV\x10\x05*o\n" +
+	"\x11EXPORT_FORMAT_SAV\x10\x05\x12\x17\n" +
+	"\x13EXPORT_FORMAT_JSONL\x10\x06\x12\x19\n" +
+	"\x15EXPORT_FORMAT_GEOJSON\x10\a\x12\x16\n" +
+	"\x12EXPORT_FORMAT_GPKG\x10\b\x12\x19\n" +
+	"\x15EXPORT_FORMAT_GRAPHML\x10\t\x12\x16\n" +
+	"\x12EXPORT_FORMAT_ZSAV\x10\n" +
+	"*o\n" +
 	"\x0ePrivacyProfile\x12\x1f\n" +
 	"\x1bPRIVACY_PROFILE_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aPRIVACY_PROFILE_IDENTIFIED\x10\x01\x12\x1c\n" +
