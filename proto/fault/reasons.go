@@ -114,6 +114,8 @@ const (
 	QuestionnaireNotHere   Reason = "QUESTIONNAIRE_NOT_HERE"
 	BadXForm               Reason = "BAD_XFORM"
 	BadForm                Reason = "BAD_FORM"
+	ModelUnreadable        Reason = "MODEL_UNREADABLE"
+	BadAnswers             Reason = "BAD_ANSWERS"
 )
 
 // Entry is what the catalogue says of a reason.
@@ -234,6 +236,8 @@ var catalogue = []Entry{
 	{QuestionnaireNotHere, "answers are given by name, and the tablet does not know their questionnaire", "sync the tablet, or name the questionnaire's file with --form", false},
 	{BadXForm, "an XForm has a mistake, or is none", "correct the form where the finding says, or make it again with `hearth form export --as xform`", false},
 	{BadForm, "an XLSForm cannot be read as a questionnaire", "correct what the message names in the spreadsheet, and import it again", false},
+	{ModelUnreadable, "what linkage learnt of a study cannot be read, or another version wrote it", "have it learnt again: `hearth dedup run`", false},
+	{BadAnswers, "a file of answers about pairs has a line that says nothing", "write two ids and yes or no on every line", false},
 }
 
 // Catalogue returns all entries, ordered by reason.

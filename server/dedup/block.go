@@ -148,10 +148,12 @@ func last(n int) func(a *atom) string {
 // single is one transform of one column: the simplest blocking key.
 type single struct {
 	col    int
+	at     int // among the transforms of the column's kind
 	name   string
 	agree  float64
 	hashes lists[uint64] // per record
 	filled float64       // share of records that have it
+	values int           // how many there are
 }
 
 // key is a conjunction of singles.
@@ -197,6 +199,11 @@ func (f *frame) gather(b *blocking, opts Options) {
 		k.cover(draws)
 	}
 	b.keys, b.recall = choose(b.candidates, f.n, b.budget)
+	f.pairs(b, opts)
+}
+
+// pairs collects the pairs that the keys bring together.
+func (f *frame) pairs(b *blocking, opts Options) {
 	b.names, b.pairs = nil, nil
 	for i, k := range b.keys {
 		b.names = append(b.names, k.name(f))
@@ -325,26 +332,56 @@ func (f *frame) collect(k *key, maxBlock int, use func([]entry)) {
 
 // entries appends what a record emits under a key: every combination of its values, up to a bound.
 func (k *key) entries(out []entry, row int32) []entry {
-	start := len(out)
+	if len(k.parts) == 1 {
+		for _, h := range k.parts[0].hashes.of(int(row)) {
+			out = append(out, entry{h, row})
+		}
+		return out
+	}
+	var lists [3][]uint64
+	single := true
 	for i, p := range k.parts {
-		hs := p.hashes.of(int(row))
-		if len(hs) == 0 {
-			return out[:start]
+		lists[i] = p.hashes.of(int(row))
+		if len(lists[i]) == 0 {
+			return out
+		}
+		single = single && len(lists[i]) == 1
+	}
+	if single {
+		h := lists[0][0]
+		for _, l := range lists[1:len(k.parts)] {
+			h = mix(h, l[0])
+		}
+		return append(out, entry{h, row})
+	}
+	var space [64]uint64
+	for _, h := range combine(space[:0], lists[:len(k.parts)]) {
+		out = append(out, entry{h, row})
+	}
+	return out
+}
+
+// mostCombinations bounds under how many values of a conjunction one record stands.
+const mostCombinations = 64
+
+// combine mixes every combination of one hash of each list, up to a bound; none if a list is empty.
+func combine(out []uint64, lists [][]uint64) []uint64 {
+	for i, list := range lists {
+		if len(list) == 0 {
+			return nil
 		}
 		if i == 0 {
-			for _, h := range hs {
-				out = append(out, entry{h, row})
-			}
+			out = append(out, list[:min(len(list), mostCombinations)]...)
 			continue
 		}
 		end := len(out)
-		for _, h := range hs[1:] {
-			for x := start; x < end && len(out)-start < 64; x++ {
-				out = append(out, entry{mix(out[x].hash, h), row})
+		for _, h := range list[1:] {
+			for x := 0; x < end && len(out) < mostCombinations; x++ {
+				out = append(out, mix(out[x], h))
 			}
 		}
-		for x := start; x < end; x++ {
-			out[x].hash = mix(out[x].hash, hs[0])
+		for x := range end {
+			out[x] = mix(out[x], list[0])
 		}
 	}
 	return out
@@ -367,12 +404,17 @@ func mix(a, b uint64) uint64 {
 	return x ^ x>>32
 }
 
-// singles makes all simple keys.
+// singles makes the simple keys that tell records apart.
 func (f *frame) singles() []*single {
+	return slices.DeleteFunc(f.allSingles(), func(s *single) bool { return s.values < 2 || s.filled*float64(f.n) < 2 })
+}
+
+// allSingles makes all simple keys.
+func (f *frame) allSingles() []*single {
 	var out []*single
 	for ci, c := range f.columns {
-		for _, t := range transformsOf(c.kind) {
-			s := &single{col: ci, name: t.name, agree: t.agree, hashes: newLists[uint64](f.n)}
+		for at, t := range transformsOf(c.kind) {
+			s := &single{col: ci, at: at, name: t.name, agree: t.agree, hashes: newLists[uint64](f.n)}
 			byAtom := make([]uint64, len(c.atoms))
 			distinct := map[uint64]bool{}
 			for i := range c.atoms {
@@ -395,10 +437,8 @@ func (f *frame) singles() []*single {
 					filled++
 				}
 			}
-			s.filled = float64(filled) / float64(f.n)
-			if len(distinct) > 1 && filled > 1 {
-				out = append(out, s)
-			}
+			s.filled, s.values = float64(filled)/float64(max(f.n, 1)), len(distinct)
+			out = append(out, s)
 		}
 	}
 	return out

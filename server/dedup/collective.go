@@ -348,7 +348,7 @@ func (h *homes) settle() []edge {
 
 // householdPair explains a link that households decided: the fields, and what the household made of them.
 func (m *Model) householdPair(f *frame, a, b int32, weight float64, ids []string) *servicev1.MatchPair {
-	rows, clean := m.evidence(f, int(a), int(b), -1)
+	rows, clean := m.evidence(f.values(a), f.values(b), false, -1)
 	sum := m.prior
 	for _, e := range rows {
 		sum += e.GetWeight()

@@ -18,19 +18,28 @@ type atom struct {
 	soundID int32
 }
 
+// terms is what a model keeps of a column: what it holds, and how common its values are.
+type terms struct {
+	field               string
+	kind                kind
+	scale               scale
+	total               int     // records that carry any value
+	values              int     // distinct canons
+	chance, soundChance float64 // probability that two records agree on canon, on sound
+	// How many records carry a canon or a sound, where two and more do.
+	canons, sounds map[string]int32
+}
+
 // column is one field of all records. A record may have several values: a person met twice, or with other names.
 type column struct {
-	field string
-	kind  kind
-	scale scale
+	terms
 	atoms []atom
 	rows  lists[int32] // atoms of each record, in the order of their texts
 	same  []int8       // level of each atom with itself
-	// How many records carry each canon and each sound, of how many that carry any.
+	// How many records carry each canon and each sound.
 	canonCount, soundCount []int32
-	canonIDs, soundIDs     map[string]int32
-	total                  int
-	chance, soundChance    float64 // probability that two records agree on canon, on sound
+	// The bits that the rarity of each canon and of each sound adds, by a model.
+	canonBits, soundBits []float64
 }
 
 // source is what one record says of one column: atoms not yet interned, possibly none.
@@ -65,7 +74,7 @@ func newColumn(field string, k kind, said []source) *column {
 
 // newColumnOf is newColumn where many records say the same: which says of each record what it says.
 func newColumnOf(field string, k kind, said []source, which []int32) *column {
-	c := &column{field: field, kind: k, scale: scaleOf(k), rows: newLists[int32](len(which))}
+	c := &column{terms: terms{field: field, kind: k, scale: scaleOf(k)}, rows: newLists[int32](len(which))}
 	type key struct{ shown, canon, sound string }
 	seen := map[key]*atom{}
 	for _, s := range said {
@@ -86,16 +95,14 @@ func newColumnOf(field string, k kind, said []source, which []int32) *column {
 	for i, k := range keys {
 		a := *seen[k]
 		a.canonID, a.soundID = intern(canons, a.canon), intern(sounds, a.sound)
-		if a.runes == nil && (c.kind == kindText || c.kind == kindDigits) {
-			a.runes = []rune(a.canon)
-		}
+		a.spell(c.kind)
 		index[k] = int32(i)
 		c.atoms = append(c.atoms, a)
 	}
 	for i := range c.atoms {
-		c.same = append(c.same, int8(c.level(int32(i), int32(i))))
+		c.same = append(c.same, int8(levelOfAtoms(c.kind, &c.atoms[i], &c.atoms[i])))
 	}
-	c.canonIDs, c.soundIDs = canons, sounds
+	c.values = len(canons)
 	c.canonCount, c.soundCount = make([]int32, len(canons)), make([]int32, len(sounds))
 	atoms := newLists[int32](len(said))
 	var row []int32
@@ -160,29 +167,51 @@ func chance(counts []int32, total int) float64 {
 	return s
 }
 
+// spell fills in what comparison letter by letter needs.
+func (a *atom) spell(k kind) {
+	if a.runes == nil && (k == kindText || k == kindDigits) {
+		a.runes = []rune(a.canon)
+	}
+}
+
 // compare finds the best level that any two values of two records reach, and the values; -1 where one says nothing.
-// Of values that agree equally well the longer ones are taken, then those first in order of their texts.
-func (c *column) compare(i, j int) (lvl int, a, b int32) {
+func (c *column) compare(i, j int) (lvl int, a, b *atom) {
 	return c.compareRows(c.rows.of(i), c.rows.of(j))
 }
 
 // compareRows is compare for any two lists of atoms.
-func (c *column) compareRows(ra, rb []int32) (lvl int, a, b int32) {
+func (c *column) compareRows(ra, rb []int32) (lvl int, a, b *atom) {
 	if len(ra) == 0 || len(rb) == 0 {
-		return -1, -1, -1
+		return -1, nil, nil
 	}
 	if len(ra) == 1 && len(rb) == 1 {
+		x, y := &c.atoms[ra[0]], &c.atoms[rb[0]]
 		if ra[0] == rb[0] {
-			return int(c.same[ra[0]]), ra[0], ra[0]
+			return int(c.same[ra[0]]), x, x
 		}
-		return c.level(ra[0], rb[0]), ra[0], rb[0]
+		return levelOfAtoms(c.kind, x, y), x, y
 	}
+	return c.best(c.told(ra), c.told(rb))
+}
+
+// told is the atoms of a list.
+func (c *column) told(row []int32) []*atom {
+	out := make([]*atom, len(row))
+	for i, x := range row {
+		out[i] = &c.atoms[x]
+	}
+	return out
+}
+
+// best finds the best level that any two of two lists of values reach, and the values. Of values that agree equally well
+// the longer ones are taken, then those first in order of their texts.
+func (c *terms) best(ra, rb []*atom) (lvl int, a, b *atom) {
 	lvl = -1
 	best, length := 0.0, 0
 	for _, x := range ra {
 		for _, y := range rb {
-			l := c.level(x, y)
-			w, n := c.scale[l].m/c.scale[l].u, len(c.atoms[x].canon)+len(c.atoms[y].canon)
+			l := levelOfAtoms(c.kind, x, y)
+			w, n := c.scale[l].m/c.scale[l].u, len(x.canon)+len(y.canon)
 			if lvl < 0 || w > best || w == best && n > length {
 				lvl, a, b, best, length = l, x, y, w, n
 			}
@@ -191,50 +220,79 @@ func (c *column) compareRows(ra, rb []int32) (lvl int, a, b int32) {
 	return lvl, a, b
 }
 
-// rarity is how many bits rarer than usual the value is on which two atoms agree at this level.
-func (c *column) rarity(l int, a int32) float64 {
-	x := &c.atoms[a]
-	_, bits := c.term(l, c.canonCount[x.canonID], c.soundCount[x.soundID])
-	return bits
-}
-
-// rarityOf is rarity for an atom of another column, looked up by its text: its share of records and the bits. A value
-// that was never seen counts as seen once.
-func (c *column) rarityOf(l int, a *atom) (share, bits float64) {
-	canon, sound := int32(1), int32(1)
-	if id, ok := c.canonIDs[a.canon]; ok {
-		canon = c.canonCount[id]
+// learnTerms notes how common each value is, for a model to keep.
+func (c *column) learnTerms() *terms {
+	t := c.terms
+	t.canons, t.sounds = map[string]int32{}, map[string]int32{}
+	canons, sounds := false, false
+	for _, l := range c.scale {
+		canons, sounds = canons || l.term == 1, sounds || l.term == 2
 	}
-	if id, ok := c.soundIDs[a.sound]; ok {
-		sound = c.soundCount[id]
-	}
-	return c.term(l, canon, sound)
-}
-
-// term returns the share of records with the value that counts at this level, and the bits that its rarity adds.
-func (c *column) term(l int, canon, sound int32) (share, bits float64) {
-	n, usual := canon, c.chance
-	switch c.scale[l].term {
-	case 1:
-		if c.kind == kindDate && l != dateExact {
-			return 0, 0
+	for i := range c.atoms {
+		a := &c.atoms[i]
+		if n := c.canonCount[a.canonID]; canons && n > 1 {
+			t.canons[a.canon] = n
 		}
+		if n := c.soundCount[a.soundID]; sounds && n > 1 {
+			t.sounds[a.sound] = n
+		}
+	}
+	return &t
+}
+
+// rarify works out what the rarity of each value adds, by the counts that a model keeps.
+func (c *column) rarify(t *terms) {
+	c.canonBits, c.soundBits = make([]float64, len(c.canonCount)), make([]float64, len(c.soundCount))
+	for i := range c.atoms {
+		a := &c.atoms[i]
+		_, c.canonBits[a.canonID] = t.term(max(t.canons[a.canon], 1), t.chance)
+		_, c.soundBits[a.soundID] = t.term(max(t.sounds[a.sound], 1), t.soundChance)
+	}
+}
+
+// rarity is how many bits rarer than usual the value is on which two atoms agree at this level.
+func (c *column) rarity(l int, a *atom) float64 {
+	switch c.counts(l) {
+	case 1:
+		return c.canonBits[a.canonID]
 	case 2:
-		n, usual = sound, c.soundChance
-	default:
+		return c.soundBits[a.soundID]
+	}
+	return 0
+}
+
+// counts says what counts at a level: 1 how rare the value is, 2 how rare its sound is, 0 neither.
+func (c *terms) counts(l int) uint8 {
+	if c.kind == kindDate && l != dateExact || c.kind == kindCategory && c.values < 4 {
+		return 0
+	}
+	return c.scale[l].term
+}
+
+// rarityOf is rarity by the counts that a model keeps: the share of records with the value, and the bits. A value that
+// was never seen counts as seen once.
+func (c *terms) rarityOf(l int, a *atom) (share, bits float64) {
+	switch c.counts(l) {
+	case 1:
+		return c.term(max(c.canons[a.canon], 1), c.chance)
+	case 2:
+		return c.term(max(c.sounds[a.sound], 1), c.soundChance)
+	}
+	return 0, 0
+}
+
+// term returns the share of records with a value that n have, and the bits that its rarity adds.
+func (c *terms) term(n int32, usual float64) (share, bits float64) {
+	if c.total < 2 {
 		return 0, 0
 	}
-	if c.total < 2 || c.kind == kindCategory && len(c.canonCount) < 4 {
-		return 0, 0
-	}
-	share = float64(max(n, 1)) / float64(c.total)
+	share = float64(n) / float64(c.total)
 	return share, log2(usual / share)
 }
 
-// level compares two atoms.
-func (c *column) level(a, b int32) int {
-	x, y := &c.atoms[a], &c.atoms[b]
-	switch c.kind {
+// levelOfAtoms compares two values of a kind.
+func levelOfAtoms(k kind, x, y *atom) int {
+	switch k {
 	case kindPerson:
 		return nameLevel(x, y)
 	case kindDate:
@@ -248,7 +306,7 @@ func (c *column) level(a, b int32) int {
 	case kindPlace:
 		return placeLevel(x.canon, y.canon)
 	case kindCategory:
-		if x.canonID == y.canonID {
+		if x.canon == y.canon {
 			return 0
 		}
 		return 1
@@ -260,7 +318,7 @@ func (c *column) level(a, b int32) int {
 
 // textLevel compares by Jaro-Winkler.
 func textLevel(x, y *atom) int {
-	if x.canonID == y.canonID {
+	if x.canon == y.canon {
 		return 0
 	}
 	switch s := jaroWinkler(x.runes, y.runes); {
@@ -285,9 +343,9 @@ func nameLevel(x, y *atom) int {
 	}
 	sameFamily := a.familyIsKnown && a.family == b.family
 	switch {
-	case x.canonID == y.canonID:
+	case x.canon == y.canon:
 		return nameExact
-	case x.soundID == y.soundID:
+	case x.sound == y.sound:
 		return nameSound
 	case a.familyIsKnown && b.familyIsKnown && (a.reversed == y.canon || b.reversed == x.canon):
 		return nameReversed
@@ -309,7 +367,7 @@ func nameLevel(x, y *atom) int {
 func spelledLevel(x, y *atom, family bool) int {
 	a, b := &x.name, &y.name
 	switch {
-	case x.soundID == y.soundID:
+	case x.sound == y.sound:
 		return spelledSame
 	case a.familyIsKnown && b.familyIsKnown && (a.reversedSound == y.sound || b.reversedSound == x.sound):
 		return spelledReversed
@@ -325,7 +383,7 @@ func spelledLevel(x, y *atom, family bool) int {
 
 // phoneLevel compares two telephone numbers.
 func phoneLevel(x, y *atom) int {
-	if x.canonID == y.canonID {
+	if x.canon == y.canon {
 		return 0
 	}
 	if len(x.canon) >= 7 && oneApart(x.canon, y.canon) {
@@ -367,7 +425,7 @@ func residentLevel(a, b string) int {
 
 // digitsLevel compares two numbers that are names, by typing errors.
 func digitsLevel(x, y *atom) int {
-	if x.canonID == y.canonID {
+	if x.canon == y.canon {
 		return 0
 	}
 	if len(x.canon) < 3 && len(y.canon) < 3 {

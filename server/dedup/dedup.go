@@ -102,11 +102,16 @@ type Cluster struct {
 func Find(people []*servicev1.PersonRecord, households []*servicev1.HouseholdRecord, decisions []*servicev1.LinkDecision, opts Options) *Result {
 	opts = opts.withDefaults()
 	profiles := gather(people)
-	verdicts := decide(decisions)
 	f := peopleFrame(profiles)
 	b := f.block(opts)
 	m, weights := f.learn(b, opts)
 	m.know(profiles)
+	return m.result(f, b, weights, profiles, people, households, decisions)
+}
+
+// result puts together what a search found.
+func (m *Model) result(f *frame, b *blocking, weights []float64, profiles []profile, people []*servicev1.PersonRecord, households []*servicev1.HouseholdRecord, decisions []*servicev1.LinkDecision) *Result {
+	verdicts := decide(decisions)
 	r := &Result{
 		People:     len(profiles),
 		Households: countHouseholds(people, households),
@@ -118,11 +123,11 @@ func Find(people []*servicev1.PersonRecord, households []*servicev1.HouseholdRec
 	}
 	matches := m.personPairs(f, b, weights, profiles, verdicts)
 	for _, p := range matches {
-		if p.GetProbability() >= opts.PossibleProbability || p.GetDecision() != servicev1.DecisionKind_DECISION_KIND_UNSPECIFIED {
+		if p.GetProbability() >= m.opts.PossibleProbability || p.GetDecision() != servicev1.DecisionKind_DECISION_KIND_UNSPECIFIED {
 			r.Pairs = append(r.Pairs, p)
 		}
 	}
-	r.Pairs = append(r.Pairs, householdPairs(people, households, matches, verdicts, opts)...)
+	r.Pairs = append(r.Pairs, householdPairs(people, households, matches, verdicts, m.opts)...)
 	slices.SortFunc(r.Pairs, heavier)
 	r.Clusters = append(personClusters(people, verdicts), householdClusters(people, households, verdicts)...)
 	return r

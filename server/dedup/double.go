@@ -25,7 +25,7 @@ func (m *Model) findDoubles(f *frame, opts Options) []edge {
 	out := make([]edge, len(pairs))
 	for x, p := range pairs {
 		lv := &t.patterns[p.pattern]
-		w := m.doubles.prior + m.rarities(p.a, p.b, lv)
+		w := m.doubles.prior + f.rarities(p.a, p.b, lv)
 		for k := range m.columns {
 			if lv[k] >= 0 {
 				w += m.doubleBits(k, int(lv[k]))

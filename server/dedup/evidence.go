@@ -21,28 +21,63 @@ func (m *Model) know(profiles []profile) {
 	}
 }
 
-// evidence compares rows i and j of a frame whose columns are those of the model, field by field. The frame need not be
-// the one the model was learnt from. house is the household level, -1 for none. clean says that nothing told disagrees.
-func (m *Model) evidence(f *frame, i, j int, house int) (rows []*servicev1.Evidence, clean bool) {
+// values lists what a record says in each column.
+type values [][]*atom
+
+// values of a row of a frame.
+func (f *frame) values(i int32) values {
+	out := make(values, len(f.columns))
+	for k, c := range f.columns {
+		out[k] = c.told(c.rows.of(int(i)))
+	}
+	return out
+}
+
+// shown lists all that is told in a column.
+func shown(told []*atom) string {
+	var out []string
+	for _, a := range told {
+		out = append(out, a.shown)
+	}
+	return strings.Join(out, ", ")
+}
+
+// bare is the weight of two records without the evidence of their households.
+func (m *Model) bare(a, b values) float64 {
+	p, rare := emptyPattern(), 0.0
+	for k, c := range m.columns {
+		l, x, _ := c.best(a[k], b[k])
+		p[k] = int8(l)
+		if l >= 0 {
+			_, bits := c.rarityOf(l, x)
+			rare += bits
+		}
+	}
+	return m.plain(&p) + m.together(&p) + rare
+}
+
+// evidence compares two records field by field. same says that they stand on one roster of a table where double entries are
+// looked for. house is the household level, -1 for none. clean says that nothing told disagrees.
+func (m *Model) evidence(a, b values, same bool, house int) (rows []*servicev1.Evidence, clean bool) {
 	p := emptyPattern()
 	clean = true
-	same := m.doubles.u != nil && f.apartByRoster(int32(i), int32(j))
+	same = same && m.doubles.u != nil
 	compared := 0
-	for k, c := range f.columns {
-		l, x, y := c.compare(i, j)
+	for k, c := range m.columns {
+		l, x, y := c.best(a[k], b[k])
 		p[k] = int8(l)
 		e := &servicev1.Evidence{Field: proto.String(c.field), Weight: proto.Float64(0)}
 		if l < 0 {
-			if len(c.rows.of(i))+len(c.rows.of(j)) == 0 {
+			if len(a[k])+len(b[k]) == 0 {
 				continue
 			}
-			e.ValueA, e.ValueB, e.Level = proto.String(c.shown(i)), proto.String(c.shown(j)), proto.String("missing")
+			e.ValueA, e.ValueB, e.Level = proto.String(shown(a[k])), proto.String(shown(b[k])), proto.String("missing")
 			rows = append(rows, e)
 			continue
 		}
 		compared++
-		share, bits := m.columns[k].rarityOf(l, &c.atoms[x])
-		e.ValueA, e.ValueB = proto.String(c.atoms[x].shown), proto.String(c.atoms[y].shown)
+		share, bits := c.rarityOf(l, x)
+		e.ValueA, e.ValueB = proto.String(x.shown), proto.String(y.shown)
 		weight := m.bits(k, l)
 		if same {
 			weight = m.doubleBits(k, l)
@@ -67,15 +102,6 @@ func (m *Model) evidence(f *frame, i, j int, house int) (rows []*servicev1.Evide
 		})
 	}
 	return rows, clean && compared > 0
-}
-
-// shown lists all values of a record.
-func (c *column) shown(i int) string {
-	var out []string
-	for _, a := range c.rows.of(i) {
-		out = append(out, c.atoms[a].shown)
-	}
-	return strings.Join(out, ", ")
 }
 
 // newPair puts evidence together; weight is the prior and the evidence added up in order.
@@ -116,9 +142,10 @@ func (m *Model) personPairs(f *frame, b *blocking, weights []float64, profiles [
 	var out []*servicev1.MatchPair
 	written := map[[2]string]bool{}
 	write := func(i, j int32) {
-		p := m.personPair(f, i, j, i, j, &profiles[i], &profiles[j])
+		x, y := f.person(i, &profiles[i]), f.person(j, &profiles[j])
+		p := m.personPair(x, y, m.houseLevel(f, i, j))
 		v.decided(p)
-		written[[2]string{profiles[i].id, profiles[j].id}] = true
+		written[[2]string{x.id, y.id}] = true
 		out = append(out, p)
 	}
 	for x, p := range b.pairs {
@@ -143,78 +170,62 @@ func (m *Model) personPairs(f *frame, b *blocking, weights []float64, profiles [
 	return out
 }
 
-// personPair explains rows i and j of a frame; ri and rj are their rows in the frame the model was learnt from, -1 if they
-// are not in it.
-func (m *Model) personPair(f *frame, i, j, ri, rj int32, a, b *profile) *servicev1.MatchPair {
-	house := m.houseLevel(f, i, j, ri, rj)
-	rows, clean := m.evidence(f, int(i), int(j), house)
-	if f.apartByRoster(i, j) {
+// person is a row of a frame as a person.
+func (f *frame) person(i int32, p *profile) *Person {
+	return &Person{id: p.id, keys: p.keys(), rosters: p.rosters(), values: f.values(i)}
+}
+
+// personPair explains two people. house is the household level, -1 for none.
+func (m *Model) personPair(a, b *Person, house int) *servicev1.MatchPair {
+	together := a.ListedWith(b)
+	rows, clean := m.evidence(a.values, b.values, false, house)
+	if together {
 		clean = false
 		rows = append(rows, &servicev1.Evidence{
 			Field: proto.String(fieldRoster), Level: proto.String("listed in the same interview"), Weight: proto.Float64(sameRoster),
 		})
 	}
 	p := newPair(servicev1.LinkSubject_LINK_SUBJECT_PERSON, a.id, b.id, m.prior, rows, clean, m.opts)
-	p.AKey, p.BKey = proto.String(a.keys()), proto.String(b.keys())
+	p.AKey, p.BKey = proto.String(a.keys), proto.String(b.keys)
 	return p
 }
 
-// houseLevel is the household evidence on rows i and j of a frame that are rows ri and rj where the model was learnt; -1 for
-// none.
-func (m *Model) houseLevel(f *frame, i, j, ri, rj int32) int {
-	if !m.house.on || ri < 0 || rj < 0 || f.apartByRoster(i, j) {
+// houseLevel is the household evidence on two rows of the frame that the model was learnt on; -1 for none.
+func (m *Model) houseLevel(f *frame, i, j int32) int {
+	if !m.house.on || m.house.links == nil || f.apartByRoster(i, j) {
 		return -1
 	}
-	p := f.pattern(int(i), int(j))
-	w := m.plain(&p) + m.together(&p)
-	for k, c := range f.columns {
-		if l, x, _ := c.compare(int(i), int(j)); l >= 0 {
-			_, bits := m.columns[k].rarityOf(l, &c.atoms[x])
-			w += bits
-		}
-	}
-	return m.house.level(ri, rj, w)
+	return m.house.level(i, j, m.bare(f.values(i), f.values(j)))
 }
 
 // Explain compares two people field by field, whether a search proposed them or not. m is the model of the search; nil
 // means the documented priors, for a study of unknown size. Each side holds all records of one person_id. The order of
 // the sides makes no difference: the pair's first id is the smaller one.
 func Explain(a, b []*servicev1.PersonRecord, m *Model) *servicev1.MatchPair {
-	pa, pb := side(a), side(b)
+	pa, pb := NewPerson(a), NewPerson(b)
 	if pb.id < pa.id {
 		pa, pb = pb, pa
 	}
-	f := peopleFrame([]profile{pa, pb})
-	if m == nil || len(m.columns) != len(f.columns) {
-		m = unlearnt(f)
+	if m == nil || len(m.columns) != len(pa.values) {
+		m = unlearnt()
 	}
-	row := func(id string) int32 {
-		if i, ok := m.rows[id]; ok {
-			return i
-		}
-		return -1
-	}
-	return m.personPair(f, 0, 1, row(pa.id), row(pb.id), &pa, &pb)
-}
-
-// side makes a profile of one side, whatever ids its records carry.
-func side(records []*servicev1.PersonRecord) profile {
-	id := ""
-	for _, r := range records {
-		if id == "" || r.GetPersonId() < id {
-			id = r.GetPersonId()
+	house := -1
+	if i, ok := m.rows[pa.id]; ok && m.house.on && m.house.links != nil && !pa.ListedWith(pb) {
+		if j, ok := m.rows[pb.id]; ok {
+			house = m.house.level(i, j, m.bare(pa.values, pb.values))
 		}
 	}
-	return newProfile(id, records)
+	return m.personPair(pa, pb, house)
 }
 
 // unlearnt is the model of priors alone. It takes a study of a thousand people of whom one in fifty was met twice.
-func unlearnt(f *frame) *Model {
+func unlearnt() *Model {
 	m := &Model{opts: Options{}.withDefaults(), prior: log2(20 / float64(possible(1000)))}
-	for _, c := range f.columns {
-		pm, pu := c.scale.priors()
+	for _, field := range personFields {
+		t := &terms{field: field.name, kind: field.kind, scale: scaleOf(field.kind)}
+		pm, pu := t.scale.priors()
 		m.m, m.u = append(m.m, pm), append(m.u, pu)
-		m.columns = append(m.columns, &column{field: c.field, kind: c.kind, scale: c.scale})
+		m.columns = append(m.columns, t)
 	}
 	return m
 }

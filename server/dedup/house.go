@@ -31,34 +31,17 @@ type houseLink struct {
 // strongLink is the weight from which a match counts as evidence about other members: about one wrong in thirty.
 const strongLink = 5
 
+// betterBy is how many bits heavier the match of one of two with another member must be to speak against them.
+const betterBy = 3
+
 // learnHouses collects the strong matches between households and weighs how much another match says. It is switched off
 // where too few households have several matches: there it would only echo the mistakes of the first pass.
 func (m *Model) learnHouses(f *frame, b *blocking, weights []float64) {
 	if f.house == nil {
 		return
 	}
-	h := houseModel{links: map[[2]int32][]houseLink{}, size: map[int32]int{}, of: f.house}
-	for _, row := range f.house {
-		for _, x := range row {
-			h.size[x]++
-		}
-	}
-	for x, p := range b.pairs {
-		if weights[x] >= strongLink {
-			for _, ha := range f.house[p.a] {
-				for _, hb := range f.house[p.b] {
-					if ha != hb {
-						h.add(ha, hb, p.a, p.b, weights[x])
-					}
-				}
-			}
-		}
-	}
-	for k := range h.links {
-		slices.SortFunc(h.links[k], func(x, y houseLink) int {
-			return cmp.Or(-cmp.Compare(x.weight, y.weight), cmp.Compare(x.a, y.a), cmp.Compare(x.b, y.b))
-		})
-	}
+	h := houseModel{}
+	h.collect(f, b, weights)
 	s := scaleOf(kindHouse)
 	pm, pu := s.priors()
 	seen := 0.0
@@ -86,10 +69,37 @@ func (m *Model) learnHouses(f *frame, b *blocking, weights []float64) {
 	m.house = h
 }
 
-// add notes a strong match, the smaller household first.
+// collect notes the strong matches between households, and how many people each household has.
+func (h *houseModel) collect(f *frame, b *blocking, weights []float64) {
+	h.links, h.size, h.of = map[[2]int32][]houseLink{}, map[int32]int{}, f.house
+	for _, row := range f.house {
+		for _, x := range row {
+			h.size[x]++
+		}
+	}
+	for x, p := range b.pairs {
+		if weights[x] < strongLink {
+			continue
+		}
+		for _, ha := range f.house[p.a] {
+			for _, hb := range f.house[p.b] {
+				if ha != hb {
+					h.add(ha, hb, p.a, p.b, weights[x])
+				}
+			}
+		}
+	}
+	for k := range h.links {
+		slices.SortFunc(h.links[k], func(x, y houseLink) int {
+			return cmp.Or(-cmp.Compare(x.weight, y.weight), cmp.Compare(x.a, y.a), cmp.Compare(x.b, y.b))
+		})
+	}
+}
+
+// add notes a strong match, under the smaller household first.
 func (h *houseModel) add(ha, hb, a, b int32, w float64) {
 	if ha > hb {
-		ha, hb, a, b = hb, ha, b, a
+		ha, hb = hb, ha
 	}
 	h.links[[2]int32{ha, hb}] = append(h.links[[2]int32{ha, hb}], houseLink{a, b, w})
 }
@@ -115,51 +125,47 @@ func (h *houseModel) level(a, b int32, weight float64) int {
 // better match there.
 func (h *houseModel) between(ha, hb, a, b int32, weight float64) int {
 	if ha > hb {
-		ha, hb, a, b = hb, ha, b, a
+		ha, hb = hb, ha
 	}
-	var tookA, tookB []int32
+	var took []int32
+	others := 0
 	for _, l := range h.links[[2]int32{ha, hb}] {
 		if l.a == a && l.b == b {
 			continue
 		}
-		if l.a == a || l.b == b {
-			if l.weight > weight+3 {
+		if l.a == a || l.b == b || l.a == b || l.b == a {
+			if l.weight > weight+betterBy {
 				return houseBetter
 			}
 			continue
 		}
-		if slices.Contains(tookA, l.a) || slices.Contains(tookB, l.b) {
+		if slices.Contains(took, l.a) || slices.Contains(took, l.b) {
 			continue
 		}
-		tookA, tookB = append(tookA, l.a), append(tookB, l.b)
+		took = append(took, l.a, l.b)
+		others++
 	}
-	switch len(tookA) {
-	case 0:
-		return houseNone
-	case 1:
-		return houseOne
-	}
-	return houseTwo
+	return [3]int{houseNone, houseOne, houseTwo}[min(others, 2)]
 }
 
 // weights is everything but household evidence for each pair: the pattern and the rarity of the values.
-func (m *Model) weights(b *blocking, t *table) []float64 {
+func (m *Model) weights(f *frame, b *blocking, t *table) []float64 {
 	base := make([]float64, len(t.patterns))
 	for id := range t.patterns {
 		base[id] = m.plain(&t.patterns[id]) + m.together(&t.patterns[id])
 	}
 	out := make([]float64, len(b.pairs))
 	for x, p := range b.pairs {
-		out[x] = base[p.pattern] + m.rarities(p.a, p.b, &t.patterns[p.pattern])
+		out[x] = base[p.pattern] + f.rarities(p.a, p.b, &t.patterns[p.pattern])
 	}
 	return out
 }
 
 // rarities adds up what the rarity of the agreeing values says.
-func (m *Model) rarities(a, b int32, p *pattern) float64 {
+func (f *frame) rarities(a, b int32, p *pattern) float64 {
 	w := 0.0
-	for k, c := range m.columns {
-		if l := p[k]; l >= 0 && c.scale[l].term > 0 {
+	for k, c := range f.columns {
+		if l := p[k]; l >= 0 && c.counts(int(l)) > 0 {
 			l, x, _ := c.compare(int(a), int(b))
 			w += c.rarity(l, x)
 		}

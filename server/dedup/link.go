@@ -209,7 +209,7 @@ func (f *frame) link(opts Options, many bool) *linked {
 		rivals(f.n, l.edges)
 	}
 	apart := func(i, j int32) bool { return !many && (i < f.first) == (j < f.first) }
-	l.roots = group(f.n, l.edges, apart)
+	l.roots = group(f.n, l.edges, apart, nil, nil)
 	if f.house == nil || many {
 		return l
 	}

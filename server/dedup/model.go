@@ -19,13 +19,15 @@ type pattern [maxColumns]int8
 // several callers.
 type Model struct {
 	opts    Options
-	columns []*column
+	columns []*terms
 	m, u    [][]float64 // by column and level
 	prior   float64     // bits
 	others  []component // non-matches among compared pairs; empty where there were too few pairs to tell
 	share   float64     // of matches among compared pairs
 	house   houseModel
+	keys    []keySpec        // blocking keys
 	doubles doubles          // tables only
+	recall  float64          // share of true pairs that the keys are expected to bring together
 	rows    map[string]int32 // by person id, people only
 }
 
@@ -42,20 +44,29 @@ func log2(x float64) float64 { return math.Log2(x) }
 // learn compares the pairs of a blocking, estimates the model and weighs each pair.
 func (f *frame) learn(b *blocking, opts Options) (*Model, []float64) {
 	u := f.chances()
-	m, weights := f.fit(b, u, opts)
+	kept := make([]*terms, len(f.columns))
+	for k, c := range f.columns {
+		kept[k] = c.learnTerms()
+		c.rarify(kept[k])
+	}
+	m, weights := f.fit(b, u, kept, opts)
 	if f.refine(b, weights, opts) {
-		m, weights = f.fit(b, u, opts)
+		m, weights = f.fit(b, u, kept, opts)
 	}
 	if !opts.NoHousehold {
 		m.learnHouses(f, b, weights)
 		m.houseWeights(b, weights)
 	}
+	m.recall = b.recall
+	for _, k := range b.keys {
+		m.keys = append(m.keys, k.spec())
+	}
 	return m, weights
 }
 
 // fit estimates a model on the pairs of a blocking and weighs them.
-func (f *frame) fit(b *blocking, u [][]float64, opts Options) (*Model, []float64) {
-	m := &Model{columns: f.columns, opts: opts, m: make([][]float64, len(f.columns)), u: u}
+func (f *frame) fit(b *blocking, u [][]float64, kept []*terms, opts Options) (*Model, []float64) {
+	m := &Model{columns: kept, opts: opts, m: make([][]float64, len(f.columns)), u: u}
 	for k, c := range f.columns {
 		m.m[k], _ = c.scale.priors()
 	}
@@ -63,7 +74,7 @@ func (f *frame) fit(b *blocking, u [][]float64, opts Options) (*Model, []float64
 	m.sessions(t, b)
 	m.mixture(t, b)
 	m.calibrate(t, f)
-	return m, m.weights(b, t)
+	return m, m.weights(f, b, t)
 }
 
 // chances estimates u from pairs drawn at random, with the priors as a little evidence of their own.

@@ -91,49 +91,64 @@ const (
 	fieldPlace     = "place"
 )
 
+// personFields says how each field of a person is read and compared.
+var personFields = []struct {
+	name string
+	kind kind
+	read func(*speller, *servicev1.PersonRecord) []atom
+}{
+	{fieldName, kindPerson, names},
+	{fieldBirth, kindDate, births},
+	{fieldSex, kindCategory, sexes},
+	{fieldPhone, kindPhone, phones},
+	{fieldResident, kindResident, residents},
+	{fieldHukou, kindPlace, hukous},
+	{fieldHukouType, kindCategory, hukouTypes},
+	{fieldEducation, kindOrdered, educations},
+	{fieldSite, kindCategory, sites},
+	{fieldAddress, kindText, addresses},
+}
+
+// told reads one field of all records of a person.
+func (p *profile) told(field int) source {
+	var said source
+	for _, r := range p.records {
+		said = append(said, personFields[field].read(spelling(), r)...)
+	}
+	return mostTold(personFields[field].kind, said)
+}
+
+// rosters names the rosters that a person was listed on.
+func (p *profile) rosters() []string {
+	var out []string
+	for _, r := range p.records {
+		if h := r.GetHouseholdId(); h != "" {
+			if id := h + "\x00" + r.GetInterviewId(); !slices.Contains(out, id) {
+				out = append(out, id)
+			}
+		}
+	}
+	return out
+}
+
 // peopleFrame makes columns of profiles, which are sorted by id.
 func peopleFrame(profiles []profile) *frame {
-	s := newSpeller()
-	fields := []struct {
-		name string
-		kind kind
-		read func(*speller, *servicev1.PersonRecord) []atom
-	}{
-		{fieldName, kindPerson, names},
-		{fieldBirth, kindDate, births},
-		{fieldSex, kindCategory, sexes},
-		{fieldPhone, kindPhone, phones},
-		{fieldResident, kindResident, residents},
-		{fieldHukou, kindPlace, hukous},
-		{fieldHukouType, kindCategory, hukouTypes},
-		{fieldEducation, kindOrdered, educations},
-		{fieldSite, kindCategory, sites},
-		{fieldAddress, kindText, addresses},
-	}
 	f := &frame{n: len(profiles), house: make([][]int32, len(profiles)), roster: make([][]int32, len(profiles))}
-	for _, field := range fields {
+	for k, field := range personFields {
 		said := make([]source, len(profiles))
-		for i, p := range profiles {
-			for _, r := range p.records {
-				said[i] = append(said[i], field.read(s, r)...)
-			}
-			said[i] = mostTold(field.kind, said[i])
+		for i := range profiles {
+			said[i] = profiles[i].told(k)
 		}
 		f.columns = append(f.columns, newColumn(field.name, field.kind, said))
 	}
 	houses, rosters := map[string]int32{}, map[string]int32{}
-	for i, p := range profiles {
-		for _, r := range p.records {
-			h := r.GetHouseholdId()
-			if h == "" {
-				continue
+	for i := range profiles {
+		for _, id := range profiles[i].rosters() {
+			home, _, _ := strings.Cut(id, "\x00")
+			if h := intern(houses, home); !slices.Contains(f.house[i], h) {
+				f.house[i] = append(f.house[i], h)
 			}
-			if id := intern(houses, h); !slices.Contains(f.house[i], id) {
-				f.house[i] = append(f.house[i], id)
-			}
-			if id := intern(rosters, h+"\x00"+r.GetInterviewId()); !slices.Contains(f.roster[i], id) {
-				f.roster[i] = append(f.roster[i], id)
-			}
+			f.roster[i] = append(f.roster[i], intern(rosters, id))
 		}
 	}
 	return f

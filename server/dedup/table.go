@@ -214,7 +214,7 @@ func FindTable(rows Table) (*TableResult, error) {
 		}
 		edges = append(edges, e)
 	}
-	roots := group(f.n, edges, func(i, j int32) bool { return f.apartByRoster(i, j) && !twice[[2]int32{min(i, j), max(i, j)}] })
+	roots := group(f.n, edges, func(i, j int32) bool { return f.apartByRoster(i, j) && !twice[[2]int32{min(i, j), max(i, j)}] }, nil, nil)
 	r.Clusters = named(roots, ids)
 	r.Pairs = m.tablePairs(f, edges, roots, ids)
 	if truthCol >= 0 {
@@ -242,7 +242,7 @@ func (g guess) shown() ColumnGuess {
 // frame reads the table into columns.
 func (t *Table) frame(guesses []guess) *frame {
 	f := &frame{n: len(t.Rows)}
-	s := newSpeller()
+	s := spelling()
 	spelled := -1
 	named := slices.ContainsFunc(guesses, func(g guess) bool { return g.role == roleCompare && g.kind == kindPerson })
 	for _, g := range guesses {
@@ -361,7 +361,7 @@ func (m *Model) tablePairs(f *frame, edges []edge, roots []int32, ids []string) 
 		if e.weight < least && roots[e.a] != roots[e.b] {
 			continue
 		}
-		rows, clean := m.evidence(f, int(e.a), int(e.b), m.houseLevel(f, e.a, e.b, e.a, e.b))
+		rows, clean := m.evidence(f.values(e.a), f.values(e.b), f.apartByRoster(e.a, e.b), m.houseLevel(f, e.a, e.b))
 		p := newPair(servicev1.LinkSubject_LINK_SUBJECT_PERSON, ids[e.a], ids[e.b], m.prior, rows, clean, m.opts)
 		out = append(out, p)
 	}
