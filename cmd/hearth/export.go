@@ -10,13 +10,14 @@ import (
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"github.com/hearth-survey/hearth/server/export"
 )
 
 // exportCmd makes data files.
 type exportCmd struct {
 	target
 	Study   string   `help:"Only this study."`
-	Format  []string `help:"csv, parquet, xlsx, dta (Stata), sav (SPSS)." default:"csv,parquet,xlsx,dta,sav"`
+	Format  []string `help:"csv, parquet, xlsx, dta (Stata), sav (SPSS), zsav (SPSS, packed), jsonl (JSON lines), geojson and gpkg (places, where the profile has coordinates), graphml (referrals and kin)." default:"csv,parquet,xlsx,dta,sav"`
 	Profile string   `help:"research leaves out direct identifiers; identified keeps them." enum:"research,identified" default:"research"`
 	Lang    string   `help:"Language of labels: en, zh, or another that questionnaires of the study have wordings in: fr, pt-BR." default:"en" env:"HEARTH_LANG"`
 	Out     string   `short:"o" help:"Folder to write to." required:"" type:"path"`
@@ -45,7 +46,7 @@ func exportTo(e *env, cc *conn, c *exportCmd) ([]string, error) {
 	for _, f := range c.Format {
 		n, ok := servicev1.ExportFormat_value["EXPORT_FORMAT_"+strings.ToUpper(f)]
 		if !ok || n == 0 {
-			return nil, fmt.Errorf("%w: --format %s: the formats are csv, parquet, xlsx, dta, sav", errUsage, f)
+			return nil, fmt.Errorf("%w: --format %s: the formats are %s", errUsage, f, strings.Join(export.FormatNames(), ", "))
 		}
 		req.Formats = append(req.Formats, servicev1.ExportFormat(n))
 	}

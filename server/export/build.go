@@ -277,6 +277,7 @@ func (b *builder) field(n *node, fd protoreflect.FieldDescriptor, at place) erro
 		return err
 	}
 	qu.at, qu.op = len(at.table.Columns), s.op
+	b.drawn(at.table, &s, q)
 	cols := at.table.Columns[s.col:]
 	b.drafts[at.table][first] = draft{candidates: in.candidates(), plain: in.plain, since: b.since(q), suffixes: suffixes, give: func(name string) {
 		qu.Name, qu.Why = name, suffixed(name, whyOf)

@@ -1,5 +1,6 @@
 // Package export writes what analysts read: one table per level (interview, household, person, school, spell, visit,
-// referral ...), as CSV, Parquet, Excel, Stata and SPSS, with a codebook and a manifest. The tables are laid out from the schema of
+// referral ...), as CSV, JSON lines, Parquet, Excel, Stata and SPSS, places as GeoJSON and GeoPackage, referrals and kin as
+// graphs, with a codebook and a manifest. The tables are laid out from the schema of
 // the questionnaires alone, so that the columns and their order do not change with the data; a column with the reason
 // for missing answers follows a variable only where a reason occurs.
 //
@@ -25,6 +26,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
@@ -99,6 +101,7 @@ type job struct {
 	warnings []string
 	rowLimit int // of an Excel sheet
 	stages   []stage
+	asked    bool // for formats by name, and not for all
 }
 
 // Write writes all files of an export and returns the manifest, which is also the last file, manifest.json: a folder
@@ -125,6 +128,7 @@ func newJob(src Source, opts Options, sink Sink, progress func(done, total int))
 	if err != nil {
 		return nil, err
 	}
+	asked := len(opts.Formats) > 0
 	opts.Formats = formats
 	switch opts.Profile {
 	case servicev1.PrivacyProfile_PRIVACY_PROFILE_UNSPECIFIED:
@@ -144,26 +148,45 @@ func newJob(src Source, opts Options, sink Sink, progress func(done, total int))
 		progress = func(int, int) {}
 	}
 	j := &job{
-		src: src, opts: opts, plan: plan, sink: &hashingSink{sink: sink}, progress: progress, rowLimit: excelRows,
+		src: src, opts: opts, plan: plan, sink: &hashingSink{sink: sink}, progress: progress, rowLimit: excelRows, asked: asked,
 	}
 	return j, j.use(stages(j))
 }
 
 // checkFormats puts the formats in order, each once.
 func checkFormats(formats []servicev1.ExportFormat) ([]servicev1.ExportFormat, error) {
-	all := []servicev1.ExportFormat{
-		servicev1.ExportFormat_EXPORT_FORMAT_CSV, servicev1.ExportFormat_EXPORT_FORMAT_PARQUET, servicev1.ExportFormat_EXPORT_FORMAT_XLSX,
-		servicev1.ExportFormat_EXPORT_FORMAT_DTA, servicev1.ExportFormat_EXPORT_FORMAT_SAV,
-	}
+	all := Formats()
 	for _, f := range formats {
 		if !slices.Contains(all, f) {
-			return nil, fault.New(fault.Invalid, fault.BadRequest, "export format %d is not known: choose csv, parquet, xlsx, dta or sav", f)
+			return nil, fault.New(fault.Invalid, fault.BadRequest, "export format %d is not known: choose %s", f, strings.Join(FormatNames(), ", "))
 		}
 	}
 	if len(formats) == 0 {
-		return all, nil
+		// A .zsav is a .sav packed: who wants it says so.
+		return slices.DeleteFunc(all, func(f servicev1.ExportFormat) bool { return f == servicev1.ExportFormat_EXPORT_FORMAT_ZSAV }), nil
 	}
 	return slices.DeleteFunc(all, func(f servicev1.ExportFormat) bool { return !slices.Contains(formats, f) }), nil
+}
+
+// Formats are those that can be written, in the order of their numbers.
+func Formats() []servicev1.ExportFormat {
+	var out []servicev1.ExportFormat
+	for n := range servicev1.ExportFormat_name {
+		if n != 0 {
+			out = append(out, servicev1.ExportFormat(n))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// FormatNames are their names on the command line.
+func FormatNames() []string {
+	var out []string
+	for _, f := range Formats() {
+		out = append(out, FormatName(f))
+	}
+	return out
 }
 
 func (j *job) wants(f servicev1.ExportFormat) bool { return slices.Contains(j.opts.Formats, f) }
@@ -271,11 +294,16 @@ func (j *job) open(layouts map[*Table]*layout) ([]formatWriter, error) {
 	}{
 		{servicev1.ExportFormat_EXPORT_FORMAT_CSV, func() (formatWriter, error) { return newCSVWriter(j.sink, j.plan, layouts) }},
 		{servicev1.ExportFormat_EXPORT_FORMAT_PARQUET, func() (formatWriter, error) {
-			return newParquetWriter(j.sink, j.plan, layouts, j.opts.Program)
+			return newParquetWriter(j, layouts)
 		}},
 		{servicev1.ExportFormat_EXPORT_FORMAT_XLSX, func() (formatWriter, error) { return newExcelWriter(j, layouts) }},
 		{servicev1.ExportFormat_EXPORT_FORMAT_DTA, func() (formatWriter, error) { return newStataWriter(j, layouts) }},
-		{servicev1.ExportFormat_EXPORT_FORMAT_SAV, func() (formatWriter, error) { return newSPSSWriter(j, layouts) }},
+		{servicev1.ExportFormat_EXPORT_FORMAT_SAV, func() (formatWriter, error) { return newSPSSWriter(j, layouts, false) }},
+		{servicev1.ExportFormat_EXPORT_FORMAT_ZSAV, func() (formatWriter, error) { return newSPSSWriter(j, layouts, true) }},
+		{servicev1.ExportFormat_EXPORT_FORMAT_JSONL, func() (formatWriter, error) { return newJSONWriter(j, layouts) }},
+		{servicev1.ExportFormat_EXPORT_FORMAT_GEOJSON, func() (formatWriter, error) { return newGeoJSONWriter(j, layouts) }},
+		{servicev1.ExportFormat_EXPORT_FORMAT_GPKG, func() (formatWriter, error) { return newGeoPackageWriter(j, layouts) }},
+		{servicev1.ExportFormat_EXPORT_FORMAT_GRAPHML, func() (formatWriter, error) { return newGraphWriter(j, layouts) }},
 	} {
 		if !j.wants(f.format) {
 			continue

@@ -3,7 +3,9 @@ package export
 import (
 	"archive/zip"
 	"bytes"
+	"compress/zlib"
 	"context"
+	"encoding/binary"
 	"encoding/csv"
 	"fmt"
 	"io"
@@ -133,9 +135,34 @@ func unpack(t testing.TB, files map[string][]byte) map[string][]byte {
 				}
 			}
 			out[path+"/values"] = b.Bytes()
+		case strings.HasSuffix(path, ".zsav"):
+			out[path+"/data"] = unpackBlocks(t, content)
 		}
 	}
 	return out
+}
+
+// unpackBlocks returns the data of a .zsav, by its trailer.
+func unpackBlocks(t testing.TB, b []byte) []byte {
+	t.Helper()
+	le := binary.LittleEndian
+	at := bytes.LastIndex(b, le.AppendUint64(le.AppendUint64(nil, uint64(0xffffffffffffff9c)), 0)) // -100, 0: the trailer
+	if at < 0 {
+		t.Fatal("a .zsav without a trailer")
+	}
+	var out bytes.Buffer
+	for i := range int(le.Uint32(b[at+20:])) {
+		entry := b[at+24+24*i:]
+		from, size := le.Uint64(entry[8:]), uint64(le.Uint32(entry[20:]))
+		r, err := zlib.NewReader(bytes.NewReader(b[from : from+size]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(&out, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out.Bytes()
 }
 
 func parquetRows(t testing.TB, content []byte) (*parquet.File, []parquet.Row) {
@@ -216,6 +243,11 @@ func (f *filler) field(m protoreflect.Message, fd protoreflect.FieldDescriptor, 
 	case fd.Message() != nil:
 		if fd.Message().FullName() == timestampName {
 			m.Set(fd, protoreflect.ValueOfMessage(timestamppb.New(time.UnixMilli(f.r.Int64N(2e12))).ProtoReflect()))
+			return
+		}
+		if fd.Message().FullName() == dateName && f.r.IntN(2) == 0 {
+			d := &surveyv1.PartialDate{Year: proto.Int32(int32(1900 + f.r.IntN(150))), Month: proto.Int32(int32(1 + f.r.IntN(12))), Day: proto.Int32(int32(1 + f.r.IntN(31)))}
+			m.Set(fd, protoreflect.ValueOfMessage(d.ProtoReflect()))
 			return
 		}
 		f.message(m.Mutable(fd).Message(), depth+1, direct)

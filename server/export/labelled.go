@@ -50,8 +50,16 @@ const exactInteger = 1 << 53
 // reasonBlock is how many numbers in a row SPSS needs for the reasons.
 const reasonBlock = 4
 
-// variables lays out the files of a table.
+// variables lays out the files of a table, for Stata and SPSS, where reasons stand among the values.
 func variables(l *layout, st *tableStats) []variable {
+	folded, dropped := foldReasons(l.table, st)
+	return layOut(l, st, folded, dropped)
+}
+
+// dated lays out the files of a table for formats that have dates, and reasons in columns of their own.
+func dated(l *layout, st *tableStats) []variable { return layOut(l, st, nil, nil) }
+
+func layOut(l *layout, st *tableStats, folded map[int]int, dropped map[int]bool) []variable {
 	t := l.table
 	taken := map[string]bool{}
 	for _, s := range l.slots {
@@ -60,7 +68,6 @@ func variables(l *layout, st *tableStats) []variable {
 	for _, q := range t.Questions {
 		taken[q.Why] = true
 	}
-	folded, dropped := foldReasons(t, st)
 	var out []variable
 	for _, s := range l.slots {
 		if s.column == nil {
@@ -453,7 +460,7 @@ type losses map[loss]int64
 
 type loss struct{ variable, what string }
 
-func (l losses) add(t *Table, v *variable, what string) { l[loss{t.Name + "." + v.name, what}]++ }
+func (l losses) add(t *Table, variable, what string) { l[loss{t.Name + "." + variable, what}]++ }
 
 // warnings words them, for a format.
 func (l losses) warnings(format string) []string {
@@ -469,6 +476,7 @@ const (
 	lostCharacters = "have characters that are no text, each replaced by U+FFFD"
 	lostNumber     = "are infinite or no number and were left out"
 	lostTime       = "are times before the first year of the format and were left out"
+	lostPlace      = "are not on the globe, or only half a position, and were left out"
 	lostText       = "are longer than the 32,767 bytes of a text and were cut"
 )
 

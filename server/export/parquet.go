@@ -2,6 +2,7 @@ package export
 
 import (
 	"encoding/json"
+	"strconv"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
@@ -16,8 +17,9 @@ const (
 	parquetBatchRows   = 64
 )
 
-// parquetWriter writes one file per table, packed with zstd. Every column may be empty; codes are numbers, and their
-// labels stand in the file's metadata under the key "hearth", as JSON.
+// parquetWriter writes one file per table, packed with zstd. Every column may be empty; codes are numbers, several answers a
+// list, dates that are known whole are dates, with the text as answered beside them, and the labels stand in the file's metadata
+// under the key "hearth", as JSON.
 type parquetWriter struct {
 	files map[*Table]*parquetFile
 	order []*parquetFile
@@ -25,6 +27,7 @@ type parquetWriter struct {
 
 type parquetFile struct {
 	out   *hashedFile
+	vars  []variable
 	w     *parquet.GenericWriter[any]
 	rows  []parquet.Row
 	used  int
@@ -50,11 +53,15 @@ func (g orderedGroup) Fields() []parquet.Field {
 	return out
 }
 
-func parquetNode(c *Column) parquet.Node {
+func parquetNode(v *variable) parquet.Node {
 	var n parquet.Node
-	switch {
-	case c == nil:
+	switch c := v.column; {
+	case v.shape == asReason:
 		n = parquet.Encoded(parquet.String(), &parquet.RLEDictionary)
+	case c.list == listWhole:
+		return parquet.Optional(parquet.List(parquet.Compressed(parquet.Int(64), &parquet.Zstd)))
+	case c.list == listText:
+		return parquet.Optional(parquet.List(parquet.Compressed(parquet.String(), &parquet.Zstd)))
 	case c.Kind == KindInteger:
 		n = parquet.Int(64)
 	case c.Kind == KindCode || c.Kind == KindYesNo:
@@ -63,32 +70,35 @@ func parquetNode(c *Column) parquet.Node {
 		n = parquet.Leaf(parquet.DoubleType)
 	case c.Kind == KindTime:
 		n = parquet.Timestamp(parquet.Millisecond)
+	case v.shape == asDay:
+		n = parquet.Date()
 	default:
 		n = parquet.String()
 	}
 	return parquet.Optional(parquet.Compressed(n, &parquet.Zstd))
 }
 
-func newParquetWriter(sink *hashingSink, p *Plan, layouts map[*Table]*layout, program string) (*parquetWriter, error) {
+func newParquetWriter(j *job, layouts map[*Table]*layout) (*parquetWriter, error) {
 	w := &parquetWriter{files: map[*Table]*parquetFile{}}
-	for _, t := range p.Tables {
-		l := layouts[t]
+	for _, t := range j.plan.Tables {
+		f := &parquetFile{vars: dated(layouts[t], j.stats[t])}
 		group := orderedGroup{Group: parquet.Group{}}
-		for _, s := range l.slots {
-			group.Group[s.name] = parquetNode(s.column)
-			group.order = append(group.order, s.name)
+		for i := range f.vars {
+			v := &f.vars[i]
+			group.Group[v.name] = parquetNode(v)
+			group.order = append(group.order, v.name)
 		}
-		meta, err := parquetMeta(l)
+		meta, err := parquetMeta(t, f.vars)
 		if err != nil {
 			return w, err
 		}
-		out, err := sink.create("parquet/" + t.Name + ".parquet")
+		out, err := j.sink.create("parquet/" + t.Name + ".parquet")
 		if err != nil {
 			return w, err
 		}
-		f := &parquetFile{out: out}
-		rows := int64(min(parquetGroupRows, max(1000, parquetGroupValues/len(l.slots))))
-		f.w = parquet.NewGenericWriter[any](out, parquet.NewSchema(t.Name, group), parquet.CreatedBy("hearth", program, ""),
+		f.out = out
+		rows := int64(min(parquetGroupRows, max(1000, parquetGroupValues/max(1, len(f.vars)))))
+		f.w = parquet.NewGenericWriter[any](out, parquet.NewSchema(t.Name, group), parquet.CreatedBy("hearth", j.opts.Program, ""),
 			parquet.KeyValueMetadata("hearth", meta), parquet.MaxRowsPerRowGroup(rows), parquet.PageBufferSize(parquetPageBytes),
 			parquet.WriteBufferSize(0), parquet.DataPageStatistics(false))
 		w.files[t] = f
@@ -103,13 +113,8 @@ func (w *parquetWriter) write(l *layout, r *row) error {
 		f.rows = append(f.rows, make(parquet.Row, 0, len(l.slots)))
 	}
 	out := f.rows[f.used][:0]
-	for i, s := range l.slots {
-		v := f.value(s, r)
-		if v.IsNull() {
-			out = append(out, v.Level(0, 0, i))
-			continue
-		}
-		out = append(out, v.Level(0, 1, i))
+	for i := range f.vars {
+		out = f.append(out, i, r)
 	}
 	f.rows[f.used] = out
 	f.used++
@@ -119,27 +124,57 @@ func (w *parquetWriter) write(l *layout, r *row) error {
 	return f.flush()
 }
 
-func (f *parquetFile) value(s slot, r *row) parquet.Value {
-	if s.column == nil {
-		if y := r.why[s.question]; y != 0 {
+// append adds the value of a variable to a row, or the values of a list.
+func (f *parquetFile) append(out parquet.Row, at int, r *row) parquet.Row {
+	v := &f.vars[at]
+	if v.column == nil || v.column.list == listNone {
+		if value := f.value(v, r); !value.IsNull() {
+			return append(out, value.Level(0, 1, at))
+		}
+		return append(out, parquet.NullValue().Level(0, 0, at))
+	}
+	c := &r.cells[v.col]
+	if !c.set {
+		return append(out, parquet.NullValue().Level(0, 0, at))
+	}
+	for i, item := range splitItems(c.s) {
+		value := f.text(item)
+		if v.column.list == listWhole {
+			n, _ := strconv.ParseInt(item, 10, 64) // joined from numbers
+			value = parquet.Int64Value(n)
+		}
+		out = append(out, value.Level(min(i, 1), 2, at))
+	}
+	return out
+}
+
+func (f *parquetFile) value(v *variable, r *row) parquet.Value {
+	if v.shape == asReason {
+		if y := r.why[v.question]; y != 0 {
 			return f.text(reason(y))
 		}
 		return parquet.NullValue()
 	}
-	c := &r.cells[s.col]
+	c := &r.cells[v.col]
 	if !c.set {
 		return parquet.NullValue()
 	}
-	switch s.column.Kind {
+	switch v.column.Kind {
 	case KindInteger, KindTime:
 		return parquet.Int64Value(c.i)
 	case KindCode, KindYesNo:
 		return parquet.Int32Value(int32(c.i))
 	case KindNumber:
 		return parquet.DoubleValue(c.f)
-	default:
-		return f.text(c.s)
 	}
+	if v.shape == asDay {
+		d, ok := v.day(r)
+		if !ok {
+			return parquet.NullValue()
+		}
+		return parquet.Int32Value(int32(d.Unix() / 86_400))
+	}
+	return f.text(c.s)
 }
 
 // text keeps a text until the rows are written.
@@ -185,10 +220,15 @@ type (
 		Variables []metaVariable `json:"variables"`
 	}
 	metaVariable struct {
-		Name   string      `json:"name"`
-		Label  metaText    `json:"label"`
-		Unit   string      `json:"unit,omitempty"`
-		Values []metaValue `json:"values,omitempty"`
+		Name     string      `json:"name"`
+		Label    metaText    `json:"label"`
+		Universe *metaText   `json:"universe,omitempty"`
+		Relevant string      `json:"relevant,omitempty"`
+		Unit     string      `json:"unit,omitempty"`
+		Measure  string      `json:"measure,omitempty"`
+		Path     string      `json:"path,omitempty"`
+		Numbers  string      `json:"field_numbers,omitempty"`
+		Values   []metaValue `json:"values,omitempty"`
 	}
 	metaValue struct {
 		Code  int32    `json:"code"`
@@ -202,25 +242,32 @@ type (
 
 func metaOf(t *formv1.Text) metaText { return metaText{EN: wording(t, "en"), ZH: wording(t, "zh")} }
 
-func parquetMeta(l *layout) (string, error) {
-	m := metaTable{Table: l.table.Name, Title: metaOf(l.table.Title)}
-	for _, s := range l.slots {
-		v := metaVariable{Name: s.name}
-		if s.column == nil {
-			v.Label = metaOf(whyLabel(l.table.Questions[s.question]))
-		} else {
-			v.Label, v.Unit = metaOf(s.column.Label), s.column.Unit
-			for _, c := range s.column.Values {
-				v.Values = append(v.Values, metaValue{Code: c.Code, Label: metaOf(c.Label)})
+func parquetMeta(t *Table, vars []variable) (string, error) {
+	m := metaTable{Table: t.Name, Title: metaOf(t.Title)}
+	for i := range vars {
+		v := metaVariable{Name: vars[i].name, Label: metaOf(vars[i].label)}
+		if c := vars[i].column; c != nil {
+			v.Unit, v.Measure, v.Path, v.Numbers = c.Unit, measureName(c.Measure), c.Path, c.Numbers
+			v.Universe, v.Relevant = optionalMeta(c.Universe), c.Relevant
+			for _, l := range c.Values {
+				v.Values = append(v.Values, metaValue{Code: l.Code, Label: metaOf(l.Label)})
 			}
 		}
 		m.Variables = append(m.Variables, v)
 	}
 	b, err := json.Marshal(m)
 	if err != nil {
-		return "", fault.New(fault.Internal, "", "labels of table %s cannot be encoded: %w", l.table.Name, err)
+		return "", fault.New(fault.Internal, "", "labels of table %s cannot be encoded: %w", t.Name, err)
 	}
 	return string(b), nil
+}
+
+func optionalMeta(t *formv1.Text) *metaText {
+	if t == nil {
+		return nil
+	}
+	m := metaOf(t)
+	return &m
 }
 
 // whyLabel is the label of a column of reasons.

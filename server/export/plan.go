@@ -73,6 +73,7 @@ type Column struct {
 	enum     string      // name of the list that the values are of
 	formName string      // what the question is called in the XLSForm it came from
 	long     *choiceList // a list of which only the choices that occur are labelled
+	list     listKind    // whether it holds several answers, with semicolons between
 	hidden   bool        // by a stage: it stands in no file
 }
 
@@ -105,6 +106,7 @@ type Table struct {
 	mapKey    int // column of the key, where the rows are the values of a map, or -1
 	extras    []extra
 	own       []int // own key columns
+	positions []position
 }
 
 // hidden is whether all columns of a question are hidden; a block or a table of its own has none to hide.

@@ -242,7 +242,7 @@ func (b *builder) shapeSelected(s *step, fd protoreflect.FieldDescriptor, q *for
 		s.op, kind = opRank, KindInteger
 	}
 	s.codes = map[protoreflect.EnumNumber]int{}
-	b.addLabelled(KindText, fd, q, in)
+	b.addLabelled(KindText, fd, q, in).list = listWhole
 	suffixes := []string{""}
 	if len(list.values) > mostFlags {
 		return suffixes

@@ -3,16 +3,20 @@ package export
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf16"
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"github.com/parquet-go/parquet-go"
 	"github.com/xuri/excelize/v2"
 	"google.golang.org/protobuf/proto"
 )
@@ -20,50 +24,123 @@ import (
 // TestParquet reads the files back and compares them with the CSV files, value by value.
 func TestParquet(t *testing.T) {
 	files, m := export(t, random(11, 30, &filler{}), Options{Profile: identified})
-	compared := 0
+	compared := map[string]int{}
 	for _, l := range m.Levels {
 		rows := records(t, files.files["csv/"+l.Name+".csv"])
 		file, got := parquetRows(t, files.files["parquet/"+l.Name+".parquet"])
 		header := headerOf(files.files["csv/"+l.Name+".csv"])
-		fields := file.Schema().Fields()
-		if len(fields) != len(header) {
-			t.Fatalf("%s: %d columns, want %d", l.Name, len(fields), len(header))
+		var names []string
+		for _, f := range file.Schema().Fields() {
+			names = append(names, f.Name())
 		}
-		for i, f := range fields {
-			if f.Name() != header[i] {
-				t.Errorf("%s column %d: got %s, want %s (the questionnaire's order)", l.Name, i, f.Name(), header[i])
-			}
+		if inOrder := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !slices.Contains(header, n) }); !slices.Equal(inOrder, header) {
+			t.Errorf("%s: columns are not in the questionnaire's order: %s", l.Name, inOrder)
 		}
 		for r := range got {
-			for i, v := range got[r] {
-				want := rows[r][header[i]]
-				if v.IsNull() {
-					if want != "" {
-						t.Errorf("%s.%s row %d: got null, want %q", l.Name, header[i], r, want)
-					}
-					continue
+			values := map[int][]parquet.Value{}
+			for _, v := range got[r] {
+				values[v.Column()] = append(values[v.Column()], v)
+			}
+			for i, f := range file.Schema().Fields() {
+				want, ok := rows[r][f.Name()]
+				if !ok {
+					want = rows[r][strings.TrimSuffix(f.Name(), "_text")]
 				}
-				text := v.String()
-				switch {
-				case fields[i].Type().String() == "DOUBLE":
-					text = string(appendNumber(nil, v.Double()))
-				case strings.HasPrefix(fields[i].Type().String(), "TIMESTAMP"):
-					text = string(appendTime(nil, v.Int64()))
+				kind, err := sameParquet(f, values[i], want, rows[r][f.Name()+"_cal"])
+				if compared[kind]++; err != nil {
+					t.Errorf("%s.%s row %d: %v", l.Name, f.Name(), r, err)
 				}
-				if strings.ReplaceAll(text, "\r\n", "\n") != want {
-					t.Errorf("%s.%s row %d: got %q, want %q", l.Name, header[i], r, text, want)
-				}
-				compared++
 			}
 		}
 		meta, ok := file.Lookup("hearth")
 		var table metaTable
-		if !ok || json.Unmarshal([]byte(meta), &table) != nil || len(table.Variables) != len(header) {
+		if !ok || json.Unmarshal([]byte(meta), &table) != nil || len(table.Variables) != len(names) {
 			t.Errorf("%s: labels are missing", l.Name)
 		}
 	}
-	if compared < 1000 {
-		t.Errorf("only %d values compared", compared)
+	for _, kind := range []string{"list", "DATE", "BYTE_ARRAY", "INT64", "INT32", "DOUBLE", "null"} {
+		if compared[kind] < 15 {
+			t.Errorf("only %d values of kind %s compared, of %v", compared[kind], kind, compared)
+		}
+	}
+}
+
+// sameParquet compares the values of a column of a row with what the CSV file has, and says of which kind they are.
+func sameParquet(f parquet.Field, got []parquet.Value, want, calendar string) (kind string, err error) {
+	var text string
+	switch v := got[0]; {
+	case v.IsNull():
+		kind = "null"
+		_, whole := time.Parse(time.DateOnly, want)
+		if f.Leaf() && f.Type().String() == "DATE" && (whole != nil || calendar == "2") {
+			want = "" // no whole date of the solar calendar
+		}
+	case !f.Leaf():
+		var items []string
+		for _, v := range got {
+			items = append(items, escapeItem(v.String()))
+		}
+		kind, text = "list", strings.Join(items, ";")
+	case f.Type().String() == "DATE":
+		kind, text = "DATE", time.Unix(int64(v.Int32())*86_400, 0).UTC().Format(time.DateOnly)
+	case f.Type().String() == "DOUBLE":
+		kind, text = "DOUBLE", string(appendNumber(nil, v.Double()))
+	case strings.HasPrefix(f.Type().String(), "TIMESTAMP"):
+		kind, text = "time", string(appendTime(nil, v.Int64()))
+	default:
+		kind, text = v.Kind().String(), v.String()
+	}
+	if strings.ReplaceAll(text, "\r\n", "\n") != want {
+		return kind, fmt.Errorf("got %q, want %q", text, want)
+	}
+	return kind, nil
+}
+
+// TestJSONLines compares the objects with the CSV files, value by value.
+func TestJSONLines(t *testing.T) {
+	files, m := export(t, random(11, 30, &filler{}), Options{Profile: identified, Formats: []servicev1.ExportFormat{asCSV, servicev1.ExportFormat_EXPORT_FORMAT_JSONL}})
+	compared, arrays := 0, 0
+	for _, l := range m.Levels {
+		rows := records(t, files.files["csv/"+l.Name+".csv"])
+		lines := strings.Split(strings.TrimSuffix(string(files.files["jsonl/"+l.Name+".jsonl"]), "\n"), "\n")
+		if len(rows) == 0 && lines[0] == "" {
+			continue
+		}
+		if len(lines) != len(rows) {
+			t.Fatalf("%s: %d lines, want %d", l.Name, len(lines), len(rows))
+		}
+		for r, line := range lines {
+			got := map[string]any{}
+			d := json.NewDecoder(strings.NewReader(line))
+			if d.UseNumber(); d.Decode(&got) != nil {
+				t.Fatalf("%s row %d is no JSON: %s", l.Name, r, line)
+			}
+			for name, want := range rows[r] {
+				text := ""
+				switch v := got[name].(type) {
+				case string:
+					text = v
+				case json.Number:
+					text = v.String()
+				case []any:
+					arrays++
+					var items []string
+					for _, item := range v {
+						items = append(items, escapeItem(fmt.Sprint(item)))
+					}
+					text = strings.Join(items, ";")
+				}
+				if want == "NaN" || strings.HasSuffix(want, "Inf") {
+					want = "" // JSON has no such number
+				}
+				if compared++; strings.ReplaceAll(text, "\r\n", "\n") != want {
+					t.Errorf("%s.%s row %d: got %q, want %q", l.Name, name, r, text, want)
+				}
+			}
+		}
+	}
+	if compared < 1000 || arrays < 10 || !strings.Contains(strings.Join(m.Warnings, "\n"), "jsonl: ") {
+		t.Errorf("only %d values and %d arrays compared, warnings %q", compared, arrays, m.Warnings)
 	}
 }
 

@@ -35,7 +35,11 @@ func (b *builder) shape(s *step, fd protoreflect.FieldDescriptor, q *formv1.Ques
 		return b.shapeChoices(s, fd, q, in), nil
 	case fd.IsList():
 		s.op = opList
-		b.addLabelled(KindText, fd, q, in)
+		c := b.addLabelled(KindText, fd, q, in)
+		c.list = listText
+		if scalarKind(fd) == KindInteger {
+			c.list = listWhole
+		}
 		return []string{""}, nil
 	case fd.Enum() != nil:
 		s.op = opEnum
@@ -178,7 +182,7 @@ func (b *builder) shapeDate(s *step, fd protoreflect.FieldDescriptor, q *formv1.
 func (b *builder) shapeChoices(s *step, fd protoreflect.FieldDescriptor, q *formv1.Question, in place) []string {
 	s.op = opChoices
 	s.codes = map[protoreflect.EnumNumber]int{}
-	b.addLabelled(KindText, fd, q, in)
+	b.addLabelled(KindText, fd, q, in).list = listWhole
 	suffixes := []string{""}
 	for _, v := range choices(fd.Enum()) {
 		if v.Code <= 0 {
@@ -207,6 +211,9 @@ func (b *builder) flatten(s *step, fd protoreflect.FieldDescriptor, md protorefl
 		if err := b.field(s.sub, md.Fields().Get(i), in); err != nil {
 			return err
 		}
+	}
+	if md.FullName() == geoPointName {
+		b.position(in.table, s)
 	}
 	return nil
 }

@@ -88,6 +88,34 @@ func (f *hashedFile) close() error {
 	return nil
 }
 
+// scratch makes a temporary file for what cannot be written from beginning to end. It has no name, so nothing of it stays.
+func scratch(name string) (*os.File, error) {
+	f, err := os.CreateTemp("", "hearth-export-*")
+	if err != nil {
+		return nil, writeFault(name, err)
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		_ = f.Close()
+		return nil, writeFault(name, err)
+	}
+	return f, nil
+}
+
+// copy makes a file of the whole of another.
+func (s *hashingSink) copy(name string, from io.ReadSeeker) error {
+	if _, err := from.Seek(0, io.SeekStart); err != nil {
+		return writeFault(name, err)
+	}
+	out, err := s.create(name)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(out, from); err != nil {
+		return writeFault(name, err)
+	}
+	return out.close()
+}
+
 func writeFault(name string, err error) error {
 	return fault.New(fault.Unavailable, fault.DiskFull, "export file %s cannot be written, is the disk full: %w", name, err)
 }

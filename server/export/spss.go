@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"strconv"
 	"time"
@@ -17,23 +18,26 @@ import (
 // spssWriter writes one file per table, for SPSS and PSPP. A reason for a missing answer is a number that the variable
 // declares as missing: -99 refused to -96 not asked, or -999 to -996 and so on where the variable has such values.
 type spssWriter struct {
-	job   *job
-	files map[*Table]*spssFile
-	order []*spssFile
-	lost  losses
+	job    *job
+	packed bool // as .zsav
+	files  map[*Table]*spssFile
+	order  []*spssFile
+	lost   losses
 }
 
 type spssFile struct {
 	table  *Table
 	vars   []variable
 	widths []int
+	path   string
 	out    *hashedFile
+	file   *os.File // of a .zsav, which cannot be written from beginning to end
 	w      *sav.Writer
 	values []sav.Value
 }
 
-func newSPSSWriter(j *job, layouts map[*Table]*layout) (*spssWriter, error) {
-	w := &spssWriter{job: j, files: map[*Table]*spssFile{}, lost: losses{}}
+func newSPSSWriter(j *job, layouts map[*Table]*layout, packed bool) (*spssWriter, error) {
+	w := &spssWriter{job: j, packed: packed, files: map[*Table]*spssFile{}, lost: losses{}}
 	langs := languages(j.opts.Language)
 	for _, t := range j.plan.Tables {
 		f := &spssFile{table: t, vars: variables(layouts[t], j.stats[t])}
@@ -43,17 +47,29 @@ func newSPSSWriter(j *job, layouts map[*Table]*layout) (*spssWriter, error) {
 		if _, err := sav.NewCounter(schema); err != nil {
 			return w, spssFault(t.Name, err)
 		}
-		var err error
-		if f.out, err = j.sink.create("spss/" + t.Name + ".sav"); err != nil {
-			return w, err
-		}
-		if f.w, err = sav.NewStreamWriter(f.out, schema, j.stats[t].rows, sav.Options{}); err != nil {
-			return w, spssFault(t.Name, err)
-		}
 		w.files[t] = f
 		w.order = append(w.order, f)
+		if err := w.begin(f, schema); err != nil {
+			return w, spssFault(t.Name, err)
+		}
 	}
 	return w, nil
+}
+
+// begin opens the file of a table.
+func (w *spssWriter) begin(f *spssFile, schema *sav.Schema) (err error) {
+	f.path = "spss/" + f.table.Name + ".sav"
+	if !w.packed {
+		if f.out, err = w.job.sink.create(f.path); err == nil {
+			f.w, err = sav.NewStreamWriter(f.out, schema, w.job.stats[f.table].rows, sav.Options{})
+		}
+		return err
+	}
+	f.path = "spss/" + f.table.Name + ".zsav"
+	if f.file, err = scratch(f.path); err == nil {
+		f.w, err = sav.NewWriter(f.file, schema, sav.Options{ZLIB: true})
+	}
+	return err
 }
 
 // spssFault names the table and the variable, never the value. Errors of the file itself pass.
@@ -223,12 +239,12 @@ func (w *spssWriter) value(f *spssFile, i int, r *row) (sav.Value, error) {
 		if t := time.UnixMilli(c.i).UTC(); gregorian(t) {
 			return sav.Moment(t), nil
 		}
-		w.lost.add(f.table, v, lostTime)
+		w.lost.add(f.table, v.name, lostTime)
 	case asNumber:
 		if finite(c.f) {
 			return sav.Real(c.f), nil
 		}
-		w.lost.add(f.table, v, lostNumber)
+		w.lost.add(f.table, v.name, lostNumber)
 	default:
 		return sav.Whole(c.i), nil
 	}
@@ -239,10 +255,10 @@ func (w *spssWriter) text(f *spssFile, i int, r *row) (sav.Value, error) {
 	v := &f.vars[i]
 	s, replaced := v.textOf(r)
 	if replaced {
-		w.lost.add(f.table, v, lostCharacters)
+		w.lost.add(f.table, v.name, lostCharacters)
 	}
 	if len(s) > spssText {
-		w.lost.add(f.table, v, lostText)
+		w.lost.add(f.table, v.name, lostText)
 		s = cutBytes(s, spssText)
 	}
 	if len(s) > f.widths[i] {
@@ -256,12 +272,34 @@ func (w *spssWriter) close() error {
 		if err := f.w.Close(); err != nil {
 			return spssFault(f.table.Name, err)
 		}
-		if err := f.out.close(); err != nil {
+		if err := f.end(w.job.sink); err != nil {
 			return err
 		}
 	}
-	w.job.warnings = append(w.job.warnings, w.lost.warnings(FormatName(servicev1.ExportFormat_EXPORT_FORMAT_SAV))...)
+	format := servicev1.ExportFormat_EXPORT_FORMAT_SAV
+	if w.packed {
+		format = servicev1.ExportFormat_EXPORT_FORMAT_ZSAV
+	}
+	w.job.warnings = append(w.job.warnings, w.lost.warnings(FormatName(format))...)
 	return nil
 }
 
-func (w *spssWriter) abort() {}
+// end completes the file of a table.
+func (f *spssFile) end(sink *hashingSink) error {
+	if f.out != nil {
+		return f.out.close()
+	}
+	err := sink.copy(f.path, f.file)
+	_ = f.file.Close() // it has no name: nothing stays
+	f.file = nil
+	return err
+}
+
+func (w *spssWriter) abort() {
+	for _, f := range w.order {
+		if f.file != nil {
+			_ = f.file.Close()
+			f.file = nil
+		}
+	}
+}

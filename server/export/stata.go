@@ -211,12 +211,12 @@ func (w *stataWriter) value(f *stataFile, i int, r *row) (dta.Value, error) {
 		if t := time.UnixMilli(c.i).UTC(); t.Year() >= 100 {
 			return dta.Moment(t), nil
 		}
-		w.lost.add(f.table, v, lostTime)
+		w.lost.add(f.table, v.name, lostTime)
 	case asNumber:
 		if finite(c.f) {
 			return dta.Real(c.f), nil
 		}
-		w.lost.add(f.table, v, lostNumber)
+		w.lost.add(f.table, v.name, lostNumber)
 	default:
 		return dta.Whole(c.i), nil
 	}
@@ -234,7 +234,7 @@ func (w *stataWriter) text(f *stataFile, i int, r *row) (dta.Value, error) {
 	v := &f.vars[i]
 	s, replaced := v.textOf(r)
 	if replaced {
-		w.lost.add(f.table, v, lostCharacters)
+		w.lost.add(f.table, v.name, lostCharacters)
 	}
 	if f.kinds[i] == dta.String && len(s) > f.widths[i] {
 		return dta.Value{}, changed(f.table)

@@ -88,10 +88,12 @@ func (e *Error) Error() string {
 	return e.Problem
 }
 
+// MostColumns is how many columns a layer has at most.
+const MostColumns = 1_998
+
 const (
-	mostColumns = 1_998
-	mostName    = 63
-	mostText    = 1_000_000_000
+	mostName = 63
+	mostText = 1_000_000_000
 )
 
 // Writer writes one file. It is for one goroutine.
@@ -141,8 +143,8 @@ func Check(layers []Layer) error {
 			return &Error{Layer: l.Name, Problem: "another layer is called so"}
 		case l.Shape < Point || l.Shape > Polygon:
 			return &Error{Layer: l.Name, Problem: "it is not said whether it holds points, lines or areas"}
-		case len(l.Columns) > mostColumns:
-			return &Error{Layer: l.Name, Problem: fmt.Sprintf("%d columns are more than the %d that SQLite opens beside the id and the geometry", len(l.Columns), mostColumns)}
+		case len(l.Columns) > MostColumns:
+			return &Error{Layer: l.Name, Problem: fmt.Sprintf("%d columns are more than the %d that SQLite opens beside the id and the geometry", len(l.Columns), MostColumns)}
 		}
 		names[name] = true
 		if err := l.check(sets); err != nil {

@@ -159,7 +159,7 @@ func (PrivacyProfile) EnumDescriptor() ([]byte, []int) {
 type ExportRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Study *string                `protobuf:"bytes,1,opt,name=study" json:"study,omitempty"`
-	// Empty: all.
+	// Empty: all but zsav, which is sav packed.
 	Formats []ExportFormat `protobuf:"varint,2,rep,packed,name=formats,enum=hearth.service.v1.ExportFormat" json:"formats,omitempty"`
 	// Unset: research.
 	Profile *PrivacyProfile `protobuf:"varint,3,opt,name=profile,enum=hearth.service.v1.PrivacyProfile" json:"profile,omitempty"`
