@@ -117,6 +117,12 @@ func compile(tops ...protoreflect.MessageDescriptor) (*compiler, error) {
 	for _, m := range c.order {
 		m.demanding = demanding(m)
 	}
+	for _, m := range c.order {
+		m.glances = make([]glance, len(m.Questions))
+		for i, q := range m.Questions {
+			m.glances[i] = glanceAt(q)
+		}
+	}
 	return c, nil
 }
 

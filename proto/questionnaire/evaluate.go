@@ -77,7 +77,17 @@ type place struct {
 // walk goes through the questions of one message in order. Where it is not asked, only the values in it are looked at.
 func (e *evaluation) walk(n *node, asked bool) {
 	reasons := n.reasons()
-	for _, q := range n.module.Questions {
+	p, completed := n.view.p, 0
+	if !asked || e.report != nil {
+		p = nil
+	}
+	if e.completed {
+		completed = 1
+	}
+	for i, q := range n.module.Questions {
+		if p != nil && n.module.glances[i].passes(p, completed) {
+			continue
+		}
 		if asked {
 			e.question(n, q, reasons)
 		} else {

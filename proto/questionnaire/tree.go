@@ -17,6 +17,8 @@ type Module struct {
 	Questions []*Question
 
 	byNumber map[protoreflect.FieldNumber]*Question
+	// glances are what is known beforehand of each question.
+	glances []glance
 	// missing is the map of missing reasons by field number, nil where the message has none.
 	missing *access
 	// typ is the type of the generated Go, nil where there is none.

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hearth-survey/hearth/proto/decode"
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
@@ -106,7 +107,7 @@ func readable(revs []Revision) []Revision {
 		}
 		if r.Interview == nil {
 			iv := &surveyv1.Interview{}
-			if proto.Unmarshal(r.Record.GetPayload(), iv) == nil && len(r.Record.GetPayload()) > 0 {
+			if decode.View(r.Record.GetPayload(), iv) == nil && len(r.Record.GetPayload()) > 0 {
 				r.Interview = iv
 			}
 		}
