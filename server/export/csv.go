@@ -14,10 +14,10 @@ type csvWriter struct {
 	order []*hashedFile
 }
 
-func newCSVWriter(sink *hashingSink, p *Plan, layouts map[*Table]*layout) (*csvWriter, error) {
+func newCSVWriter(j *job, layouts map[*Table]*layout) (formatWriter, error) {
 	w := &csvWriter{files: map[*Table]*hashedFile{}}
-	for _, t := range p.Tables {
-		f, err := sink.create("csv/" + t.Name + ".csv")
+	for _, t := range j.plan.Tables {
+		f, err := j.sink.create("csv/" + t.Name + ".csv")
 		if err != nil {
 			return w, err
 		}

@@ -42,13 +42,17 @@ type excelSheet struct {
 	written []*excelize.StreamWriter
 }
 
-func newExcelWriter(j *job, layouts map[*Table]*layout) (*excelWriter, error) {
+func checkExcel(j *job, layouts map[*Table]*layout) error {
 	for _, t := range j.plan.Tables {
 		if n := len(layouts[t].slots); n > excelColumns {
-			return &excelWriter{book: excelize.NewFile()}, fault.New(fault.TooLarge, fault.BadRequest,
+			return fault.New(fault.TooLarge, fault.BadRequest,
 				"table %s has %d columns and a sheet of Excel holds %d: leave the xlsx format out", t.Name, n, excelColumns)
 		}
 	}
+	return nil
+}
+
+func newExcelWriter(j *job, layouts map[*Table]*layout) (formatWriter, error) {
 	w := &excelWriter{
 		job: j, book: excelize.NewFile(), sheets: map[*Table]*[2]excelSheet{}, plan: j.plan, layout: layouts, cut: map[string]int64{},
 	}

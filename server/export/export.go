@@ -26,7 +26,6 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
@@ -43,8 +42,8 @@ type Answered struct {
 	Paradata []*servicev1.Paradata
 }
 
-// Source is what is exported. Interviews is read at least twice and must yield the same each time, in the same order, which is
-// that of the rows; an error ends the export. Any of them may be nil.
+// Source is what is exported. The order of Interviews is that of the rows; an error ends the export. They are read once, and
+// once before where a stage needs to look at all of them first. Any of them may be nil.
 type Source struct {
 	Study *surveyv1.Study
 	// Cursor is where in the log the data stand.
@@ -105,8 +104,9 @@ type job struct {
 }
 
 // Write writes all files of an export and returns the manifest, which is also the last file, manifest.json: a folder
-// without it is not a complete export. It goes over the interviews twice; progress, which may be nil, is told after
-// each interview how many are done, of twice their number, and a total of 0 as long as that is not known.
+// without it is not a complete export. It reads the interviews once, keeps the rows, in a temporary file where they are many, and
+// writes one format after the other; progress, which may be nil, is told after each interview how many are done, counted once
+// more for each format, and a total of 0 as long as that is not known.
 func Write(ctx context.Context, src Source, opts Options, sink Sink, progress func(done, total int)) (*Manifest, error) {
 	j, err := newJob(src, opts, sink, progress)
 	if err != nil {
@@ -153,87 +153,30 @@ func newJob(src Source, opts Options, sink Sink, progress func(done, total int))
 	return j, j.use(stages(j))
 }
 
-// checkFormats puts the formats in order, each once.
-func checkFormats(formats []servicev1.ExportFormat) ([]servicev1.ExportFormat, error) {
-	all := Formats()
-	for _, f := range formats {
-		if !slices.Contains(all, f) {
-			return nil, fault.New(fault.Invalid, fault.BadRequest, "export format %d is not known: choose %s", f, strings.Join(FormatNames(), ", "))
-		}
-	}
-	if len(formats) == 0 {
-		// A .zsav is a .sav packed: who wants it says so.
-		return slices.DeleteFunc(all, func(f servicev1.ExportFormat) bool { return f == servicev1.ExportFormat_EXPORT_FORMAT_ZSAV }), nil
-	}
-	return slices.DeleteFunc(all, func(f servicev1.ExportFormat) bool { return !slices.Contains(formats, f) }), nil
-}
-
-// Formats are those that can be written, in the order of their numbers.
-func Formats() []servicev1.ExportFormat {
-	var out []servicev1.ExportFormat
-	for n := range servicev1.ExportFormat_name {
-		if n != 0 {
-			out = append(out, servicev1.ExportFormat(n))
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
-// FormatNames are their names on the command line.
-func FormatNames() []string {
-	var out []string
-	for _, f := range Formats() {
-		out = append(out, FormatName(f))
-	}
-	return out
-}
-
-func (j *job) wants(f servicev1.ExportFormat) bool { return slices.Contains(j.opts.Formats, f) }
-
 func (j *job) run(ctx context.Context) (*Manifest, error) {
-	passes := 2
+	rounds := 1 + len(j.opts.Formats)
 	if slices.ContainsFunc(j.stages, stage.looks) {
-		passes++
+		rounds++
 		x := j.extractor(func(*row) error { return nil })
 		x.looking = true
 		if err := j.pass(ctx, x); err != nil {
 			return nil, err
 		}
-		j.total = passes * j.done
+		j.total = rounds * j.done
 	}
-	count := j.extractor(func(r *row) error {
-		j.stats[r.table].add(r)
-		return nil
-	})
-	if err := j.pass(ctx, count); err != nil {
+	rows := newSpool(j.plan)
+	defer rows.close()
+	if err := j.collect(ctx, rows); err != nil {
 		return nil, err
 	}
-	if passes == 2 {
-		j.total = passes * j.done
-	}
-	j.labelLong()
-	for _, why := range slices.Sorted(maps.Keys(count.unread)) {
-		j.warnings = append(j.warnings, fmt.Sprintf("%d interviews %s", count.unread[why], why))
-	}
-	for _, u := range j.plan.unclassed {
-		j.warnings = append(j.warnings, fmt.Sprintf("%s has %d texts of which its schema does not say whether they identify a person (personal_data): look at them before the files are given away", u.questionnaire, u.texts))
+	if j.total == 0 {
+		j.total = rounds * j.done
 	}
 	layouts := map[*Table]*layout{}
 	for _, t := range j.plan.Tables {
 		layouts[t] = newLayout(t, j.stats[t])
 	}
-	writers, err := j.open(layouts)
-	if err != nil {
-		for _, w := range writers {
-			w.abort()
-		}
-		return nil, err
-	}
-	if err := j.writeRows(ctx, layouts, writers); err != nil {
-		for _, w := range writers {
-			w.abort()
-		}
+	if err := j.writeFormats(ctx, rows, layouts); err != nil {
 		return nil, err
 	}
 	if err := j.writeCodebook(layouts); err != nil {
@@ -247,74 +190,24 @@ func (j *job) run(ctx context.Context) (*Manifest, error) {
 	return j.writeManifest(layouts)
 }
 
-// writeRows is the second pass, and the end of every data file.
-func (j *job) writeRows(ctx context.Context, layouts map[*Table]*layout, writers []formatWriter) error {
+// collect makes the rows, counts them, and keeps them for the formats.
+func (j *job) collect(ctx context.Context, rows *spool) error {
 	x := j.extractor(func(r *row) error {
-		l := layouts[r.table]
-		l.written++
-		if !l.holds(r) || l.written > j.stats[r.table].rows {
-			return changed(r.table)
-		}
-		for _, w := range writers {
-			if err := w.write(l, r); err != nil {
-				return err
-			}
-		}
-		return nil
+		j.stats[r.table].add(r)
+		return rows.add(r)
 	})
+	x.ended = rows.end
 	if err := j.pass(ctx, x); err != nil {
 		return err
 	}
-	for _, t := range j.plan.Tables {
-		if layouts[t].written != j.stats[t].rows {
-			return changed(t)
-		}
+	j.labelLong()
+	for _, why := range slices.Sorted(maps.Keys(x.unread)) {
+		j.warnings = append(j.warnings, fmt.Sprintf("%d interviews %s", x.unread[why], why))
 	}
-	for i, w := range writers {
-		if err := w.close(); err != nil {
-			for _, rest := range writers[i+1:] {
-				rest.abort()
-			}
-			return err
-		}
+	for _, u := range j.plan.unclassed {
+		j.warnings = append(j.warnings, fmt.Sprintf("%s has %d texts of which its schema does not say whether they identify a person (personal_data): look at them before the files are given away", u.questionnaire, u.texts))
 	}
 	return nil
-}
-
-func changed(t *Table) error {
-	return fault.New(fault.Conflict, fault.ExportChanged, "the data of table %s changed while they were exported: export again", t.Name)
-}
-
-// open makes the writers of all formats asked for. On an error it returns those that are open already.
-func (j *job) open(layouts map[*Table]*layout) ([]formatWriter, error) {
-	var writers []formatWriter
-	for _, f := range []struct {
-		format servicev1.ExportFormat
-		writer func() (formatWriter, error)
-	}{
-		{servicev1.ExportFormat_EXPORT_FORMAT_CSV, func() (formatWriter, error) { return newCSVWriter(j.sink, j.plan, layouts) }},
-		{servicev1.ExportFormat_EXPORT_FORMAT_PARQUET, func() (formatWriter, error) {
-			return newParquetWriter(j, layouts)
-		}},
-		{servicev1.ExportFormat_EXPORT_FORMAT_XLSX, func() (formatWriter, error) { return newExcelWriter(j, layouts) }},
-		{servicev1.ExportFormat_EXPORT_FORMAT_DTA, func() (formatWriter, error) { return newStataWriter(j, layouts) }},
-		{servicev1.ExportFormat_EXPORT_FORMAT_SAV, func() (formatWriter, error) { return newSPSSWriter(j, layouts, false) }},
-		{servicev1.ExportFormat_EXPORT_FORMAT_ZSAV, func() (formatWriter, error) { return newSPSSWriter(j, layouts, true) }},
-		{servicev1.ExportFormat_EXPORT_FORMAT_JSONL, func() (formatWriter, error) { return newJSONWriter(j, layouts) }},
-		{servicev1.ExportFormat_EXPORT_FORMAT_GEOJSON, func() (formatWriter, error) { return newGeoJSONWriter(j, layouts) }},
-		{servicev1.ExportFormat_EXPORT_FORMAT_GPKG, func() (formatWriter, error) { return newGeoPackageWriter(j, layouts) }},
-		{servicev1.ExportFormat_EXPORT_FORMAT_GRAPHML, func() (formatWriter, error) { return newGraphWriter(j, layouts) }},
-	} {
-		if !j.wants(f.format) {
-			continue
-		}
-		w, err := f.writer()
-		writers = append(writers, w)
-		if err != nil {
-			return writers, err
-		}
-	}
-	return writers, nil
 }
 
 // pass goes over all data once.
@@ -326,6 +219,9 @@ func (j *job) pass(ctx context.Context, x *extractor) error {
 			}
 			if err == nil {
 				err = x.answered(a)
+			}
+			if err == nil && x.ended != nil {
+				err = x.ended()
 			}
 			if err != nil {
 				return cancelled(err)

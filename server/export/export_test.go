@@ -440,33 +440,38 @@ func TestCancel(t *testing.T) {
 
 func TestProgress(t *testing.T) {
 	var got []string
-	if _, err := Write(context.Background(), small(), Options{}, &memory{}, func(done, total int) {
+	if _, err := Write(context.Background(), small(), Options{Formats: []servicev1.ExportFormat{asCSV, asSPSS}}, &memory{}, func(done, total int) {
 		got = append(got, fmt.Sprintf("%d/%d", done, total))
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if s := strings.Join(got, " "); s != "1/0 2/0 3/4 4/4" {
+	if s := strings.Join(got, " "); s != "1/0 2/0 3/6 4/6 5/6 6/6" {
 		t.Errorf("got %s", s)
 	}
 }
 
-// TestDataThatChange yields other interviews the second time.
+// TestDataThatChange yields other interviews each time they are read; the export is of the first.
 func TestDataThatChange(t *testing.T) {
-	for name, second := range map[string]*surveyv1.Interview{
-		"another reason": {Missing: map[uint32]formv1.Missing{10: 1}},
-		"another row":    {Visits: []*surveyv1.Visit{{}}},
-	} {
-		passes := 0
-		src := Source{Interviews: func(yield func(*Answered, error) bool) {
-			if passes++; passes == 1 {
-				yield(&Answered{}, nil)
-				return
-			}
-			yield(&Answered{Interview: second}, nil)
-		}}
-		if _, err := Write(context.Background(), src, Options{}, &memory{}, nil); fault.KindOf(err) != fault.Conflict {
-			t.Errorf("%s: got %v, want a conflict", name, err)
-		}
+	read := 0
+	src := Source{Interviews: func(yield func(*Answered, error) bool) {
+		read++
+		yield(&Answered{Interview: &surveyv1.Interview{InterviewId: proto.String(fmt.Sprint(read)), Visits: make([]*surveyv1.Visit, read)}}, nil)
+	}}
+	files, _ := export(t, src, Options{})
+	if rows := records(t, files.files["csv/interview.csv"]); read != 1 || len(rows) != 1 || rows[0]["interview_id"] != "1" {
+		t.Errorf("read %d times, got %v", read, rows)
+	}
+}
+
+// TestSourceFails ends an export with the error of its source, and leaves no file.
+func TestSourceFails(t *testing.T) {
+	broken := errors.New("the log cannot be read")
+	sink := &memory{}
+	_, err := Write(context.Background(), Source{Interviews: func(yield func(*Answered, error) bool) {
+		_ = yield(&Answered{}, nil) && yield(nil, broken)
+	}}, Options{}, sink, nil)
+	if !errors.Is(err, broken) || len(sink.files) != 0 {
+		t.Errorf("got %v and %d files", err, len(sink.files))
 	}
 }
 

@@ -76,6 +76,7 @@ type extractor struct {
 	people    map[string]appearance
 	rows      map[*Table]*row
 	emit      func(*row) error
+	ended     func() error // runs after each interview, where it is set
 
 	stages  []stage
 	staged  map[*Table]*row // what the stages make of a row

@@ -51,22 +51,17 @@ type slot struct {
 // layout is the columns of a table's files: its variables, and after a question the reasons given for having no
 // answer, where there are any.
 type layout struct {
-	table   *Table
-	slots   []slot
-	reasons []bool // by question: has a column
-	written int64
-	buf     []byte
+	table *Table
+	slots []slot
+	buf   []byte
 }
 
 func newLayout(t *Table, s *tableStats) *layout {
-	l := &layout{table: t, reasons: make([]bool, len(t.Questions))}
+	l := &layout{table: t}
 	after := map[int][]int{}
 	for i, q := range t.Questions {
-		if s.why[i] != nil {
-			l.reasons[i] = true
-			if !t.hidden(q) {
-				after[q.at] = append(after[q.at], i)
-			}
+		if s.why[i] != nil && !t.hidden(q) {
+			after[q.at] = append(after[q.at], i)
 		}
 	}
 	for i := 0; i <= len(t.Columns); i++ {
@@ -78,16 +73,6 @@ func newLayout(t *Table, s *tableStats) *layout {
 		}
 	}
 	return l
-}
-
-// holds is false where a row has a reason that no column was made for.
-func (l *layout) holds(r *row) bool {
-	for i, w := range r.why {
-		if w != 0 && !l.reasons[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // reason is the text of a missing reason in the data.

@@ -78,7 +78,7 @@ func parquetNode(v *variable) parquet.Node {
 	return parquet.Optional(parquet.Compressed(n, &parquet.Zstd))
 }
 
-func newParquetWriter(j *job, layouts map[*Table]*layout) (*parquetWriter, error) {
+func newParquetWriter(j *job, layouts map[*Table]*layout) (formatWriter, error) {
 	w := &parquetWriter{files: map[*Table]*parquetFile{}}
 	for _, t := range j.plan.Tables {
 		f := &parquetFile{vars: dated(layouts[t], j.stats[t])}

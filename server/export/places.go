@@ -3,7 +3,6 @@ package export
 import (
 	"errors"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -244,25 +243,39 @@ type geoPackageWriter struct {
 	job    *job
 	layers []placed
 	vars   [][]variable
-	file   *os.File
+	file   *scratchFile
 	w      *gpkg.Writer
 	lost   losses
 	values []any
 }
 
-func newGeoPackageWriter(j *job, layouts map[*Table]*layout) (formatWriter, error) {
-	w := &geoPackageWriter{job: j, layers: j.layers(layouts, servicev1.ExportFormat_EXPORT_FORMAT_GPKG), lost: losses{}}
-	if len(w.layers) == 0 {
-		return w, nil
-	}
-	var layers []gpkg.Layer
-	for _, p := range w.layers {
-		vars := w.columns(p)
-		w.vars = append(w.vars, vars)
-		layers = append(layers, w.layer(p, vars))
-	}
+func checkGeoPackage(j *job, layouts map[*Table]*layout) error {
+	// Its warnings are said again by the writer.
+	said := len(j.warnings)
+	defer func() { j.warnings = j.warnings[:said] }()
+	_, layers := (&geoPackageWriter{job: j}).plan(layouts)
 	if err := gpkg.Check(layers); err != nil {
-		return w, fault.New(fault.TooLarge, fault.BadRequest, "the GeoPackage cannot be written, leave the gpkg format out: %w", err)
+		return fault.New(fault.TooLarge, fault.BadRequest, "the GeoPackage cannot be written, leave the gpkg format out: %w", err)
+	}
+	return nil
+}
+
+// plan finds the layers and lays them out.
+func (w *geoPackageWriter) plan(layouts map[*Table]*layout) (vars [][]variable, layers []gpkg.Layer) {
+	w.layers = w.job.layers(layouts, servicev1.ExportFormat_EXPORT_FORMAT_GPKG)
+	for _, p := range w.layers {
+		columns := w.columns(p)
+		vars, layers = append(vars, columns), append(layers, w.layer(p, columns))
+	}
+	return vars, layers
+}
+
+func newGeoPackageWriter(j *job, layouts map[*Table]*layout) (formatWriter, error) {
+	w := &geoPackageWriter{job: j, lost: losses{}}
+	var layers []gpkg.Layer
+	w.vars, layers = w.plan(layouts)
+	if len(layers) == 0 {
+		return w, nil
 	}
 	var err error
 	if w.file, err = scratch(geoPackagePath); err != nil {

@@ -89,7 +89,7 @@ func (f *hashedFile) close() error {
 }
 
 // scratch makes a temporary file for what cannot be written from beginning to end. It has no name, so nothing of it stays.
-func scratch(name string) (*os.File, error) {
+func scratch(name string) (*scratchFile, error) {
 	f, err := os.CreateTemp("", "hearth-export-*")
 	if err != nil {
 		return nil, writeFault(name, err)
@@ -98,7 +98,22 @@ func scratch(name string) (*os.File, error) {
 		_ = f.Close()
 		return nil, writeFault(name, err)
 	}
-	return f, nil
+	return &scratchFile{File: f, name: name}, nil
+}
+
+// scratchFile says of what file a write has failed.
+type scratchFile struct {
+	*os.File
+	name string
+}
+
+// Write implements io.Writer.
+func (f *scratchFile) Write(p []byte) (int, error) {
+	n, err := f.File.Write(p)
+	if err != nil {
+		err = writeFault(f.name, err)
+	}
+	return n, err
 }
 
 // copy makes a file of the whole of another.

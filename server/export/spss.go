@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"time"
@@ -31,22 +30,42 @@ type spssFile struct {
 	widths []int
 	path   string
 	out    *hashedFile
-	file   *os.File // of a .zsav, which cannot be written from beginning to end
+	file   *scratchFile // of a .zsav, which cannot be written from beginning to end
 	w      *sav.Writer
 	values []sav.Value
 }
 
-func newSPSSWriter(j *job, layouts map[*Table]*layout, packed bool) (*spssWriter, error) {
-	w := &spssWriter{job: j, packed: packed, files: map[*Table]*spssFile{}, lost: losses{}}
+func checkSPSS(j *job, layouts map[*Table]*layout) error {
 	langs := languages(j.opts.Language)
 	for _, t := range j.plan.Tables {
-		f := &spssFile{table: t, vars: variables(layouts[t], j.stats[t])}
-		f.values = make([]sav.Value, len(f.vars))
-		schema := f.schema(j, langs)
-		// Whatever the format cannot hold is said here, before the file is begun.
-		if _, err := sav.NewCounter(schema); err != nil {
-			return w, spssFault(t.Name, err)
+		f := newSPSSFile(j, layouts[t])
+		if _, err := sav.NewCounter(f.schema(j, langs)); err != nil {
+			return spssFault(t.Name, err)
 		}
+	}
+	return nil
+}
+
+func newSPSSFile(j *job, l *layout) *spssFile {
+	f := &spssFile{table: l.table, vars: variables(l, j.stats[l.table])}
+	f.values = make([]sav.Value, len(f.vars))
+	return f
+}
+
+func newSPSSWriter(j *job, layouts map[*Table]*layout) (formatWriter, error) {
+	return openSPSS(&spssWriter{job: j, files: map[*Table]*spssFile{}, lost: losses{}}, layouts)
+}
+
+func newPackedSPSSWriter(j *job, layouts map[*Table]*layout) (formatWriter, error) {
+	return openSPSS(&spssWriter{job: j, packed: true, files: map[*Table]*spssFile{}, lost: losses{}}, layouts)
+}
+
+func openSPSS(w *spssWriter, layouts map[*Table]*layout) (formatWriter, error) {
+	j := w.job
+	langs := languages(j.opts.Language)
+	for _, t := range j.plan.Tables {
+		f := newSPSSFile(j, layouts[t])
+		schema := f.schema(j, langs)
 		w.files[t] = f
 		w.order = append(w.order, f)
 		if err := w.begin(f, schema); err != nil {
@@ -200,10 +219,7 @@ func (f *spssFile) kind(v *variable, out *sav.Variable) {
 func (w *spssWriter) write(l *layout, r *row) error {
 	f := w.files[l.table]
 	for i := range f.vars {
-		var err error
-		if f.values[i], err = w.value(f, i, r); err != nil {
-			return err
-		}
+		f.values[i] = w.value(f, i, r)
 	}
 	if err := f.w.Row(f.values); err != nil {
 		return spssFault(l.table.Name, err)
@@ -216,42 +232,42 @@ func gregorian(t time.Time) bool {
 	return !t.Before(time.Date(1582, time.October, 15, 0, 0, 0, 0, time.UTC))
 }
 
-func (w *spssWriter) value(f *spssFile, i int, r *row) (sav.Value, error) {
+func (w *spssWriter) value(f *spssFile, i int, r *row) sav.Value {
 	v := &f.vars[i]
 	switch v.shape {
 	case asText, asDayText, asReason:
 		return w.text(f, i, r)
 	case asDay:
 		if d, ok := v.day(r); ok && gregorian(d) {
-			return sav.Day(d), nil
+			return sav.Day(d)
 		}
-		return sav.Value{}, nil
+		return sav.Value{}
 	}
 	c := &r.cells[v.col]
 	if !c.set {
 		if y := v.reasonOf(r); y != 0 {
-			return sav.Whole(v.missing + int64(slices.Index(reasons(), y))), nil
+			return sav.Whole(v.missing + int64(slices.Index(reasons(), y)))
 		}
-		return sav.Value{}, nil
+		return sav.Value{}
 	}
 	switch v.shape {
 	case asMoment:
 		if t := time.UnixMilli(c.i).UTC(); gregorian(t) {
-			return sav.Moment(t), nil
+			return sav.Moment(t)
 		}
 		w.lost.add(f.table, v.name, lostTime)
 	case asNumber:
 		if finite(c.f) {
-			return sav.Real(c.f), nil
+			return sav.Real(c.f)
 		}
 		w.lost.add(f.table, v.name, lostNumber)
 	default:
-		return sav.Whole(c.i), nil
+		return sav.Whole(c.i)
 	}
-	return sav.Value{}, nil
+	return sav.Value{}
 }
 
-func (w *spssWriter) text(f *spssFile, i int, r *row) (sav.Value, error) {
+func (w *spssWriter) text(f *spssFile, i int, r *row) sav.Value {
 	v := &f.vars[i]
 	s, replaced := v.textOf(r)
 	if replaced {
@@ -261,10 +277,7 @@ func (w *spssWriter) text(f *spssFile, i int, r *row) (sav.Value, error) {
 		w.lost.add(f.table, v.name, lostText)
 		s = cutBytes(s, spssText)
 	}
-	if len(s) > f.widths[i] {
-		return sav.Value{}, changed(f.table)
-	}
-	return sav.Text(s), nil
+	return sav.Text(s)
 }
 
 func (w *spssWriter) close() error {

@@ -11,8 +11,8 @@ import (
 	"github.com/hearth-survey/hearth/server/export/dta"
 )
 
-// stataWriter writes one file per table, for Stata 14 and later. Texts that take less room so are long strings; they are
-// kept in memory until the rows are written.
+// stataWriter writes one file per table, for Stata 14 and later. Texts that take less room so are long strings; they wait
+// in a temporary file until the rows are written.
 type stataWriter struct {
 	job   *job
 	files map[*Table]*stataFile
@@ -26,38 +26,65 @@ type stataFile struct {
 	kinds    []dta.Kind
 	widths   []int
 	out      *hashedFile
+	spill    *scratchFile // of the long strings, where there are any
 	w        *dta.Writer
 	values   []dta.Value
-	long     int64 // bytes of long strings so far
-	wantLong int64
+	wantLong int64 // bytes of long strings
 	perText  int64 // bytes that a long string takes besides its own
 }
 
-func newStataWriter(j *job, layouts map[*Table]*layout) (*stataWriter, error) {
-	w := &stataWriter{job: j, files: map[*Table]*stataFile{}, lost: losses{}}
+// checkStata says what the format cannot hold.
+func checkStata(j *job, layouts map[*Table]*layout) error {
+	langs := languages(j.opts.Language)
+	for _, t := range j.plan.Tables {
+		f, err := newStataFile(j, layouts[t])
+		if err == nil {
+			_, err = dta.NewCounter(f.schema(j, j.stats[t], langs))
+		}
+		if err != nil {
+			return stataFault(t.Name, err)
+		}
+	}
+	return nil
+}
+
+func newStataFile(j *job, l *layout) (*stataFile, error) {
 	perText, err := longTextOverhead()
 	if err != nil {
-		return w, stataFault("", err)
+		return nil, err
 	}
+	f := &stataFile{table: l.table, vars: variables(l, j.stats[l.table]), perText: perText}
+	f.values = make([]dta.Value, len(f.vars))
+	return f, nil
+}
+
+func newStataWriter(j *job, layouts map[*Table]*layout) (formatWriter, error) {
+	w := &stataWriter{job: j, files: map[*Table]*stataFile{}, lost: losses{}}
 	langs := languages(j.opts.Language)
 	for _, t := range j.plan.Tables {
 		st := j.stats[t]
-		f := &stataFile{table: t, vars: variables(layouts[t], st), perText: perText}
-		f.values = make([]dta.Value, len(f.vars))
+		f, err := newStataFile(j, layouts[t])
+		if err != nil {
+			return w, stataFault(t.Name, err)
+		}
 		schema := f.schema(j, st, langs)
-		// Whatever the format cannot hold is said here, before the file is begun.
-		if _, err := dta.NewCounter(schema); err != nil {
-			return w, stataFault(t.Name, err)
-		}
-		if f.out, err = j.sink.create("stata/" + t.Name + ".dta"); err != nil {
-			return w, err
-		}
-		size := dta.Size{Rows: uint64(st.rows), LongText: uint64(f.wantLong)}
-		if f.w, err = dta.NewStreamWriter(f.out, schema, size, dta.Options{}); err != nil {
-			return w, stataFault(t.Name, err)
+		if f.wantLong > 0 {
+			if f.spill, err = scratch("stata/" + t.Name + ".dta"); err != nil {
+				return w, err
+			}
 		}
 		w.files[t] = f
 		w.order = append(w.order, f)
+		if f.out, err = j.sink.create("stata/" + t.Name + ".dta"); err != nil {
+			return w, err
+		}
+		size, opts := dta.Size{Rows: uint64(st.rows), LongText: uint64(f.wantLong)}, dta.Options{}
+		if f.spill != nil {
+			opts.Spill = f.spill
+		}
+		if f.w, err = dta.NewStreamWriter(f.out, schema, size, opts); err != nil {
+			return w, stataFault(t.Name, err)
+		}
 	}
 	return w, nil
 }
@@ -180,10 +207,7 @@ func (f *stataFile) kind(v *variable, st *tableStats) (kind dta.Kind, width int,
 func (w *stataWriter) write(l *layout, r *row) error {
 	f := w.files[l.table]
 	for i := range f.vars {
-		var err error
-		if f.values[i], err = w.value(f, i, r); err != nil {
-			return err
-		}
+		f.values[i] = w.value(f, i, r)
 	}
 	if err := f.w.Row(f.values); err != nil {
 		return stataFault(l.table.Name, err)
@@ -191,36 +215,36 @@ func (w *stataWriter) write(l *layout, r *row) error {
 	return nil
 }
 
-func (w *stataWriter) value(f *stataFile, i int, r *row) (dta.Value, error) {
+func (w *stataWriter) value(f *stataFile, i int, r *row) dta.Value {
 	v := &f.vars[i]
 	switch v.shape {
 	case asText, asDayText, asReason:
 		return w.text(f, i, r)
 	case asDay:
 		if d, ok := v.day(r); ok && d.Year() >= 100 {
-			return dta.Day(d), nil
+			return dta.Day(d)
 		}
-		return dta.Value{}, nil
+		return dta.Value{}
 	}
 	c := &r.cells[v.col]
 	if !c.set {
-		return dta.Missing(dta.Reason(letterOrNone(v.reasonOf(r)))), nil
+		return dta.Missing(dta.Reason(letterOrNone(v.reasonOf(r))))
 	}
 	switch v.shape {
 	case asMoment:
 		if t := time.UnixMilli(c.i).UTC(); t.Year() >= 100 {
-			return dta.Moment(t), nil
+			return dta.Moment(t)
 		}
 		w.lost.add(f.table, v.name, lostTime)
 	case asNumber:
 		if finite(c.f) {
-			return dta.Real(c.f), nil
+			return dta.Real(c.f)
 		}
 		w.lost.add(f.table, v.name, lostNumber)
 	default:
-		return dta.Whole(c.i), nil
+		return dta.Whole(c.i)
 	}
-	return dta.Value{}, nil
+	return dta.Value{}
 }
 
 func letterOrNone(stored int32) byte {
@@ -230,26 +254,17 @@ func letterOrNone(stored int32) byte {
 	return reasonLetter(stored)
 }
 
-func (w *stataWriter) text(f *stataFile, i int, r *row) (dta.Value, error) {
+func (w *stataWriter) text(f *stataFile, i int, r *row) dta.Value {
 	v := &f.vars[i]
 	s, replaced := v.textOf(r)
 	if replaced {
 		w.lost.add(f.table, v.name, lostCharacters)
 	}
-	if f.kinds[i] == dta.String && len(s) > f.widths[i] {
-		return dta.Value{}, changed(f.table)
-	}
-	if f.kinds[i] == dta.LongString && s != "" {
-		f.long += f.perText + int64(len(s))
-	}
-	return dta.Text(s), nil
+	return dta.Text(s)
 }
 
 func (w *stataWriter) close() error {
 	for _, f := range w.order {
-		if f.long != f.wantLong {
-			return changed(f.table)
-		}
 		if err := f.w.Close(); err != nil {
 			return stataFault(f.table.Name, err)
 		}
@@ -258,7 +273,15 @@ func (w *stataWriter) close() error {
 		}
 	}
 	w.job.warnings = append(w.job.warnings, w.lost.warnings(FormatName(servicev1.ExportFormat_EXPORT_FORMAT_DTA))...)
+	w.abort()
 	return nil
 }
 
-func (w *stataWriter) abort() {}
+func (w *stataWriter) abort() {
+	for _, f := range w.order {
+		if f.spill != nil {
+			_ = f.spill.Close() // it has no name: nothing stays
+			f.spill = nil
+		}
+	}
+}
