@@ -77,7 +77,7 @@ func (s *Server) exportSource(ctx context.Context, code string) (*export.Source,
 	}
 	src := &export.Source{
 		Study: study, Cursor: cursor.Proto(), People: f.people, Canonical: f.canonical(), Referrals: f.referrals,
-		Graph: referral.Build(f.graph(study)), Decisions: f.decisions, Published: s.published(f.interviews),
+		Graph: referral.Build(f.graph(study)), Decisions: f.decisions, Published: s.published(f.interviews), Questionnaires: s.answered(f.interviews),
 	}
 	flags, err := s.flagsOf(ctx, study.GetStudy())
 	if err != nil {

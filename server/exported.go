@@ -16,17 +16,22 @@ import (
 
 // published is what an export needs of the questionnaires that were published at run time and that the interviews answer.
 func (s *Server) published(interviews []*servicev1.InterviewSummary) []export.Published {
-	answered := map[string]bool{}
-	for _, sum := range interviews {
-		answered[sum.GetQuestionnaire()] = true
-	}
 	var out []export.Published
-	for _, q := range s.known().All() {
-		if answered[q.Name()] && !builtIn(q.Descriptor().FullName()) {
+	for _, q := range s.answered(interviews) {
+		if !builtIn(q.Descriptor().FullName()) {
 			out = append(out, export.Published{Top: q.Descriptor(), Read: readAnswers(q)})
 		}
 	}
 	return out
+}
+
+// answered are the questionnaires that the interviews answer.
+func (s *Server) answered(interviews []*servicev1.InterviewSummary) []*questionnaire.Questionnaire {
+	names := map[string]bool{}
+	for _, sum := range interviews {
+		names[sum.GetQuestionnaire()] = true
+	}
+	return slices.DeleteFunc(s.known().All(), func(q *questionnaire.Questionnaire) bool { return !names[q.Name()] })
 }
 
 // checkLanguage fails unless somebody has given wordings in a language of labels.
@@ -62,7 +67,8 @@ func builtIn(name protoreflect.FullName) bool {
 func readAnswers(q *questionnaire.Questionnaire) func(answers []byte, version uint32) (protoreflect.Message, error) {
 	return func(answers []byte, version uint32) (protoreflect.Message, error) {
 		m := q.New()
-		if err := proto.Unmarshal(answers, m); err != nil {
+		// Nothing in a questionnaire is required: there is no need to look for what is missing.
+		if err := (proto.UnmarshalOptions{AllowPartial: true}).Unmarshal(answers, m); err != nil {
 			return nil, err
 		}
 		newest, err := q.Upgrade(m, version)

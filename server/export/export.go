@@ -30,6 +30,7 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"github.com/hearth-survey/hearth/proto/questionnaire"
 )
 
 // Answered is one interview with what is known of it.
@@ -58,6 +59,8 @@ type Source struct {
 	Decisions []*servicev1.LinkDecision
 	// Published are the questionnaires published at run time whose answers are exported.
 	Published []Published
+	// Questionnaires are those that were answered; their schemas go with the data.
+	Questionnaires []*questionnaire.Questionnaire
 }
 
 // Options say what to write.
@@ -180,6 +183,9 @@ func (j *job) run(ctx context.Context) (*Manifest, error) {
 		return nil, err
 	}
 	if err := j.writeCodebook(layouts); err != nil {
+		return nil, err
+	}
+	if err := j.writeForms(); err != nil {
 		return nil, err
 	}
 	for _, st := range j.stages {

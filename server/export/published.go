@@ -72,7 +72,7 @@ func (b *builder) publish(q Published) error {
 	if read == nil {
 		read = func(answers []byte, _ uint32) (protoreflect.Message, error) {
 			m := dynamicpb.NewMessage(q.Top)
-			if err := proto.Unmarshal(answers, m); err != nil {
+			if err := (proto.UnmarshalOptions{AllowPartial: true}).Unmarshal(answers, m); err != nil {
 				return nil, err
 			}
 			return m, nil
