@@ -31,6 +31,7 @@ import (
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"github.com/hearth-survey/hearth/proto/questionnaire"
+	"github.com/hearth-survey/hearth/server/export/xlsx"
 )
 
 // Answered is one interview with what is known of it.
@@ -82,13 +83,6 @@ type Sink interface {
 	// Create opens a file by its path below the export folder, with forward slashes.
 	Create(path string) (io.WriteCloser, error)
 }
-
-// excelRows is how many rows a sheet of Excel holds, the header included.
-const (
-	excelRows    = 1_048_576
-	excelColumns = 16_384
-	excelText    = 32_767
-)
 
 // job is one run of Write.
 type job struct {
@@ -151,7 +145,7 @@ func newJob(src Source, opts Options, sink Sink, progress func(done, total int))
 		progress = func(int, int) {}
 	}
 	j := &job{
-		src: src, opts: opts, plan: plan, sink: &hashingSink{sink: sink}, progress: progress, rowLimit: excelRows, asked: asked,
+		src: src, opts: opts, plan: plan, sink: &hashingSink{sink: sink}, progress: progress, rowLimit: xlsx.MaxRows, asked: asked,
 	}
 	return j, j.use(stages(j))
 }

@@ -16,6 +16,7 @@ import (
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"github.com/hearth-survey/hearth/server/export/xlsx"
 	"github.com/parquet-go/parquet-go"
 	"github.com/xuri/excelize/v2"
 	"google.golang.org/protobuf/proto"
@@ -273,12 +274,12 @@ func TestExcelLimits(t *testing.T) {
 }
 
 func TestClip(t *testing.T) {
-	for _, s := range []string{"", "短", strings.Repeat("短", excelText), strings.Repeat("短", excelText+1), strings.Repeat("𠮷", excelText)} {
+	for _, s := range []string{"", "短", strings.Repeat("短", xlsx.MaxText), strings.Repeat("短", xlsx.MaxText+1), strings.Repeat("𠮷", xlsx.MaxText)} {
 		got := clip(s)
-		if n := len(utf16.Encode([]rune(got))); n > excelText {
+		if n := len(utf16.Encode([]rune(got))); n > xlsx.MaxText {
 			t.Errorf("%d code units, more than a cell holds", n)
 		}
-		if len(utf16.Encode([]rune(s))) <= excelText && got != s {
+		if len(utf16.Encode([]rune(s))) <= xlsx.MaxText && got != s {
 			t.Error("a text that fits was cut")
 		}
 		if !strings.HasPrefix(s, got) {
