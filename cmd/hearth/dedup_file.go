@@ -100,13 +100,13 @@ func (c *dedupFileCmd) write(r *dedup.TableResult) error {
 	}
 	return writeCSV(c.Pairs, []string{"a", "b", "weight", "probability", "class"}, func(row func(...string)) {
 		for _, p := range r.Pairs {
-			row(p.GetAId(), p.GetBId(), strconv.FormatFloat(p.GetWeight(), 'f', 3, 64), strconv.FormatFloat(p.GetProbability(), 'f', 6, 64), classWord(p))
+			row(p.A, p.B, strconv.FormatFloat(p.Weight, 'f', 3, 64), strconv.FormatFloat(p.Probability, 'f', 6, 64), classWord(p.Class))
 		}
 	})
 }
 
-func classWord(p *servicev1.MatchPair) string {
-	return strings.ToLower(enumWord(p.GetMatchClass().String(), "MATCH_CLASS_"))
+func classWord(c servicev1.MatchClass) string {
+	return strings.ToLower(enumWord(c.String(), "MATCH_CLASS_"))
 }
 
 // writeCSV writes a file whole or not at all.
@@ -147,7 +147,7 @@ func (c *dedupFileCmd) print(w io.Writer, r *dedup.TableResult, took time.Durati
 	}
 	shown := 0
 	for i, p := range r.Pairs {
-		if len(c.Explain) > 0 && !slices.Contains(c.Explain, p.GetAId()) && !slices.Contains(c.Explain, p.GetBId()) {
+		if len(c.Explain) > 0 && !slices.Contains(c.Explain, p.A) && !slices.Contains(c.Explain, p.B) {
 			continue
 		}
 		if shown == c.Limit {
@@ -155,7 +155,11 @@ func (c *dedupFileCmd) print(w io.Writer, r *dedup.TableResult, took time.Durati
 			break
 		}
 		shown++
-		fmt.Fprintf(w, "\n%s\n", dedup.Text(p))
+		why, err := r.Explain(p.A, p.B)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "\n%s\n", dedup.Text(why))
 	}
 	if shown == 0 && len(c.Explain) > 0 {
 		fmt.Fprintf(w, "no pair of %s is likely enough to be shown\n", strings.Join(c.Explain, ", "))
@@ -174,7 +178,7 @@ func tableJSON(r *dedup.TableResult, took time.Duration) map[string]any {
 	}
 	pairs := make([]pair, 0, len(r.Pairs))
 	for _, p := range r.Pairs {
-		pairs = append(pairs, pair{p.GetAId(), p.GetBId(), p.GetWeight(), p.GetProbability(), classWord(p)})
+		pairs = append(pairs, pair{p.A, p.B, p.Weight, p.Probability, classWord(p.Class)})
 	}
 	out := map[string]any{
 		"records": r.Records, "compared": r.Compared, "possible": r.Possible, "pairs": pairs, "clusters": r.Clusters, "keys": r.Keys,

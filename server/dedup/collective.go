@@ -4,10 +4,6 @@ import (
 	"cmp"
 	"math"
 	"slices"
-
-	"google.golang.org/protobuf/proto"
-
-	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 )
 
 // Two people who are alike in birth year, sex and schooling are seldom the same. Two households in which three such pairs
@@ -46,11 +42,11 @@ type homePair struct {
 }
 
 // linkHouseholds finds the members of the same households in both tables. The weight of a link is the logarithm of its odds.
-func (f *frame) linkHouseholds(m *Model, b *blocking) []edge {
+func (f *frame) linkHouseholds(m *Model, pairs []pair) []edge {
 	h := &homes{f: f, m: clone(m.m), u: m.u, stay: .75, met: .4}
 	h.gather()
 	h.widen()
-	h.candidates(b)
+	h.candidates(pairs)
 	for range houseRounds {
 		h.weigh()
 		h.share()
@@ -63,14 +59,14 @@ func (f *frame) linkHouseholds(m *Model, b *blocking) []edge {
 
 func (h *homes) gather() {
 	n := int32(0)
-	for _, row := range h.f.house {
-		for _, x := range row {
+	for i := range h.f.n {
+		for _, x := range h.f.house.of(i) {
 			n = max(n, x+1)
 		}
 	}
 	h.members, h.inA = make([][]int32, n), make([]bool, n)
-	for i, row := range h.f.house {
-		for _, x := range row {
+	for i := range h.f.n {
+		for _, x := range h.f.house.of(i) {
 			h.members[x] = append(h.members[x], int32(i))
 			h.inA[x] = int32(i) < h.f.first
 		}
@@ -100,11 +96,11 @@ func (h *homes) widen() {
 }
 
 // candidates are the pairs of households that some compared pair of people brings together, the best of each.
-func (h *homes) candidates(b *blocking) {
+func (h *homes) candidates(pairs []pair) {
 	seen := map[uint64]bool{}
-	for _, p := range b.pairs {
-		for _, x := range h.f.house[p.a] {
-			for _, y := range h.f.house[p.b] {
+	for _, p := range pairs {
+		for _, x := range h.f.house.of(int(p.a)) {
+			for _, y := range h.f.house.of(int(p.b)) {
 				if len(h.members[x]) <= mostMembers && len(h.members[y]) <= mostMembers && h.inA[x] && !h.inA[y] {
 					seen[uint64(x)<<32|uint64(y)] = true
 				}
@@ -344,17 +340,4 @@ func (h *homes) settle() []edge {
 		out[i].weight = log2(e.weight / (1 - min(e.weight, 1-1e-9)))
 	}
 	return out
-}
-
-// householdPair explains a link that households decided: the fields, and what the household made of them.
-func (m *Model) householdPair(f *frame, a, b int32, weight float64, ids []string) *servicev1.MatchPair {
-	rows, clean := m.evidence(f.values(a), f.values(b), false, -1)
-	sum := m.prior
-	for _, e := range rows {
-		sum += e.GetWeight()
-	}
-	rows = append(rows, &servicev1.Evidence{
-		Field: proto.String(fieldHousehold), Level: proto.String("households compared whole"), Weight: proto.Float64(weight - sum),
-	})
-	return newPair(servicev1.LinkSubject_LINK_SUBJECT_PERSON, ids[a], ids[b], m.prior, rows, clean, m.opts)
 }

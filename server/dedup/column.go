@@ -1,22 +1,24 @@
 package dedup
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 )
 
 // atom is one value of a column, read once however many records carry it.
 type atom struct {
-	shown   string   // as told
-	canon   string   // normalised; two atoms with one canon agree exactly
-	sound   string   // how a name sounds
-	runes   []rune   // canon by letters
-	name    nameForm // names
-	date    dateForm // dates
+	shown   string // as told
+	canon   string // normalised; two atoms with one canon agree exactly
+	sound   string // how a name sounds
+	name    *nameForm
+	date    *dateForm
+	text    *textForm
 	canonID int32
 	soundID int32
 }
+
+// textForm is a text as it is compared letter by letter.
+type textForm struct{ runes []rune }
 
 // terms is what a model keeps of a column: what it holds, and how common its values are.
 type terms struct {
@@ -34,12 +36,13 @@ type terms struct {
 type column struct {
 	terms
 	atoms []atom
-	rows  lists[int32] // atoms of each record, in the order of their texts
-	same  []int8       // level of each atom with itself
+	rows  rows   // atoms of each record, in the order of their texts
+	same  []int8 // level of each atom with itself
 	// How many records carry each canon and each sound.
 	canonCount, soundCount []int32
 	// The bits that the rarity of each canon and of each sound adds, by a model.
 	canonBits, soundBits []float64
+	quick                quick
 }
 
 // source is what one record says of one column: atoms not yet interned, possibly none.
@@ -63,66 +66,151 @@ func (l *lists[T]) add(list []T) {
 
 func (l *lists[T]) of(i int) []T { return l.all[l.start[i]:l.start[i+1]] }
 
+// rows holds a short list for each record. Where no record has several, one number each is enough; the numbers of all columns of
+// a record stand together, for they are looked at together.
+type rows struct {
+	one            []int32 // -1 for none
+	stride, offset int
+	many           lists[int32]
+}
+
+// newRows makes rows of lists.
+func newRows(l lists[int32]) rows {
+	one := make([]int32, len(l.start)-1)
+	for i := range one {
+		switch row := l.of(i); len(row) {
+		case 0:
+			one[i] = -1
+		case 1:
+			one[i] = row[0]
+		default:
+			return rows{many: l}
+		}
+	}
+	return rows{one: one, stride: 1}
+}
+
+// none says whether there are no lists at all.
+func (r *rows) none() bool { return r.one == nil && r.many.start == nil }
+
+func (r *rows) of(i int) []int32 {
+	if r.one == nil {
+		return r.many.of(i)
+	}
+	at := i*r.stride + r.offset
+	if r.one[at] < 0 {
+		return nil
+	}
+	return r.one[at : at+1]
+}
+
+// align puts the numbers of all columns of a record side by side.
+func (f *frame) align() {
+	var single []*rows
+	for _, c := range f.columns {
+		if c.rows.one != nil {
+			single = append(single, &c.rows)
+		}
+	}
+	if !f.roster.none() && f.roster.one != nil {
+		single = append(single, &f.roster)
+	}
+	if len(single) < 2 {
+		return
+	}
+	all := make([]int32, len(single)*f.n)
+	for k, r := range single {
+		for i := range f.n {
+			all[i*len(single)+k] = r.one[i*r.stride+r.offset]
+		}
+		*r = rows{one: all, stride: len(single), offset: k}
+	}
+}
+
 // newColumn interns what the records say.
 func newColumn(field string, k kind, said []source) *column {
 	which := make([]int32, len(said))
 	for i := range which {
 		which[i] = int32(i)
 	}
-	return newColumnOf(field, k, said, which)
+	return newColumnOf(field, k, said, which, false)
 }
 
-// newColumnOf is newColumn where many records say the same: which says of each record what it says.
-func newColumnOf(field string, k kind, said []source, which []int32) *column {
-	c := &column{terms: terms{field: field, kind: k, scale: scaleOf(k)}, rows: newLists[int32](len(which))}
-	type key struct{ shown, canon, sound string }
-	seen := map[key]*atom{}
-	for _, s := range said {
-		for i := range s {
-			seen[key{s[i].shown, s[i].canon, s[i].sound}] = &s[i]
-		}
+// newColumnOf is newColumn where many records say the same: which says of each record what it says. distinct says that no two
+// of said hold the same value.
+func newColumnOf(field string, k kind, said []source, which []int32, distinct bool) *column {
+	c := &column{terms: terms{field: field, kind: k, scale: scaleOf(k)}}
+	canons, sounds := newInterner(), newInterner()
+	type key struct {
+		canon, sound int32
+		shown        string
 	}
-	keys := make([]key, 0, len(seen))
-	for k := range seen {
-		keys = append(keys, k)
+	index := map[key]int32{}
+	if distinct {
+		c.atoms = make([]atom, 0, len(said))
 	}
-	slices.SortFunc(keys, func(a, b key) int {
-		return cmp.Or(cmp.Compare(a.canon, b.canon), cmp.Compare(a.sound, b.sound), cmp.Compare(a.shown, b.shown))
-	})
-	c.atoms = make([]atom, 0, len(keys))
-	index := make(map[key]int32, len(keys))
-	canons, sounds := map[string]int32{}, map[string]int32{}
-	for i, k := range keys {
-		a := *seen[k]
-		a.canonID, a.soundID = intern(canons, a.canon), intern(sounds, a.sound)
-		a.spell(c.kind)
-		index[k] = int32(i)
-		c.atoms = append(c.atoms, a)
-	}
-	for i := range c.atoms {
-		c.same = append(c.same, int8(levelOfAtoms(c.kind, &c.atoms[i], &c.atoms[i])))
-	}
-	c.values = len(canons)
-	c.canonCount, c.soundCount = make([]int32, len(canons)), make([]int32, len(sounds))
-	atoms := newLists[int32](len(said))
+	told := newLists[int32](len(said))
+	several := false
 	var row []int32
 	for _, s := range said {
 		row = row[:0]
-		for _, a := range s {
-			row = append(row, index[key{a.shown, a.canon, a.sound}])
+		for i := range s {
+			a := &s[i]
+			a.canonID = canons.add(a.canon)
+			a.soundID = a.canonID
+			if k == kindPerson {
+				a.soundID = sounds.add(a.sound)
+			}
+			id, at, ok := key{a.canonID, a.soundID, a.shown}, int32(0), false
+			if !distinct {
+				at, ok = index[id]
+			}
+			if !ok {
+				if at = int32(len(c.atoms)); !distinct {
+					index[id] = at
+				}
+				a.spell(k)
+				c.atoms = append(c.atoms, *a)
+			}
+			row = append(row, at)
 		}
-		slices.Sort(row)
-		atoms.add(slices.Compact(row))
+		if len(row) > 1 {
+			slices.SortFunc(row, func(x, y int32) int { return compareAtoms(c.atoms[x], c.atoms[y]) })
+		}
+		told.add(slices.Compact(row))
+		several = several || len(row) > 1
 	}
-	for _, w := range which {
-		row := atoms.of(int(w))
-		c.rows.add(row)
+	for i := range c.atoms {
+		c.same = append(c.same, int8(levelOfAtoms(k, &c.atoms[i], &c.atoms[i])))
+	}
+	c.canonCount = make([]int32, len(canons.values))
+	c.soundCount = c.canonCount
+	if k == kindPerson {
+		c.soundCount = make([]int32, len(sounds.values))
+	}
+	if several {
+		c.rows.many = newLists[int32](len(which))
+	} else {
+		c.rows = rows{one: make([]int32, len(which)), stride: 1}
+	}
+	for i, w := range which {
+		row := told.of(int(w))
+		switch {
+		case several:
+			c.rows.many.add(row)
+		case len(row) == 0:
+			c.rows.one[i] = -1
+		default:
+			c.rows.one[i] = row[0]
+		}
 		if len(row) > 0 {
 			c.total++
 		}
 		c.count(row)
 	}
-	c.chance, c.soundChance = chance(c.canonCount, c.total), chance(c.soundCount, c.total)
+	c.chance, c.values = chance(c.canonCount, c.total)
+	c.soundChance, _ = chance(c.soundCount, c.total)
+	c.hurry()
 	return c
 }
 
@@ -148,29 +236,31 @@ func (c *column) count(row []int32) {
 		if newCanon {
 			c.canonCount[a.canonID]++
 		}
-		if newSound {
+		if newSound && c.kind == kindPerson {
 			c.soundCount[a.soundID]++
 		}
 	}
 }
 
-// chance is the probability that two records drawn at random carry the same value.
-func chance(counts []int32, total int) float64 {
-	if total == 0 {
-		return 1
-	}
-	s := 0.0
+// chance is the probability that two records drawn at random carry the same value, and how many values there are.
+func chance(counts []int32, total int) (float64, int) {
+	sum, values := int64(0), 0
 	for _, n := range counts {
-		p := float64(n) / float64(total)
-		s += p * p
+		sum += int64(n) * int64(n)
+		if n > 0 {
+			values++
+		}
 	}
-	return s
+	if total == 0 {
+		return 1, 0
+	}
+	return float64(sum) / float64(total) / float64(total), values
 }
 
 // spell fills in what comparison letter by letter needs.
 func (a *atom) spell(k kind) {
-	if a.runes == nil && (k == kindText || k == kindDigits) {
-		a.runes = []rune(a.canon)
+	if a.text == nil && (k == kindText || k == kindDigits) {
+		a.text = &textForm{runes: []rune(a.canon)}
 	}
 }
 
@@ -188,6 +278,9 @@ func (c *column) compareRows(ra, rb []int32) (lvl int, a, b *atom) {
 		x, y := &c.atoms[ra[0]], &c.atoms[rb[0]]
 		if ra[0] == rb[0] {
 			return int(c.same[ra[0]]), x, x
+		}
+		if l := c.quickLevel(ra[0], rb[0]); l >= 0 {
+			return l, x, y
 		}
 		return levelOfAtoms(c.kind, x, y), x, y
 	}
@@ -220,13 +313,17 @@ func (c *terms) best(ra, rb []*atom) (lvl int, a, b *atom) {
 	return lvl, a, b
 }
 
-// learnTerms notes how common each value is, for a model to keep.
+// learnTerms notes how common each value is, for a model to keep, and what its rarity adds.
 func (c *column) learnTerms() *terms {
 	t := c.terms
+	c.canonBits = t.rarities(c.canonCount, t.chance)
+	if c.soundBits = c.canonBits; c.kind == kindPerson {
+		c.soundBits = t.rarities(c.soundCount, t.soundChance)
+	}
 	t.canons, t.sounds = map[string]int32{}, map[string]int32{}
 	canons, sounds := false, false
-	for _, l := range c.scale {
-		canons, sounds = canons || l.term == 1, sounds || l.term == 2
+	for l := range c.scale {
+		canons, sounds = canons || c.counts(l) == 1, sounds || c.counts(l) == 2
 	}
 	for i := range c.atoms {
 		a := &c.atoms[i]
@@ -238,6 +335,15 @@ func (c *column) learnTerms() *terms {
 		}
 	}
 	return &t
+}
+
+// rarities works out the bits of all counts.
+func (c *terms) rarities(counts []int32, usual float64) []float64 {
+	out := make([]float64, len(counts))
+	for i, n := range counts {
+		_, out[i] = c.term(max(n, 1), usual)
+	}
+	return out
 }
 
 // rarify works out what the rarity of each value adds, by the counts that a model keeps.
@@ -321,7 +427,7 @@ func textLevel(x, y *atom) int {
 	if x.canon == y.canon {
 		return 0
 	}
-	switch s := jaroWinkler(x.runes, y.runes); {
+	switch s := jaroWinkler(x.text.runes, y.text.runes); {
 	case s >= .94:
 		return 1
 	case s >= .88:
@@ -336,7 +442,7 @@ func textLevel(x, y *atom) int {
 
 // nameLevel compares two names of people.
 func nameLevel(x, y *atom) int {
-	a, b := &x.name, &y.name
+	a, b := x.name, y.name
 	family := a.familyIsKnown && b.familyIsKnown && a.soundFamily == b.soundFamily
 	if !a.han || !b.han {
 		return spelledLevel(x, y, family)
@@ -365,7 +471,7 @@ func nameLevel(x, y *atom) int {
 
 // spelledLevel compares two names of which at least one is not in characters.
 func spelledLevel(x, y *atom, family bool) int {
-	a, b := &x.name, &y.name
+	a, b := x.name, y.name
 	switch {
 	case x.sound == y.sound:
 		return spelledSame
@@ -431,7 +537,7 @@ func digitsLevel(x, y *atom) int {
 	if len(x.canon) < 3 && len(y.canon) < 3 {
 		return 3
 	}
-	switch d := osa(x.runes, y.runes); {
+	switch d := osa(x.text.runes, y.text.runes); {
 	case d <= 1:
 		return 1
 	case d == 2 && max(len(x.canon), len(y.canon)) > 4:
@@ -442,9 +548,13 @@ func digitsLevel(x, y *atom) int {
 
 // placeLevel compares two division codes as far as the shorter one goes.
 func placeLevel(a, b string) int {
+	return placeLevelOf(min(len(a), len(b)), prefix(a, b))
+}
+
+// placeLevelOf is the level of two codes that agree in their first digits, of so many that the shorter one has.
+func placeLevelOf(short, same int) int {
 	lengths := [5]int{12, 9, 6, 4, 2}
 	starts := [5]int{0, 6, 11, 15, 18}
-	short, same := min(len(a), len(b)), prefix(a, b)
 	for g, n := range lengths {
 		if short < n {
 			continue

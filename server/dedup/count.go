@@ -1,5 +1,7 @@
 package dedup
 
+import "math"
+
 // counter counts hashes without sorting them; it is used again for every candidate key.
 type counter struct {
 	mask   uint64
@@ -26,8 +28,9 @@ func (c *counter) grow(n int) {
 	*c = counter{mask: uint64(size - 1), hashes: make([]uint64, size), counts: make([]int32, size), round: make([]int32, size)}
 }
 
-// cost counts the pairs in the blocks of entries that are small enough, and the share of entries in larger ones.
-func (c *counter) cost(all []entry, maxBlock int) (pairs int64, lost float64) {
+// cost counts the pairs in the blocks of entries that are small enough, and the share of entries in larger ones. Where the
+// entries are a sample, one of scale, it says what is to be expected of all.
+func (c *counter) cost(all []entry, maxBlock int, scale float64) (pairs int64, lost float64) {
 	if len(all) == 0 {
 		return 0, 1
 	}
@@ -49,11 +52,11 @@ func (c *counter) cost(all []entry, maxBlock int) (pairs int64, lost float64) {
 	}
 	large := 0
 	for _, i := range c.taken {
-		if n := int64(c.counts[i]); n > int64(maxBlock) {
+		if n := int64(c.counts[i]); float64(n)*scale > float64(maxBlock)+math.Sqrt(scale-1)*2 {
 			large += int(n)
 		} else {
 			pairs += n * (n - 1) / 2
 		}
 	}
-	return pairs, float64(large) / float64(len(all))
+	return int64(float64(pairs) * scale * scale), float64(large) / float64(len(all))
 }

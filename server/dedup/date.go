@@ -99,12 +99,12 @@ func dateAtom(f dateForm, shown string) atom {
 	if shown == "" {
 		shown = c
 	}
-	return atom{shown: shown, canon: c, sound: c, date: f}
+	return atom{shown: shown, canon: c, sound: c, date: &f}
 }
 
 // dateLevel compares two dates as far as both are known.
 func dateLevel(x, y *atom) int {
-	a, b := x.date, y.date
+	a, b := *x.date, *y.date
 	year := apart(int32(a.year), int32(b.year))
 	switch {
 	case a.reckoned || b.reckoned:

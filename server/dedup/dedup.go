@@ -104,24 +104,24 @@ func Find(people []*servicev1.PersonRecord, households []*servicev1.HouseholdRec
 	profiles := gather(people)
 	f := peopleFrame(profiles)
 	b := f.block(opts)
-	m, weights := f.learn(b, opts)
+	m, found := f.learn(b, opts, nil)
 	m.know(profiles)
-	return m.result(f, b, weights, profiles, people, households, decisions)
+	return m.result(f, b, found, profiles, people, households, decisions)
 }
 
 // result puts together what a search found.
-func (m *Model) result(f *frame, b *blocking, weights []float64, profiles []profile, people []*servicev1.PersonRecord, households []*servicev1.HouseholdRecord, decisions []*servicev1.LinkDecision) *Result {
+func (m *Model) result(f *frame, b *blocking, found *found, profiles []profile, people []*servicev1.PersonRecord, households []*servicev1.HouseholdRecord, decisions []*servicev1.LinkDecision) *Result {
 	verdicts := decide(decisions)
 	r := &Result{
 		People:     len(profiles),
 		Households: countHouseholds(people, households),
-		Compared:   int64(len(b.pairs)),
+		Compared:   found.compared,
 		Possible:   possible(len(profiles)),
 		Model:      m,
 		Recall:     b.recall,
 		Keys:       b.names,
 	}
-	matches := m.personPairs(f, b, weights, profiles, verdicts)
+	matches := m.personPairs(f, found.edges, profiles, verdicts)
 	for _, p := range matches {
 		if p.GetProbability() >= m.opts.PossibleProbability || p.GetDecision() != servicev1.DecisionKind_DECISION_KIND_UNSPECIFIED {
 			r.Pairs = append(r.Pairs, p)

@@ -22,8 +22,8 @@ func (m *Model) findDoubles(f *frame, opts Options) []edge {
 	}
 	t := f.tabulate(&blocking{pairs: pairs})
 	m.learnDoubles(t)
-	out := make([]edge, len(pairs))
-	for x, p := range pairs {
+	out := make([]edge, 0, len(pairs))
+	for _, p := range pairs {
 		lv := &t.patterns[p.pattern]
 		w := m.doubles.prior + f.rarities(p.a, p.b, lv)
 		for k := range m.columns {
@@ -31,7 +31,9 @@ func (m *Model) findDoubles(f *frame, opts Options) []edge {
 				w += m.doubleBits(k, int(lv[k]))
 			}
 		}
-		out[x] = edge{p.a, p.b, w}
+		if w > worthTrack {
+			out = append(out, edge{p.a, p.b, w})
+		}
 	}
 	return out
 }
@@ -44,8 +46,11 @@ func (m *Model) doubleBits(k, l int) float64 {
 // rosterPairs lists the pairs on one roster.
 func (f *frame) rosterPairs(largest int) []pair {
 	on := map[int32][]int32{}
-	for i, row := range f.roster {
-		for _, r := range row {
+	if f.roster.none() {
+		return nil
+	}
+	for i := range f.n {
+		for _, r := range f.roster.of(i) {
 			on[r] = append(on[r], int32(i))
 		}
 	}

@@ -137,7 +137,7 @@ func (v verdicts) decided(p *servicev1.MatchPair) {
 }
 
 // personPairs writes out the pairs of people with any weight to speak of, and those under decision.
-func (m *Model) personPairs(f *frame, b *blocking, weights []float64, profiles []profile, v verdicts) []*servicev1.MatchPair {
+func (m *Model) personPairs(f *frame, edges []edge, profiles []profile, v verdicts) []*servicev1.MatchPair {
 	least := log2(m.opts.PossibleProbability/(1-m.opts.PossibleProbability)) - 1
 	var out []*servicev1.MatchPair
 	written := map[[2]string]bool{}
@@ -148,9 +148,9 @@ func (m *Model) personPairs(f *frame, b *blocking, weights []float64, profiles [
 		written[[2]string{x.id, y.id}] = true
 		out = append(out, p)
 	}
-	for x, p := range b.pairs {
-		if weights[x] >= least {
-			write(p.a, p.b)
+	for _, e := range edges {
+		if e.weight >= least {
+			write(e.a, e.b)
 		}
 	}
 	var forced [][2]string

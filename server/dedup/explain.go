@@ -49,6 +49,8 @@ func FieldLabel(field string) (en, zh string) {
 		return "members not matched", "未匹配成员"
 	case fieldPlace:
 		return "place", "地点"
+	case fieldRivals:
+		return "other partners", "其他候选"
 	}
 	return field, field
 }
@@ -69,6 +71,12 @@ func LevelLabel(name string) string {
 		return "已判定为同一人"
 	case "not met again":
 		return "未再遇到"
+	case "on one roster":
+		return "在同一张成员表上"
+	case "shared out among all partners":
+		return "在所有候选中分摊"
+	case "households compared whole":
+		return "整户比较"
 	case "likely":
 		return "很可能"
 	case "possible":

@@ -36,12 +36,18 @@ type guess struct {
 
 // guessColumns looks at headers and values and decides what each column is. skip holds columns with another use.
 func guessColumns(t *Table, skip map[int]bool) []guess {
+	guesses := make([]guess, len(t.Header))
+	each(len(t.Header), func(c int) {
+		if !skip[c] {
+			guesses[c] = t.guessColumn(c, strings.ToLower(strings.TrimSpace(t.Header[c])))
+		}
+	})
 	var out []guess
 	for c, h := range t.Header {
 		if skip[c] {
 			continue
 		}
-		g := t.guessColumn(c, strings.ToLower(strings.TrimSpace(h)))
+		g := guesses[c]
 		if said, ok := t.Kinds[h]; ok {
 			g.kind, g.role, g.why = toldKinds[said].kind, toldKinds[said].role, "you said so"
 		}
@@ -89,18 +95,32 @@ func hinted(header string, list ...string) bool {
 	return false
 }
 
-// column collects the values of one column: distinct ones with their counts.
-func (t *Table) column(c int) (counts map[string]int, filled int) {
+// sampleRows is in how many rows at most the values of a column are looked at to see what it holds.
+const sampleRows = 20_000
+
+// column collects the values of one column in rows spread evenly over the table, with their counts; and in all of it how many
+// rows have a value and how many values there are.
+func (t *Table) column(c int) (counts map[string]int, sampled, filled, distinct int) {
 	counts = map[string]int{}
-	for _, r := range t.Rows {
-		if c < len(r) {
-			if v := blankMissing(r[c]); v != "" {
-				counts[v]++
-				filled++
+	column := t.columns[c]
+	n := len(column.at)
+	for i := range min(n, sampleRows) {
+		if v := column.of(int(int64(i) * int64(n) / int64(min(n, sampleRows)))); v != "" {
+			counts[v]++
+			sampled++
+		}
+	}
+	seen := make([]bool, len(column.values))
+	for _, v := range column.at {
+		if column.values[v] != "" {
+			filled++
+			if !seen[v] {
+				seen[v] = true
+				distinct++
 			}
 		}
 	}
-	return counts, filled
+	return counts, sampled, filled, distinct
 }
 
 // blankMissing trims a value and empties the ways people write that there is none.
@@ -115,8 +135,8 @@ func blankMissing(v string) string {
 
 // guessColumn decides about one column.
 func (t *Table) guessColumn(c int, header string) guess {
-	counts, filled := t.column(c)
-	g := guess{col: c, header: t.Header[c], filled: filled, distinct: len(counts), parts: [3]int{-1, -1, -1}}
+	counts, sampled, filled, distinct := t.column(c)
+	g := guess{col: c, header: t.Header[c], filled: filled, distinct: distinct, parts: [3]int{-1, -1, -1}}
 	share := func(is func(string) bool) float64 {
 		n := 0
 		for v, k := range counts {
@@ -124,7 +144,7 @@ func (t *Table) guessColumn(c int, header string) guess {
 				n += k
 			}
 		}
-		return float64(n) / float64(max(filled, 1))
+		return float64(n) / float64(max(sampled, 1))
 	}
 	digits := func(v string) bool { return v != "" && digitsOf(v) == v }
 	set := func(k kind, why string) guess {
@@ -194,11 +214,8 @@ func (t *Table) dayFirst(counts map[string]int) bool {
 // uniqueCounter says whether a column only numbers the rows: every value once, one step apart.
 func uniqueCounter(t *Table, c int) bool {
 	last := 0
-	for i, r := range t.Rows {
-		if c >= len(r) {
-			return false
-		}
-		n, err := strconv.Atoi(strings.TrimSpace(r[c]))
+	for i := range t.len() {
+		n, err := strconv.Atoi(t.value(i, c))
 		if err != nil || i > 0 && n != last+1 {
 			return false
 		}
@@ -210,7 +227,7 @@ func uniqueCounter(t *Table, c int) bool {
 // joinDates finds three columns side by side that are year, month and day, in either order, and makes one date of them.
 func joinDates(t *Table, in []guess) []guess {
 	within := func(g guess, lo, hi int) bool {
-		counts, filled := t.column(g.col)
+		counts, filled, _, _ := t.column(g.col)
 		ok, most := 0, 0
 		for v, k := range counts {
 			if n, err := strconv.Atoi(v); err == nil && n >= lo && n <= hi {

@@ -19,7 +19,7 @@ type houseModel struct {
 	bits  [4]float64
 	links map[[2]int32][]houseLink
 	size  map[int32]int
-	of    [][]int32
+	of    rows
 }
 
 // houseLink is one pair of members of two households that match well.
@@ -36,12 +36,10 @@ const betterBy = 3
 
 // learnHouses collects the strong matches between households and weighs how much another match says. It is switched off
 // where too few households have several matches: there it would only echo the mistakes of the first pass.
-func (m *Model) learnHouses(f *frame, b *blocking, weights []float64) {
-	if f.house == nil {
-		return
-	}
+// Links are all pairs; how much they say is learnt from those that the blocking drew.
+func (m *Model) learnHouses(f *frame, b *blocking, weights []float64, edges []edge) {
 	h := houseModel{}
-	h.collect(f, b, weights)
+	h.collect(f, edges)
 	s := scaleOf(kindHouse)
 	pm, pu := s.priors()
 	seen := 0.0
@@ -65,26 +63,26 @@ func (m *Model) learnHouses(f *frame, b *blocking, weights []float64) {
 	for l := range h.bits {
 		h.bits[l] = min(most[l], max(least[l], log2(pm[l]/pu[l])))
 	}
-	h.on = seen >= 4 && h.bits[houseTwo] > 1
+	h.on = seen/b.share >= 4 && h.bits[houseTwo] > 1
 	m.house = h
 }
 
 // collect notes the strong matches between households, and how many people each household has.
-func (h *houseModel) collect(f *frame, b *blocking, weights []float64) {
+func (h *houseModel) collect(f *frame, edges []edge) {
 	h.links, h.size, h.of = map[[2]int32][]houseLink{}, map[int32]int{}, f.house
-	for _, row := range f.house {
-		for _, x := range row {
+	for i := range f.n {
+		for _, x := range f.house.of(i) {
 			h.size[x]++
 		}
 	}
-	for x, p := range b.pairs {
-		if weights[x] < strongLink {
+	for _, e := range edges {
+		if e.weight < strongLink {
 			continue
 		}
-		for _, ha := range f.house[p.a] {
-			for _, hb := range f.house[p.b] {
+		for _, ha := range f.house.of(int(e.a)) {
+			for _, hb := range f.house.of(int(e.b)) {
 				if ha != hb {
-					h.add(ha, hb, p.a, p.b, weights[x])
+					h.add(ha, hb, e.a, e.b, e.weight)
 				}
 			}
 		}
@@ -108,8 +106,8 @@ func (h *houseModel) add(ha, hb, a, b int32, w float64) {
 // household, or is alone in it.
 func (h *houseModel) level(a, b int32, weight float64) int {
 	best := -1
-	for _, ha := range h.of[a] {
-		for _, hb := range h.of[b] {
+	for _, ha := range h.of.of(int(a)) {
+		for _, hb := range h.of.of(int(b)) {
 			if ha == hb || h.size[ha] < 2 || h.size[hb] < 2 {
 				continue
 			}
@@ -174,13 +172,13 @@ func (f *frame) rarities(a, b int32, p *pattern) float64 {
 }
 
 // houseWeights adds household evidence to weights.
-func (m *Model) houseWeights(b *blocking, weights []float64) {
+func (m *Model) houseWeights(edges []edge) {
 	if !m.house.on {
 		return
 	}
-	for x, p := range b.pairs {
-		if l := m.house.level(p.a, p.b, weights[x]); l >= 0 {
-			weights[x] += m.house.bits[l]
+	for x, e := range edges {
+		if l := m.house.level(e.a, e.b, e.weight); l >= 0 {
+			edges[x].weight += m.house.bits[l]
 		}
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
-
 	"github.com/hearth-survey/hearth/proto/fault"
 )
 
@@ -38,7 +36,7 @@ func LinkTables(a, b Table, many bool) (*TableResult, error) {
 	}
 	both, columns := joined(sa, sb)
 	both.Kinds = a.Kinds
-	first := int32(len(sa.Rows))
+	first := int32(sa.len())
 	ids := append(slices.Clone(idsA), idsB...)
 	opts := Options{}.withDefaults()
 	skip := map[int]bool{}
@@ -49,7 +47,7 @@ func LinkTables(a, b Table, many bool) (*TableResult, error) {
 	}
 	guesses := guessColumns(&both, skip)
 	f := both.frame(guesses)
-	f.two, f.first, f.roster = true, first, nil
+	f.two, f.first, f.roster = true, first, rows{}
 	f.apartHouses(ids)
 	r := &TableResult{Records: f.n, Possible: f.possible()}
 	for _, g := range guesses {
@@ -58,12 +56,9 @@ func LinkTables(a, b Table, many bool) (*TableResult, error) {
 	if len(f.columns) == 0 {
 		return nil, fault.New(fault.Invalid, fault.TableTellsNothing, "the two tables have no column in common that tells records apart; columns such as a name, a date of birth or a telephone number are needed")
 	}
-	l := f.link(opts, many)
-	r.Compared, r.Keys, r.Recall, r.Households = int64(len(l.edges)), l.blocking.names, l.blocking.recall, l.households
-	r.Clusters = named(l.roots, ids)
-	r.Pairs = l.pairs(f, ids)
+	var truth []string
 	if ca.truth >= 0 {
-		truth := make([]string, f.n)
+		truth = make([]string, f.n)
 		for i := range truth {
 			if int32(i) < first {
 				truth[i] = sa.value(i, ca.truth)
@@ -71,7 +66,14 @@ func LinkTables(a, b Table, many bool) (*TableResult, error) {
 				truth[i] = sb.value(i-int(first), cb.truth)
 			}
 		}
-		r.Score = score(l.roots, truth, l.edges, first)
+	}
+	l := f.link(opts, many, truth)
+	r.Compared, r.Keys, r.Recall, r.Households = l.compared, l.blocking.names, l.blocking.recall, l.households
+	r.Clusters = named(l.roots, ids)
+	r.decided = l.decided
+	r.keep(f, l.model, l.edges, l.roots, ids)
+	if ca.truth >= 0 {
+		r.Score = score(l.roots, truth, l.edges, l.truth, first)
 	}
 	return r, nil
 }
@@ -105,19 +107,19 @@ func joined(a, b Table) (both Table, columns []int) {
 			columns, inB = append(columns, i), append(inB, j)
 		}
 	}
-	add := func(rows [][]string, at []int) {
-		for _, r := range rows {
-			row := make([]string, len(at))
-			for i, c := range at {
-				if c < len(r) {
-					row[i] = r[c]
-				}
+	for x, i := range columns {
+		in := newInterner()
+		for _, column := range []cells{a.columns[i], b.columns[inB[x]]} {
+			numbers := make([]int32, len(column.values))
+			for v, text := range column.values {
+				numbers[v] = in.add(text)
 			}
-			both.Rows = append(both.Rows, row)
+			for _, v := range column.at {
+				in.at = append(in.at, numbers[v])
+			}
 		}
+		both.columns = append(both.columns, cells{in.values, in.at})
 	}
-	add(a.Rows, columns)
-	add(b.Rows, inB)
 	return both, columns
 }
 
@@ -137,13 +139,14 @@ func (f *frame) apartHouses(ids []string) {
 		}
 		return n
 	}
-	if f.house == nil {
+	if f.house.none() {
 		f.house = housesOfIDs(ids, int(f.first))
-		if f.house == nil {
+	}
+	for i := range ids {
+		if f.house.none() {
 			return
 		}
-	}
-	for i, row := range f.house {
+		row := f.house.of(i) // its own numbers, for they are changed
 		for x := range row {
 			row[x] = number(int32(i), int64(row[x]))
 		}
@@ -151,17 +154,17 @@ func (f *frame) apartHouses(ids []string) {
 }
 
 // housesOfIDs reads households from ids of which the last digit counts the members of a household from 1, as those of
-// many panels do; nil where the ids are not of that kind.
-func housesOfIDs(ids []string, first int) [][]int32 {
-	house := make([][]int32, len(ids))
+// many panels do; none where the ids are not of that kind.
+func housesOfIDs(ids []string, first int) rows {
+	house := newLists[int32](len(ids))
 	numbers := map[string]int32{}
 	members := map[string]int{}
 	for i, id := range ids {
 		n := len(id) - 1
 		if n < 2 || id[n] < '1' || id[n] > '9' || digitsOf(id) != id {
-			return nil
+			return rows{}
 		}
-		house[i] = []int32{intern(numbers, id[:n])}
+		house.add([]int32{intern(numbers, id[:n])})
 		side := "a"
 		if i >= first {
 			side = "b"
@@ -181,40 +184,37 @@ func housesOfIDs(ids []string, first int) [][]int32 {
 		}
 	}
 	if n := len(members); begun*10 < n*9 || several*4 < n || full*4 > n {
-		return nil
+		return rows{}
 	}
-	return house
+	return newRows(house)
 }
 
 // linked is what linking two tables came to.
 type linked struct {
-	model      *Model
-	blocking   *blocking
-	edges      []edge
+	model    *Model
+	blocking *blocking
+	*found
 	roots      []int32
 	households string
-	collective map[[2]int32]float64 // weights of links that households decided
+	decided    bool // by whole households
 }
 
 // link compares the two halves of a frame.
-func (f *frame) link(opts Options, many bool) *linked {
+func (f *frame) link(opts Options, many bool, truth []string) *linked {
 	l := &linked{blocking: f.block(opts)}
-	m, weights := f.learn(l.blocking, opts)
-	l.model = m
-	l.edges = make([]edge, len(l.blocking.pairs))
-	for x, p := range l.blocking.pairs {
-		l.edges[x] = edge{p.a, p.b, weights[x]}
-	}
+	l.model, l.found = f.learn(l.blocking, opts, truth)
+	m := l.model
 	if !many {
 		rivals(f.n, l.edges)
 	}
 	apart := func(i, j int32) bool { return !many && (i < f.first) == (j < f.first) }
 	l.roots = group(f.n, l.edges, apart, nil, nil)
-	if f.house == nil || many {
+	if f.house.none() || many {
 		return l
 	}
 	single := expected(l.edges, l.roots)
-	links := f.linkHouseholds(m, l.blocking)
+	pairs, _ := f.pairs(l.blocking.blocks, 1)
+	links := f.linkHouseholds(m, pairs)
 	both := 0.0
 	for _, e := range links {
 		both += probability(e.weight)
@@ -224,23 +224,23 @@ func (f *frame) link(opts Options, many bool) *linked {
 		return l
 	}
 	l.households = "whole households were compared, which tell more than people by themselves"
-	l.collective = map[[2]int32]float64{}
+	l.decided = true
+	decided := map[[2]int32]float64{}
 	for _, e := range links {
-		l.collective[[2]int32{e.a, e.b}] = e.weight
+		decided[[2]int32{e.a, e.b}] = e.weight
 	}
 	for x, e := range l.edges { // what households decide against is no link any more
-		if w, ok := l.collective[[2]int32{e.a, e.b}]; ok {
+		if w, ok := decided[[2]int32{e.a, e.b}]; ok {
 			l.edges[x].weight = w
 		} else {
 			l.edges[x].weight = min(e.weight, -1)
 		}
-		delete(l.collective, [2]int32{e.a, e.b})
+		delete(decided, [2]int32{e.a, e.b})
 	}
 	for _, e := range links {
-		if _, left := l.collective[[2]int32{e.a, e.b}]; left {
+		if _, left := decided[[2]int32{e.a, e.b}]; left {
 			l.edges = append(l.edges, e)
 		}
-		l.collective[[2]int32{e.a, e.b}] = e.weight
 	}
 	for i := range l.roots {
 		l.roots[i] = int32(i)
@@ -275,22 +275,4 @@ func expected(edges []edge, roots []int32) float64 {
 		}
 	}
 	return sum
-}
-
-// pairs writes out the pairs that are possible or linked.
-func (l *linked) pairs(f *frame, ids []string) []*servicev1.MatchPair {
-	m := l.model
-	if l.collective == nil {
-		return m.tablePairs(f, l.edges, l.roots, ids)
-	}
-	var out []*servicev1.MatchPair
-	for _, e := range l.edges {
-		w, ok := l.collective[[2]int32{e.a, e.b}]
-		if !ok {
-			continue
-		}
-		out = append(out, m.householdPair(f, e.a, e.b, w, ids))
-	}
-	slices.SortFunc(out, heavier)
-	return out
 }

@@ -204,19 +204,18 @@ func FindWith(m *Model, people []*servicev1.PersonRecord, households []*servicev
 		c.rarify(m.columns[k])
 	}
 	frozen := *m
-	weights := frozen.weights(f, b, f.tabulate(b))
+	found := frozen.weighAll(f, b, nil)
 	if frozen.house.on {
-		frozen.house.links, frozen.house.size, frozen.house.of = nil, nil, nil
-		frozen.house.collect(f, b, weights)
-		frozen.houseWeights(b, weights)
+		frozen.house.collect(f, found.edges)
+		frozen.houseWeights(found.edges)
 	}
 	frozen.know(profiles)
-	return frozen.result(f, b, weights, profiles, people, households, decisions)
+	return frozen.result(f, b, found, profiles, people, households, decisions)
 }
 
 // blockWith collects the pairs that the keys of a model bring together.
 func (f *frame) blockWith(m *Model) *blocking {
-	b := &blocking{recall: m.recall}
+	b := &blocking{recall: m.recall, share: 1}
 	made := map[keyPart]*single{}
 	for _, s := range f.allSingles() {
 		made[keyPart{s.col, s.at}] = s
@@ -226,10 +225,8 @@ func (f *frame) blockWith(m *Model) *blocking {
 		for _, part := range spec {
 			k.parts = append(k.parts, made[part])
 		}
-		b.keys = append(b.keys, k)
+		b.keys, b.names = append(b.keys, k), append(b.names, k.name(f))
 	}
-	if f.n > 1 {
-		f.pairs(b, m.opts)
-	}
+	b.blocks = f.blocksOf(b.keys, m.opts.MaxBlock)
 	return b
 }

@@ -160,8 +160,9 @@ func (m *Model) components(t *table, b *blocking) []component {
 	return out
 }
 
-// calibrate sets the prior: how many of all possible pairs are expected to be matches.
-func (m *Model) calibrate(t *table, f *frame) {
+// calibrate sets the prior: how many of all possible pairs are expected to be matches. share is that of the compared pairs
+// which are in the table.
+func (m *Model) calibrate(t *table, f *frame, share float64) {
 	n, all := f.n, float64(max(f.possible(), 1))
 	expected := max(.02*float64(n), .5)
 	m.prior = log2(expected / all)
@@ -171,7 +172,7 @@ func (m *Model) calibrate(t *table, f *frame) {
 	for range 20 {
 		sum := .01 * float64(n)
 		for id, p := range t.patterns {
-			sum += t.counts[id] * probability(m.plain(&p)+m.together(&p))
+			sum += t.counts[id] / share * probability(m.plain(&p)+m.together(&p))
 		}
 		sum = min(max(sum, .2), all/2)
 		next := log2(sum / (all - sum + 1e-9))

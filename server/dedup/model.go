@@ -41,27 +41,26 @@ type component struct {
 // log2 is the logarithm that turns a ratio into bits.
 func log2(x float64) float64 { return math.Log2(x) }
 
-// learn compares the pairs of a blocking, estimates the model and weighs each pair.
-func (f *frame) learn(b *blocking, opts Options) (*Model, []float64) {
+// learn estimates the model on the pairs drawn by a blocking, chooses the keys anew by what it found, and weighs all pairs. truth,
+// if it is known, says whose each record is.
+func (f *frame) learn(b *blocking, opts Options, truth []string) (*Model, *found) {
 	u := f.chances()
 	kept := make([]*terms, len(f.columns))
-	for k, c := range f.columns {
-		kept[k] = c.learnTerms()
-		c.rarify(kept[k])
-	}
+	each(len(kept), func(k int) { kept[k] = f.columns[k].learnTerms() })
 	m, weights := f.fit(b, u, kept, opts)
 	if f.refine(b, weights, opts) {
 		m, weights = f.fit(b, u, kept, opts)
 	}
-	if !opts.NoHousehold {
-		m.learnHouses(f, b, weights)
-		m.houseWeights(b, weights)
-	}
-	m.recall = b.recall
 	for _, k := range b.keys {
 		m.keys = append(m.keys, k.spec())
 	}
-	return m, weights
+	m.recall = b.recall
+	r := m.weighAll(f, b, numberOf(truth))
+	if !opts.NoHousehold && !f.house.none() {
+		m.learnHouses(f, b, weights, r.edges)
+		m.houseWeights(r.edges)
+	}
+	return m, r
 }
 
 // fit estimates a model on the pairs of a blocking and weighs them.
@@ -73,7 +72,7 @@ func (f *frame) fit(b *blocking, u [][]float64, kept []*terms, opts Options) (*M
 	t := f.tabulate(b)
 	m.sessions(t, b)
 	m.mixture(t, b)
-	m.calibrate(t, f)
+	m.calibrate(t, f, b.share)
 	return m, m.weights(f, b, t)
 }
 

@@ -89,6 +89,7 @@ const (
 	fieldMember    = "member"
 	fieldUnmatched = "unmatched_members"
 	fieldPlace     = "place"
+	fieldRivals    = "rivals"
 )
 
 // personFields says how each field of a person is read and compared.
@@ -133,7 +134,8 @@ func (p *profile) rosters() []string {
 
 // peopleFrame makes columns of profiles, which are sorted by id.
 func peopleFrame(profiles []profile) *frame {
-	f := &frame{n: len(profiles), house: make([][]int32, len(profiles)), roster: make([][]int32, len(profiles))}
+	f := &frame{n: len(profiles)}
+	homes, lines := newLists[int32](len(profiles)), newLists[int32](len(profiles))
 	for k, field := range personFields {
 		said := make([]source, len(profiles))
 		for i := range profiles {
@@ -143,14 +145,19 @@ func peopleFrame(profiles []profile) *frame {
 	}
 	houses, rosters := map[string]int32{}, map[string]int32{}
 	for i := range profiles {
+		var home, roster []int32
 		for _, id := range profiles[i].rosters() {
-			home, _, _ := strings.Cut(id, "\x00")
-			if h := intern(houses, home); !slices.Contains(f.house[i], h) {
-				f.house[i] = append(f.house[i], h)
+			name, _, _ := strings.Cut(id, "\x00")
+			if h := intern(houses, name); !slices.Contains(home, h) {
+				home = append(home, h)
 			}
-			f.roster[i] = append(f.roster[i], intern(rosters, id))
+			roster = append(roster, intern(rosters, id))
 		}
+		homes.add(home)
+		lines.add(roster)
 	}
+	f.house, f.roster = newRows(homes), newRows(lines)
+	f.align()
 	return f
 }
 
@@ -177,7 +184,7 @@ func nameAtom(s *speller, full, family, given, spelled string) []atom {
 		return nil
 	}
 	a := one(full, string(f.folded))
-	a[0].sound, a[0].name, a[0].runes = string(f.sound), f, f.folded
+	a[0].sound, a[0].name = string(f.sound), &f
 	return a
 }
 

@@ -2,6 +2,8 @@ package dedup
 
 import (
 	"cmp"
+	"iter"
+	"maps"
 	"slices"
 )
 
@@ -11,9 +13,9 @@ type tally struct{ first, others int64 }
 func (t tally) records() float64 { return float64(t.first + t.others) }
 
 // pairsOf is how many pairs there are in groups: of one record of each table, or of any two where there is one table.
-func pairsOf[K comparable](groups map[K]tally, first int32) int64 {
+func pairsOf(groups iter.Seq[tally], first int32) int64 {
 	sum := int64(0)
-	for _, t := range groups {
+	for t := range groups {
 		if first >= 0 {
 			sum += t.first * t.others
 		} else {
@@ -35,14 +37,16 @@ func (m Measures) over(n float64) Measures {
 
 // score compares clusters with the truth, over pairs and over records. Records without truth are left out on both sides. Of
 // two tables first is how many records the first one has, and no two records of one table make a pair; of one table it is -1.
-func score(roots []int32, truth []string, edges []edge, first int32) *Score {
-	type cell struct {
-		root  int32
-		truth string
+func score(roots []int32, truth []string, edges []edge, compared int64, first int32) *Score {
+	who := numberOf(truth)
+	people := int32(0)
+	for _, t := range who {
+		people = max(people, t+1)
 	}
-	byTruth, byRoot, both := map[string]tally{}, map[int32]tally{}, map[cell]tally{}
-	for i, t := range truth {
-		if t == "" {
+	type cell struct{ root, who int32 }
+	byTruth, byRoot, both := make([]tally, people), make([]tally, len(roots)), map[cell]tally{}
+	for i, t := range who {
+		if t < 0 {
 			continue
 		}
 		one := tally{others: 1}
@@ -53,10 +57,10 @@ func score(roots []int32, truth []string, edges []edge, first int32) *Score {
 		byTruth[t], byRoot[roots[i]] = add(byTruth[t]), add(byRoot[roots[i]])
 		both[cell{roots[i], t}] = add(both[cell{roots[i], t}])
 	}
-	s := &Score{TruePairs: pairsOf(byTruth, first), FoundPairs: pairsOf(byRoot, first), RightPairs: pairsOf(both, first)}
+	s := &Score{TruePairs: pairsOf(slices.Values(byTruth), first), FoundPairs: pairsOf(slices.Values(byRoot), first), RightPairs: pairsOf(maps.Values(both), first)}
 	n := 0.0
-	for i, t := range truth { // in order, so that the sum is always the same
-		if t != "" {
+	for i, t := range who { // in order, so that the sum is always the same
+		if t >= 0 {
 			right := both[cell{roots[i], t}].records()
 			s.BCubed.Precision += right / byRoot[roots[i]].records()
 			s.BCubed.Recall += right / byTruth[t].records()
@@ -64,7 +68,10 @@ func score(roots []int32, truth []string, edges []edge, first int32) *Score {
 		}
 	}
 	s.BCubed = s.BCubed.over(n)
-	s.best(edges, truth)
+	s.best(edges, who)
+	if s.TruePairs > 0 {
+		s.Blocked = float64(compared) / float64(s.TruePairs)
+	}
 	return s
 }
 
@@ -84,21 +91,18 @@ func measures(truth, found, right int64) (precision, recall, f1 float64) {
 }
 
 // best fills in the measures, once the pairs are counted.
-func (s *Score) best(edges []edge, truth []string) {
+func (s *Score) best(edges []edge, who []int32) {
 	s.Precision, s.Recall, s.F1 = measures(s.TruePairs, s.FoundPairs, s.RightPairs)
-	sorted := slices.DeleteFunc(slices.Clone(edges), func(e edge) bool { return truth[e.a] == "" || truth[e.b] == "" })
+	sorted := slices.DeleteFunc(slices.Clone(edges), func(e edge) bool { return who[e.a] < 0 || who[e.b] < 0 })
 	slices.SortFunc(sorted, func(a, b edge) int { return -cmp.Compare(a.weight, b.weight) })
 	var right int64
 	for i, e := range sorted {
-		if truth[e.a] == truth[e.b] {
+		if who[e.a] == who[e.b] {
 			right++
 		}
 		if i+1 == len(sorted) || sorted[i+1].weight < e.weight {
 			_, _, f1 := measures(s.TruePairs, int64(i+1), right)
 			s.BestF1 = max(s.BestF1, f1)
 		}
-	}
-	if s.TruePairs > 0 {
-		s.Blocked = float64(right) / float64(s.TruePairs)
 	}
 }

@@ -1,16 +1,10 @@
 package dedup
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/csv"
-	"errors"
-	"fmt"
-	"io"
 	"slices"
+	"strconv"
 	"strings"
-
-	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 )
@@ -18,7 +12,8 @@ import (
 // Table is any table of records, for linkage without a study.
 type Table struct {
 	Header []string
-	// Rows may be shorter or longer than the header; what is missing is empty, what is too much is left out.
+	// Rows may be shorter or longer than the header; what is missing is empty, what is too much is left out. A table that
+	// was read from a file has none: it is kept by columns.
 	Rows [][]string
 	// ID names the column that identifies a record; empty means that the number of the row does, from 1.
 	ID string
@@ -27,6 +22,8 @@ type Table struct {
 	Kinds map[string]string
 	// Truth names a column that is the same for records of one person; it is never compared, only scored against.
 	Truth string
+
+	columns []cells // of Rows, or of a file that was read
 }
 
 // ColumnGuess says what a column of a table was taken for.
@@ -48,15 +45,22 @@ type TableResult struct {
 	// Keys names the blocking keys that were chosen; Recall is the share of true pairs that they are expected to reach.
 	Keys   []string
 	Recall float64
-	// Pairs holds the pairs of probability 0.1 and more, and those that stand in one cluster, heaviest first. Ids are those
-	// of the id column.
-	Pairs []*servicev1.MatchPair
+	// Pairs holds the pairs of probability 0.1 and more, and those compared that stand in one cluster, heaviest first. Ids
+	// are those of the id column.
+	Pairs []TablePair
 	// Clusters holds the ids of records that are taken for one person, two or more to a cluster.
 	Clusters [][]string
 	// Households says of two tables whether whole households were compared, and why; empty where there are none.
 	Households string
 	// Score compares the clusters with the truth column; nil if none was named.
 	Score *Score
+
+	frame *frame
+	model *Model
+	ids   []string
+	edges []edge // in order of their records
+	// decided says that whole households were compared, and not people by themselves.
+	decided bool
 }
 
 // Score is how well a search did against known truth, over pairs of records.
@@ -75,51 +79,6 @@ type Score struct {
 // Measures are precision, recall and F1.
 type Measures struct{ Precision, Recall, F1 float64 }
 
-// mostTableBytes bounds a CSV file: beyond it the engine would not keep its promises about memory.
-const mostTableBytes = 1 << 30
-
-// ReadTable reads CSV with a header line: UTF-8, with or without a byte order mark, separated by commas, semicolons or tabs.
-func ReadTable(r io.Reader) (Table, error) {
-	data, err := io.ReadAll(io.LimitReader(r, mostTableBytes+1))
-	if err != nil {
-		return Table{}, fault.New(fault.Internal, fault.TableUnreadable, "the table could not be read: %w", err)
-	}
-	if len(data) > mostTableBytes {
-		return Table{}, fault.New(fault.TooLarge, fault.TableTooLarge, "the table is larger than 1 GiB; split it or leave out columns that do not name people")
-	}
-	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
-	line, _, _ := bytes.Cut(data, []byte("\n"))
-	c := csv.NewReader(bytes.NewReader(data))
-	for _, sep := range []rune{';', '\t'} {
-		if bytes.Count(line, []byte(string(sep))) > bytes.Count(line, []byte(string(c.Comma))) {
-			c.Comma = sep
-		}
-	}
-	c.LazyQuotes, c.TrimLeadingSpace, c.FieldsPerRecord = true, true, -1
-	t := Table{}
-	for {
-		row, err := c.Read()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return Table{}, fault.New(fault.Invalid, fault.TableNotCSV, "the table is not well-formed CSV; save it again as CSV in UTF-8: %w", err)
-		}
-		for i := range row {
-			row[i] = strings.TrimSpace(strings.ToValidUTF8(row[i], "\uFFFD"))
-		}
-		if t.Header == nil {
-			t.Header = row
-		} else {
-			t.Rows = append(t.Rows, row)
-		}
-	}
-	if len(t.Header) == 0 {
-		return Table{}, fault.New(fault.Invalid, fault.TableEmpty, "the table is empty; its first line must name the columns")
-	}
-	return t, nil
-}
-
 // find returns the position of a named column.
 func (t *Table) find(name, use string) (int, error) {
 	if at := slices.Index(t.Header, name); at >= 0 {
@@ -128,41 +87,94 @@ func (t *Table) find(name, use string) (int, error) {
 	return 0, fault.New(fault.NotFound, fault.ColumnUnknown, "there is no column %q for the %s; the columns are %s", name, use, strings.Join(t.Header[:min(len(t.Header), 40)], ", "))
 }
 
-// value is a cell, trimmed, or nothing.
-func (t *Table) value(row, col int) string {
-	if col < 0 || col >= len(t.Rows[row]) {
-		return ""
+// len is the number of rows.
+func (t *Table) len() int {
+	if len(t.columns) == 0 {
+		return 0
 	}
-	return blankMissing(t.Rows[row][col])
+	return len(t.columns[0].at)
 }
 
-// sorted returns the rows in order of their ids, so that the order of the file makes no difference, with the ids.
+// value is a cell, or nothing where the column is -1.
+func (t *Table) value(row, col int) string {
+	if col < 0 {
+		return ""
+	}
+	return t.columns[col].of(row)
+}
+
+// byColumn returns the table by columns, with the ways to write that there is no value emptied.
+func (t *Table) byColumn() Table {
+	out := *t
+	out.Rows = nil
+	if t.Rows != nil || t.columns == nil {
+		out.columns = make([]cells, len(t.Header))
+		for c := range out.columns {
+			in := newInterner()
+			in.at = make([]int32, 0, len(t.Rows))
+			for _, row := range t.Rows {
+				cell := ""
+				if c < len(row) {
+					cell = strings.ToValidUTF8(strings.TrimSpace(row[c]), "\uFFFD")
+				}
+				in.at = append(in.at, in.add(cell))
+			}
+			out.columns[c] = cells{in.values, in.at}
+		}
+	}
+	return out
+}
+
+// blanked is a column without the ways to write that there is no value.
+func (c cells) blanked() cells {
+	out := cells{slices.Clone(c.values), c.at}
+	for i, v := range out.values {
+		out.values[i] = blankMissing(v)
+	}
+	return out
+}
+
+// sorted returns the table by columns with the rows in order of their ids, so that the order of the file makes no
+// difference, and the ids.
 func (t *Table) sorted(idCol int) (Table, []string, error) {
-	order, ids := make([]int, len(t.Rows)), make([]string, len(t.Rows))
-	for i := range t.Rows {
-		order[i] = i
-		if ids[i] = fmt.Sprint(i + 1); idCol >= 0 {
-			ids[i] = ""
-			if idCol < len(t.Rows[i]) {
-				ids[i] = strings.TrimSpace(t.Rows[i][idCol])
+	out := t.byColumn()
+	n := out.len()
+	ids := make([]string, n)
+	if idCol < 0 {
+		for i := range ids {
+			ids[i] = strconv.Itoa(i + 1)
+		}
+	} else {
+		column := out.columns[idCol]
+		order := make([]int32, n)
+		for i := range order {
+			order[i] = int32(i)
+		}
+		slices.SortFunc(order, func(a, b int32) int {
+			return cmp.Or(cmp.Compare(column.of(int(a)), column.of(int(b))), cmp.Compare(a, b))
+		})
+		for i, row := range order {
+			ids[i] = column.of(int(row))
+			if ids[i] == "" || i > 0 && ids[i] == ids[i-1] {
+				return Table{}, nil, fault.New(fault.Invalid, fault.TableIDNotUnique, "the id column %q holds %q more than once or not at all (record %d); name a column that tells every record from every other", t.ID, ids[i], row+1)
 			}
 		}
-	}
-	if idCol >= 0 {
-		slices.SortFunc(order, func(a, b int) int {
-			return cmp.Or(cmp.Compare(ids[a], ids[b]), slices.Compare(t.Rows[a], t.Rows[b]))
-		})
-	}
-	out := Table{Header: t.Header, ID: t.ID, Truth: t.Truth, Kinds: t.Kinds}
-	sortedIDs := make([]string, 0, len(order))
-	for n, i := range order {
-		if idCol >= 0 && (ids[i] == "" || n > 0 && ids[i] == sortedIDs[n-1]) {
-			return Table{}, nil, fault.New(fault.Invalid, fault.TableIDNotUnique, "the id column %q holds %q more than once or not at all (line %d); name a column that tells every record from every other", t.ID, ids[i], i+2)
+		moved := make([]cells, len(out.columns))
+		for c, column := range out.columns {
+			at := make([]int32, n)
+			for i, row := range order {
+				at[i] = column.at[row]
+			}
+			moved[c] = cells{column.values, at}
 		}
-		out.Rows = append(out.Rows, t.Rows[i])
-		sortedIDs = append(sortedIDs, ids[i])
+		out.columns = moved
 	}
-	return out, sortedIDs, nil
+	for c := range out.columns {
+		if c != idCol {
+			out.columns[c] = out.columns[c].blanked()
+		}
+	}
+	return out, ids, nil
 }
 
 // FindTable finds records of one person in any table. It guesses what the columns hold, chooses its own blocking keys,
@@ -200,29 +212,28 @@ func FindTable(rows Table) (*TableResult, error) {
 	if len(f.columns) == 0 {
 		return nil, fault.New(fault.Invalid, fault.TableTellsNothing, "no column of the table tells records apart; columns such as a name, a date of birth or a telephone number are needed")
 	}
-	b := f.block(opts)
-	m, weights := f.learn(b, opts)
-	r.Compared, r.Keys, r.Recall = int64(len(b.pairs)), b.names, b.recall
-	edges := make([]edge, len(b.pairs))
-	for x, p := range b.pairs {
-		edges[x] = edge{p.a, p.b, weights[x]}
+	var truth []string
+	if truthCol >= 0 {
+		truth = make([]string, f.n)
+		for i := range truth {
+			truth[i] = t.value(i, truthCol)
+		}
 	}
+	b := f.block(opts)
+	m, found := f.learn(b, opts, truth)
+	r.Compared, r.Keys, r.Recall = found.compared, b.names, b.recall
 	twice := map[[2]int32]bool{}
 	for _, e := range m.findDoubles(f, opts) {
 		if e.weight > 0 {
 			twice[[2]int32{e.a, e.b}] = true
 		}
-		edges = append(edges, e)
+		found.edges = append(found.edges, e)
 	}
-	roots := group(f.n, edges, func(i, j int32) bool { return f.apartByRoster(i, j) && !twice[[2]int32{min(i, j), max(i, j)}] }, nil, nil)
+	roots := group(f.n, found.edges, func(i, j int32) bool { return f.apartByRoster(i, j) && !twice[[2]int32{min(i, j), max(i, j)}] }, nil, nil)
 	r.Clusters = named(roots, ids)
-	r.Pairs = m.tablePairs(f, edges, roots, ids)
+	r.keep(f, m, found.edges, roots, ids)
 	if truthCol >= 0 {
-		truth := make([]string, f.n)
-		for i := range truth {
-			truth[i] = t.value(i, truthCol)
-		}
-		r.Score = score(roots, truth, edges, -1)
+		r.Score = score(roots, truth, found.edges, found.truth, -1)
 	}
 	return r, nil
 }
@@ -239,10 +250,9 @@ func (g guess) shown() ColumnGuess {
 	return c
 }
 
-// frame reads the table into columns.
+// frame reads the table into columns, several at once.
 func (t *Table) frame(guesses []guess) *frame {
-	f := &frame{n: len(t.Rows)}
-	s := spelling()
+	f := &frame{n: t.len()}
 	spelled := -1
 	named := slices.ContainsFunc(guesses, func(g guess) bool { return g.role == roleCompare && g.kind == kindPerson })
 	for _, g := range guesses {
@@ -250,59 +260,81 @@ func (t *Table) frame(guesses []guess) *frame {
 			spelled = g.col
 		}
 	}
+	var compared []guess
 	for _, g := range guesses {
 		switch {
 		case g.role == roleHousehold:
-			f.house, f.roster = t.houses(g.col), t.houses(g.col)
+			f.house = t.houses(g.col)
+			f.roster = f.house
 		case g.role == roleCompare, g.role == rolePinyin && !named:
-			f.columns = append(f.columns, t.readColumn(s, g, spelled))
+			compared = append(compared, g)
 		}
 	}
+	f.columns = make([]*column, len(compared))
+	each(len(compared), func(i int) { f.columns[i] = t.readColumn(compared[i], spelled) })
+	f.align()
 	return f
 }
 
 // readColumn reads each text of a column once, however many rows have it.
-func (t *Table) readColumn(s *speller, g guess, spelled int) *column {
-	cells := []int{g.col}
+func (t *Table) readColumn(g guess, spelled int) *column {
+	which := t.columns[g.col].at
+	join := []int{}
 	switch {
-	case g.kind == kindPerson:
-		cells = append(cells, spelled)
+	case g.kind == kindPerson && spelled >= 0 && spelled != g.col:
+		join = append(join, spelled)
 	case g.kind == kindDate && g.parts[0] >= 0:
-		cells = g.parts[:]
+		join = append(join, g.parts[1], g.parts[2])
 	}
-	seen, which := map[string]int32{}, make([]int32, len(t.Rows))
+	for _, c := range join {
+		together := map[[2]int32]int32{}
+		next := make([]int32, len(which))
+		for i, w := range which {
+			k := [2]int32{w, t.columns[c].at[i]}
+			n, ok := together[k]
+			if !ok {
+				n = int32(len(together))
+				together[k] = n
+			}
+			next[i] = n
+		}
+		which = next
+	}
+	seen := make([]int32, len(t.columns[g.col].values))
+	if len(join) > 0 {
+		most := int32(0)
+		for _, w := range which {
+			most = max(most, w+1)
+		}
+		seen = make([]int32, most)
+	}
+	which = slices.Clone(which)
 	var said []source
-	var text []byte
-	for i := range which {
-		text = text[:0]
-		for _, c := range cells {
-			text = append(append(text, t.value(i, c)...), 0)
+	for i, w := range which {
+		if seen[w] == 0 {
+			said = append(said, t.read(g, i, spelled))
+			seen[w] = int32(len(said))
 		}
-		at, ok := seen[string(text)]
-		if !ok {
-			at = int32(len(said))
-			seen[string(text)] = at
-			said = append(said, t.read(s, g, i, spelled))
-		}
-		which[i] = at
+		which[i] = seen[w] - 1
 	}
-	return newColumnOf(g.header, g.kind, said, which)
+	return newColumnOf(g.header, g.kind, said, which, len(join) == 0)
 }
 
 // houses numbers the households of a column.
-func (t *Table) houses(col int) [][]int32 {
-	ids := map[string]int32{}
-	out := make([][]int32, len(t.Rows))
-	for i := range out {
-		if v := t.value(i, col); v != "" {
-			out[i] = []int32{intern(ids, v)}
+func (t *Table) houses(col int) rows {
+	column := t.columns[col]
+	out := rows{one: make([]int32, len(column.at)), stride: 1}
+	for i, v := range column.at {
+		if out.one[i] = v; column.values[v] == "" {
+			out.one[i] = -1
 		}
 	}
 	return out
 }
 
 // read makes atoms of one cell.
-func (t *Table) read(s *speller, g guess, row, spelled int) []atom {
+func (t *Table) read(g guess, row, spelled int) []atom {
+	s := spelling()
 	v := t.value(row, g.col)
 	switch g.kind {
 	case kindPerson:
@@ -332,39 +364,4 @@ func (t *Table) read(s *speller, g guess, row, spelled int) []atom {
 		return one(v, s.plain(v))
 	}
 	return one(v, letters(s.plain(v)))
-}
-
-// named lists the clusters of two and more by id.
-func named(roots []int32, ids []string) [][]string {
-	by := map[int32][]string{}
-	var order []int32
-	for i, r := range roots {
-		if len(by[r]) == 0 {
-			order = append(order, r)
-		}
-		by[r] = append(by[r], ids[i])
-	}
-	var out [][]string
-	for _, r := range order {
-		if len(by[r]) > 1 {
-			out = append(out, by[r])
-		}
-	}
-	return out
-}
-
-// tablePairs writes out the pairs that are possible or stand in one cluster.
-func (m *Model) tablePairs(f *frame, edges []edge, roots []int32, ids []string) []*servicev1.MatchPair {
-	least := log2(m.opts.PossibleProbability / (1 - m.opts.PossibleProbability))
-	var out []*servicev1.MatchPair
-	for _, e := range edges {
-		if e.weight < least && roots[e.a] != roots[e.b] {
-			continue
-		}
-		rows, clean := m.evidence(f.values(e.a), f.values(e.b), f.apartByRoster(e.a, e.b), m.houseLevel(f, e.a, e.b))
-		p := newPair(servicev1.LinkSubject_LINK_SUBJECT_PERSON, ids[e.a], ids[e.b], m.prior, rows, clean, m.opts)
-		out = append(out, p)
-	}
-	slices.SortFunc(out, heavier)
-	return out
 }

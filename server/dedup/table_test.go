@@ -13,10 +13,12 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/hearth-survey/hearth/proto/fault"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 )
 
 // sharedFile reads a file of the public data, or skips the test.
@@ -36,6 +38,19 @@ func sharedFile(tb testing.TB, name string) []byte {
 	return data
 }
 
+// records is a table by rows.
+func (t Table) records() [][]string {
+	var out [][]string
+	for i := range t.len() {
+		var row []string
+		for c := range t.Header {
+			row = append(row, t.columns[c].of(i))
+		}
+		out = append(out, row)
+	}
+	return out
+}
+
 // sharedTable opens a file of known duplicates, or skips the test.
 func sharedTable(tb testing.TB, name string) Table {
 	tb.Helper()
@@ -43,6 +58,7 @@ func sharedTable(tb testing.TB, name string) Table {
 	if err != nil {
 		tb.Fatalf("ReadTable(%s): %v", name, err)
 	}
+	t.Rows = t.records()
 	return t
 }
 
@@ -108,6 +124,19 @@ func TestScores(t *testing.T) {
 	}
 }
 
+// explained is a pair of a result with its evidence.
+func explained(t *testing.T, r *TableResult, i int) *servicev1.MatchPair {
+	t.Helper()
+	p, err := r.Explain(r.Pairs[i].A, r.Pairs[i].B)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if math.Abs(p.GetWeight()-r.Pairs[i].Weight) > 1e-6 || p.GetMatchClass() != r.Pairs[i].Class {
+		t.Fatalf("listed with %v bits as %v, explained:\n%s", r.Pairs[i].Weight, r.Pairs[i].Class, Text(p))
+	}
+	return p
+}
+
 // numbered makes a table of n rows with the given cells.
 func numbered(n int, header string, cells func(i int) []string) Table {
 	t := Table{Header: strings.Split(header, ","), ID: "id"}
@@ -151,7 +180,7 @@ func TestBadTables(t *testing.T) {
 				return
 			}
 			if test.pairs >= 0 && len(r.Pairs) != test.pairs {
-				t.Errorf("%d pairs, want %d:\n%s", len(r.Pairs), test.pairs, Text(r.Pairs[0]))
+				t.Errorf("%d pairs, want %d:\n%s", len(r.Pairs), test.pairs, Text(explained(t, r, 0)))
 			}
 		})
 	}
@@ -167,7 +196,7 @@ func TestReadTable(t *testing.T) {
 	} {
 		got, err := ReadTable(strings.NewReader(text))
 		want := Table{Header: []string{"id", "name"}, Rows: [][]string{{"1", "王伟"}}}
-		if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+		if err != nil || fmt.Sprint(got.Header, got.records()) != fmt.Sprint(want.Header, want.Rows) {
 			t.Errorf("%s: %v, %v, want %v", name, got, err, want)
 		}
 	}
@@ -189,10 +218,14 @@ func TestTableOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(a, b, protocmp.Transform()); d != "" {
+	if d := cmp.Diff(a, b, cmpopts.IgnoreUnexported(TableResult{})); d != "" {
 		t.Errorf("the order of the rows shows:\n%.2000s", d)
 	}
-	for _, p := range a.Pairs {
+	for i := range a.Pairs {
+		p, q := explained(t, a, i), explained(t, b, i)
+		if d := cmp.Diff(p, q, protocmp.Transform()); d != "" {
+			t.Fatalf("the order of the rows shows in an explanation:\n%s", d)
+		}
 		sum := p.GetPriorWeight()
 		for _, e := range p.GetEvidence() {
 			sum += e.GetWeight()
@@ -222,7 +255,8 @@ func FuzzTable(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, p := range r.Pairs {
+		for i := range r.Pairs {
+			p := explained(t, r, i)
 			if !(p.GetProbability() >= 0 && p.GetProbability() <= 1) {
 				t.Fatalf("probability %v", p.GetProbability())
 			}

@@ -51,7 +51,11 @@ type speller struct {
 	// families holds how family names sound that were asked for: they are few, and come again and again.
 	families sync.Map
 	held     atomic.Int32
+	heard    [lastHan - firstHan + 1]atomic.Pointer[string] // by character
 }
+
+// The common block of Chinese characters.
+const firstHan, lastHan = 0x4E00, 0x9FFF
 
 // maxFamilies is how many sounds of family names are remembered.
 const maxFamilies = 4096
@@ -226,13 +230,27 @@ func (s *speller) sound(folded string, isFamily bool) string {
 func (s *speller) syllables(folded string) string {
 	var b strings.Builder
 	for _, r := range folded {
-		if py := pinyin.SinglePinyin(r, s.args); len(py) > 0 {
-			b.WriteString(py[0])
-		} else {
-			b.WriteRune(r)
-		}
+		b.WriteString(s.syllable(r))
 	}
 	return syllables(b.String())
+}
+
+// syllable gives the toneless pinyin of a character; others stay. Those of the common block are looked up once.
+func (s *speller) syllable(r rune) string {
+	at := int(r) - firstHan
+	if at >= 0 && at < len(s.heard) {
+		if p := s.heard[at].Load(); p != nil {
+			return *p
+		}
+	}
+	out := string(r)
+	if py := pinyin.SinglePinyin(r, s.args); len(py) > 0 {
+		out = py[0]
+	}
+	if at >= 0 && at < len(s.heard) {
+		s.heard[at].Store(&out)
+	}
+	return out
 }
 
 var (
