@@ -120,3 +120,23 @@ func compareList(t *rapid.T, a *access, x, slow view) {
 }
 
 func messageOf(x view) proto.Message { return x.message().Interface() }
+
+// A text or a list that stands there empty is no answer: a question that needs one is not passed over.
+func TestEmptyIsNotPassedOver(t *testing.T) {
+	tried := 0
+	for _, m := range modulesOf(builtin(t)) {
+		for _, q := range m.Questions {
+			if !q.List && q.access.kind != kindText || q.Module != nil {
+				continue
+			}
+			needed := Question{Field: q.Field, access: q.access, List: q.List, Options: q.Options, required: true, silent: true}
+			if g := glanceAt(&needed); g.place == 0 || !g.set[0] || g.set[1] {
+				t.Errorf("%s: %+v", q.Field.FullName(), g)
+			}
+			tried++
+		}
+	}
+	if tried == 0 {
+		t.Error("no question has a text or a list")
+	}
+}
