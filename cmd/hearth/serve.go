@@ -14,6 +14,7 @@ import (
 
 	"github.com/hearth-survey/hearth/server"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -49,6 +50,7 @@ func (c *serveCmd) Run(e *env) error {
 	}
 	log := c.logger(e)
 	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	node, err := openNode(e.ctx, c.Data, nodeOptions{serving: true, restored: c.Restored, reflection: c.Reflection, upstream: c.Upstream, code: c.Code, every: c.Every, alone: c.Alone, log: log, metrics: registry})
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package questionnaire
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
@@ -120,11 +121,20 @@ func CompareSchemas(older, newer protoreflect.MessageDescriptor) []*Change {
 // names notes what of the structure has changed that no question tells of: the names of messages, enums and values in the
 // schema. Answers are read as before, but the fingerprint is another.
 func (c *comparer) names(older, newer protoreflect.MessageDescriptor) {
-	if c.meaning() || structure(older, c.version) == structure(newer, c.version) {
+	told := slices.ContainsFunc(c.out, func(x *Change) bool { return !x.GetWording() && !slices.Contains(leaveStructure, x.GetKind()) })
+	now := strings.Split(structure(newer, c.version), "\n")
+	if told || !slices.ContainsFunc(strings.Split(structure(older, c.version), "\n"), func(line string) bool { return !slices.Contains(now, line) }) {
 		return
 	}
 	c.add(ChangeNames, free, standing{}, nil, "The schema has other names for groups, rosters or lists of answers; what was answered is read as before.",
 		"模式中分组、名册或选项列表的名称有变；已有回答照常读取。", "", "")
+}
+
+// leaveStructure are changes that take nothing away from the structure of the version before, so that they do not explain it
+// where something is gone.
+var leaveStructure = []string{
+	ChangeAdded, ChangeEnded, ChangeChoiceAdded, ChangeChoiceEnded, ChangeUnit, ChangeRequired, ChangeRule, ChangeRelevance, ChangeLimits,
+	ChangeCheckAdded, ChangeCheck, ChangeCheckRemoved,
 }
 
 // meaning says whether anything but words, pictures and order has changed.

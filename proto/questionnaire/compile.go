@@ -247,7 +247,7 @@ func (c *compiler) question(f protoreflect.FieldDescriptor) (*Question, error) {
 	if q.required && o.GetRequiredWhen() != "" {
 		q.required = false
 	}
-	q.format, q.number = formatOf(o.GetFormat()), uint32(f.Number())
+	q.format, q.number, q.ranked = formatOf(o.GetFormat()), uint32(f.Number()), o.GetFormat() == formv1.Format_FORMAT_RANK
 	if f.Enum() != nil {
 		if q.enum = c.enums[f.Enum().FullName()]; q.enum == nil {
 			q.enum = newEnumeration(f.Enum())

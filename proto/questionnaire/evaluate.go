@@ -314,7 +314,7 @@ func (e *evaluation) values(n *node, q *Question, s *slot) {
 			}
 		}
 	}
-	if q.format != nil && !q.format(held.text) || q.rank() && !unique(q.access.value(&n.view, nil).List()) {
+	if q.format != nil && !q.format(held.text) || q.ranked && !unique(q.access.value(&n.view, nil).List()) {
 		e.flag(q.rule+ruleFormat, formv1.Severity_SEVERITY_HARD, textFormat)
 	}
 	switch {
@@ -324,9 +324,6 @@ func (e *evaluation) values(n *node, q *Question, s *slot) {
 		e.flag(q.rule+ruleUnknownValue, formv1.Severity_SEVERITY_SOFT, textUnknownValue)
 	}
 }
-
-// rank tells whether the choices stand in the order of preference.
-func (q *Question) rank() bool { return q.Options.GetFormat() == formv1.Format_FORMAT_RANK }
 
 // items looks at each value of a list.
 func (e *evaluation) items(n *node, q *Question) {

@@ -28,7 +28,7 @@ func glanceAt(q *Question) glance {
 		g.unset[completed] = e.nothingSaid(q)
 	}
 	if q.Module != nil || q.relevant != nil || q.calculate != nil || len(q.checks) > 0 || q.filter != nil || q.since > 1 || q.until > 0 ||
-		len(q.limits) > 0 || len(q.itemRules) > 0 || q.format != nil || q.rank() {
+		len(q.limits) > 0 || len(q.itemRules) > 0 || q.format != nil || q.ranked {
 		return g
 	}
 	switch {

@@ -27,9 +27,17 @@ type term struct {
 	any     func(*frame) ref.Val
 	// modules are what the message, or the messages of the list, may be.
 	modules []*Module
-	// constant and literal are set for literals, for shorter closures.
+	// constant and literal are set for literals, own for a question of the expression's own message, this for that message,
+	// held for has(this.x), and slot for a variable that is a row, counted from 1: for shorter closures.
 	constant *int64
 	literal  *string
+	own      *Question
+	this     bool
+	held     *Question
+	slot     int
+	// parts are the sides of an && or an ||, of more where several stand in a row; decisive is the outcome that any side decides.
+	parts    []func(*frame) truth
+	decisive truth
 }
 
 // variable is a comprehension's variable in scope while translating.
@@ -145,7 +153,7 @@ func (t *translator) ident(e celast.Expr, name string) *term {
 	s := t.x.scope
 	switch name {
 	case "this":
-		return &term{modules: []*Module{s.this}, message: func(f *frame) (*node, outcome) { return f.this, there }}
+		return &term{modules: []*Module{s.this}, this: true, message: func(f *frame) (*node, outcome) { return f.this, there }}
 	case "root":
 		if s.root != nil {
 			return &term{modules: []*Module{s.root}, message: func(f *frame) (*node, outcome) { return f.this.root, there }}
@@ -174,6 +182,9 @@ func (t *translator) ident(e celast.Expr, name string) *term {
 
 // thisNode stands for the message of the expression, where a term is made of one of its fields.
 var thisNode *term
+
+// here tells whether a term is the message of the expression.
+func (x *term) here() bool { return x == thisNode || x.this }
 
 func ancestor(n int) func(*frame) (*node, outcome) {
 	return func(f *frame) (*node, outcome) {

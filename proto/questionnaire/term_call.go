@@ -55,11 +55,14 @@ func (t *translator) call(e celast.Expr, c celast.CallExpr) *term {
 func (t *translator) operator(e celast.Expr, name string, args []*term) *term {
 	switch name {
 	case operators.LogicalNot:
+		if q := args[0].held; q != nil {
+			return hasNot(q)
+		}
 		return not(t.truthOf(args[0]))
 	case operators.LogicalAnd:
-		return junction(t.truthOf(args[0]), t.truthOf(args[1]), no, yes)
+		return t.junction(args, no, yes)
 	case operators.LogicalOr:
-		return junction(t.truthOf(args[0]), t.truthOf(args[1]), yes, no)
+		return t.junction(args, yes, no)
 	case operators.Conditional:
 		return t.conditional(e, args)
 	case operators.Equals, operators.NotEquals:
@@ -83,6 +86,17 @@ func (t *translator) operator(e celast.Expr, name string, args []*term) *term {
 	return nil
 }
 
+// hasNot is !has(this.x), with which every other check begins.
+func hasNot(q *Question) *term {
+	return &term{truth: func(f *frame) truth {
+		t := hasAnswer(f.e.read(f.this, q))
+		if t <= yes {
+			return yes + no - t
+		}
+		return t
+	}}
+}
+
 func not(of func(*frame) truth) *term {
 	return &term{truth: func(f *frame) truth {
 		switch t := of(f); t {
@@ -96,22 +110,31 @@ func not(of func(*frame) truth) *term {
 	}}
 }
 
-// junction has the outcome decisive where any side has it, otherwise the worse of the two.
-func junction(left, right func(*frame) truth, decisive, rest truth) *term {
-	return &term{truth: func(f *frame) truth {
-		l := left(f)
-		if l == decisive {
-			return decisive
+// junction has the outcome decisive where any side has it, otherwise the worst of them. What stands in a row, as in a || b || c,
+// is one junction.
+func (t *translator) junction(args []*term, decisive, rest truth) *term {
+	x := &term{decisive: decisive}
+	for _, a := range args {
+		if a.decisive == decisive {
+			x.parts = append(x.parts, a.parts...)
+		} else {
+			x.parts = append(x.parts, t.truthOf(a))
 		}
-		r := right(f)
-		if r == decisive {
-			return decisive
+	}
+	parts := x.parts
+	x.truth = func(f *frame) truth {
+		worst := rest
+		for _, of := range parts {
+			switch o := of(f); {
+			case o == decisive:
+				return decisive
+			case o > yes:
+				worst = max(worst, o)
+			}
 		}
-		if l > yes || r > yes {
-			return max(l, r)
-		}
-		return rest
-	}}
+		return worst
+	}
+	return x
 }
 
 // conditional is c ? a : b.
@@ -185,9 +208,9 @@ func both[A, R any](left, right func(*frame) (A, outcome), do func(A, A) (R, out
 func compare(op string, a, b *term) *term {
 	switch {
 	case a.integer != nil && b.constant != nil:
-		return compareConstant(op, a.integer, *b.constant)
+		return compareConstant(op, a, *b.constant)
 	case a.integer != nil && b.integer != nil:
-		return comparison(op, a.integer, b.integer)
+		return comparisonOfInts(op, a.integer, b.integer)
 	case a.natural != nil && b.natural != nil:
 		return comparison(op, a.natural, b.natural)
 	case a.double != nil && b.double != nil:
@@ -207,24 +230,56 @@ func compare(op string, a, b *term) *term {
 	return nil
 }
 
-// compareConstant is the comparison that questionnaires are made of, this.x == 1, with one closure the less.
-func compareConstant(op string, left func(*frame) (int64, outcome), c int64) *term {
-	holds := holding[int64](op)
-	if op == operators.Equals {
+// compareConstant is the comparison that questionnaires are made of, this.x == 1, with one closure or two the less.
+func compareConstant(op string, left *term, c int64) *term {
+	holds := relationOf(op)
+	if q := left.own; q != nil {
 		return &term{truth: func(f *frame) truth {
-			l, o := left(f)
-			if o != there {
-				return o.truth()
+			s := f.e.read(f.this, q)
+			if s.state != stateAnswered {
+				return s.state.outcome().truth()
 			}
-			return truthOf(l == c)
+			return holds.of(s.integer(), c)
 		}}
 	}
+	of := left.integer
 	return &term{truth: func(f *frame) truth {
-		l, o := left(f)
+		l, o := of(f)
 		if o != there {
 			return o.truth()
 		}
-		return truthOf(holds(l, c))
+		return holds.of(l, c)
+	}}
+}
+
+// relation is a comparison of whole numbers: whether it holds of a smaller, an equal and a greater one.
+type relation [3]truth
+
+func relationOf(op string) *relation {
+	holds := holding[int64](op)
+	return &relation{truthOf(holds(-1, 0)), truthOf(holds(0, 0)), truthOf(holds(1, 0))}
+}
+
+func (r *relation) of(a, b int64) truth {
+	switch {
+	case a < b:
+		return r[0]
+	case a == b:
+		return r[1]
+	}
+	return r[2]
+}
+
+// comparisonOfInts is comparison of whole numbers, without a function for the operator.
+func comparisonOfInts(op string, left, right func(*frame) (int64, outcome)) *term {
+	holds := relationOf(op)
+	return &term{truth: func(f *frame) truth {
+		l, lo := left(f)
+		r, ro := right(f)
+		if o := max(lo, ro); o != there {
+			return o.truth()
+		}
+		return holds.of(l, r)
 	}}
 }
 

@@ -45,9 +45,19 @@ func (t *translator) readAll(modules []*Module) {
 
 // at is the slot of a question of a message. A message in a question that is not asked has no answers.
 func at(of *term, q *Question) func(*frame) (*slot, outcome) {
-	if of == thisNode {
+	if of.here() {
 		return func(f *frame) (*slot, outcome) {
 			s := f.e.read(f.this, q)
+			return s, s.state.outcome()
+		}
+	}
+	if at := of.slot - 1; at >= 0 {
+		return func(f *frame) (*slot, outcome) {
+			n := f.vars[at].n
+			if n == nil {
+				return nil, none
+			}
+			s := f.e.read(n, q)
 			return s, s.state.outcome()
 		}
 	}
@@ -85,6 +95,28 @@ func (t *translator) field(e celast.Expr, of *term, q *Question) *term {
 			return truthOf(s.truth())
 		}}
 	case kindInt:
+		if of.here() {
+			return &term{own: q, integer: func(f *frame) (int64, outcome) {
+				s := f.e.read(f.this, q)
+				if s.state != stateAnswered {
+					return 0, s.state.outcome()
+				}
+				return s.integer(), there
+			}}
+		}
+		if at := of.slot - 1; at >= 0 {
+			return &term{integer: func(f *frame) (int64, outcome) {
+				n := f.vars[at].n
+				if n == nil {
+					return 0, none
+				}
+				s := f.e.read(n, q)
+				if s.state != stateAnswered {
+					return 0, s.state.outcome()
+				}
+				return s.integer(), there
+			}}
+		}
 		return &term{integer: func(f *frame) (int64, outcome) {
 			s, o := get(f)
 			if o != there {
@@ -126,7 +158,7 @@ func (t *translator) field(e celast.Expr, of *term, q *Question) *term {
 
 // nodeOf is the message of a term; nil where there is none, because it stands in a question that is not asked.
 func nodeOf(of *term) func(*frame) (*node, outcome) {
-	if of == thisNode {
+	if of.here() {
 		return func(f *frame) (*node, outcome) { return f.this, there }
 	}
 	return of.message
@@ -185,6 +217,18 @@ func (t *translator) selection(e celast.Expr, s celast.SelectExpr) *term {
 	t.note(q)
 	if q.Options.GetCalculate() != "" {
 		t.safe = false
+	}
+	if of.here() {
+		return &term{held: q, truth: func(f *frame) truth { return hasAnswer(f.e.read(f.this, q)) }}
+	}
+	if at := of.slot - 1; at >= 0 {
+		return &term{truth: func(f *frame) truth {
+			n := f.vars[at].n
+			if n == nil {
+				return no
+			}
+			return hasAnswer(f.e.read(n, q))
+		}}
 	}
 	get := nodeOf(of)
 	return &term{truth: func(f *frame) truth {

@@ -16,8 +16,10 @@ type listing struct {
 	kind kind // of its elements, after the last step
 	// source opens the list: rows, scalars or values.
 	source func(*frame, *cursor) outcome
-	from   kind // of the elements of the source
-	steps  []step
+	// rows are those of a roster that is gone through as it is; nil where the list is none.
+	rows  func(*frame) ([]*node, outcome)
+	from  kind // of the elements of the source
+	steps []step
 }
 
 // step keeps an element, or turns it into another, while the element stands in the variable's slot.
@@ -172,17 +174,26 @@ func (t *translator) listField(of *term, q *Question) *term {
 // fieldList is the list or the roster in a field; empty where there is no answer.
 func fieldList(of *term, q *Question) *listing {
 	get := nodeOf(of)
+	if q.Module != nil {
+		rows := func(f *frame) ([]*node, outcome) {
+			n, o := get(f)
+			if o != there || n == nil || f.e.read(n, q).state != stateAnswered {
+				return nil, o
+			}
+			return f.e.rowsOf(n, q), there
+		}
+		return &listing{kind: kindNode, from: kindNode, rows: rows, source: func(f *frame, c *cursor) (o outcome) {
+			c.rows, o = rows(f)
+			c.n = len(c.rows)
+			return o
+		}}
+	}
 	return &listing{kind: q.access.kind, from: q.access.kind, source: func(f *frame, c *cursor) outcome {
 		n, o := get(f)
 		if o != there || n == nil {
 			return o
 		}
 		if s := f.e.read(n, q); s.state != stateAnswered {
-			return there
-		}
-		if q.Module != nil {
-			c.rows = f.e.rowsOf(n, q)
-			c.n = len(c.rows)
 			return there
 		}
 		c.seq = q.access.list(&n.view)
@@ -329,7 +340,7 @@ func (t *translator) variableTerm(l *term, slot int, e celast.Expr) *term {
 	case kindText:
 		return &term{text: func(f *frame) (string, outcome) { return f.vars[slot].text, there }}
 	case kindNode:
-		return &term{modules: l.modules, message: func(f *frame) (*node, outcome) { return f.vars[slot].n, there }}
+		return &term{modules: l.modules, slot: slot + 1, message: func(f *frame) (*node, outcome) { return f.vars[slot].n, there }}
 	}
 	of := func(f *frame) ref.Val { return f.vars[slot].v }
 	is := t.ast.GetType(e.ID())
@@ -405,6 +416,9 @@ func (t *translator) mapped(of *term, slot int, keep func(*frame) truth, x *term
 // quantified is exists and all: the outcome decisive where one element has it, otherwise what the worst one came to.
 func quantified(l *listing, slot int, p func(*frame) truth, decisive, rest truth) *term {
 	early := len(l.steps) == 0
+	if early && l.rows != nil {
+		return quantifiedRows(l.rows, slot, p, decisive, rest)
+	}
 	return &term{truth: func(f *frame) truth {
 		c := f.cursor(slot)
 		if o := l.open(f, c); o != there {
@@ -428,6 +442,30 @@ func quantified(l *listing, slot int, p func(*frame) truth, decisive, rest truth
 		}
 		if c.out != there {
 			return c.out.truth()
+		}
+		return outcome
+	}}
+}
+
+// quantifiedRows is quantified for the rows of a roster as they are.
+func quantifiedRows(rows func(*frame) ([]*node, outcome), slot int, p func(*frame) truth, decisive, rest truth) *term {
+	return &term{truth: func(f *frame) truth {
+		all, o := rows(f)
+		if o != there {
+			return o.truth()
+		}
+		if !f.e.spend(len(all)) {
+			return broken
+		}
+		outcome := rest
+		for _, n := range all {
+			f.vars[slot].n = n
+			switch o := p(f); {
+			case o == decisive:
+				return decisive
+			case o > yes:
+				outcome = max(outcome, o)
+			}
 		}
 		return outcome
 	}}

@@ -53,47 +53,44 @@ func (m *Module) Find(name string) (*Question, bool) {
 
 // Question is a field of a questionnaire. It is not to be changed.
 type Question struct {
-	Field   protoreflect.FieldDescriptor
-	Options *formv1.Question
+	// What every evaluation looks at stands together.
+	access *access
+	// index and kid are the question's number among the questions and among the groups of its message, condition which of its
+	// message's conditions relevant is.
+	index, kid, condition int
+	since, until          uint32
+	number                uint32
+	required              bool
+	// silent: nothing is said of the question where it has no answer and needs none, whatever the other answers.
+	silent bool
+	// valued: something is said of the answer by itself; ranked: the choices stand in the order of preference.
+	valued, ranked bool
 	// List: there may be several values, or with Module several rows; then the question is a roster.
 	List bool
 	// Module is set where the answer is a message of its own: the question is a group, a block or a roster.
-	Module *Module
+	Module    *Module
+	relevant  *predicate
+	calculate *calculation
+	checks    []check
+	limits    []limit
+	format    func(string) bool
+	itemRules []limit
+	enum      *enumeration
+	filter    *predicate
+	count     *calculation
+	needed    *predicate // required_when
+	name      string
+	// rule is what the names of the question's rules begin with: "hearth.survey.v1.HouseholdMember.age/".
+	rule string
 	// Choices are what is offered; nil where the answer is no choice.
 	Choices *Choices
 
-	// id is the question's number among all that were compiled together, index and kid its number among the questions and
-	// among the groups of its message.
-	id, index, kid int
-
-	home   *Module // the message in which it stands
-	access *access
-	name   string
-	number uint32
-	// rule is what the names of the question's rules begin with: "hearth.survey.v1.HouseholdMember.age/".
-	rule string
-	enum *enumeration
-
-	required bool
-	// silent: nothing is said of the question where it has no answer and needs none, whatever the other answers.
-	silent bool
-	// valued: something is said of the answer by itself.
-	valued   bool
-	since    uint32
-	until    uint32
+	Field    protoreflect.FieldDescriptor
+	Options  *formv1.Question
+	id       int     // number among all that were compiled together
+	home     *Module // the message in which it stands
 	accepted [5]bool // by number of the reason
-
-	relevant  *predicate
-	condition int // which of its message's conditions relevant is
-	calculate *calculation
-	checks    []check
-	needed    *predicate // required_when
-	filter    *predicate
-	count     *calculation
-	initial   *calculation
-	format    func(string) bool
-	limits    []limit
-	itemRules []limit
+	initial  *calculation
 }
 
 // Name is the name of the question's field.
