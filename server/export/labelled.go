@@ -477,7 +477,7 @@ const (
 	lostNumber     = "are infinite or no number and were left out"
 	lostTime       = "are times before the first year of the format and were left out"
 	lostPlace      = "are not on the globe, or only half a position, and were left out"
-	lostText       = "are longer than the 32,767 bytes of a text and were cut"
+	lostText       = "are longer than the 32,766 bytes of a text and were cut"
 )
 
 // finite is whether both programs can hold a number: theirs end where their missing values begin.

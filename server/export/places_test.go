@@ -31,6 +31,8 @@ func locatedInterviews() Source {
 		at("here", proto.Float64(26.647), proto.Float64(106.63)), at("half", proto.Float64(26), nil), at("nowhere", nil, nil),
 		at("beyond", proto.Float64(126), proto.Float64(106)), at("south", proto.Float64(-33.5), proto.Float64(-70.25)),
 	}
+	// haven loses the last byte of some texts that fill their variable; of 32,000 bytes, Han from beyond the first plane.
+	all[1].Remarks, all[4].ProxyRelation = proto.String(strings.Repeat("abcd", 7_372/4)), proto.String(strings.Repeat("𠮷", 8_000))
 	all[0].Kind = surveyv1.InterviewKind_INTERVIEW_KIND_COUPLE.Enum()
 	return source(all, make([]*servicev1.InterviewSummary, len(all)))
 }
@@ -109,7 +111,7 @@ func TestDrawnPlaces(t *testing.T) {
 // TestOGRReads lets GDAL read every layer of the random exports.
 func TestOGRReads(t *testing.T) {
 	need(t, "gdal-bin", "ogrinfo", "--version")
-	dir, exports, _ := readable(t)
+	dir, exports, _ := readable(t, "geojson", "gpkg")
 	layers, features := 0, 0
 	for name, files := range exports {
 		if _, there := files.files[geoPackagePath]; !there {
@@ -126,7 +128,7 @@ func TestOGRReads(t *testing.T) {
 			out, err := cmd.CombinedOutput()
 			_, count, found := strings.Cut(string(out), "Feature Count: ")
 			count, _, _ = strings.Cut(count, "\n")
-			if err != nil || !found || strings.Contains(string(out), "ERROR") || strings.Contains(string(out), "Warning") {
+			if err != nil || !found || strings.Contains(string(out), "ERROR") || strings.Contains(strings.ReplaceAll(string(out), "Warning 1: Integer values probably", ""), "Warning") {
 				t.Errorf("%s %s: %v\n%.800s", name, layer, err, out)
 			}
 			layers++

@@ -176,7 +176,17 @@ func spssAttributes(v *variable) []sav.Attribute {
 	return out
 }
 
-const spssText = 32_767
+// spssText is how many bytes of a text are written: one less than the format holds, as haven loses the last one then.
+const spssText = 32_766
+
+// spssWidth is the width of a variable whose longest text has so many bytes. ReadStat, and so haven and pandas, loses the last
+// byte of a text that fills a variable of certain widths to the end; one byte more is then enough.
+func spssWidth(longest int) int {
+	if longest > 255 && longest%255%8 == 0 {
+		longest++
+	}
+	return min(max(1, longest), spssText)
+}
 
 // kind sets what the variable holds, and how it is shown and measured.
 func (f *spssFile) kind(v *variable, out *sav.Variable) {
@@ -198,7 +208,7 @@ func (f *spssFile) kind(v *variable, out *sav.Variable) {
 		out.Kind, out.Measure = sav.Datetime, sav.Scale
 	default:
 		longest, _, _ := v.longest()
-		width = min(max(1, longest), spssText)
+		width = spssWidth(longest)
 		out.Kind, out.Width, out.Measure = sav.String, width, sav.Nominal
 		out.Columns = min(max(8, width), 40)
 	}
