@@ -31,8 +31,9 @@ func locatedInterviews() Source {
 		at("here", proto.Float64(26.647), proto.Float64(106.63)), at("half", proto.Float64(26), nil), at("nowhere", nil, nil),
 		at("beyond", proto.Float64(126), proto.Float64(106)), at("south", proto.Float64(-33.5), proto.Float64(-70.25)),
 	}
-	// haven loses the last byte of some texts that fill their variable; of 32,000 bytes, Han from beyond the first plane.
-	all[1].Remarks, all[4].ProxyRelation = proto.String(strings.Repeat("abcd", 7_372/4)), proto.String(strings.Repeat("𠮷", 8_000))
+	// haven loses the last byte of some texts, where they fill the widest variable of a file; of 32,000 bytes, Han from beyond the first plane.
+	all[1].Visits = []*surveyv1.Visit{{Remarks: proto.String(strings.Repeat("abcd", 7_372/4))}}
+	all[4].ProxyRelation = proto.String(strings.Repeat("𠮷", 8_000))
 	all[0].Kind = surveyv1.InterviewKind_INTERVIEW_KIND_COUPLE.Enum()
 	return source(all, make([]*servicev1.InterviewSummary, len(all)))
 }

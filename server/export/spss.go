@@ -179,8 +179,8 @@ func spssAttributes(v *variable) []sav.Attribute {
 // spssText is how many bytes of a text are written: one less than the format holds, as haven loses the last one then.
 const spssText = 32_766
 
-// spssWidth is the width of a variable whose longest text has so many bytes. ReadStat, and so haven and pandas, loses the last
-// byte of a text that fills a variable of certain widths to the end; one byte more is then enough.
+// spssWidth is the width of a variable whose longest text has so many bytes. ReadStat, and so haven, loses the last
+// byte of a text that fills the widest variable of a file to the end, where that has certain widths; one byte more is enough.
 func spssWidth(longest int) int {
 	if longest > 255 && longest%255%8 == 0 {
 		longest++
