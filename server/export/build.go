@@ -22,7 +22,7 @@ const (
 )
 
 // maxColumns keeps a schema gone wild from filling the memory.
-const maxColumns = 40_000
+const maxColumns = 60_000
 
 // op is how a field becomes values.
 type op uint8

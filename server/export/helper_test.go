@@ -28,6 +28,7 @@ import (
 type memory struct {
 	files   map[string][]byte
 	aborted []string
+	begun   int
 	limit   int // bytes until writing fails; 0: never
 	written int
 }
@@ -39,6 +40,7 @@ type memoryFile struct {
 }
 
 func (m *memory) Create(path string) (io.WriteCloser, error) {
+	m.begun++
 	return &memoryFile{name: path, in: m}, nil
 }
 

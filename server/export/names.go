@@ -34,6 +34,7 @@ type draft struct {
 // draft, so that new questions at the end leave the names before them alone.
 func assign(drafts []draft, taken map[string]bool) {
 	names := make([]string, len(drafts))
+	next := map[string]int{} // number to try for a name that is taken
 	for i, d := range drafts {
 		if d.fits(d.candidates[0], taken) {
 			names[i] = d.candidates[0]
@@ -42,7 +43,7 @@ func assign(drafts []draft, taken map[string]bool) {
 	}
 	for i, d := range drafts {
 		if names[i] == "" {
-			names[i] = d.nextBest(taken)
+			names[i] = d.nextBest(taken, next)
 			d.take(names[i], taken)
 		}
 		d.give(names[i])
@@ -129,7 +130,7 @@ func (d draft) fits(name string, taken map[string]bool) bool {
 	return len(name) <= d.limit() && d.free(name, taken)
 }
 
-func (d draft) nextBest(taken map[string]bool) string {
+func (d draft) nextBest(taken map[string]bool, next map[string]int) string {
 	for _, name := range d.candidates[1:] {
 		if d.fits(name, taken) {
 			return name
@@ -144,10 +145,13 @@ func (d draft) nextBest(taken map[string]bool) string {
 			return name
 		}
 	}
-	for n := 2; ; n++ {
-		end := "_" + strconv.Itoa(n)
-		if name := cutWords(d.candidates[0], d.limit()-len(end)) + end; d.free(name, taken) {
-			return name
+	for from, to := 2, 9; ; from, to = to+1, 10*to+9 {
+		base := cutWords(d.candidates[0], d.limit()-1-len(strconv.Itoa(to)))
+		for n := max(from, next[base]); n <= to; n++ {
+			next[base] = n + 1
+			if name := base + "_" + strconv.Itoa(n); d.free(name, taken) {
+				return name
+			}
 		}
 	}
 }

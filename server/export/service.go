@@ -1,6 +1,8 @@
 package export
 
 import (
+	"strings"
+
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
@@ -100,6 +102,9 @@ func wordedFields() []wordedField {
 }
 
 func serviceQuestion(name protoreflect.FullName) (*formv1.Question, bool) {
+	if !strings.HasPrefix(string(name), servicePackage) {
+		return nil, false
+	}
 	for _, f := range wordedFields() {
 		if name == protoreflect.FullName(servicePackage+f.name) {
 			return &formv1.Question{Label: text(f.en, f.zh), PersonalData: f.personal.Enum()}, true

@@ -38,6 +38,10 @@ func checkStata(j *job, layouts map[*Table]*layout) error {
 	langs := languages(j.opts.Language)
 	for _, t := range j.plan.Tables {
 		f, err := newStataFile(j, layouts[t])
+		if err == nil && len(f.vars) > stataVariables {
+			// Release 119 has room for more, but only Stata/MP opens it, and readers disagree about it.
+			return fault.New(fault.TooLarge, fault.BadRequest, "table %s has %d variables and a Stata file that every program reads %d: leave the dta format out", t.Name, len(f.vars), stataVariables)
+		}
 		if err == nil {
 			_, err = dta.NewCounter(f.schema(j, j.stats[t], langs))
 		}
@@ -169,6 +173,8 @@ func stataLabels(name string, v *variable, langs []language) dta.LabelSet {
 }
 
 const (
+	stataVariables = 32_767
+
 	stataText  = 2_045 // bytes of a text that is not long
 	stataShort = 32    // bytes below which a text is never long
 )
