@@ -116,6 +116,8 @@ const (
 	BadForm                Reason = "BAD_FORM"
 	ModelUnreadable        Reason = "MODEL_UNREADABLE"
 	BadAnswers             Reason = "BAD_ANSWERS"
+	NotAnonymous           Reason = "NOT_ANONYMOUS"
+	ReasonMissing          Reason = "REASON_MISSING"
 )
 
 // Entry is what the catalogue says of a reason.
@@ -238,6 +240,8 @@ var catalogue = []Entry{
 	{BadForm, "an XLSForm cannot be read as a questionnaire", "correct what the message names in the spreadsheet, and import it again", false},
 	{ModelUnreadable, "what linkage learnt of a study cannot be read, or another version wrote it", "have it learnt again: `hearth dedup run`", false},
 	{BadAnswers, "a file of answers about pairs has a line that says nothing", "write two ids and yes or no on every line", false},
+	{NotAnonymous, "a public export would single people out", "name fewer variables with --quasi, filter or coarsen less finely told data, or have rare combinations blanked with --suppress", false},
+	{ReasonMissing, "direct identifiers are asked for without a reason, or by nobody", "say why with --reason and who with --by; both are kept, and `hearth export history` shows them", false},
 }
 
 // Catalogue returns all entries, ordered by reason.

@@ -279,6 +279,11 @@ func (b *builder) field(n *node, fd protoreflect.FieldDescriptor, at place) erro
 	qu.at, qu.op = len(at.table.Columns), s.op
 	b.drawn(at.table, &s, q)
 	cols := at.table.Columns[s.col:]
+	for _, c := range cols {
+		if c.field == nil {
+			c.field, c.op = fd, s.op
+		}
+	}
 	b.drafts[at.table][first] = draft{candidates: in.candidates(), plain: in.plain, since: b.since(q), suffixes: suffixes, give: func(name string) {
 		qu.Name, qu.Why = name, suffixed(name, whyOf)
 		for i, suffix := range suffixes {
@@ -295,6 +300,7 @@ func (b *builder) field(n *node, fd protoreflect.FieldDescriptor, at place) erro
 // canonical adds the column of the id that linkage decisions lead to.
 func (b *builder) canonical(s *step, id string, in place) {
 	c := b.column(KindText, in)
+	c.field = s.fd
 	c.Label = text("Same "+id+" after linkage decisions: canonical id", "关联判定后的统一编号")
 	s.canonical = b.add(in.table, c)
 	in.name = strings.TrimSuffix(in.name, id+"_id") + "canonical_id"

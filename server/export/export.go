@@ -62,6 +62,8 @@ type Source struct {
 	Published []Published
 	// Questionnaires are those that were answered; their schemas go with the data.
 	Questionnaires []*questionnaire.Questionnaire
+	// Schemas are what the manifest says of the questionnaires.
+	Schemas []ManifestQuestionnaire
 }
 
 // Options say what to write.
@@ -75,6 +77,21 @@ type Options struct {
 	Language string
 	// Program is the version of the program, for the manifest.
 	Program string
+	// Privacy is what else than leaving out direct identifiers is done; the public profile needs it. Nil: ids, dates and
+	// places stay as they are, for a program that sees to them itself.
+	Privacy *Privacy
+	// Levels are the tables to write; empty means all.
+	Levels []string
+	// Request is what the manifest says of how the export was asked for.
+	Request *ManifestRequest
+	// Notice is told what whoever asked should know, and no reader of the files; nil: nobody is.
+	Notice func(string)
+}
+
+func (o Options) notice(s string) {
+	if o.Notice != nil {
+		o.Notice(s)
+	}
 }
 
 // Sink takes the files. Several are open at a time. A writer that also has Abort() error is told so, instead of Close,
@@ -131,8 +148,12 @@ func newJob(src Source, opts Options, sink Sink, progress func(done, total int))
 	case servicev1.PrivacyProfile_PRIVACY_PROFILE_UNSPECIFIED:
 		opts.Profile = servicev1.PrivacyProfile_PRIVACY_PROFILE_RESEARCH
 	case servicev1.PrivacyProfile_PRIVACY_PROFILE_RESEARCH, servicev1.PrivacyProfile_PRIVACY_PROFILE_IDENTIFIED:
+	case servicev1.PrivacyProfile_PRIVACY_PROFILE_PUBLIC:
+		if opts.Privacy == nil {
+			return nil, fault.New(fault.Internal, "", "a public export needs to know how those who answered are protected")
+		}
 	default:
-		return nil, fault.New(fault.Invalid, fault.BadRequest, "privacy profile %d is not known: choose identified or research", opts.Profile)
+		return nil, fault.New(fault.Invalid, fault.BadRequest, "privacy profile %d is not known: choose identified, research or public", opts.Profile)
 	}
 	if opts.Language == "" {
 		opts.Language = "en"
@@ -147,7 +168,11 @@ func newJob(src Source, opts Options, sink Sink, progress func(done, total int))
 	j := &job{
 		src: src, opts: opts, plan: plan, sink: &hashingSink{sink: sink}, progress: progress, rowLimit: xlsx.MaxRows, asked: asked,
 	}
-	return j, j.use(stages(j))
+	list, err := stages(j)
+	if err != nil {
+		return nil, err
+	}
+	return j, j.use(list)
 }
 
 func (j *job) run(ctx context.Context) (*Manifest, error) {
@@ -205,6 +230,9 @@ func (j *job) collect(ctx context.Context, rows *spool) error {
 		j.warnings = append(j.warnings, fmt.Sprintf("%d interviews %s", x.unread[why], why))
 	}
 	for _, u := range j.plan.unclassed {
+		if p := j.opts.Privacy; p != nil && !p.FreeText {
+			break // they are left out
+		}
 		j.warnings = append(j.warnings, fmt.Sprintf("%s has %d texts of which its schema does not say whether they identify a person (personal_data): look at them before the files are given away", u.questionnaire, u.texts))
 	}
 	return nil

@@ -103,7 +103,7 @@ type appearance struct {
 
 func newExtractor(p *Plan, src Source, lang string, emit func(*row) error) *extractor {
 	x := &extractor{plan: p, canonical: src.Canonical, lang: lang, rows: map[*Table]*row{}, emit: emit, people: map[string]appearance{}, unread: map[string]int{}, staged: map[*Table]*row{}}
-	for _, t := range p.Tables {
+	for _, t := range slices.Concat(p.Tables, p.leftOut) {
 		x.rows[t] = &row{table: t, cells: make([]cell, len(t.Columns)), why: make([]int32, len(t.Questions))}
 	}
 	for _, r := range src.People {

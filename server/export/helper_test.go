@@ -202,6 +202,7 @@ type filler struct {
 	all    bool   // every field
 	canary string // put into every direct identifier
 	placed int
+	said   func(fd protoreflect.FieldDescriptor) protoreflect.Value // what is said to a question, if valid
 }
 
 var awkward = []string{
@@ -259,6 +260,11 @@ func (f *filler) field(m protoreflect.Message, fd protoreflect.FieldDescriptor, 
 }
 
 func (f *filler) scalar(fd protoreflect.FieldDescriptor, direct bool) protoreflect.Value {
+	if f.said != nil {
+		if v := f.said(fd); v.IsValid() {
+			return v
+		}
+	}
 	switch fd.Kind() {
 	case protoreflect.StringKind:
 		if direct && f.canary != "" {

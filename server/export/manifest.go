@@ -25,6 +25,35 @@ type Manifest struct {
 	Levels   []ManifestLevel `json:"levels"`
 	Files    []ManifestFile  `json:"files"`
 	Warnings []string        `json:"warnings,omitempty"`
+	// Request is how the export was asked for: the same request gives the same files.
+	Request *ManifestRequest `json:"request,omitempty"`
+	// Questionnaires are those whose answers stand in the export, with the schema by which they are read.
+	Questionnaires []ManifestQuestionnaire `json:"questionnaires,omitempty"`
+	Privacy        *ManifestPrivacy        `json:"privacy,omitempty"`
+}
+
+// ManifestRequest is how an export was asked for.
+type ManifestRequest struct {
+	// AsOf is the cursor in one word: `hearth export --as-of` makes the export again.
+	AsOf           string   `json:"as_of"`
+	Sites          []string `json:"sites,omitempty"`
+	Enumerators    []string `json:"enumerators,omitempty"`
+	Results        []string `json:"results,omitempty"`
+	Rounds         []uint32 `json:"rounds,omitempty"`
+	Questionnaires []string `json:"questionnaires,omitempty"`
+	From           string   `json:"from,omitempty"`
+	Before         string   `json:"before,omitempty"`
+	Levels         []string `json:"levels,omitempty"`
+}
+
+// ManifestQuestionnaire is one questionnaire.
+type ManifestQuestionnaire struct {
+	Name    string `json:"name"`
+	Version uint32 `json:"version"`
+	// SHA256 is over its schema, in deterministic bytes of a google.protobuf.FileDescriptorSet.
+	SHA256 string `json:"schema_sha256"`
+	// Interviews counts its answers by the version they were given to.
+	Interviews map[string]int `json:"interviews_by_version,omitempty"`
 }
 
 // ManifestCursor is where in the log the export stands.
@@ -68,7 +97,7 @@ func (j *job) writeManifest(layouts map[*Table]*layout) (*Manifest, error) {
 	m := &Manifest{
 		Program: j.opts.Program, Study: s.GetStudy(), TitleEN: s.GetTitleEn(), TitleZH: s.GetTitleZh(), Note: s.GetNote(),
 		Profile: ProfileName(j.opts.Profile), Language: j.opts.Language, Cursor: cursorOf(j.src.Cursor),
-		Files: j.sink.files, Warnings: j.warnings,
+		Files: j.sink.files, Warnings: j.warnings, Request: j.opts.Request, Questionnaires: j.src.Schemas,
 	}
 	for _, f := range j.opts.Formats {
 		m.Formats = append(m.Formats, FormatName(f))

@@ -75,6 +75,9 @@ type Column struct {
 	long     *choiceList // a list of which only the choices that occur are labelled
 	list     listKind    // whether it holds several answers, with semicolons between
 	hidden   bool        // by a stage: it stands in no file
+
+	field protoreflect.FieldDescriptor // nil for what is no answer
+	op    op
 }
 
 // Question is what a reason for a missing answer is given for: one column, several (a date, a list of choices) or a
@@ -106,6 +109,7 @@ type Table struct {
 	mapKey    int // column of the key, where the rows are the values of a map, or -1
 	extras    []extra
 	own       []int // own key columns
+	left      bool  // the table stands in no file
 	positions []position
 }
 
@@ -126,6 +130,8 @@ type inheritedKey struct{ from, to int }
 type Plan struct {
 	Tables  []*Table
 	Profile servicev1.PrivacyProfile
+
+	leftOut []*Table // tables that stand in no file, though those below them may
 
 	interview, appearance, told, graphNode, graphEdge, flag, paradata, link *Table
 

@@ -1,9 +1,13 @@
 package export
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 
+	"github.com/hearth-survey/hearth/proto/fault"
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 )
 
 // stage is a step between the answers and the files: it derives variables, cleans, weights, or takes out what must not be
@@ -37,8 +41,13 @@ func (plainStage) finish(*job, map[*Table]*layout) error { return nil }
 func (plainStage) record(*Manifest)                      {}
 
 // stages are those that an export goes through, in their order: cleaning, derived variables and weights before privacy.
-func stages(*job) []stage {
-	return nil
+func stages(j *job) ([]stage, error) {
+	var out []stage
+	if j.opts.Privacy == nil || j.opts.Profile == servicev1.PrivacyProfile_PRIVACY_PROFILE_IDENTIFIED {
+		return out, nil
+	}
+	p, err := newPrivacy(j)
+	return append(out, p), err
 }
 
 // use lets the rows of a job go through stages, and makes ready to count what comes of them.
@@ -49,6 +58,9 @@ func (j *job) use(list []stage) error {
 		}
 		j.stages = append(j.stages, st)
 	}
+	if err := j.plan.leave(j.opts.Levels); err != nil {
+		return err
+	}
 	j.stats = map[*Table]*tableStats{}
 	for _, t := range j.plan.Tables {
 		j.stats[t] = newTableStats(t)
@@ -58,9 +70,34 @@ func (j *job) use(list []stage) error {
 
 // extractor makes one for a pass of the job.
 func (j *job) extractor(emit func(*row) error) *extractor {
-	x := newExtractor(j.plan, j.src, j.opts.Language, emit)
+	x := newExtractor(j.plan, j.src, j.opts.Language, func(r *row) error {
+		if r.table.left {
+			return nil
+		}
+		return emit(r)
+	})
 	x.stages = j.stages
 	return x
+}
+
+// leave takes the tables out that are not asked for, and those that a stage has taken out.
+func (p *Plan) leave(levels []string) error {
+	var names []string
+	for _, t := range p.Tables {
+		names = append(names, t.Name)
+		t.left = t.left || len(levels) > 0 && !slices.Contains(levels, t.Name)
+	}
+	for _, l := range levels {
+		if !slices.Contains(names, l) {
+			return fault.New(fault.Invalid, fault.BadRequest, "there is no table %.40q: the tables are %s", l, strings.Join(names, ", "))
+		}
+	}
+	left := func(t *Table) bool { return t.left }
+	p.leftOut = slices.DeleteFunc(slices.Clone(p.Tables), func(t *Table) bool { return !left(t) })
+	if p.Tables = slices.DeleteFunc(p.Tables, left); len(p.Tables) == 0 {
+		return fault.New(fault.Invalid, fault.BadRequest, "none of the tables %s may stand in an export of this profile", strings.Join(levels, ", "))
+	}
+	return nil
 }
 
 // table finds a table of the plan by its name, nil where there is none.

@@ -110,8 +110,10 @@ const (
 	PrivacyProfile_PRIVACY_PROFILE_UNSPECIFIED PrivacyProfile = 0
 	// Everything, for data managers.
 	PrivacyProfile_PRIVACY_PROFILE_IDENTIFIED PrivacyProfile = 1
-	// Without direct identifiers.
+	// Without direct identifiers; ids are pseudonyms, places are counties, dates are months.
 	PrivacyProfile_PRIVACY_PROFILE_RESEARCH PrivacyProfile = 2
+	// For anybody: no texts, places are prefectures, dates are years, and nobody stands alone in what could identify.
+	PrivacyProfile_PRIVACY_PROFILE_PUBLIC PrivacyProfile = 3
 )
 
 // Enum value maps for PrivacyProfile.
@@ -120,11 +122,13 @@ var (
 		0: "PRIVACY_PROFILE_UNSPECIFIED",
 		1: "PRIVACY_PROFILE_IDENTIFIED",
 		2: "PRIVACY_PROFILE_RESEARCH",
+		3: "PRIVACY_PROFILE_PUBLIC",
 	}
 	PrivacyProfile_value = map[string]int32{
 		"PRIVACY_PROFILE_UNSPECIFIED": 0,
 		"PRIVACY_PROFILE_IDENTIFIED":  1,
 		"PRIVACY_PROFILE_RESEARCH":    2,
+		"PRIVACY_PROFILE_PUBLIC":      3,
 	}
 )
 
@@ -164,7 +168,20 @@ type ExportRequest struct {
 	// Unset: research.
 	Profile *PrivacyProfile `protobuf:"varint,3,opt,name=profile,enum=hearth.service.v1.PrivacyProfile" json:"profile,omitempty"`
 	// "en" or "zh": language of labels. Empty: en.
-	Language      *string `protobuf:"bytes,4,opt,name=language" json:"language,omitempty"`
+	Language *string `protobuf:"bytes,4,opt,name=language" json:"language,omitempty"`
+	// The state at this cursor, which the manifest of an earlier export has. Unset: now.
+	AsOf *Cursor `protobuf:"bytes,10,opt,name=as_of,json=asOf" json:"as_of,omitempty"`
+	// The state of what headquarters had received by then, milliseconds since 1970; in place of as_of.
+	AsOfTimeMs *int64        `protobuf:"varint,11,opt,name=as_of_time_ms,json=asOfTimeMs" json:"as_of_time_ms,omitempty"`
+	Filter     *ExportFilter `protobuf:"bytes,12,opt,name=filter" json:"filter,omitempty"`
+	// Why direct identifiers are needed, and who needs them: asked for with the identified profile, and kept.
+	Reason      *string    `protobuf:"bytes,13,opt,name=reason" json:"reason,omitempty"`
+	RequestedBy *string    `protobuf:"bytes,14,opt,name=requested_by,json=requestedBy" json:"requested_by,omitempty"`
+	Anonymity   *Anonymity `protobuf:"bytes,15,opt,name=anonymity" json:"anonymity,omitempty"`
+	// Research: texts of which nobody has said whether they identify a person are kept.
+	FreeText *bool `protobuf:"varint,16,opt,name=free_text,json=freeText" json:"free_text,omitempty"`
+	// Be told how far the export is.
+	Progress      *bool `protobuf:"varint,17,opt,name=progress" json:"progress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -227,6 +244,231 @@ func (x *ExportRequest) GetLanguage() string {
 	return ""
 }
 
+func (x *ExportRequest) GetAsOf() *Cursor {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *ExportRequest) GetAsOfTimeMs() int64 {
+	if x != nil && x.AsOfTimeMs != nil {
+		return *x.AsOfTimeMs
+	}
+	return 0
+}
+
+func (x *ExportRequest) GetFilter() *ExportFilter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *ExportRequest) GetReason() string {
+	if x != nil && x.Reason != nil {
+		return *x.Reason
+	}
+	return ""
+}
+
+func (x *ExportRequest) GetRequestedBy() string {
+	if x != nil && x.RequestedBy != nil {
+		return *x.RequestedBy
+	}
+	return ""
+}
+
+func (x *ExportRequest) GetAnonymity() *Anonymity {
+	if x != nil {
+		return x.Anonymity
+	}
+	return nil
+}
+
+func (x *ExportRequest) GetFreeText() bool {
+	if x != nil && x.FreeText != nil {
+		return *x.FreeText
+	}
+	return false
+}
+
+func (x *ExportRequest) GetProgress() bool {
+	if x != nil && x.Progress != nil {
+		return *x.Progress
+	}
+	return false
+}
+
+// ExportFilter narrows an export; empty fields mean all.
+type ExportFilter struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Sites       []string               `protobuf:"bytes,1,rep,name=sites" json:"sites,omitempty"`
+	Enumerators []string               `protobuf:"bytes,2,rep,name=enumerators" json:"enumerators,omitempty"`
+	// Results of the visit as in hearth.survey.v1.ResultCode: 1 is complete.
+	Results        []int32  `protobuf:"varint,3,rep,packed,name=results" json:"results,omitempty"`
+	Rounds         []uint32 `protobuf:"varint,4,rep,packed,name=rounds" json:"rounds,omitempty"`
+	Questionnaires []string `protobuf:"bytes,5,rep,name=questionnaires" json:"questionnaires,omitempty"`
+	// Start of the interview, milliseconds since 1970: from, and before.
+	FromTimeMs   *int64 `protobuf:"varint,6,opt,name=from_time_ms,json=fromTimeMs" json:"from_time_ms,omitempty"`
+	BeforeTimeMs *int64 `protobuf:"varint,7,opt,name=before_time_ms,json=beforeTimeMs" json:"before_time_ms,omitempty"`
+	// Tables by name: "household", "person".
+	Levels        []string `protobuf:"bytes,8,rep,name=levels" json:"levels,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportFilter) Reset() {
+	*x = ExportFilter{}
+	mi := &file_hearth_service_v1_export_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportFilter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportFilter) ProtoMessage() {}
+
+func (x *ExportFilter) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_export_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportFilter.ProtoReflect.Descriptor instead.
+func (*ExportFilter) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_export_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ExportFilter) GetSites() []string {
+	if x != nil {
+		return x.Sites
+	}
+	return nil
+}
+
+func (x *ExportFilter) GetEnumerators() []string {
+	if x != nil {
+		return x.Enumerators
+	}
+	return nil
+}
+
+func (x *ExportFilter) GetResults() []int32 {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+func (x *ExportFilter) GetRounds() []uint32 {
+	if x != nil {
+		return x.Rounds
+	}
+	return nil
+}
+
+func (x *ExportFilter) GetQuestionnaires() []string {
+	if x != nil {
+		return x.Questionnaires
+	}
+	return nil
+}
+
+func (x *ExportFilter) GetFromTimeMs() int64 {
+	if x != nil && x.FromTimeMs != nil {
+		return *x.FromTimeMs
+	}
+	return 0
+}
+
+func (x *ExportFilter) GetBeforeTimeMs() int64 {
+	if x != nil && x.BeforeTimeMs != nil {
+		return *x.BeforeTimeMs
+	}
+	return 0
+}
+
+func (x *ExportFilter) GetLevels() []string {
+	if x != nil {
+		return x.Levels
+	}
+	return nil
+}
+
+// Anonymity says what a public export must keep apart.
+type Anonymity struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many must share each combination of what could identify. 0: 5.
+	K *uint32 `protobuf:"varint,1,opt,name=k" json:"k,omitempty"`
+	// Variables that are kept and together must not single anybody out: "person.sex". Other variables that the schema marks as
+	// quasi-identifiers are left out then. Empty: all that are marked.
+	QuasiIdentifiers []string `protobuf:"bytes,2,rep,name=quasi_identifiers,json=quasiIdentifiers" json:"quasi_identifiers,omitempty"`
+	// Blank what singles somebody out; otherwise the export is refused.
+	Suppress      *bool `protobuf:"varint,3,opt,name=suppress" json:"suppress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Anonymity) Reset() {
+	*x = Anonymity{}
+	mi := &file_hearth_service_v1_export_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Anonymity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Anonymity) ProtoMessage() {}
+
+func (x *Anonymity) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_export_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Anonymity.ProtoReflect.Descriptor instead.
+func (*Anonymity) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_export_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Anonymity) GetK() uint32 {
+	if x != nil && x.K != nil {
+		return *x.K
+	}
+	return 0
+}
+
+func (x *Anonymity) GetQuasiIdentifiers() []string {
+	if x != nil {
+		return x.QuasiIdentifiers
+	}
+	return nil
+}
+
+func (x *Anonymity) GetSuppress() bool {
+	if x != nil && x.Suppress != nil {
+		return *x.Suppress
+	}
+	return false
+}
+
 // ExportResponse is a piece of one file; the pieces of a file follow each other.
 type ExportResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -234,14 +476,20 @@ type ExportResponse struct {
 	Path    *string `protobuf:"bytes,1,opt,name=path" json:"path,omitempty"`
 	Content []byte  `protobuf:"bytes,2,opt,name=content" json:"content,omitempty"`
 	// Set in the last message only: where in the log the export stands.
-	Cursor        *Cursor `protobuf:"bytes,3,opt,name=cursor" json:"cursor,omitempty"`
+	Cursor *Cursor `protobuf:"bytes,3,opt,name=cursor" json:"cursor,omitempty"`
+	// Between pieces, where it was asked for.
+	Progress *ExportProgress `protobuf:"bytes,4,opt,name=progress" json:"progress,omitempty"`
+	// In the last message: what whoever asked should know and nobody else, such as which combinations were blanked.
+	Notices []string `protobuf:"bytes,5,rep,name=notices" json:"notices,omitempty"`
+	// In the last message: the tables and how many rows they have.
+	Levels        []*ExportLevel `protobuf:"bytes,6,rep,name=levels" json:"levels,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_hearth_service_v1_export_proto_msgTypes[1]
+	mi := &file_hearth_service_v1_export_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -253,7 +501,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_export_proto_msgTypes[1]
+	mi := &file_hearth_service_v1_export_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -266,7 +514,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_export_proto_rawDescGZIP(), []int{1}
+	return file_hearth_service_v1_export_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ExportResponse) GetPath() string {
@@ -290,20 +538,387 @@ func (x *ExportResponse) GetCursor() *Cursor {
 	return nil
 }
 
+func (x *ExportResponse) GetProgress() *ExportProgress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *ExportResponse) GetNotices() []string {
+	if x != nil {
+		return x.Notices
+	}
+	return nil
+}
+
+func (x *ExportResponse) GetLevels() []*ExportLevel {
+	if x != nil {
+		return x.Levels
+	}
+	return nil
+}
+
+// ExportProgress is how far an export is.
+type ExportProgress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Interviews gone through, of several times their number; total is 0 as long as that is not known.
+	Done          *int64 `protobuf:"varint,1,opt,name=done" json:"done,omitempty"`
+	Total         *int64 `protobuf:"varint,2,opt,name=total" json:"total,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportProgress) Reset() {
+	*x = ExportProgress{}
+	mi := &file_hearth_service_v1_export_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportProgress) ProtoMessage() {}
+
+func (x *ExportProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_export_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportProgress.ProtoReflect.Descriptor instead.
+func (*ExportProgress) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_export_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ExportProgress) GetDone() int64 {
+	if x != nil && x.Done != nil {
+		return *x.Done
+	}
+	return 0
+}
+
+func (x *ExportProgress) GetTotal() int64 {
+	if x != nil && x.Total != nil {
+		return *x.Total
+	}
+	return 0
+}
+
+// ExportLevel is a table of an export.
+type ExportLevel struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          *string                `protobuf:"bytes,1,opt,name=name" json:"name,omitempty"`
+	Rows          *int64                 `protobuf:"varint,2,opt,name=rows" json:"rows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportLevel) Reset() {
+	*x = ExportLevel{}
+	mi := &file_hearth_service_v1_export_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportLevel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportLevel) ProtoMessage() {}
+
+func (x *ExportLevel) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_export_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportLevel.ProtoReflect.Descriptor instead.
+func (*ExportLevel) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_export_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ExportLevel) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *ExportLevel) GetRows() int64 {
+	if x != nil && x.Rows != nil {
+		return *x.Rows
+	}
+	return 0
+}
+
+// ExportAudit is kept of every export with direct identifiers, before its first byte is sent.
+type ExportAudit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID.
+	ExportId    *string `protobuf:"bytes,1,opt,name=export_id,json=exportId" json:"export_id,omitempty"`
+	Study       *string `protobuf:"bytes,2,opt,name=study" json:"study,omitempty"`
+	Reason      *string `protobuf:"bytes,3,opt,name=reason" json:"reason,omitempty"`
+	RequestedBy *string `protobuf:"bytes,4,opt,name=requested_by,json=requestedBy" json:"requested_by,omitempty"`
+	TimeMs      *int64  `protobuf:"varint,5,opt,name=time_ms,json=timeMs" json:"time_ms,omitempty"`
+	// The state that was exported.
+	Cursor        *Cursor        `protobuf:"bytes,6,opt,name=cursor" json:"cursor,omitempty"`
+	Filter        *ExportFilter  `protobuf:"bytes,7,opt,name=filter" json:"filter,omitempty"`
+	Formats       []ExportFormat `protobuf:"varint,8,rep,packed,name=formats,enum=hearth.service.v1.ExportFormat" json:"formats,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportAudit) Reset() {
+	*x = ExportAudit{}
+	mi := &file_hearth_service_v1_export_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportAudit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportAudit) ProtoMessage() {}
+
+func (x *ExportAudit) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_export_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportAudit.ProtoReflect.Descriptor instead.
+func (*ExportAudit) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_export_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ExportAudit) GetExportId() string {
+	if x != nil && x.ExportId != nil {
+		return *x.ExportId
+	}
+	return ""
+}
+
+func (x *ExportAudit) GetStudy() string {
+	if x != nil && x.Study != nil {
+		return *x.Study
+	}
+	return ""
+}
+
+func (x *ExportAudit) GetReason() string {
+	if x != nil && x.Reason != nil {
+		return *x.Reason
+	}
+	return ""
+}
+
+func (x *ExportAudit) GetRequestedBy() string {
+	if x != nil && x.RequestedBy != nil {
+		return *x.RequestedBy
+	}
+	return ""
+}
+
+func (x *ExportAudit) GetTimeMs() int64 {
+	if x != nil && x.TimeMs != nil {
+		return *x.TimeMs
+	}
+	return 0
+}
+
+func (x *ExportAudit) GetCursor() *Cursor {
+	if x != nil {
+		return x.Cursor
+	}
+	return nil
+}
+
+func (x *ExportAudit) GetFilter() *ExportFilter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *ExportAudit) GetFormats() []ExportFormat {
+	if x != nil {
+		return x.Formats
+	}
+	return nil
+}
+
+// ListExportsRequest asks for the exports of a study.
+type ListExportsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Study         *string                `protobuf:"bytes,1,opt,name=study" json:"study,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListExportsRequest) Reset() {
+	*x = ListExportsRequest{}
+	mi := &file_hearth_service_v1_export_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListExportsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListExportsRequest) ProtoMessage() {}
+
+func (x *ListExportsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_export_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListExportsRequest.ProtoReflect.Descriptor instead.
+func (*ListExportsRequest) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_export_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListExportsRequest) GetStudy() string {
+	if x != nil && x.Study != nil {
+		return *x.Study
+	}
+	return ""
+}
+
+// ListExportsResponse has them.
+type ListExportsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Exports       []*ExportAudit         `protobuf:"bytes,1,rep,name=exports" json:"exports,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListExportsResponse) Reset() {
+	*x = ListExportsResponse{}
+	mi := &file_hearth_service_v1_export_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListExportsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListExportsResponse) ProtoMessage() {}
+
+func (x *ListExportsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_export_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListExportsResponse.ProtoReflect.Descriptor instead.
+func (*ListExportsResponse) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_export_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListExportsResponse) GetExports() []*ExportAudit {
+	if x != nil {
+		return x.Exports
+	}
+	return nil
+}
+
 var File_hearth_service_v1_export_proto protoreflect.FileDescriptor
 
 const file_hearth_service_v1_export_proto_rawDesc = "" +
 	"\n" +
-	"\x1ehearth/service/v1/export.proto\x12\x11hearth.service.v1\x1a\x1bhearth/service/v1/log.proto\"\xb9\x01\n" +
+	"\x1ehearth/service/v1/export.proto\x12\x11hearth.service.v1\x1a\x1bhearth/service/v1/log.proto\"\xf5\x03\n" +
 	"\rExportRequest\x12\x14\n" +
 	"\x05study\x18\x01 \x01(\tR\x05study\x129\n" +
 	"\aformats\x18\x02 \x03(\x0e2\x1f.hearth.service.v1.ExportFormatR\aformats\x12;\n" +
 	"\aprofile\x18\x03 \x01(\x0e2!.hearth.service.v1.PrivacyProfileR\aprofile\x12\x1a\n" +
-	"\blanguage\x18\x04 \x01(\tR\blanguage\"q\n" +
+	"\blanguage\x18\x04 \x01(\tR\blanguage\x12.\n" +
+	"\x05as_of\x18\n" +
+	" \x01(\v2\x19.hearth.service.v1.CursorR\x04asOf\x12!\n" +
+	"\ras_of_time_ms\x18\v \x01(\x03R\n" +
+	"asOfTimeMs\x127\n" +
+	"\x06filter\x18\f \x01(\v2\x1f.hearth.service.v1.ExportFilterR\x06filter\x12\x16\n" +
+	"\x06reason\x18\r \x01(\tR\x06reason\x12!\n" +
+	"\frequested_by\x18\x0e \x01(\tR\vrequestedBy\x12:\n" +
+	"\tanonymity\x18\x0f \x01(\v2\x1c.hearth.service.v1.AnonymityR\tanonymity\x12\x1b\n" +
+	"\tfree_text\x18\x10 \x01(\bR\bfreeText\x12\x1a\n" +
+	"\bprogress\x18\x11 \x01(\bR\bprogress\"\x80\x02\n" +
+	"\fExportFilter\x12\x14\n" +
+	"\x05sites\x18\x01 \x03(\tR\x05sites\x12 \n" +
+	"\venumerators\x18\x02 \x03(\tR\venumerators\x12\x18\n" +
+	"\aresults\x18\x03 \x03(\x05R\aresults\x12\x16\n" +
+	"\x06rounds\x18\x04 \x03(\rR\x06rounds\x12&\n" +
+	"\x0equestionnaires\x18\x05 \x03(\tR\x0equestionnaires\x12 \n" +
+	"\ffrom_time_ms\x18\x06 \x01(\x03R\n" +
+	"fromTimeMs\x12$\n" +
+	"\x0ebefore_time_ms\x18\a \x01(\x03R\fbeforeTimeMs\x12\x16\n" +
+	"\x06levels\x18\b \x03(\tR\x06levels\"b\n" +
+	"\tAnonymity\x12\f\n" +
+	"\x01k\x18\x01 \x01(\rR\x01k\x12+\n" +
+	"\x11quasi_identifiers\x18\x02 \x03(\tR\x10quasiIdentifiers\x12\x1a\n" +
+	"\bsuppress\x18\x03 \x01(\bR\bsuppress\"\x82\x02\n" +
 	"\x0eExportResponse\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\fR\acontent\x121\n" +
-	"\x06cursor\x18\x03 \x01(\v2\x19.hearth.service.v1.CursorR\x06cursor*\xa4\x02\n" +
+	"\x06cursor\x18\x03 \x01(\v2\x19.hearth.service.v1.CursorR\x06cursor\x12=\n" +
+	"\bprogress\x18\x04 \x01(\v2!.hearth.service.v1.ExportProgressR\bprogress\x12\x18\n" +
+	"\anotices\x18\x05 \x03(\tR\anotices\x126\n" +
+	"\x06levels\x18\x06 \x03(\v2\x1e.hearth.service.v1.ExportLevelR\x06levels\":\n" +
+	"\x0eExportProgress\x12\x12\n" +
+	"\x04done\x18\x01 \x01(\x03R\x04done\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\x03R\x05total\"5\n" +
+	"\vExportLevel\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04rows\x18\x02 \x01(\x03R\x04rows\"\xbb\x02\n" +
+	"\vExportAudit\x12\x1b\n" +
+	"\texport_id\x18\x01 \x01(\tR\bexportId\x12\x14\n" +
+	"\x05study\x18\x02 \x01(\tR\x05study\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12!\n" +
+	"\frequested_by\x18\x04 \x01(\tR\vrequestedBy\x12\x17\n" +
+	"\atime_ms\x18\x05 \x01(\x03R\x06timeMs\x121\n" +
+	"\x06cursor\x18\x06 \x01(\v2\x19.hearth.service.v1.CursorR\x06cursor\x127\n" +
+	"\x06filter\x18\a \x01(\v2\x1f.hearth.service.v1.ExportFilterR\x06filter\x129\n" +
+	"\aformats\x18\b \x03(\x0e2\x1f.hearth.service.v1.ExportFormatR\aformats\"*\n" +
+	"\x12ListExportsRequest\x12\x14\n" +
+	"\x05study\x18\x01 \x01(\tR\x05study\"O\n" +
+	"\x13ListExportsResponse\x128\n" +
+	"\aexports\x18\x01 \x03(\v2\x1e.hearth.service.v1.ExportAuditR\aexports*\xa4\x02\n" +
 	"\fExportFormat\x12\x1d\n" +
 	"\x19EXPORT_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11EXPORT_FORMAT_CSV\x10\x01\x12\x19\n" +
@@ -316,13 +931,15 @@ const file_hearth_service_v1_export_proto_rawDesc = "" +
 	"\x12EXPORT_FORMAT_GPKG\x10\b\x12\x19\n" +
 	"\x15EXPORT_FORMAT_GRAPHML\x10\t\x12\x16\n" +
 	"\x12EXPORT_FORMAT_ZSAV\x10\n" +
-	"*o\n" +
+	"*\x8b\x01\n" +
 	"\x0ePrivacyProfile\x12\x1f\n" +
 	"\x1bPRIVACY_PROFILE_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aPRIVACY_PROFILE_IDENTIFIED\x10\x01\x12\x1c\n" +
-	"\x18PRIVACY_PROFILE_RESEARCH\x10\x022`\n" +
+	"\x18PRIVACY_PROFILE_RESEARCH\x10\x02\x12\x1a\n" +
+	"\x16PRIVACY_PROFILE_PUBLIC\x10\x032\xbe\x01\n" +
 	"\rExportService\x12O\n" +
-	"\x06Export\x12 .hearth.service.v1.ExportRequest\x1a!.hearth.service.v1.ExportResponse0\x01BCZAgithub.com/hearth-survey/hearth/proto/hearth/service/v1;servicev1b\beditionsp\xe8\a"
+	"\x06Export\x12 .hearth.service.v1.ExportRequest\x1a!.hearth.service.v1.ExportResponse0\x01\x12\\\n" +
+	"\vListExports\x12%.hearth.service.v1.ListExportsRequest\x1a&.hearth.service.v1.ListExportsResponseBCZAgithub.com/hearth-survey/hearth/proto/hearth/service/v1;servicev1b\beditionsp\xe8\a"
 
 var (
 	file_hearth_service_v1_export_proto_rawDescOnce sync.Once
@@ -337,25 +954,43 @@ func file_hearth_service_v1_export_proto_rawDescGZIP() []byte {
 }
 
 var file_hearth_service_v1_export_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_hearth_service_v1_export_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_hearth_service_v1_export_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_hearth_service_v1_export_proto_goTypes = []any{
-	(ExportFormat)(0),      // 0: hearth.service.v1.ExportFormat
-	(PrivacyProfile)(0),    // 1: hearth.service.v1.PrivacyProfile
-	(*ExportRequest)(nil),  // 2: hearth.service.v1.ExportRequest
-	(*ExportResponse)(nil), // 3: hearth.service.v1.ExportResponse
-	(*Cursor)(nil),         // 4: hearth.service.v1.Cursor
+	(ExportFormat)(0),           // 0: hearth.service.v1.ExportFormat
+	(PrivacyProfile)(0),         // 1: hearth.service.v1.PrivacyProfile
+	(*ExportRequest)(nil),       // 2: hearth.service.v1.ExportRequest
+	(*ExportFilter)(nil),        // 3: hearth.service.v1.ExportFilter
+	(*Anonymity)(nil),           // 4: hearth.service.v1.Anonymity
+	(*ExportResponse)(nil),      // 5: hearth.service.v1.ExportResponse
+	(*ExportProgress)(nil),      // 6: hearth.service.v1.ExportProgress
+	(*ExportLevel)(nil),         // 7: hearth.service.v1.ExportLevel
+	(*ExportAudit)(nil),         // 8: hearth.service.v1.ExportAudit
+	(*ListExportsRequest)(nil),  // 9: hearth.service.v1.ListExportsRequest
+	(*ListExportsResponse)(nil), // 10: hearth.service.v1.ListExportsResponse
+	(*Cursor)(nil),              // 11: hearth.service.v1.Cursor
 }
 var file_hearth_service_v1_export_proto_depIdxs = []int32{
-	0, // 0: hearth.service.v1.ExportRequest.formats:type_name -> hearth.service.v1.ExportFormat
-	1, // 1: hearth.service.v1.ExportRequest.profile:type_name -> hearth.service.v1.PrivacyProfile
-	4, // 2: hearth.service.v1.ExportResponse.cursor:type_name -> hearth.service.v1.Cursor
-	2, // 3: hearth.service.v1.ExportService.Export:input_type -> hearth.service.v1.ExportRequest
-	3, // 4: hearth.service.v1.ExportService.Export:output_type -> hearth.service.v1.ExportResponse
-	4, // [4:5] is the sub-list for method output_type
-	3, // [3:4] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	0,  // 0: hearth.service.v1.ExportRequest.formats:type_name -> hearth.service.v1.ExportFormat
+	1,  // 1: hearth.service.v1.ExportRequest.profile:type_name -> hearth.service.v1.PrivacyProfile
+	11, // 2: hearth.service.v1.ExportRequest.as_of:type_name -> hearth.service.v1.Cursor
+	3,  // 3: hearth.service.v1.ExportRequest.filter:type_name -> hearth.service.v1.ExportFilter
+	4,  // 4: hearth.service.v1.ExportRequest.anonymity:type_name -> hearth.service.v1.Anonymity
+	11, // 5: hearth.service.v1.ExportResponse.cursor:type_name -> hearth.service.v1.Cursor
+	6,  // 6: hearth.service.v1.ExportResponse.progress:type_name -> hearth.service.v1.ExportProgress
+	7,  // 7: hearth.service.v1.ExportResponse.levels:type_name -> hearth.service.v1.ExportLevel
+	11, // 8: hearth.service.v1.ExportAudit.cursor:type_name -> hearth.service.v1.Cursor
+	3,  // 9: hearth.service.v1.ExportAudit.filter:type_name -> hearth.service.v1.ExportFilter
+	0,  // 10: hearth.service.v1.ExportAudit.formats:type_name -> hearth.service.v1.ExportFormat
+	8,  // 11: hearth.service.v1.ListExportsResponse.exports:type_name -> hearth.service.v1.ExportAudit
+	2,  // 12: hearth.service.v1.ExportService.Export:input_type -> hearth.service.v1.ExportRequest
+	9,  // 13: hearth.service.v1.ExportService.ListExports:input_type -> hearth.service.v1.ListExportsRequest
+	5,  // 14: hearth.service.v1.ExportService.Export:output_type -> hearth.service.v1.ExportResponse
+	10, // 15: hearth.service.v1.ExportService.ListExports:output_type -> hearth.service.v1.ListExportsResponse
+	14, // [14:16] is the sub-list for method output_type
+	12, // [12:14] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_export_proto_init() }
@@ -370,7 +1005,7 @@ func file_hearth_service_v1_export_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_service_v1_export_proto_rawDesc), len(file_hearth_service_v1_export_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   2,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

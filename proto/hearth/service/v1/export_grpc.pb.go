@@ -19,7 +19,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ExportService_Export_FullMethodName = "/hearth.service.v1.ExportService/Export"
+	ExportService_Export_FullMethodName      = "/hearth.service.v1.ExportService/Export"
+	ExportService_ListExports_FullMethodName = "/hearth.service.v1.ExportService/ListExports"
 )
 
 // ExportServiceClient is the client API for ExportService service.
@@ -30,6 +31,8 @@ const (
 type ExportServiceClient interface {
 	// Export makes the files and sends them piece by piece.
 	Export(ctx context.Context, in *ExportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportResponse], error)
+	// ListExports says who has asked for exports with direct identifiers, when and why, the newest first.
+	ListExports(ctx context.Context, in *ListExportsRequest, opts ...grpc.CallOption) (*ListExportsResponse, error)
 }
 
 type exportServiceClient struct {
@@ -59,6 +62,16 @@ func (c *exportServiceClient) Export(ctx context.Context, in *ExportRequest, opt
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ExportService_ExportClient = grpc.ServerStreamingClient[ExportResponse]
 
+func (c *exportServiceClient) ListExports(ctx context.Context, in *ListExportsRequest, opts ...grpc.CallOption) (*ListExportsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListExportsResponse)
+	err := c.cc.Invoke(ctx, ExportService_ListExports_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ExportServiceServer is the server API for ExportService service.
 // All implementations must embed UnimplementedExportServiceServer
 // for forward compatibility.
@@ -67,6 +80,8 @@ type ExportService_ExportClient = grpc.ServerStreamingClient[ExportResponse]
 type ExportServiceServer interface {
 	// Export makes the files and sends them piece by piece.
 	Export(*ExportRequest, grpc.ServerStreamingServer[ExportResponse]) error
+	// ListExports says who has asked for exports with direct identifiers, when and why, the newest first.
+	ListExports(context.Context, *ListExportsRequest) (*ListExportsResponse, error)
 	mustEmbedUnimplementedExportServiceServer()
 }
 
@@ -79,6 +94,9 @@ type UnimplementedExportServiceServer struct{}
 
 func (UnimplementedExportServiceServer) Export(*ExportRequest, grpc.ServerStreamingServer[ExportResponse]) error {
 	return status.Error(codes.Unimplemented, "method Export not implemented")
+}
+func (UnimplementedExportServiceServer) ListExports(context.Context, *ListExportsRequest) (*ListExportsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListExports not implemented")
 }
 func (UnimplementedExportServiceServer) mustEmbedUnimplementedExportServiceServer() {}
 func (UnimplementedExportServiceServer) testEmbeddedByValue()                       {}
@@ -112,13 +130,36 @@ func _ExportService_Export_Handler(srv interface{}, stream grpc.ServerStream) er
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ExportService_ExportServer = grpc.ServerStreamingServer[ExportResponse]
 
+func _ExportService_ListExports_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListExportsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExportServiceServer).ListExports(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExportService_ListExports_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExportServiceServer).ListExports(ctx, req.(*ListExportsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ExportService_ServiceDesc is the grpc.ServiceDesc for ExportService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
 var ExportService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "hearth.service.v1.ExportService",
 	HandlerType: (*ExportServiceServer)(nil),
-	Methods:     []grpc.MethodDesc{},
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "ListExports",
+			Handler:    _ExportService_ListExports_Handler,
+		},
+	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "Export",
