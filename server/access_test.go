@@ -71,6 +71,7 @@ func TestPolicy(t *testing.T) {
 		"/hearth.service.v1.ReferralService/GetReferralStats":     holder,
 		"/hearth.service.v1.ReferralService/GetReferralGraph":     holder,
 		"/hearth.service.v1.ExportService/Export":                 holder,
+		"/hearth.service.v1.ExportService/ListExports":            holder,
 		"/hearth.service.v1.AssignmentService/CreateAssignment":   holder,
 		"/hearth.service.v1.AssignmentService/ReassignAssignment": holder,
 		"/hearth.service.v1.AssignmentService/CancelAssignment":   holder,

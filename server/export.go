@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,12 +11,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"github.com/hearth-survey/hearth/server/export"
-	"github.com/hearth-survey/hearth/server/referral"
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
 	"google.golang.org/grpc"
@@ -37,79 +39,66 @@ type exportService struct {
 // Export makes the files of a study and sends them one after the other.
 func (s *exportService) Export(req *servicev1.ExportRequest, stream grpc.ServerStreamingServer[servicev1.ExportResponse]) error {
 	ctx := stream.Context()
-	src, err := s.exportSource(ctx, req.GetStudy())
-	if err != nil {
-		return err
-	}
-	if err := checkLanguage(req.GetLanguage(), src.Published); err != nil {
-		return err
-	}
 	sink := &streamSink{send: stream.Send}
 	defer sink.discard()
-	opts := export.Options{Formats: req.GetFormats(), Profile: req.GetProfile(), Language: req.GetLanguage(), Program: s.version}
-	if _, err := export.Write(ctx, *src, opts, sink, nil); err != nil {
+	job, err := s.prepareExport(ctx, req)
+	if err != nil {
 		return err
 	}
-	return stream.Send(&servicev1.ExportResponse{Cursor: src.Cursor})
+	defer job.close()
+	last := &servicev1.ExportResponse{Cursor: job.source.Cursor}
+	job.options.Notice = func(text string) { last.Notices = append(last.Notices, text) }
+	var progress func(done, total int)
+	if req.GetProgress() {
+		progress = sink.progress(s.now)
+	}
+	m, err := export.Write(ctx, *job.source, job.options, sink, progress)
+	if err != nil {
+		return err
+	}
+	for _, l := range m.Levels {
+		last.Levels = append(last.Levels, &servicev1.ExportLevel{Name: proto.String(l.Name), Rows: proto.Int64(l.Rows)})
+	}
+	return stream.Send(last)
 }
 
-// exportSource is what an export reads.
-func (s *Server) exportSource(ctx context.Context, code string) (*export.Source, error) {
-	if err := s.Project(ctx); err != nil {
-		return nil, err
-	}
-	study, err := s.perhapsStudy(ctx, code)
+// ListExports says who has asked for direct identifiers.
+func (s *exportService) ListExports(ctx context.Context, req *servicev1.ListExportsRequest) (*servicev1.ListExportsResponse, error) {
+	code, err := s.studyCode(ctx, req.GetStudy())
 	if err != nil {
 		return nil, err
 	}
-	if study == nil {
-		if study, err = s.studyOfInterviews(ctx, code); err != nil {
-			return nil, err
-		}
-	}
-	cursor, err := s.store.Projected(ctx)
+	all, err := s.store.Revisions(ctx, syncer.Part(code, ""), servicev1.RecordKind_RECORD_KIND_EXPORT, exportsSubject)
 	if err != nil {
-		return nil, fmt.Errorf("find how far the projections are: %w", err)
+		return nil, fmt.Errorf("read the exports: %w", err)
 	}
-	f, err := s.gather(ctx, study.GetStudy())
-	if err != nil {
-		return nil, err
-	}
-	src := &export.Source{
-		Study: study, Cursor: cursor.Proto(), People: f.people, Canonical: f.canonical(), Referrals: f.referrals,
-		Graph: referral.Build(f.graph(study)), Decisions: f.decisions, Published: s.published(f.interviews), Questionnaires: s.answered(f.interviews),
-	}
-	flags, err := s.flagsOf(ctx, study.GetStudy())
-	if err != nil {
-		return nil, err
-	}
-	src.Interviews = func(yield func(*export.Answered, error) bool) {
-		for _, sum := range f.interviews {
-			a := &export.Answered{Summary: sum, Flags: flags[sum.GetInterviewId()]}
-			var err error
-			if a.Interview, err = s.answers(ctx, sum); err == nil {
-				a.Paradata, err = s.paradataOf(ctx, sum.GetPart(), sum.GetInterviewId())
-			}
-			if !yield(a, err) {
-				return
-			}
-		}
-	}
-	return src, nil
-}
-
-// flagsOf are the failed checks of a study by interview.
-func (s *Server) flagsOf(ctx context.Context, study string) (map[string][]*servicev1.Flag, error) {
-	out := map[string][]*servicev1.Flag{}
-	for p, err := range s.store.Interviews(ctx, store.Filter{Study: study}) {
-		if err != nil {
-			return nil, fmt.Errorf("read the flags: %w", err)
-		}
-		if len(p.GetFlags()) > 0 {
-			out[p.GetSummary().GetInterviewId()] = p.GetFlags()
+	slices.SortFunc(all, func(a, b store.Stored) int { return cmp.Compare(b.Counter, a.Counter) })
+	out := &servicev1.ListExportsResponse{}
+	for _, st := range all {
+		a := &servicev1.ExportAudit{}
+		if r, err := syncer.Open(st.Raw); err == nil && proto.Unmarshal(r.GetPayload(), a) == nil {
+			out.Exports = append(out.Exports, a)
 		}
 	}
 	return out, nil
+}
+
+// exportsSubject is what the records of exports of a study are about.
+const exportsSubject = "exports"
+
+// auditExport keeps that direct identifiers were asked for, before the first of them leaves.
+func (s *Server) auditExport(ctx context.Context, req *servicev1.ExportRequest, study string, cursor *servicev1.Cursor) error {
+	id, err := uuid.NewRandom()
+	if err != nil {
+		return fmt.Errorf("make an id: %w", err)
+	}
+	return s.author.write(ctx, draft{
+		kind: servicev1.RecordKind_RECORD_KIND_EXPORT, subject: exportsSubject, study: study, author: req.GetRequestedBy(),
+		payload: &servicev1.ExportAudit{
+			ExportId: proto.String(id.String()), Study: proto.String(study), Reason: proto.String(req.GetReason()), RequestedBy: proto.String(req.GetRequestedBy()),
+			TimeMs: proto.Int64(s.nowMS()), Cursor: cursor, Filter: req.GetFilter(), Formats: req.GetFormats(),
+		},
+	})
 }
 
 // studyOfInterviews stands in for a definition that nobody has set: the study that the interviews name, or of several
@@ -181,6 +170,23 @@ func (s *streamSink) Create(path string) (io.WriteCloser, error) {
 	defer s.mu.Unlock()
 	s.open = append(s.open, f)
 	return f, nil
+}
+
+// progressPause is how long nothing is said of how far an export is.
+const progressPause = 200 * time.Millisecond
+
+// progress tells how far an export is, now and then.
+func (s *streamSink) progress(now func() time.Time) func(done, total int) {
+	var last time.Time
+	return func(done, total int) {
+		if at := now(); at.Sub(last) >= progressPause || done == total {
+			last = at
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			p := &servicev1.ExportProgress{Done: proto.Int64(int64(done)), Total: proto.Int64(int64(total))}
+			_ = s.send(&servicev1.ExportResponse{Progress: p}) // whoever has gone is noticed by the next piece
+		}
+	}
 }
 
 // discard frees what is held back after an export that failed.

@@ -6,7 +6,6 @@ import (
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
-	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"github.com/hearth-survey/hearth/proto/questionnaire"
 	"github.com/hearth-survey/hearth/server/export"
@@ -14,10 +13,10 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// published is what an export needs of the questionnaires that were published at run time and that the interviews answer.
-func (s *Server) published(interviews []*servicev1.InterviewSummary) []export.Published {
+// publishedOf is what an export needs of the questionnaires that were published at run time and that the interviews answer.
+func publishedOf(answered []*questionnaire.Questionnaire) []export.Published {
 	var out []export.Published
-	for _, q := range s.answered(interviews) {
+	for _, q := range answered {
 		if !builtIn(q.Descriptor().FullName()) {
 			out = append(out, export.Published{Top: q.Descriptor(), Read: readAnswers(q)})
 		}
@@ -25,13 +24,9 @@ func (s *Server) published(interviews []*servicev1.InterviewSummary) []export.Pu
 	return out
 }
 
-// answered are the questionnaires that the interviews answer.
-func (s *Server) answered(interviews []*servicev1.InterviewSummary) []*questionnaire.Questionnaire {
-	names := map[string]bool{}
-	for _, sum := range interviews {
-		names[sum.GetQuestionnaire()] = true
-	}
-	return slices.DeleteFunc(s.known().All(), func(q *questionnaire.Questionnaire) bool { return !names[q.Name()] })
+// answered are the questionnaires that interviews answer, by their names.
+func (n *snapshot) answered(names map[string]map[uint32]int) []*questionnaire.Questionnaire {
+	return slices.DeleteFunc(n.forms.set.All(), func(q *questionnaire.Questionnaire) bool { return names[q.Name()] == nil })
 }
 
 // checkLanguage fails unless somebody has given wordings in a language of labels.

@@ -89,7 +89,7 @@ func wholeLoop(t *testing.T, forms []*servicev1.QuestionnaireForm, interviews, u
 		t.Fatalf("Sync = %+v, %v; want %d sent", report, err, len(all))
 	}
 	files, _ := exported(t, d, &servicev1.ExportRequest{
-		Profile: servicev1.PrivacyProfile_PRIVACY_PROFILE_IDENTIFIED.Enum(),
+		Profile: servicev1.PrivacyProfile_PRIVACY_PROFILE_IDENTIFIED.Enum(), Reason: proto.String("to compare"), RequestedBy: proto.String("S01"),
 		Formats: []servicev1.ExportFormat{servicev1.ExportFormat_EXPORT_FORMAT_CSV, servicev1.ExportFormat_EXPORT_FORMAT_DTA},
 	})
 	l := newLoop(t, files)

@@ -7,6 +7,7 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/proto/paradata"
+	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
 	"google.golang.org/protobuf/proto"
 )
@@ -39,16 +40,16 @@ func (s *monitorService) GetParadata(ctx context.Context, req *servicev1.GetPara
 	if err != nil {
 		return nil, err
 	}
-	all, err := s.paradataOf(ctx, iv.GetSummary().GetPart(), req.GetInterviewId())
+	all, err := paradataOf(ctx, s.store, iv.GetSummary().GetPart(), req.GetInterviewId())
 	if err != nil {
 		return nil, err
 	}
 	return &servicev1.GetParadataResponse{Paradata: all}, nil
 }
 
-// paradataOf reads what has come about an interview.
-func (s *Server) paradataOf(ctx context.Context, part uint64, interviewID string) ([]*servicev1.Paradata, error) {
-	all, err := s.store.Revisions(ctx, part, servicev1.RecordKind_RECORD_KIND_PARADATA, interviewID)
+// paradataOf reads what a log has about an interview.
+func paradataOf(ctx context.Context, log store.Log, part uint64, interviewID string) ([]*servicev1.Paradata, error) {
+	all, err := log.Revisions(ctx, part, servicev1.RecordKind_RECORD_KIND_PARADATA, interviewID)
 	if err != nil {
 		return nil, fmt.Errorf("read the paradata of interview %s: %w", interviewID, err)
 	}

@@ -65,6 +65,7 @@ func policy(method string) (rule, bool) {
 		servicev1.MonitorService_ListQuarantine_FullMethodName,
 		servicev1.MonitorService_ShowQuarantine_FullMethodName,
 		servicev1.MonitorService_GetParadata_FullMethodName,
+		servicev1.ExportService_ListExports_FullMethodName,
 		servicev1.LinkageService_ListDecisions_FullMethodName:
 		return rule{holder, short}, true
 	case servicev1.MonitorService_CountInterviews_FullMethodName,

@@ -162,6 +162,37 @@ func (p *projector) catchUp(ctx context.Context) error {
 	return err
 }
 
+// still calls f while the projections are up to the log and stay where they are, and calls it again where another server
+// over the same store has moved them meanwhile. Appends go on; only projections wait.
+func (p *projector) still(ctx context.Context, f func(syncer.Cursor) error) error {
+	hold := func() (same bool, err error) {
+		select {
+		case <-p.running:
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+		defer func() { p.running <- struct{}{} }()
+		before, err := p.store.Projected(ctx)
+		if err == nil {
+			err = f(before)
+		}
+		if err != nil {
+			return false, err
+		}
+		after, err := p.store.Projected(ctx)
+		return err == nil && after.SameParts(before.Parts), err
+	}
+	for range projectorTries {
+		if err := p.catchUp(ctx); err != nil {
+			return err
+		}
+		if same, err := hold(); same || err != nil {
+			return err
+		}
+	}
+	return fault.New(fault.Conflict, fault.ExportChanged, "another server over this store moves the projections all the time: try again")
+}
+
 // advance makes projections of at most so many batches, 0: of all, and says whether there is more in the log.
 func (p *projector) advance(ctx context.Context, batches int) (more bool, err error) {
 	for tries := 1; ; tries++ {

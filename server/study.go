@@ -9,6 +9,7 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"github.com/hearth-survey/hearth/proto/questionnaire"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -19,14 +20,21 @@ type studyService struct {
 
 // evaluate runs the checks of an interview's questionnaire. A defect in a check must not stop the projector: the
 // interview is then flagged as not checked.
-func (s *Server) evaluate(iv *surveyv1.Interview) (flags []*servicev1.Flag) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.log.Error("checks of an interview failed", "interview", iv.GetInterviewId(), "error", panicked(p))
-			flags = notChecked()
-		}
-	}()
-	return s.known().Evaluate(iv)
+func (s *Server) evaluate(iv *surveyv1.Interview) []*servicev1.Flag {
+	return s.evaluateBy(s.known())(iv)
+}
+
+// evaluateBy makes the checks of given questionnaires.
+func (s *Server) evaluateBy(set *questionnaire.Set) func(*surveyv1.Interview) []*servicev1.Flag {
+	return func(iv *surveyv1.Interview) (flags []*servicev1.Flag) {
+		defer func() {
+			if p := recover(); p != nil {
+				s.log.Error("checks of an interview failed", "interview", iv.GetInterviewId(), "error", panicked(p))
+				flags = notChecked()
+			}
+		}()
+		return set.Evaluate(iv)
+	}
 }
 
 // GetStudy returns the definition of a study, or of the only one.

@@ -52,6 +52,8 @@ type Source struct {
 	Cursor     *servicev1.Cursor
 	Interviews iter.Seq2[*Answered, error]
 	People     []*servicev1.PersonRecord
+	// EachPerson yields the people one by one, in place of People; it is read several times.
+	EachPerson iter.Seq2[*servicev1.PersonRecord, error]
 	// Canonical maps person ids, and household ids, to the one that stands for all that are the same; ids that are not
 	// in it stand for themselves.
 	Canonical map[string]string
@@ -62,8 +64,9 @@ type Source struct {
 	Published []Published
 	// Questionnaires are those that were answered; their schemas go with the data.
 	Questionnaires []*questionnaire.Questionnaire
-	// Schemas are what the manifest says of the questionnaires.
-	Schemas []ManifestQuestionnaire
+	// Schemas are what the manifest says of the questionnaires, and Warnings of the data.
+	Schemas  []ManifestQuestionnaire
+	Warnings []string
 }
 
 // Options say what to write.
@@ -115,6 +118,7 @@ type job struct {
 	rowLimit int // of an Excel sheet
 	stages   []stage
 	asked    bool // for formats by name, and not for all
+	roll     *roll
 }
 
 // Write writes all files of an export and returns the manifest, which is also the last file, manifest.json: a folder
@@ -176,6 +180,11 @@ func newJob(src Source, opts Options, sink Sink, progress func(done, total int))
 }
 
 func (j *job) run(ctx context.Context) (*Manifest, error) {
+	var err error
+	if j.roll, err = newRoll(j.src); err != nil {
+		return nil, err
+	}
+	j.warnings = append(j.warnings, j.src.Warnings...)
 	rounds := 1 + len(j.opts.Formats)
 	if slices.ContainsFunc(j.stages, stage.looks) {
 		rounds++
@@ -260,7 +269,7 @@ func (j *job) pass(ctx context.Context, x *extractor) error {
 	}
 	x.forget()
 	for _, list := range []func() error{
-		func() error { return each(ctx, x, j.plan.appearance, j.src.People) },
+		func() error { return j.appearances(ctx, x) },
 		func() error { return each(ctx, x, j.plan.told, j.src.Referrals) },
 		func() error { return each(ctx, x, j.plan.graphNode, j.src.Graph.GetNodes()) },
 		func() error { return each(ctx, x, j.plan.graphEdge, j.src.Graph.GetEdges()) },

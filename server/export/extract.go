@@ -73,7 +73,7 @@ type extractor struct {
 	plan      *Plan
 	canonical map[string]string
 	lang      string
-	people    map[string]appearance
+	roll      *roll
 	rows      map[*Table]*row
 	emit      func(*row) error
 	ended     func() error // runs after each interview, where it is set
@@ -93,30 +93,10 @@ type extractor struct {
 	unread    map[string]int       // interviews whose answers are in no table, by why
 }
 
-// appearance is what linkage says of a person: in how many rosters, and where first.
-type appearance struct {
-	count int64
-	first string // interview id
-	time  int64
-	line  int32
-}
-
 func newExtractor(p *Plan, src Source, lang string, emit func(*row) error) *extractor {
-	x := &extractor{plan: p, canonical: src.Canonical, lang: lang, rows: map[*Table]*row{}, emit: emit, people: map[string]appearance{}, unread: map[string]int{}, staged: map[*Table]*row{}}
+	x := &extractor{plan: p, canonical: src.Canonical, lang: lang, rows: map[*Table]*row{}, emit: emit, unread: map[string]int{}, staged: map[*Table]*row{}}
 	for _, t := range slices.Concat(p.Tables, p.leftOut) {
 		x.rows[t] = &row{table: t, cells: make([]cell, len(t.Columns)), why: make([]int32, len(t.Questions))}
-	}
-	for _, r := range src.People {
-		if r.LineNumber == nil || r.GetPersonId() == "" {
-			continue
-		}
-		id := x.same(r.GetPersonId())
-		a, seen := x.people[id]
-		b := appearance{count: a.count + 1, first: r.GetInterviewId(), time: r.GetInterviewTimeMs(), line: r.GetLineNumber()}
-		if seen && cmp.Or(cmp.Compare(a.time, b.time), cmp.Compare(a.first, b.first), cmp.Compare(a.line, b.line)) <= 0 {
-			b.first, b.time, b.line = a.first, a.time, a.line
-		}
-		x.people[id] = b
 	}
 	return x
 }
@@ -131,11 +111,10 @@ func (x *extractor) same(id string) string {
 
 func (x *extractor) personHere() (appearance, bool) {
 	fd := x.current.Descriptor().Fields().ByName("person_id")
-	if fd == nil || fd.Kind() != protoreflect.StringKind || !x.current.Has(fd) {
+	if fd == nil || fd.Kind() != protoreflect.StringKind || !x.current.Has(fd) || x.roll == nil {
 		return appearance{}, false
 	}
-	a, ok := x.people[x.same(x.current.Get(fd).String())]
-	return a, ok
+	return x.roll.of(x.same(x.current.Get(fd).String()))
 }
 
 func (x *extractor) appearances() cell {
@@ -152,7 +131,7 @@ func (x *extractor) firstAppearance() cell {
 	}
 	line := x.current.Descriptor().Fields().ByName("line_number")
 	here := line == nil || line.Kind() != protoreflect.Int32Kind || int32(x.current.Get(line).Int()) == a.line
-	return boolCell(here && x.summary.GetInterviewId() == a.first)
+	return boolCell(a.count == 1 || here && x.summary.GetInterviewId() == a.first)
 }
 
 // answered emits all rows of an interview.

@@ -1,6 +1,7 @@
 package export
 
 import (
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"google.golang.org/protobuf/proto"
 )
 
 // Manifest says what an export holds and how it was made: enough to make it again and to check that no byte changed.
@@ -121,6 +123,28 @@ func (j *job) writeManifest(layouts map[*Table]*layout) (*Manifest, error) {
 		return nil, err
 	}
 	return m, f.close()
+}
+
+// CursorText is a cursor in one word.
+func CursorText(c *servicev1.Cursor) string {
+	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(c)
+	if err != nil {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(raw)
+}
+
+// ParseCursorText reads what CursorText has written.
+func ParseCursorText(s string) (*servicev1.Cursor, error) {
+	raw, err := base64.RawURLEncoding.DecodeString(s)
+	c := &servicev1.Cursor{}
+	if err == nil {
+		err = proto.Unmarshal(raw, c)
+	}
+	if err != nil || len(c.GetServerEpoch()) == 0 {
+		return nil, fault.New(fault.Invalid, fault.BadRequest, "%.40q is no cursor: a manifest has one as request.as_of", s)
+	}
+	return c, nil
 }
 
 func cursorOf(c *servicev1.Cursor) *ManifestCursor {

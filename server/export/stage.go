@@ -76,7 +76,7 @@ func (j *job) extractor(emit func(*row) error) *extractor {
 		}
 		return emit(r)
 	})
-	x.stages = j.stages
+	x.stages, x.roll = j.stages, j.roll
 	return x
 }
 
