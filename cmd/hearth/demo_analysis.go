@@ -88,7 +88,12 @@ func (d *demo) graph() error {
 
 // export makes the data files.
 func (d *demo) export() error {
-	files, err := exportTo(d.env, d.cc, &exportCmd{Format: []string{"csv", "parquet", "xlsx", "dta", "sav"}, Profile: "research", Lang: d.cmd.Lang, Out: d.path("export")})
+	flags := exportMakeCmd{Format: []string{"csv", "parquet", "xlsx", "dta", "sav"}, Profile: "research", Lang: d.cmd.Lang}
+	req, err := flags.request()
+	if err != nil {
+		return err
+	}
+	files, err := exportTo(d.env, d.cc, req, d.path("export"))
 	if err != nil {
 		return err
 	}
