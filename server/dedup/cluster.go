@@ -26,15 +26,22 @@ const (
 // cluster. Each record's cluster is named by the smallest record in it. together are pairs that are in one cluster
 // whatever they weigh; joined, if it is not nil, is told of each join and the average weight that spoke for it.
 func group(n int, edges []edge, apart func(i, j int32) bool, together [][2]int32, joined func(a, b int32, average float64)) []int32 {
-	near := make([][]edge, n)
 	var good []edge
+	joins := make([]bool, n) // records that may be joined to another
 	for _, e := range edges {
-		if e.weight > worthTrack {
-			near[e.a] = append(near[e.a], e)
-			near[e.b] = append(near[e.b], edge{e.b, e.a, e.weight})
-		}
 		if e.weight > 0 {
 			good = append(good, e)
+			joins[e.a], joins[e.b] = true, true
+		}
+	}
+	for _, p := range together {
+		joins[p[0]], joins[p[1]] = true, true
+	}
+	near := make([][]edge, n)
+	for _, e := range edges {
+		if e.weight > worthTrack && joins[e.a] && joins[e.b] {
+			near[e.a] = append(near[e.a], e)
+			near[e.b] = append(near[e.b], edge{e.b, e.a, e.weight})
 		}
 	}
 	slices.SortFunc(good, func(x, y edge) int {
@@ -42,8 +49,9 @@ func group(n int, edges []edge, apart func(i, j int32) bool, together [][2]int32
 	})
 	root, members := make([]int32, n), make([][]int32, n)
 	for i := range root {
-		root[i] = int32(i)
-		members[i] = []int32{int32(i)}
+		if root[i] = int32(i); joins[i] {
+			members[i] = []int32{int32(i)}
+		}
 	}
 	join := func(a, b int32) {
 		if len(members[a]) > len(members[b]) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"slices"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 )
@@ -18,6 +19,8 @@ type savedModel struct {
 	Options Options          `json:"options"`
 	Columns []savedColumn    `json:"columns"`
 	Prior   float64          `json:"prior"`
+	Shift   float64          `json:"shift"`
+	Sorts   []savedComponent `json:"sorts"`
 	Share   float64          `json:"share"`
 	Others  []savedComponent `json:"others"`
 	House   *[4]float64      `json:"house"`
@@ -49,7 +52,7 @@ type savedComponent struct {
 // MarshalBinary writes a model of people so that UnmarshalModel gives one that scores to the bit as this one does. Equal models are
 // equal bytes. What households had in common in the search is not part of it: Score asks for that.
 func (m *Model) MarshalBinary() ([]byte, error) {
-	s := savedModel{Version: modelVersion, Options: m.opts, Prior: m.prior, Share: m.share, Keys: m.keys, Recall: m.recall}
+	s := savedModel{Version: modelVersion, Options: m.opts, Prior: m.prior, Shift: m.shift, Share: m.share, Keys: m.keys, Recall: m.recall}
 	for k, c := range m.columns {
 		s.Columns = append(s.Columns, savedColumn{
 			c.field, kindName(c.kind), m.m[k], m.u[k], c.total, c.values, c.chance, c.soundChance, c.canons, c.sounds,
@@ -57,6 +60,9 @@ func (m *Model) MarshalBinary() ([]byte, error) {
 	}
 	for _, c := range m.others {
 		s.Others = append(s.Others, savedComponent{c.share, c.p, c.blocked})
+	}
+	for _, q := range m.qualities {
+		s.Sorts = append(s.Sorts, savedComponent{Share: q.share, P: q.m})
 	}
 	if m.house.on {
 		s.House = &m.house.bits
@@ -86,7 +92,7 @@ func UnmarshalModel(data []byte) (*Model, error) {
 	if why := s.wrong(); why != "" {
 		return refuse(why, nil)
 	}
-	m := &Model{opts: s.Options.withDefaults(), prior: s.Prior, share: s.Share, keys: s.Keys, recall: s.Recall}
+	m := &Model{opts: s.Options.withDefaults(), prior: s.Prior, shift: s.Shift, share: s.Share, keys: s.Keys, recall: s.Recall}
 	for _, c := range s.Columns {
 		k := kindOf(c.Kind)
 		m.m, m.u = append(m.m, c.Same), append(m.u, c.Different)
@@ -97,6 +103,9 @@ func UnmarshalModel(data []byte) (*Model, error) {
 	}
 	for _, c := range s.Others {
 		m.others = append(m.others, component{c.Share, c.P, c.Blocked})
+	}
+	for _, q := range s.Sorts {
+		m.qualities = append(m.qualities, quality{q.Share, q.P})
 	}
 	if s.House != nil {
 		m.house = houseModel{on: true, bits: *s.House}
@@ -135,8 +144,8 @@ func (s *savedModel) wrong() string {
 		}
 		same, different = append(same, c.Same), append(different, c.Different)
 	}
-	ok := fits(same) && fits(different) && math.Abs(s.Prior) < 1e3 && (len(s.Others) == 0 || s.Share > 0 && s.Share <= 1) && len(s.Others) <= 64
-	for _, c := range s.Others {
+	ok := fits(same) && fits(different) && math.Abs(s.Prior) < 1e3 && math.Abs(s.Shift) < 1e3 && (len(s.Others) == 0 || s.Share > 0 && s.Share < 1) && len(s.Others) <= 64 && (len(s.Sorts) == 0 || len(s.Sorts) == 2)
+	for _, c := range append(slices.Clone(s.Others), s.Sorts...) {
 		ok = ok && fits(c.P) && c.Share > 0 && c.Share <= 1
 	}
 	if s.House != nil {

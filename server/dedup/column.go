@@ -133,12 +133,12 @@ func newColumn(field string, k kind, said []source) *column {
 	for i := range which {
 		which[i] = int32(i)
 	}
-	return newColumnOf(field, k, said, which, false)
+	return newColumnOf(field, k, len(said), func(i int) source { return said[i] }, which, false)
 }
 
-// newColumnOf is newColumn where many records say the same: which says of each record what it says. distinct says that no two
-// of said hold the same value.
-func newColumnOf(field string, k kind, said []source, which []int32, distinct bool) *column {
+// newColumnOf is newColumn where many records say the same of n things: which says of each record what it says. distinct says
+// that no two of them hold the same value.
+func newColumnOf(field string, k kind, n int, say func(i int) source, which []int32, distinct bool) *column {
 	c := &column{terms: terms{field: field, kind: k, scale: scaleOf(k)}}
 	canons, sounds := newInterner(), newInterner()
 	type key struct {
@@ -147,13 +147,14 @@ func newColumnOf(field string, k kind, said []source, which []int32, distinct bo
 	}
 	index := map[key]int32{}
 	if distinct {
-		c.atoms = make([]atom, 0, len(said))
+		c.atoms = make([]atom, 0, n)
 	}
-	told := newLists[int32](len(said))
+	told := newLists[int32](n)
 	several := false
 	var row []int32
-	for _, s := range said {
+	for i := range n {
 		row = row[:0]
+		s := say(i)
 		for i := range s {
 			a := &s[i]
 			a.canonID = canons.add(a.canon)

@@ -15,10 +15,16 @@ type dateForm struct {
 	digits           string
 }
 
+// Years that make sense: of the persons of a register, and where a number without more is to be a year at all.
+const (
+	earliestYear = 1000
+	bareYear     = 1850
+)
+
 // newDate makes a form of the parts that make sense: no day without a month, no 30 February. Without a sensible year
 // there is no date.
 func newDate(year, month, day int, reckoned bool) (dateForm, bool) {
-	if year < 1850 || year > 2100 {
+	if year < earliestYear || year > 2100 {
 		return dateForm{}, false
 	}
 	f := dateForm{year: int16(year), reckoned: reckoned}
@@ -75,6 +81,8 @@ func parseDate(text string, dayFirst bool) (dateForm, bool) {
 	switch {
 	case len(parts) == 1 && len(parts[0]) == 8:
 		return newDate(n[0]/10000, n[0]/100%100, n[0]%100, false)
+	case len(parts) == 1 && (len(parts[0]) == 6 && n[0] < bareYear*100 || len(parts[0]) == 4 && n[0] < bareYear):
+		return dateForm{}, false
 	case len(parts) == 1 && len(parts[0]) == 6:
 		return newDate(n[0]/100, n[0]%100, 0, false)
 	case len(parts) == 1 && len(parts[0]) == 4:

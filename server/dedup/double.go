@@ -1,10 +1,6 @@
 package dedup
 
-import (
-	"cmp"
-	"math"
-	"slices"
-)
+import "math"
 
 // doubles is what is known of people entered twice on one roster of a table. There much is shared by everybody - surname,
 // village, telephone - so that agreement is weighed against the other people of the same roster, not against strangers.
@@ -16,26 +12,27 @@ type doubles struct {
 
 // findDoubles weighs all pairs on one roster and returns them as edges. Rosters larger than a block are left alone.
 func (m *Model) findDoubles(f *frame, opts Options) []edge {
-	pairs := f.rosterPairs(opts.MaxBlock)
-	if len(pairs) == 0 {
+	if f.roster.none() {
 		return nil
 	}
-	t := f.tabulate(&blocking{pairs: pairs})
-	m.learnDoubles(t)
-	out := make([]edge, 0, len(pairs))
-	for _, p := range pairs {
-		lv := &t.patterns[p.pattern]
-		w := m.doubles.prior + f.rarities(p.a, p.b, lv)
+	b := &blocking{blocks: f.blocksOfRosters(opts.MaxBlock)}
+	f.draw(b)
+	if len(b.pairs) == 0 {
+		return nil
+	}
+	m.learnDoubles(f.tabulate(b))
+	w := &weigher{f: f, m: m, floor: worthTrack, byKey: []int{0}, base: func(p *pattern) float64 {
+		sum := m.doubles.prior
 		for k := range m.columns {
-			if lv[k] >= 0 {
-				w += m.doubleBits(k, int(lv[k]))
+			if p[k] >= 0 {
+				sum += m.doubleBits(k, int(p[k]))
 			}
 		}
-		if w > worthTrack {
-			out = append(out, edge{p.a, p.b, w})
-		}
-	}
-	return out
+		return sum
+	}}
+	w.arrange()
+	w.chains = []chain{w.chain(m.doubles.prior, m.doubles.u, 1e-9)}
+	return w.all(b, nil).edges
 }
 
 // doubleBits is bits for a pair on one roster.
@@ -43,30 +40,16 @@ func (m *Model) doubleBits(k, l int) float64 {
 	return log2(max(m.m[k][l], 1e-9) / max(m.doubles.u[k][l], 1e-9))
 }
 
-// rosterPairs lists the pairs on one roster.
-func (f *frame) rosterPairs(largest int) []pair {
-	on := map[int32][]int32{}
-	if f.roster.none() {
-		return nil
-	}
+// blocksOfRosters makes a block of each roster.
+func (f *frame) blocksOfRosters(largest int) *blocks {
+	var all []entry
 	for i := range f.n {
 		for _, r := range f.roster.of(i) {
-			on[r] = append(on[r], int32(i))
+			all = append(all, entry{mix(uint64(r), 0), int32(i)})
 		}
 	}
-	var out []pair
-	for _, rows := range on {
-		if len(rows) > largest {
-			continue
-		}
-		for x, i := range rows {
-			for _, j := range rows[x+1:] {
-				out = append(out, pair{a: i, b: j})
-			}
-		}
-	}
-	slices.SortFunc(out, func(a, b pair) int { return cmp.Or(cmp.Compare(a.a, b.a), cmp.Compare(a.b, b.b)) })
-	return slices.Compact(out)
+	members, ends := cutBlocks(all, largest)
+	return f.newBlocks([]keyBlocks{{members, ends}}, true)
 }
 
 // learnDoubles estimates how often the different people of one roster agree, and how many pairs are double entries, with

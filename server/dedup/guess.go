@@ -32,6 +32,7 @@ type guess struct {
 	filled   int
 	distinct int
 	parts    [3]int // year, month, day columns, where three make one date
+	minus    []int  // columns whose words are taken out
 }
 
 // guessColumns looks at headers and values and decides what each column is. skip holds columns with another use.
@@ -54,6 +55,7 @@ func guessColumns(t *Table, skip map[int]bool) []guess {
 		out = append(out, g)
 	}
 	out = joinDates(t, out)
+	derive(t, out)
 	return keepBest(out)
 }
 
@@ -240,7 +242,7 @@ func joinDates(t *Table, in []guess) []guess {
 	for i := 0; i+2 < len(in); i++ {
 		for _, order := range [][3]int{{0, 1, 2}, {2, 1, 0}} {
 			y, m, d := in[i+order[0]], in[i+order[1]], in[i+order[2]]
-			if y.kind == kindDate && within(y, 1850, 2100) && within(m, 1, 12) && within(d, 1, 31) {
+			if y.kind == kindDate && within(y, earliestYear, 2100) && within(m, 1, 12) && within(d, 1, 31) {
 				g := y
 				g.parts = [3]int{y.col, m.col, d.col}
 				g.header = strings.Join([]string{y.header, m.header, d.header}, "-")

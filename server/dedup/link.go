@@ -70,7 +70,7 @@ func LinkTables(a, b Table, many bool) (*TableResult, error) {
 	l := f.link(opts, many, truth)
 	r.Compared, r.Keys, r.Recall, r.Households = l.compared, l.blocking.names, l.blocking.recall, l.households
 	r.Clusters = named(l.roots, ids)
-	r.decided = l.decided
+	r.decided, r.Threshold = l.decided, l.threshold
 	r.keep(f, l.model, l.edges, l.roots, ids)
 	if ca.truth >= 0 {
 		r.Score = score(l.roots, truth, l.edges, l.truth, first)
@@ -196,6 +196,7 @@ type linked struct {
 	*found
 	roots      []int32
 	households string
+	threshold  float64
 	decided    bool // by whole households
 }
 
@@ -208,7 +209,8 @@ func (f *frame) link(opts Options, many bool, truth []string) *linked {
 		rivals(f.n, l.edges)
 	}
 	apart := func(i, j int32) bool { return !many && (i < f.first) == (j < f.first) }
-	l.roots = group(f.n, l.edges, apart, nil, nil)
+	l.threshold = threshold(l.edges)
+	l.roots = group(f.n, raised(l.edges, l.threshold), apart, nil, nil)
 	if f.house.none() || many {
 		return l
 	}

@@ -202,7 +202,7 @@ func TestModelBytes(t *testing.T) {
 		"", "{}", "null", "[]", `{"version":2}`,
 		strings.Replace(string(first), `"version":1`, `"version":9`, 1),
 		strings.Replace(string(first), `"kind":"date"`, `"kind":"name"`, 1),
-		strings.Replace(string(first), `"column":`, `"column":-`, 1),
+		strings.Replace(string(first), `"column":`, `"column":9`, 1),
 		strings.Replace(string(first), `"chance":`, `"chance":9`, 1),
 		strings.Replace(string(first), `"transform":`, `"transform":9`, 1),
 		strings.Replace(string(first), `"same":[`, `"same":[0.5,`, 1),

@@ -52,7 +52,7 @@ func (m *Model) mixture(t *table, b *blocking) {
 			total += s
 		}
 		before := m.share
-		m.share = max(matches/total, 1e-9)
+		m.share = min(max(matches/total, 1e-9), 1-1e-9)
 		for i := range m.others {
 			m.others[i].share = max(shares[i]/total, 1e-12)
 			for k, c := range m.columns {
@@ -206,25 +206,5 @@ func (m *Model) together(p *pattern) float64 {
 	if len(m.others) == 0 {
 		return 0
 	}
-	match := math.Log(m.share)
-	sum, top := 0.0, math.Inf(-1)
-	post := make([]float64, len(m.others))
-	for i, c := range m.others {
-		post[i] = math.Log(c.share)
-		for k := range m.columns {
-			if p[k] >= 0 {
-				post[i] += math.Log(max(c.p[k][p[k]], 1e-12))
-			}
-		}
-		top = max(top, post[i])
-	}
-	for _, x := range post {
-		sum += math.Exp(x - top)
-	}
-	for k := range m.columns {
-		if p[k] >= 0 {
-			match += math.Log(max(m.m[k][p[k]], 1e-12))
-		}
-	}
-	return (match-top-math.Log(sum))/math.Ln2 - m.plain(p)
+	return (math.Log(m.share)+m.logSame(p)-m.logDifferent(p)-math.Log(1-m.share))/math.Ln2 + m.shift - m.plain(p)
 }

@@ -22,13 +22,16 @@ type Model struct {
 	columns []*terms
 	m, u    [][]float64 // by column and level
 	prior   float64     // bits
+	shift   float64     // bits that were added to it by calibration
 	others  []component // non-matches among compared pairs; empty where there were too few pairs to tell
 	share   float64     // of matches among compared pairs
-	house   houseModel
-	keys    []keySpec        // blocking keys
-	doubles doubles          // tables only
-	recall  float64          // share of true pairs that the keys are expected to bring together
-	rows    map[string]int32 // by person id, people only
+	// qualities are the sorts of matches, good and bad; none if they cannot be told apart.
+	qualities []quality
+	house     houseModel
+	keys      []keySpec        // blocking keys
+	doubles   doubles          // tables only
+	recall    float64          // share of true pairs that the keys are expected to bring together
+	rows      map[string]int32 // by person id, people only
 }
 
 // component is one kind of non-match among the compared pairs: those that a set of blocking columns brought together.
@@ -56,6 +59,7 @@ func (f *frame) learn(b *blocking, opts Options, truth []string) (*Model, *found
 	}
 	m.recall = b.recall
 	r := m.weighAll(f, b, numberOf(truth))
+	m.shiftBy(f.closure(r.edges), r.edges)
 	if !opts.NoHousehold && !f.house.none() {
 		m.learnHouses(f, b, weights, r.edges)
 		m.houseWeights(r.edges)
@@ -72,6 +76,7 @@ func (f *frame) fit(b *blocking, u [][]float64, kept []*terms, opts Options) (*M
 	t := f.tabulate(b)
 	m.sessions(t, b)
 	m.mixture(t, b)
+	m.learnQualities(t)
 	m.calibrate(t, f, b.share)
 	return m, m.weights(f, b, t)
 }

@@ -60,14 +60,28 @@ type blocks struct {
 	ends    []int32 // where the block of a member ends
 	keys    []int32 // where the members of each key begin; one more than there are keys
 	places  lists[int32]
+	rosters bool
 }
+
+// keyBlocks are the blocks of one key.
+type keyBlocks struct{ members, ends []int32 }
 
 // blocksOf makes the blocks of keys, several keys at once.
 func (f *frame) blocksOf(keys []*key, maxBlock int) *blocks {
-	type made struct{ members, ends []int32 }
-	all := make([]made, len(keys))
-	each(len(keys), func(i int) { all[i].members, all[i].ends = f.blocksOfKey(keys[i], maxBlock) })
-	b := &blocks{keys: make([]int32, 1, len(keys)+1)}
+	all := make([]keyBlocks, len(keys))
+	each(len(keys), func(i int) {
+		entries := make([]entry, 0, f.n)
+		for row := range f.n {
+			entries = keys[i].entries(entries, int32(row))
+		}
+		all[i].members, all[i].ends = cutBlocks(entries, maxBlock)
+	})
+	return f.newBlocks(all, false)
+}
+
+// newBlocks puts the blocks of keys together. rosters says that they are those of rosters, whose records are apart otherwise.
+func (f *frame) newBlocks(all []keyBlocks, rosters bool) *blocks {
+	b := &blocks{rosters: rosters, keys: make([]int32, 1, len(all)+1)}
 	total := 0
 	for _, m := range all {
 		total += len(m.members)
@@ -80,7 +94,7 @@ func (f *frame) blocksOf(keys []*key, maxBlock int) *blocks {
 			b.ends = append(b.ends, e+start)
 		}
 		b.keys = append(b.keys, int32(len(b.members)))
-		all[i] = made{}
+		all[i] = keyBlocks{}
 	}
 	b.places = lists[int32]{start: make([]int32, f.n+1), all: make([]int32, total)}
 	for _, row := range b.members {
@@ -97,12 +111,8 @@ func (f *frame) blocksOf(keys []*key, maxBlock int) *blocks {
 	return b
 }
 
-// blocksOfKey sorts the entries of a key and keeps the blocks of two to maxBlock records.
-func (f *frame) blocksOfKey(k *key, maxBlock int) (members, ends []int32) {
-	all := make([]entry, 0, f.n)
-	for i := range f.n {
-		all = k.entries(all, int32(i))
-	}
+// cutBlocks sorts the entries of a key and keeps the blocks of two to maxBlock records.
+func cutBlocks(all []entry, maxBlock int) (members, ends []int32) {
 	sortEntries(all)
 	for s := 0; s < len(all); {
 		t, rows := s, 0
@@ -189,7 +199,7 @@ func (w *walker) of(a int32) []int32 {
 				continue
 			}
 			*m = meeting{a + 1, 1 << k}
-			if !w.f.apart(a, b) {
+			if w.b.rosters || !w.f.apart(a, b) {
 				w.found = append(w.found, b)
 			}
 		}

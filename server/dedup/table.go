@@ -48,6 +48,8 @@ type TableResult struct {
 	// Pairs holds the pairs of probability 0.1 and more, and those compared that stand in one cluster, heaviest first. Ids
 	// are those of the id column.
 	Pairs []TablePair
+	// Threshold is the weight in bits from which records count as one person, set by the engine for this table.
+	Threshold float64
 	// Clusters holds the ids of records that are taken for one person, two or more to a cluster.
 	Clusters [][]string
 	// Households says of two tables whether whole households were compared, and why; empty where there are none.
@@ -127,11 +129,16 @@ func (t *Table) byColumn() Table {
 
 // blanked is a column without the ways to write that there is no value.
 func (c cells) blanked() cells {
-	out := cells{slices.Clone(c.values), c.at}
-	for i, v := range out.values {
-		out.values[i] = blankMissing(v)
+	copied := false
+	for i, v := range c.values {
+		if b := blankMissing(v); b != v {
+			if !copied {
+				c.values, copied = slices.Clone(c.values), true
+			}
+			c.values[i] = b
+		}
 	}
-	return out
+	return c
 }
 
 // sorted returns the table by columns with the rows in order of their ids, so that the order of the file makes no
@@ -159,15 +166,16 @@ func (t *Table) sorted(idCol int) (Table, []string, error) {
 				return Table{}, nil, fault.New(fault.Invalid, fault.TableIDNotUnique, "the id column %q holds %q more than once or not at all (record %d); name a column that tells every record from every other", t.ID, ids[i], row+1)
 			}
 		}
-		moved := make([]cells, len(out.columns))
-		for c, column := range out.columns {
-			at := make([]int32, n)
-			for i, row := range order {
-				at[i] = column.at[row]
+		out.columns = slices.Clone(out.columns)
+		if !slices.IsSorted(order) {
+			for c, column := range out.columns {
+				at := make([]int32, n)
+				for i, row := range order {
+					at[i] = column.at[row]
+				}
+				out.columns[c].at = at
 			}
-			moved[c] = cells{column.values, at}
 		}
-		out.columns = moved
 	}
 	for c := range out.columns {
 		if c != idCol {
@@ -229,7 +237,8 @@ func FindTable(rows Table) (*TableResult, error) {
 		}
 		found.edges = append(found.edges, e)
 	}
-	roots := group(f.n, found.edges, func(i, j int32) bool { return f.apartByRoster(i, j) && !twice[[2]int32{min(i, j), max(i, j)}] }, nil, nil)
+	r.Threshold = threshold(found.edges)
+	roots := group(f.n, raised(found.edges, r.Threshold), func(i, j int32) bool { return f.apartByRoster(i, j) && !twice[[2]int32{min(i, j), max(i, j)}] }, nil, nil)
 	r.Clusters = named(roots, ids)
 	r.keep(f, m, found.edges, roots, ids)
 	if truthCol >= 0 {
@@ -286,6 +295,7 @@ func (t *Table) readColumn(g guess, spelled int) *column {
 	case g.kind == kindDate && g.parts[0] >= 0:
 		join = append(join, g.parts[1], g.parts[2])
 	}
+	join = append(join, g.minus...)
 	for _, c := range join {
 		together := map[[2]int32]int32{}
 		next := make([]int32, len(which))
@@ -309,15 +319,15 @@ func (t *Table) readColumn(g guess, spelled int) *column {
 		seen = make([]int32, most)
 	}
 	which = slices.Clone(which)
-	var said []source
+	var first []int32 // row of each text
 	for i, w := range which {
 		if seen[w] == 0 {
-			said = append(said, t.read(g, i, spelled))
-			seen[w] = int32(len(said))
+			first = append(first, int32(i))
+			seen[w] = int32(len(first))
 		}
 		which[i] = seen[w] - 1
 	}
-	return newColumnOf(g.header, g.kind, said, which, len(join) == 0)
+	return newColumnOf(g.header, g.kind, len(first), func(i int) source { return t.read(g, int(first[i]), spelled) }, which, len(join) == 0)
 }
 
 // houses numbers the households of a column.
@@ -336,6 +346,9 @@ func (t *Table) houses(col int) rows {
 func (t *Table) read(g guess, row, spelled int) []atom {
 	s := spelling()
 	v := t.value(row, g.col)
+	if len(g.minus) > 0 {
+		v = t.beside(row, g)
+	}
 	switch g.kind {
 	case kindPerson:
 		heard := t.value(row, spelled)

@@ -73,8 +73,8 @@ func withTruthFromID(t Table) Table {
 	return t
 }
 
-// without takes a column out.
-func without(t Table, name string) Table {
+// withoutColumn takes a column out.
+func withoutColumn(t Table, name string) Table {
 	at := slices.Index(t.Header, name)
 	t.Header = slices.Delete(slices.Clone(t.Header), at, at+1)
 	for i, r := range t.Rows {
@@ -101,7 +101,7 @@ func TestScores(t *testing.T) {
 			table := sharedTable(t, test.file)
 			table.ID, table.Truth = test.id, test.truth
 			if test.file == "cn10000.csv" {
-				table = without(table, "kind") // says which records are double entries
+				table = withoutColumn(table, "kind") // says which records are double entries
 			}
 			if test.id == "" {
 				table = withTruthFromID(table)

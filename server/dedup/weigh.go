@@ -44,7 +44,7 @@ func (m *Model) newWeigher(f *frame, b *blocking) *weigher {
 		return w
 	}
 	for _, c := range m.others {
-		w.chains = append(w.chains, w.chain(log2(m.share)-log2(c.share), c.p, 1e-12))
+		w.chains = append(w.chains, w.chain(log2(m.share)-log2(c.share)+m.shift, c.p, 1e-12))
 	}
 	for _, k := range b.keys {
 		at := slices.IndexFunc(m.others, func(c component) bool { return slices.Equal(c.blocked, k.columnsOf()) })
@@ -65,7 +65,7 @@ func (w *weigher) chain(start float64, p [][]float64, least float64) chain {
 		canon, sound := most(column.canonBits), most(column.soundBits)
 		most := 0.0
 		for l := range column.scale {
-			bits := log2(max(w.m.m[k][l], least)) - log2(max(p[k][l], least))
+			bits := log2(max(w.m.mostSame(k, l), least)) - log2(max(p[k][l], least))
 			c.bits[i] = append(c.bits[i], bits)
 			switch column.counts(l) {
 			case 1:
@@ -138,12 +138,17 @@ func (w *weigher) weigh(a, b int32, key int) (float64, bool) {
 
 // weighAll weighs all pairs of a blocking. truth, if it is not nil, says of each record whose it is, -1 for unknown.
 func (m *Model) weighAll(f *frame, b *blocking, truth []int32) *found {
+	return m.newWeigher(f, b).all(b, truth)
+}
+
+// all weighs all pairs of a blocking.
+func (made *weigher) all(b *blocking, truth []int32) *found {
+	f := made.f
 	type part struct {
 		edges           []edge
 		compared, truth int64
 	}
 	all := make([]part, f.n/1024+1)
-	made := m.newWeigher(f, b)
 	type state struct {
 		*weigher
 		*walker

@@ -1,0 +1,131 @@
+package dedup
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Where people were met more than twice, records of one person are joined through third ones whatever the two say
+// directly. That shows, without labels, how often pairs of a given weight are one person's: more often than the
+// weight says, as a rule, for what different people have in common by family or neighbourhood is easily taken for what a person has
+// in common with a bad record of his own. One shift of all weights corrects it.
+
+const (
+	leastClosed  = 200 // pairs joined through others that are needed
+	mostShift    = 3
+	shiftFrom    = -6 // weights on which the shift is measured
+	shiftTo      = 4
+	mostLowering = 1.5 // of the threshold
+)
+
+// closure measures by how many bits the weights of pairs understate what third records show; 0 where there are too few of them.
+// Looked at are pairs of which both records have two others in their cluster, so that not the pair itself put them there.
+func (f *frame) closure(edges []edge) (shift float64) {
+	if f.two || !f.several(edges) {
+		return 0
+	}
+	for range 2 {
+		roots := group(f.n, raised(edges, -shift), f.apartByRoster, nil, nil)
+		size := make([]int32, f.n)
+		for _, r := range roots {
+			size[r]++
+		}
+		var weights []float64
+		same := 0
+		for _, e := range edges {
+			if e.weight < shiftFrom || e.weight > shiftTo || size[roots[e.a]] < 3 || size[roots[e.b]] < 3 {
+				continue
+			}
+			weights = append(weights, e.weight)
+			if roots[e.a] == roots[e.b] {
+				same++
+			}
+		}
+		if same < leastClosed {
+			return shift
+		}
+		shift = shiftFor(weights, float64(same))
+	}
+	return shift
+}
+
+// several says whether there are enough records that are joined to more than one other.
+func (f *frame) several(edges []edge) bool {
+	joined := make([]int8, f.n)
+	several := 0
+	for _, e := range edges {
+		if e.weight < 0 {
+			continue
+		}
+		for _, i := range [2]int32{e.a, e.b} {
+			if joined[i] < 2 {
+				if joined[i]++; joined[i] == 2 {
+					several++
+				}
+			}
+		}
+	}
+	return several >= leastClosed
+}
+
+// shiftFor is the shift with which the weights expect as many pairs to be one person's as are.
+func shiftFor(weights []float64, same float64) float64 {
+	lo, hi := 0.0, float64(mostShift)
+	for range 30 {
+		mid := (lo + hi) / 2
+		expected := 0.0
+		for _, w := range weights {
+			expected += probability(w + mid)
+		}
+		if expected < same {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
+// shiftBy adds to all weights of the model.
+func (m *Model) shiftBy(bits float64, edges []edge) {
+	m.prior += bits
+	m.shift += bits
+	for i := range edges {
+		edges[i].weight += bits
+	}
+}
+
+// threshold is the weight from which links are expected to come to the best F1: a little below even chances, the more so
+// the less can be told. It is 0 at most.
+func threshold(edges []edge) float64 {
+	sorted := make([]float64, 0, len(edges))
+	total := 0.0
+	for _, e := range edges {
+		p := probability(e.weight)
+		total += p
+		if e.weight > -mostLowering {
+			sorted = append(sorted, e.weight)
+		}
+	}
+	slices.SortFunc(sorted, func(a, b float64) int { return -cmp.Compare(a, b) })
+	right, best, at := 0.0, 0.0, 0.0
+	for i, w := range sorted {
+		right += probability(w)
+		if f1 := 2 * right / (float64(i+1) + total); f1 > best {
+			best, at = f1, w
+		}
+	}
+	return min(at, 0)
+}
+
+// raised is edges as they are weighed against a threshold.
+func raised(edges []edge, threshold float64) []edge {
+	if threshold == 0 {
+		return edges
+	}
+	out := slices.Clone(edges)
+	for i := range out {
+		out[i].weight -= threshold
+	}
+	return out
+}
