@@ -43,6 +43,7 @@ type memory struct {
 	memoryReview
 	memoryHubs
 	memoryDown
+	memoryIndex
 }
 
 type memoryLane struct {

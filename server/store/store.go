@@ -26,6 +26,7 @@ type Store interface {
 	Hubs
 	Projections
 	Downlink
+	Index
 	// Check reads the whole store and reports what is wrong: digests, chains, counters, gaps, and with rebuild the
 	// projections made again from the log and compared byte for byte.
 	Check(ctx context.Context, opts CheckOptions) (*Report, error)

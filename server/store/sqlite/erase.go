@@ -108,6 +108,10 @@ func (s *Store) Erase(ctx context.Context, part uint64, subject string) (store.E
 		return out, err
 	}
 	out.Quarantined = len(items)
+	// What the linkage keeps is made again from the projections, of which a withdrawn interview is no part any more.
+	if err := s.IndexDrop(ctx); err != nil {
+		return out, err
+	}
 	if len(stubs)+len(items) > 0 {
 		j := &job{records: len(stubs) + len(items), apply: func(t *tx) error { return t.erase(stubs, items) }}
 		if err := s.writer.do(ctx, j); err != nil {

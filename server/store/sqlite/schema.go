@@ -21,6 +21,9 @@ var projectionSQL string
 //go:embed shelf.sql
 var shelfSQL string
 
+//go:embed index.sql
+var indexSQL string
+
 //go:embed hub.sql
 var hubSQL string
 

@@ -1,9 +1,9 @@
-// Package sqlite is the embedded store of a server: two SQLite files in one folder, for those who run headquarters or a
+// Package sqlite is the embedded store of a server: SQLite files in one folder, for those who run headquarters or a
 // hub on one machine.
 //
 // log.sqlite is the truth. It is written by one goroutine, which takes all batches that wait into one transaction and
 // answers them after that is on the disk (WAL, synchronous=FULL). projection.sqlite is derived from it, never ahead of
-// it, and may be deleted while no server runs. Two processes cannot serve the same folder.
+// it, and may be deleted while no server runs; so may linkage.sqlite. Two processes cannot serve the same folder.
 //
 // The package does not interpret payloads, decide what is derived, or verify signatures of what arrives: that is done
 // before Append and before Apply. Check verifies all of it again.
@@ -75,6 +75,7 @@ type Store struct {
 
 	projection *projection
 	projector  sync.Mutex // held while projections are written
+	index      index
 	closing    sync.Once
 }
 
@@ -202,6 +203,9 @@ func (s *Store) close() error {
 	if s.projection != nil {
 		errs = append(errs, s.closeProjection())
 	}
+	s.index.mu.Lock()
+	errs = append(errs, s.index.close())
+	s.index.mu.Unlock()
 	if s.lock != nil {
 		errs = append(errs, s.lock.close())
 	}

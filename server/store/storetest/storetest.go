@@ -44,6 +44,7 @@ func Run(t *testing.T, f Factory) {
 		{"Hubs", hubTests},
 		{"Projections", projectionTests},
 		{"Down", downTests},
+		{"Index", indexTests},
 		{"Review", reviewTests},
 		{"Contract", contractTests},
 		{"Model", modelTests},
