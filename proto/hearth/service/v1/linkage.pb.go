@@ -139,6 +139,8 @@ const (
 	DecisionKind_DECISION_KIND_CANNOT_LINK DecisionKind = 2
 	// Takes back the decision named in `undoes`.
 	DecisionKind_DECISION_KIND_UNDO DecisionKind = 3
+	// Of all that was told of the person `a_id`, what the interview `interview_id` told stands for `field`.
+	DecisionKind_DECISION_KIND_CHOOSE DecisionKind = 4
 )
 
 // Enum value maps for DecisionKind.
@@ -148,12 +150,14 @@ var (
 		1: "DECISION_KIND_LINK",
 		2: "DECISION_KIND_CANNOT_LINK",
 		3: "DECISION_KIND_UNDO",
+		4: "DECISION_KIND_CHOOSE",
 	}
 	DecisionKind_value = map[string]int32{
 		"DECISION_KIND_UNSPECIFIED": 0,
 		"DECISION_KIND_LINK":        1,
 		"DECISION_KIND_CANNOT_LINK": 2,
 		"DECISION_KIND_UNDO":        3,
+		"DECISION_KIND_CHOOSE":      4,
 	}
 )
 
@@ -195,11 +199,14 @@ type LinkDecision struct {
 	AId *string `protobuf:"bytes,4,opt,name=a_id,json=aId" json:"a_id,omitempty"`
 	BId *string `protobuf:"bytes,5,opt,name=b_id,json=bId" json:"b_id,omitempty"`
 	// decision_id taken back.
-	Undoes        *string `protobuf:"bytes,6,opt,name=undoes" json:"undoes,omitempty"`
-	DecidedBy     *string `protobuf:"bytes,7,opt,name=decided_by,json=decidedBy" json:"decided_by,omitempty"`
-	TimeMs        *int64  `protobuf:"varint,8,opt,name=time_ms,json=timeMs" json:"time_ms,omitempty"`
-	Reason        *string `protobuf:"bytes,9,opt,name=reason" json:"reason,omitempty"`
-	Study         *string `protobuf:"bytes,10,opt,name=study" json:"study,omitempty"`
+	Undoes    *string `protobuf:"bytes,6,opt,name=undoes" json:"undoes,omitempty"`
+	DecidedBy *string `protobuf:"bytes,7,opt,name=decided_by,json=decidedBy" json:"decided_by,omitempty"`
+	TimeMs    *int64  `protobuf:"varint,8,opt,name=time_ms,json=timeMs" json:"time_ms,omitempty"`
+	Reason    *string `protobuf:"bytes,9,opt,name=reason" json:"reason,omitempty"`
+	Study     *string `protobuf:"bytes,10,opt,name=study" json:"study,omitempty"`
+	// Of a choice: which field, as in StandingValue, and which interview.
+	Field         *string `protobuf:"bytes,11,opt,name=field" json:"field,omitempty"`
+	InterviewId   *string `protobuf:"bytes,12,opt,name=interview_id,json=interviewId" json:"interview_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -300,6 +307,20 @@ func (x *LinkDecision) GetReason() string {
 func (x *LinkDecision) GetStudy() string {
 	if x != nil && x.Study != nil {
 		return *x.Study
+	}
+	return ""
+}
+
+func (x *LinkDecision) GetField() string {
+	if x != nil && x.Field != nil {
+		return *x.Field
+	}
+	return ""
+}
+
+func (x *LinkDecision) GetInterviewId() string {
+	if x != nil && x.InterviewId != nil {
+		return *x.InterviewId
 	}
 	return ""
 }
@@ -1112,11 +1133,589 @@ func (x *ListDecisionsResponse) GetDecisions() []*LinkDecision {
 	return nil
 }
 
+// ListQueueRequest asks for what is to be decided; empty fields mean all.
+type ListQueueRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Study         *string                `protobuf:"bytes,1,opt,name=study" json:"study,omitempty"`
+	PageSize      *uint32                `protobuf:"varint,2,opt,name=page_size,json=pageSize" json:"page_size,omitempty"`
+	PageToken     *string                `protobuf:"bytes,3,opt,name=page_token,json=pageToken" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListQueueRequest) Reset() {
+	*x = ListQueueRequest{}
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListQueueRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListQueueRequest) ProtoMessage() {}
+
+func (x *ListQueueRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListQueueRequest.ProtoReflect.Descriptor instead.
+func (*ListQueueRequest) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_linkage_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListQueueRequest) GetStudy() string {
+	if x != nil && x.Study != nil {
+		return *x.Study
+	}
+	return ""
+}
+
+func (x *ListQueueRequest) GetPageSize() uint32 {
+	if x != nil && x.PageSize != nil {
+		return *x.PageSize
+	}
+	return 0
+}
+
+func (x *ListQueueRequest) GetPageToken() string {
+	if x != nil && x.PageToken != nil {
+		return *x.PageToken
+	}
+	return ""
+}
+
+// ListQueueResponse is one page.
+type ListQueueResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Items         []*QueueItem           `protobuf:"bytes,1,rep,name=items" json:"items,omitempty"`
+	NextPageToken *string                `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken" json:"next_page_token,omitempty"`
+	// How many are to be decided in all.
+	Total         *int64 `protobuf:"varint,3,opt,name=total" json:"total,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListQueueResponse) Reset() {
+	*x = ListQueueResponse{}
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListQueueResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListQueueResponse) ProtoMessage() {}
+
+func (x *ListQueueResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListQueueResponse.ProtoReflect.Descriptor instead.
+func (*ListQueueResponse) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_linkage_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListQueueResponse) GetItems() []*QueueItem {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+func (x *ListQueueResponse) GetNextPageToken() string {
+	if x != nil && x.NextPageToken != nil {
+		return *x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListQueueResponse) GetTotal() int64 {
+	if x != nil && x.Total != nil {
+		return *x.Total
+	}
+	return 0
+}
+
+// QueueItem is a pair to be decided, with what speaks for and against it.
+type QueueItem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Pair  *MatchPair             `protobuf:"bytes,1,opt,name=pair" json:"pair,omitempty"`
+	// How much a decision is expected to settle: the uncertainty of the pair in bits, times how many people it is about.
+	Gain *float64 `protobuf:"fixed64,2,opt,name=gain" json:"gain,omitempty"`
+	// The next likely partners of either, heaviest first; at most four.
+	Rivals []*MatchPair `protobuf:"bytes,3,rep,name=rivals" json:"rivals,omitempty"`
+	// How much heavier the pair is than the first of them, in bits; unset: there is none.
+	Margin *float64 `protobuf:"fixed64,4,opt,name=margin" json:"margin,omitempty"`
+	// All that the interviews tell of both.
+	A []*PersonRecord `protobuf:"bytes,5,rep,name=a" json:"a,omitempty"`
+	B []*PersonRecord `protobuf:"bytes,6,rep,name=b" json:"b,omitempty"`
+	// Everybody on the household rosters of the one and of the other.
+	ARoster       []*PersonRecord `protobuf:"bytes,7,rep,name=a_roster,json=aRoster" json:"a_roster,omitempty"`
+	BRoster       []*PersonRecord `protobuf:"bytes,8,rep,name=b_roster,json=bRoster" json:"b_roster,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueueItem) Reset() {
+	*x = QueueItem{}
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueueItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueueItem) ProtoMessage() {}
+
+func (x *QueueItem) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueueItem.ProtoReflect.Descriptor instead.
+func (*QueueItem) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_linkage_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *QueueItem) GetPair() *MatchPair {
+	if x != nil {
+		return x.Pair
+	}
+	return nil
+}
+
+func (x *QueueItem) GetGain() float64 {
+	if x != nil && x.Gain != nil {
+		return *x.Gain
+	}
+	return 0
+}
+
+func (x *QueueItem) GetRivals() []*MatchPair {
+	if x != nil {
+		return x.Rivals
+	}
+	return nil
+}
+
+func (x *QueueItem) GetMargin() float64 {
+	if x != nil && x.Margin != nil {
+		return *x.Margin
+	}
+	return 0
+}
+
+func (x *QueueItem) GetA() []*PersonRecord {
+	if x != nil {
+		return x.A
+	}
+	return nil
+}
+
+func (x *QueueItem) GetB() []*PersonRecord {
+	if x != nil {
+		return x.B
+	}
+	return nil
+}
+
+func (x *QueueItem) GetARoster() []*PersonRecord {
+	if x != nil {
+		return x.ARoster
+	}
+	return nil
+}
+
+func (x *QueueItem) GetBRoster() []*PersonRecord {
+	if x != nil {
+		return x.BRoster
+	}
+	return nil
+}
+
+// GetPersonRequest names a person by id, or by the key of an interview: its respondent.
+type GetPersonRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            *string                `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPersonRequest) Reset() {
+	*x = GetPersonRequest{}
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPersonRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPersonRequest) ProtoMessage() {}
+
+func (x *GetPersonRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPersonRequest.ProtoReflect.Descriptor instead.
+func (*GetPersonRequest) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_linkage_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *GetPersonRequest) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return ""
+}
+
+// GetPersonResponse is a person as it counts.
+type GetPersonResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id that stands for the person: that of the earliest appearance of all that decisions put together. It is the
+	// same after a merge and its undoing.
+	EntityId *string `protobuf:"bytes,1,opt,name=entity_id,json=entityId" json:"entity_id,omitempty"`
+	// All ids that count as this person.
+	PersonIds []string         `protobuf:"bytes,2,rep,name=person_ids,json=personIds" json:"person_ids,omitempty"`
+	Values    []*StandingValue `protobuf:"bytes,3,rep,name=values" json:"values,omitempty"`
+	// Every appearance, the earliest first.
+	Appearances []*PersonRecord `protobuf:"bytes,4,rep,name=appearances" json:"appearances,omitempty"`
+	// The decisions in force about these ids.
+	Decisions []*LinkDecision `protobuf:"bytes,5,rep,name=decisions" json:"decisions,omitempty"`
+	// Ids that are likely to be the same person and that nobody has decided, with these ids and how sure the group is.
+	LikelyIds        []string `protobuf:"bytes,6,rep,name=likely_ids,json=likelyIds" json:"likely_ids,omitempty"`
+	LikelyConfidence *float64 `protobuf:"fixed64,7,opt,name=likely_confidence,json=likelyConfidence" json:"likely_confidence,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *GetPersonResponse) Reset() {
+	*x = GetPersonResponse{}
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPersonResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPersonResponse) ProtoMessage() {}
+
+func (x *GetPersonResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPersonResponse.ProtoReflect.Descriptor instead.
+func (*GetPersonResponse) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_linkage_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *GetPersonResponse) GetEntityId() string {
+	if x != nil && x.EntityId != nil {
+		return *x.EntityId
+	}
+	return ""
+}
+
+func (x *GetPersonResponse) GetPersonIds() []string {
+	if x != nil {
+		return x.PersonIds
+	}
+	return nil
+}
+
+func (x *GetPersonResponse) GetValues() []*StandingValue {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *GetPersonResponse) GetAppearances() []*PersonRecord {
+	if x != nil {
+		return x.Appearances
+	}
+	return nil
+}
+
+func (x *GetPersonResponse) GetDecisions() []*LinkDecision {
+	if x != nil {
+		return x.Decisions
+	}
+	return nil
+}
+
+func (x *GetPersonResponse) GetLikelyIds() []string {
+	if x != nil {
+		return x.LikelyIds
+	}
+	return nil
+}
+
+func (x *GetPersonResponse) GetLikelyConfidence() float64 {
+	if x != nil && x.LikelyConfidence != nil {
+		return *x.LikelyConfidence
+	}
+	return 0
+}
+
+// StandingValue is what stands for one field of a person, and why.
+type StandingValue struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "full_name", "birth_date", "sex".
+	Field *string `protobuf:"bytes,1,opt,name=field" json:"field,omitempty"`
+	Value *string `protobuf:"bytes,2,opt,name=value" json:"value,omitempty"`
+	// Why this one: "told alike", "most complete", "told most often", "told last", "decided".
+	Rule *string `protobuf:"bytes,3,opt,name=rule" json:"rule,omitempty"`
+	// Where it was told.
+	InterviewId  *string `protobuf:"bytes,4,opt,name=interview_id,json=interviewId" json:"interview_id,omitempty"`
+	InterviewKey *string `protobuf:"bytes,5,opt,name=interview_key,json=interviewKey" json:"interview_key,omitempty"`
+	// Other values that were told.
+	Others []string `protobuf:"bytes,6,rep,name=others" json:"others,omitempty"`
+	// Of a choice: the decision.
+	DecisionId    *string `protobuf:"bytes,7,opt,name=decision_id,json=decisionId" json:"decision_id,omitempty"`
+	DecidedBy     *string `protobuf:"bytes,8,opt,name=decided_by,json=decidedBy" json:"decided_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StandingValue) Reset() {
+	*x = StandingValue{}
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StandingValue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StandingValue) ProtoMessage() {}
+
+func (x *StandingValue) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StandingValue.ProtoReflect.Descriptor instead.
+func (*StandingValue) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_linkage_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *StandingValue) GetField() string {
+	if x != nil && x.Field != nil {
+		return *x.Field
+	}
+	return ""
+}
+
+func (x *StandingValue) GetValue() string {
+	if x != nil && x.Value != nil {
+		return *x.Value
+	}
+	return ""
+}
+
+func (x *StandingValue) GetRule() string {
+	if x != nil && x.Rule != nil {
+		return *x.Rule
+	}
+	return ""
+}
+
+func (x *StandingValue) GetInterviewId() string {
+	if x != nil && x.InterviewId != nil {
+		return *x.InterviewId
+	}
+	return ""
+}
+
+func (x *StandingValue) GetInterviewKey() string {
+	if x != nil && x.InterviewKey != nil {
+		return *x.InterviewKey
+	}
+	return ""
+}
+
+func (x *StandingValue) GetOthers() []string {
+	if x != nil {
+		return x.Others
+	}
+	return nil
+}
+
+func (x *StandingValue) GetDecisionId() string {
+	if x != nil && x.DecisionId != nil {
+		return *x.DecisionId
+	}
+	return ""
+}
+
+func (x *StandingValue) GetDecidedBy() string {
+	if x != nil && x.DecidedBy != nil {
+		return *x.DecidedBy
+	}
+	return ""
+}
+
+// KnownPerson is what the linkage keeps of one person to compare it with others.
+type KnownPerson struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Records []*PersonRecord        `protobuf:"bytes,1,rep,name=records" json:"records,omitempty"`
+	// Its blocking keys under the model in force.
+	Keys          []uint64 `protobuf:"fixed64,2,rep,packed,name=keys" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KnownPerson) Reset() {
+	*x = KnownPerson{}
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KnownPerson) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KnownPerson) ProtoMessage() {}
+
+func (x *KnownPerson) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KnownPerson.ProtoReflect.Descriptor instead.
+func (*KnownPerson) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_linkage_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *KnownPerson) GetRecords() []*PersonRecord {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *KnownPerson) GetKeys() []uint64 {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+// KnownInterview is what the linkage keeps of one interview, to see what changes with it.
+type KnownInterview struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	PersonIds     []string               `protobuf:"bytes,1,rep,name=person_ids,json=personIds" json:"person_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KnownInterview) Reset() {
+	*x = KnownInterview{}
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KnownInterview) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KnownInterview) ProtoMessage() {}
+
+func (x *KnownInterview) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KnownInterview.ProtoReflect.Descriptor instead.
+func (*KnownInterview) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_linkage_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *KnownInterview) GetPersonIds() []string {
+	if x != nil {
+		return x.PersonIds
+	}
+	return nil
+}
+
 var File_hearth_service_v1_linkage_proto protoreflect.FileDescriptor
 
 const file_hearth_service_v1_linkage_proto_rawDesc = "" +
 	"\n" +
-	"\x1fhearth/service/v1/linkage.proto\x12\x11hearth.service.v1\x1a\"hearth/service/v1/projection.proto\"\xc2\x02\n" +
+	"\x1fhearth/service/v1/linkage.proto\x12\x11hearth.service.v1\x1a\"hearth/service/v1/projection.proto\"\xfb\x02\n" +
 	"\fLinkDecision\x12\x1f\n" +
 	"\vdecision_id\x18\x01 \x01(\tR\n" +
 	"decisionId\x123\n" +
@@ -1130,7 +1729,9 @@ const file_hearth_service_v1_linkage_proto_rawDesc = "" +
 	"\atime_ms\x18\b \x01(\x03R\x06timeMs\x12\x16\n" +
 	"\x06reason\x18\t \x01(\tR\x06reason\x12\x14\n" +
 	"\x05study\x18\n" +
-	" \x01(\tR\x05study\"\xa7\x01\n" +
+	" \x01(\tR\x05study\x12\x14\n" +
+	"\x05field\x18\v \x01(\tR\x05field\x12!\n" +
+	"\finterview_id\x18\f \x01(\tR\vinterviewId\"\xa7\x01\n" +
 	"\bEvidence\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x17\n" +
 	"\avalue_a\x18\x02 \x01(\tR\x06valueA\x12\x17\n" +
@@ -1192,7 +1793,54 @@ const file_hearth_service_v1_linkage_proto_rawDesc = "" +
 	"\x14ListDecisionsRequest\x12\x14\n" +
 	"\x05study\x18\x01 \x01(\tR\x05study\"V\n" +
 	"\x15ListDecisionsResponse\x12=\n" +
-	"\tdecisions\x18\x01 \x03(\v2\x1f.hearth.service.v1.LinkDecisionR\tdecisions*`\n" +
+	"\tdecisions\x18\x01 \x03(\v2\x1f.hearth.service.v1.LinkDecisionR\tdecisions\"d\n" +
+	"\x10ListQueueRequest\x12\x14\n" +
+	"\x05study\x18\x01 \x01(\tR\x05study\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\rR\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"\x85\x01\n" +
+	"\x11ListQueueResponse\x122\n" +
+	"\x05items\x18\x01 \x03(\v2\x1c.hearth.service.v1.QueueItemR\x05items\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x14\n" +
+	"\x05total\x18\x03 \x01(\x03R\x05total\"\xf5\x02\n" +
+	"\tQueueItem\x120\n" +
+	"\x04pair\x18\x01 \x01(\v2\x1c.hearth.service.v1.MatchPairR\x04pair\x12\x12\n" +
+	"\x04gain\x18\x02 \x01(\x01R\x04gain\x124\n" +
+	"\x06rivals\x18\x03 \x03(\v2\x1c.hearth.service.v1.MatchPairR\x06rivals\x12\x16\n" +
+	"\x06margin\x18\x04 \x01(\x01R\x06margin\x12-\n" +
+	"\x01a\x18\x05 \x03(\v2\x1f.hearth.service.v1.PersonRecordR\x01a\x12-\n" +
+	"\x01b\x18\x06 \x03(\v2\x1f.hearth.service.v1.PersonRecordR\x01b\x12:\n" +
+	"\ba_roster\x18\a \x03(\v2\x1f.hearth.service.v1.PersonRecordR\aaRoster\x12:\n" +
+	"\bb_roster\x18\b \x03(\v2\x1f.hearth.service.v1.PersonRecordR\abRoster\"\"\n" +
+	"\x10GetPersonRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xd7\x02\n" +
+	"\x11GetPersonResponse\x12\x1b\n" +
+	"\tentity_id\x18\x01 \x01(\tR\bentityId\x12\x1d\n" +
+	"\n" +
+	"person_ids\x18\x02 \x03(\tR\tpersonIds\x128\n" +
+	"\x06values\x18\x03 \x03(\v2 .hearth.service.v1.StandingValueR\x06values\x12A\n" +
+	"\vappearances\x18\x04 \x03(\v2\x1f.hearth.service.v1.PersonRecordR\vappearances\x12=\n" +
+	"\tdecisions\x18\x05 \x03(\v2\x1f.hearth.service.v1.LinkDecisionR\tdecisions\x12\x1d\n" +
+	"\n" +
+	"likely_ids\x18\x06 \x03(\tR\tlikelyIds\x12+\n" +
+	"\x11likely_confidence\x18\a \x01(\x01R\x10likelyConfidence\"\xef\x01\n" +
+	"\rStandingValue\x12\x14\n" +
+	"\x05field\x18\x01 \x01(\tR\x05field\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x12\x12\n" +
+	"\x04rule\x18\x03 \x01(\tR\x04rule\x12!\n" +
+	"\finterview_id\x18\x04 \x01(\tR\vinterviewId\x12#\n" +
+	"\rinterview_key\x18\x05 \x01(\tR\finterviewKey\x12\x16\n" +
+	"\x06others\x18\x06 \x03(\tR\x06others\x12\x1f\n" +
+	"\vdecision_id\x18\a \x01(\tR\n" +
+	"decisionId\x12\x1d\n" +
+	"\n" +
+	"decided_by\x18\b \x01(\tR\tdecidedBy\"\\\n" +
+	"\vKnownPerson\x129\n" +
+	"\arecords\x18\x01 \x03(\v2\x1f.hearth.service.v1.PersonRecordR\arecords\x12\x12\n" +
+	"\x04keys\x18\x02 \x03(\x06R\x04keys\"/\n" +
+	"\x0eKnownInterview\x12\x1d\n" +
+	"\n" +
+	"person_ids\x18\x01 \x03(\tR\tpersonIds*`\n" +
 	"\vLinkSubject\x12\x1c\n" +
 	"\x18LINK_SUBJECT_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13LINK_SUBJECT_PERSON\x10\x01\x12\x1a\n" +
@@ -1203,19 +1851,22 @@ const file_hearth_service_v1_linkage_proto_rawDesc = "" +
 	"\x11MATCH_CLASS_EXACT\x10\x01\x12\x16\n" +
 	"\x12MATCH_CLASS_LIKELY\x10\x02\x12\x18\n" +
 	"\x14MATCH_CLASS_POSSIBLE\x10\x03\x12\x18\n" +
-	"\x14MATCH_CLASS_UNLIKELY\x10\x04*|\n" +
+	"\x14MATCH_CLASS_UNLIKELY\x10\x04*\x96\x01\n" +
 	"\fDecisionKind\x12\x1d\n" +
 	"\x19DECISION_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12DECISION_KIND_LINK\x10\x01\x12\x1d\n" +
 	"\x19DECISION_KIND_CANNOT_LINK\x10\x02\x12\x16\n" +
-	"\x12DECISION_KIND_UNDO\x10\x032\xd4\x03\n" +
+	"\x12DECISION_KIND_UNDO\x10\x03\x12\x18\n" +
+	"\x14DECISION_KIND_CHOOSE\x10\x042\x84\x05\n" +
 	"\x0eLinkageService\x12Y\n" +
 	"\n" +
 	"RunLinkage\x12$.hearth.service.v1.RunLinkageRequest\x1a%.hearth.service.v1.RunLinkageResponse\x12V\n" +
 	"\tListPairs\x12#.hearth.service.v1.ListPairsRequest\x1a$.hearth.service.v1.ListPairsResponse\x12\\\n" +
 	"\vExplainPair\x12%.hearth.service.v1.ExplainPairRequest\x1a&.hearth.service.v1.ExplainPairResponse\x12M\n" +
 	"\x06Decide\x12 .hearth.service.v1.DecideRequest\x1a!.hearth.service.v1.DecideResponse\x12b\n" +
-	"\rListDecisions\x12'.hearth.service.v1.ListDecisionsRequest\x1a(.hearth.service.v1.ListDecisionsResponseBCZAgithub.com/hearth-survey/hearth/proto/hearth/service/v1;servicev1b\beditionsp\xe8\a"
+	"\rListDecisions\x12'.hearth.service.v1.ListDecisionsRequest\x1a(.hearth.service.v1.ListDecisionsResponse\x12V\n" +
+	"\tListQueue\x12#.hearth.service.v1.ListQueueRequest\x1a$.hearth.service.v1.ListQueueResponse\x12V\n" +
+	"\tGetPerson\x12#.hearth.service.v1.GetPersonRequest\x1a$.hearth.service.v1.GetPersonResponseBCZAgithub.com/hearth-survey/hearth/proto/hearth/service/v1;servicev1b\beditionsp\xe8\a"
 
 var (
 	file_hearth_service_v1_linkage_proto_rawDescOnce sync.Once
@@ -1230,7 +1881,7 @@ func file_hearth_service_v1_linkage_proto_rawDescGZIP() []byte {
 }
 
 var file_hearth_service_v1_linkage_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_hearth_service_v1_linkage_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_hearth_service_v1_linkage_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_hearth_service_v1_linkage_proto_goTypes = []any{
 	(LinkSubject)(0),              // 0: hearth.service.v1.LinkSubject
 	(MatchClass)(0),               // 1: hearth.service.v1.MatchClass
@@ -1248,7 +1899,15 @@ var file_hearth_service_v1_linkage_proto_goTypes = []any{
 	(*DecideResponse)(nil),        // 13: hearth.service.v1.DecideResponse
 	(*ListDecisionsRequest)(nil),  // 14: hearth.service.v1.ListDecisionsRequest
 	(*ListDecisionsResponse)(nil), // 15: hearth.service.v1.ListDecisionsResponse
-	(*PersonRecord)(nil),          // 16: hearth.service.v1.PersonRecord
+	(*ListQueueRequest)(nil),      // 16: hearth.service.v1.ListQueueRequest
+	(*ListQueueResponse)(nil),     // 17: hearth.service.v1.ListQueueResponse
+	(*QueueItem)(nil),             // 18: hearth.service.v1.QueueItem
+	(*GetPersonRequest)(nil),      // 19: hearth.service.v1.GetPersonRequest
+	(*GetPersonResponse)(nil),     // 20: hearth.service.v1.GetPersonResponse
+	(*StandingValue)(nil),         // 21: hearth.service.v1.StandingValue
+	(*KnownPerson)(nil),           // 22: hearth.service.v1.KnownPerson
+	(*KnownInterview)(nil),        // 23: hearth.service.v1.KnownInterview
+	(*PersonRecord)(nil),          // 24: hearth.service.v1.PersonRecord
 }
 var file_hearth_service_v1_linkage_proto_depIdxs = []int32{
 	2,  // 0: hearth.service.v1.LinkDecision.kind:type_name -> hearth.service.v1.DecisionKind
@@ -1262,26 +1921,41 @@ var file_hearth_service_v1_linkage_proto_depIdxs = []int32{
 	5,  // 8: hearth.service.v1.ListPairsResponse.pairs:type_name -> hearth.service.v1.MatchPair
 	0,  // 9: hearth.service.v1.ExplainPairRequest.subject:type_name -> hearth.service.v1.LinkSubject
 	5,  // 10: hearth.service.v1.ExplainPairResponse.pair:type_name -> hearth.service.v1.MatchPair
-	16, // 11: hearth.service.v1.ExplainPairResponse.a:type_name -> hearth.service.v1.PersonRecord
-	16, // 12: hearth.service.v1.ExplainPairResponse.b:type_name -> hearth.service.v1.PersonRecord
+	24, // 11: hearth.service.v1.ExplainPairResponse.a:type_name -> hearth.service.v1.PersonRecord
+	24, // 12: hearth.service.v1.ExplainPairResponse.b:type_name -> hearth.service.v1.PersonRecord
 	3,  // 13: hearth.service.v1.DecideRequest.decision:type_name -> hearth.service.v1.LinkDecision
 	3,  // 14: hearth.service.v1.DecideResponse.decision:type_name -> hearth.service.v1.LinkDecision
 	3,  // 15: hearth.service.v1.ListDecisionsResponse.decisions:type_name -> hearth.service.v1.LinkDecision
-	6,  // 16: hearth.service.v1.LinkageService.RunLinkage:input_type -> hearth.service.v1.RunLinkageRequest
-	8,  // 17: hearth.service.v1.LinkageService.ListPairs:input_type -> hearth.service.v1.ListPairsRequest
-	10, // 18: hearth.service.v1.LinkageService.ExplainPair:input_type -> hearth.service.v1.ExplainPairRequest
-	12, // 19: hearth.service.v1.LinkageService.Decide:input_type -> hearth.service.v1.DecideRequest
-	14, // 20: hearth.service.v1.LinkageService.ListDecisions:input_type -> hearth.service.v1.ListDecisionsRequest
-	7,  // 21: hearth.service.v1.LinkageService.RunLinkage:output_type -> hearth.service.v1.RunLinkageResponse
-	9,  // 22: hearth.service.v1.LinkageService.ListPairs:output_type -> hearth.service.v1.ListPairsResponse
-	11, // 23: hearth.service.v1.LinkageService.ExplainPair:output_type -> hearth.service.v1.ExplainPairResponse
-	13, // 24: hearth.service.v1.LinkageService.Decide:output_type -> hearth.service.v1.DecideResponse
-	15, // 25: hearth.service.v1.LinkageService.ListDecisions:output_type -> hearth.service.v1.ListDecisionsResponse
-	21, // [21:26] is the sub-list for method output_type
-	16, // [16:21] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	18, // 16: hearth.service.v1.ListQueueResponse.items:type_name -> hearth.service.v1.QueueItem
+	5,  // 17: hearth.service.v1.QueueItem.pair:type_name -> hearth.service.v1.MatchPair
+	5,  // 18: hearth.service.v1.QueueItem.rivals:type_name -> hearth.service.v1.MatchPair
+	24, // 19: hearth.service.v1.QueueItem.a:type_name -> hearth.service.v1.PersonRecord
+	24, // 20: hearth.service.v1.QueueItem.b:type_name -> hearth.service.v1.PersonRecord
+	24, // 21: hearth.service.v1.QueueItem.a_roster:type_name -> hearth.service.v1.PersonRecord
+	24, // 22: hearth.service.v1.QueueItem.b_roster:type_name -> hearth.service.v1.PersonRecord
+	21, // 23: hearth.service.v1.GetPersonResponse.values:type_name -> hearth.service.v1.StandingValue
+	24, // 24: hearth.service.v1.GetPersonResponse.appearances:type_name -> hearth.service.v1.PersonRecord
+	3,  // 25: hearth.service.v1.GetPersonResponse.decisions:type_name -> hearth.service.v1.LinkDecision
+	24, // 26: hearth.service.v1.KnownPerson.records:type_name -> hearth.service.v1.PersonRecord
+	6,  // 27: hearth.service.v1.LinkageService.RunLinkage:input_type -> hearth.service.v1.RunLinkageRequest
+	8,  // 28: hearth.service.v1.LinkageService.ListPairs:input_type -> hearth.service.v1.ListPairsRequest
+	10, // 29: hearth.service.v1.LinkageService.ExplainPair:input_type -> hearth.service.v1.ExplainPairRequest
+	12, // 30: hearth.service.v1.LinkageService.Decide:input_type -> hearth.service.v1.DecideRequest
+	14, // 31: hearth.service.v1.LinkageService.ListDecisions:input_type -> hearth.service.v1.ListDecisionsRequest
+	16, // 32: hearth.service.v1.LinkageService.ListQueue:input_type -> hearth.service.v1.ListQueueRequest
+	19, // 33: hearth.service.v1.LinkageService.GetPerson:input_type -> hearth.service.v1.GetPersonRequest
+	7,  // 34: hearth.service.v1.LinkageService.RunLinkage:output_type -> hearth.service.v1.RunLinkageResponse
+	9,  // 35: hearth.service.v1.LinkageService.ListPairs:output_type -> hearth.service.v1.ListPairsResponse
+	11, // 36: hearth.service.v1.LinkageService.ExplainPair:output_type -> hearth.service.v1.ExplainPairResponse
+	13, // 37: hearth.service.v1.LinkageService.Decide:output_type -> hearth.service.v1.DecideResponse
+	15, // 38: hearth.service.v1.LinkageService.ListDecisions:output_type -> hearth.service.v1.ListDecisionsResponse
+	17, // 39: hearth.service.v1.LinkageService.ListQueue:output_type -> hearth.service.v1.ListQueueResponse
+	20, // 40: hearth.service.v1.LinkageService.GetPerson:output_type -> hearth.service.v1.GetPersonResponse
+	34, // [34:41] is the sub-list for method output_type
+	27, // [27:34] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_linkage_proto_init() }
@@ -1296,7 +1970,7 @@ func file_hearth_service_v1_linkage_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_service_v1_linkage_proto_rawDesc), len(file_hearth_service_v1_linkage_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   13,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

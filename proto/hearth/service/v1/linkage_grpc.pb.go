@@ -24,6 +24,8 @@ const (
 	LinkageService_ExplainPair_FullMethodName   = "/hearth.service.v1.LinkageService/ExplainPair"
 	LinkageService_Decide_FullMethodName        = "/hearth.service.v1.LinkageService/Decide"
 	LinkageService_ListDecisions_FullMethodName = "/hearth.service.v1.LinkageService/ListDecisions"
+	LinkageService_ListQueue_FullMethodName     = "/hearth.service.v1.LinkageService/ListQueue"
+	LinkageService_GetPerson_FullMethodName     = "/hearth.service.v1.LinkageService/GetPerson"
 )
 
 // LinkageServiceClient is the client API for LinkageService service.
@@ -42,6 +44,10 @@ type LinkageServiceClient interface {
 	Decide(ctx context.Context, in *DecideRequest, opts ...grpc.CallOption) (*DecideResponse, error)
 	// ListDecisions lists the decisions, oldest first.
 	ListDecisions(ctx context.Context, in *ListDecisionsRequest, opts ...grpc.CallOption) (*ListDecisionsResponse, error)
+	// ListQueue lists the pairs that nobody has decided, those first of which a decision gains most, with what is needed to decide.
+	ListQueue(ctx context.Context, in *ListQueueRequest, opts ...grpc.CallOption) (*ListQueueResponse, error)
+	// GetPerson shows one person as it counts after the decisions: where it was met, and which value of each field stands.
+	GetPerson(ctx context.Context, in *GetPersonRequest, opts ...grpc.CallOption) (*GetPersonResponse, error)
 }
 
 type linkageServiceClient struct {
@@ -102,6 +108,26 @@ func (c *linkageServiceClient) ListDecisions(ctx context.Context, in *ListDecisi
 	return out, nil
 }
 
+func (c *linkageServiceClient) ListQueue(ctx context.Context, in *ListQueueRequest, opts ...grpc.CallOption) (*ListQueueResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListQueueResponse)
+	err := c.cc.Invoke(ctx, LinkageService_ListQueue_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *linkageServiceClient) GetPerson(ctx context.Context, in *GetPersonRequest, opts ...grpc.CallOption) (*GetPersonResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetPersonResponse)
+	err := c.cc.Invoke(ctx, LinkageService_GetPerson_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // LinkageServiceServer is the server API for LinkageService service.
 // All implementations must embed UnimplementedLinkageServiceServer
 // for forward compatibility.
@@ -118,6 +144,10 @@ type LinkageServiceServer interface {
 	Decide(context.Context, *DecideRequest) (*DecideResponse, error)
 	// ListDecisions lists the decisions, oldest first.
 	ListDecisions(context.Context, *ListDecisionsRequest) (*ListDecisionsResponse, error)
+	// ListQueue lists the pairs that nobody has decided, those first of which a decision gains most, with what is needed to decide.
+	ListQueue(context.Context, *ListQueueRequest) (*ListQueueResponse, error)
+	// GetPerson shows one person as it counts after the decisions: where it was met, and which value of each field stands.
+	GetPerson(context.Context, *GetPersonRequest) (*GetPersonResponse, error)
 	mustEmbedUnimplementedLinkageServiceServer()
 }
 
@@ -142,6 +172,12 @@ func (UnimplementedLinkageServiceServer) Decide(context.Context, *DecideRequest)
 }
 func (UnimplementedLinkageServiceServer) ListDecisions(context.Context, *ListDecisionsRequest) (*ListDecisionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListDecisions not implemented")
+}
+func (UnimplementedLinkageServiceServer) ListQueue(context.Context, *ListQueueRequest) (*ListQueueResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListQueue not implemented")
+}
+func (UnimplementedLinkageServiceServer) GetPerson(context.Context, *GetPersonRequest) (*GetPersonResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetPerson not implemented")
 }
 func (UnimplementedLinkageServiceServer) mustEmbedUnimplementedLinkageServiceServer() {}
 func (UnimplementedLinkageServiceServer) testEmbeddedByValue()                        {}
@@ -254,6 +290,42 @@ func _LinkageService_ListDecisions_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _LinkageService_ListQueue_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListQueueRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LinkageServiceServer).ListQueue(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LinkageService_ListQueue_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LinkageServiceServer).ListQueue(ctx, req.(*ListQueueRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _LinkageService_GetPerson_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetPersonRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LinkageServiceServer).GetPerson(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LinkageService_GetPerson_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LinkageServiceServer).GetPerson(ctx, req.(*GetPersonRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // LinkageService_ServiceDesc is the grpc.ServiceDesc for LinkageService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -280,6 +352,14 @@ var LinkageService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListDecisions",
 			Handler:    _LinkageService_ListDecisions_Handler,
+		},
+		{
+			MethodName: "ListQueue",
+			Handler:    _LinkageService_ListQueue_Handler,
+		},
+		{
+			MethodName: "GetPerson",
+			Handler:    _LinkageService_GetPerson_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
