@@ -3,11 +3,8 @@ package server
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"fmt"
 	"slices"
 	"strconv"
-	"sync"
 
 	"github.com/google/uuid"
 	"github.com/hearth-survey/hearth/proto/fault"
@@ -28,43 +25,11 @@ type linkageService struct {
 	*Server
 }
 
-// linkageCache keeps the last search, which stays right until the log grows.
-type linkageCache struct {
-	mu     sync.Mutex
-	key    [32]byte
-	result *dedup.Result
-}
-
-// search compares the people and households of a study, or remembers what it found in the same ones.
-func (s *Server) search(ctx context.Context, study string) (*dedup.Result, error) {
-	if err := s.Project(ctx); err != nil {
-		return nil, err
-	}
-	cursor, err := s.store.Projected(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("find how far the projections are: %w", err)
-	}
-	at, err := proto.Marshal(cursor.Proto())
-	if err != nil {
-		return nil, fmt.Errorf("write the cursor: %w", err)
-	}
-	key := sha256.Sum256(append([]byte(study+"\x00"), at...)) // decisions are records of the log, so the cursor moves with them
-	s.linkage.mu.Lock()
-	defer s.linkage.mu.Unlock()
-	if s.linkage.result != nil && s.linkage.key == key {
-		return s.linkage.result, nil
-	}
-	f, err := s.gather(ctx, study)
-	if err != nil {
-		return nil, err
-	}
-	s.linkage.result = dedup.Find(f.people, f.households, f.decisions, dedup.Options{})
-	s.linkage.key = key
-	return s.linkage.result, nil
-}
-
-// RunLinkage searches, and returns the heaviest pairs with the summary.
+// RunLinkage learns the weights anew from everybody, searches, and returns the heaviest pairs with the summary.
 func (s *linkageService) RunLinkage(ctx context.Context, req *servicev1.RunLinkageRequest) (*servicev1.RunLinkageResponse, error) {
+	if err := s.linker.learnAnew(ctx, req.GetStudy()); err != nil {
+		return nil, err
+	}
 	r, err := s.search(ctx, req.GetStudy())
 	if err != nil {
 		return nil, err
@@ -198,7 +163,12 @@ func (s *linkageService) ExplainPair(ctx context.Context, req *servicev1.Explain
 	case req.GetSubject() == servicev1.LinkSubject_LINK_SUBJECT_HOUSEHOLD:
 		return nil, fault.New(fault.NotFound, fault.NoSuchPerson, "nothing speaks for households %.64s and %.64s being the same", two.a, two.b)
 	default:
-		resp.Pair = dedup.Explain(two.aa, two.bb, r.Model)
+		if resp.Pair, err = s.linker.score(ctx, two.study, two.a, two.b); err != nil {
+			return nil, err
+		}
+		if resp.Pair == nil {
+			resp.Pair = dedup.Explain(two.aa, two.bb, r.Model)
+		}
 	}
 	if resp.Pair.GetAId() == two.b {
 		resp.A, resp.B = two.bb, two.aa

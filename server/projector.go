@@ -49,6 +49,8 @@ type projector struct {
 	studiesChanged func()
 	// published is told that there are records of publications.
 	published func(context.Context)
+	// moved is told that there are new projections.
+	moved func()
 
 	running chan struct{} // holds one token while nobody runs
 	woken   chan struct{} // holds one where there is something to do that the log does not tell of
@@ -69,7 +71,7 @@ type projector struct {
 }
 
 func newProjector(st store.Store, b projection.Builder, m *metrics) *projector {
-	p := &projector{store: st, builder: b, metrics: m, running: make(chan struct{}, 1), woken: make(chan struct{}, 1), seed: maphash.MakeSeed()}
+	p := &projector{store: st, builder: b, metrics: m, running: make(chan struct{}, 1), woken: make(chan struct{}, 1), seed: maphash.MakeSeed(), moved: func() {}}
 	p.running <- struct{}{}
 	return p
 }
@@ -244,6 +246,7 @@ func (p *projector) follow(ctx context.Context, batches int) (more bool, err err
 				p.studiesChanged()
 			}
 			p.conflicts.note(c)
+			p.moved()
 			p.metrics.projected.Add(float64(records))
 			p.metrics.lag.Set(max(0, float64(time.Now().UnixMilli()-oldest)/1000))
 			return nil

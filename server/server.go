@@ -86,7 +86,7 @@ type Server struct {
 	keys      keyCache
 	rights    rightsCache
 	payloads  *payloadReader
-	linkage   linkageCache
+	linker    *linker
 	forms     *publications
 	rules     reevaluations
 	down      downlink
@@ -151,6 +151,8 @@ func New(cfg Config) (*Server, error) {
 		s.down.changedStudies()
 		s.closed.changed()
 	}
+	s.linker = newLinker(s)
+	s.projector.moved = s.linker.wake
 	s.projector.gone, s.projector.published = &s.gone, s.followQuestionnaires
 	if s.hub == nil { // merging is headquarters'
 		s.projector.settle = s.settle
@@ -191,8 +193,13 @@ func (s *Server) GRPC() *grpc.Server { return s.grpc }
 // Handler answers gRPC, gRPC-Web and Connect on one port. It needs HTTP/2 for gRPC.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// Run keeps the projections up with the log until ctx ends.
+// Run keeps the projections up with the log, and the linkage up with these, until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
+	var linking sync.WaitGroup
+	defer linking.Wait()
+	if s.hub == nil { // at a hub nobody decides who is the same; who asks is answered all the same
+		linking.Go(func() { s.linker.run(ctx) })
+	}
 	return s.projector.run(ctx, s.log, func(ctx context.Context) { s.reevaluateInTurn(ctx) })
 }
 

@@ -40,7 +40,8 @@ func (b *Book) Learn(ctx context.Context, s *State, code string, interviews []In
 	if err := l.compare(m, people); err != nil {
 		return err
 	}
-	s.Studies[code] = &Study{Generation: l.g, Fitted: int64(len(l.people)), People: int64(len(l.people))}
+	n := int64(len(l.people))
+	s.Studies[code] = &Study{Generation: l.g, Fitted: n, People: n, Compared: l.compared}
 	if err := b.save(ctx, s, l.pending); err != nil {
 		return err
 	}
@@ -59,6 +60,8 @@ type learner struct {
 	people []*dedup.Person // by id
 	homes  map[string][]int
 	strong map[pair][]dedup.Link
+
+	compared int64
 }
 
 // put writes entries when there are enough.
@@ -171,6 +174,7 @@ func (l *learner) links(m *dedup.Model, keys [][]uint64, postings map[uint64][]i
 				if p.ListedWith(q) {
 					continue
 				}
+				l.compared++
 				bare := m.Weigh(p, q)
 				if bare < least {
 					continue
@@ -206,6 +210,7 @@ func (l *learner) Strong(x, y string) []dedup.Link { return l.strong[pairOf(x, y
 
 // sweep throws away generations that no study has any more.
 func (b *Book) sweep(ctx context.Context, s *State) error {
+	b.forget(s)
 	current := map[string]bool{}
 	for _, study := range s.Studies {
 		current[generation(study.Generation)] = true

@@ -8,11 +8,14 @@
 package linkage
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
@@ -42,6 +45,9 @@ type Study struct {
 	// Fitted is of how many people the model was learnt, People how many there are now.
 	Fitted int64 `json:"fitted"`
 	People int64 `json:"people"`
+	// Compared is how many pairs were compared, Changed how many interviews have come or changed since the model was learnt.
+	Compared int64 `json:"compared"`
+	Changed  int64 `json:"changed"`
 }
 
 // Drifted says whether so many people have come since the model was learnt that it should be learnt again.
@@ -61,7 +67,8 @@ const stateKey = "\x00state"
 type Book struct {
 	ix     store.Index
 	opts   dedup.Options
-	models map[int64]*dedup.Model // by generation
+	mu     sync.Mutex
+	models map[int64]*dedup.Model // by generation; guarded by mu
 }
 
 // Open makes a book of an index. Models are learnt with the options.
@@ -87,6 +94,15 @@ func (b *Book) State(ctx context.Context) (*State, error) {
 	return s, nil
 }
 
+// Unchanged fails with fault.Conflict where somebody else has changed the index since the state was read or saved.
+func (b *Book) Unchanged(ctx context.Context, s *State) error {
+	values, err := b.ix.IndexGet(ctx, stateKey)
+	if err == nil && !bytes.Equal(values[0], s.raw) {
+		err = fault.New(fault.Conflict, "", "somebody else has changed what the linkage keeps")
+	}
+	return err
+}
+
 // save makes changes together with the next state.
 func (b *Book) save(ctx context.Context, s *State, changes []store.IndexEntry) error {
 	s.Version++
@@ -110,6 +126,8 @@ func (b *Book) Reached(ctx context.Context, s *State, cursor []byte) error {
 
 // Model is the model of a study.
 func (b *Book) Model(ctx context.Context, study *Study) (*dedup.Model, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if m := b.models[study.Generation]; m != nil {
 		return m, nil
 	}
@@ -121,8 +139,30 @@ func (b *Book) Model(ctx context.Context, study *Study) (*dedup.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.models = map[int64]*dedup.Model{study.Generation: m}
+	b.models[study.Generation] = m
 	return m, nil
+}
+
+// Drop throws everything away.
+func (b *Book) Drop(ctx context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	clear(b.models) // generations are counted anew
+	return b.ix.IndexDrop(ctx)
+}
+
+// forget drops the models of generations that are no more.
+func (b *Book) forget(s *State) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	maps.DeleteFunc(b.models, func(g int64, _ *dedup.Model) bool {
+		for _, study := range s.Studies {
+			if study.Generation == g {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // Pairs lists the pairs of a study that may be the same, heaviest first.
@@ -207,6 +247,8 @@ func (b *Book) Update(ctx context.Context, s *State, changed []Interview, cursor
 		}
 		entries = append(entries, w.out...)
 		study.People += w.more
+		study.Compared += int64(len(w.touched))
+		study.Changed += int64(len(changes))
 		if study.Drifted() {
 			stale = append(stale, code)
 		}

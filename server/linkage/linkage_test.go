@@ -3,8 +3,10 @@ package linkage_test
 import (
 	"cmp"
 	"context"
+	"flag"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 
 	diff "github.com/google/go-cmp/cmp"
@@ -98,7 +100,7 @@ func searched(m *dedup.Model, interviews []linkage.Interview) []*servicev1.Match
 // revise lists others than before in an interview.
 func revise(t *rapid.T, iv linkage.Interview) linkage.Interview {
 	list := slices.Clone(iv.People)
-	switch rapid.IntRange(0, 4).Draw(t, "revision") {
+	switch rapid.IntRange(0, 5).Draw(t, "revision") {
 	case 0:
 		return linkage.Interview{ID: iv.ID}
 	case 1:
@@ -112,6 +114,11 @@ func revise(t *rapid.T, iv linkage.Interview) linkage.Interview {
 	case 3:
 		list[0] = proto.CloneOf(list[0])
 		list[0].Identity.Phone = proto.String("13800000001")
+	case 5: // one more of the household, in an interview of its own
+		other := proto.CloneOf(list[0])
+		id := "of-" + iv.ID
+		other.InterviewId, other.PersonId, other.Identity.FullName = &id, proto.String("one-more-"+iv.ID), proto.String("欧阳修")
+		return linkage.Interview{ID: id, Study: iv.Study, People: []*servicev1.PersonRecord{other}}
 	case 4:
 		for i := range list {
 			list[i] = proto.CloneOf(list[i])
@@ -127,7 +134,8 @@ func revise(t *rapid.T, iv linkage.Interview) linkage.Interview {
 func TestArrivalEqualsSearch(t *testing.T) {
 	s := open(t)
 	ctx := t.Context()
-	all := village(60)
+	all := village(30)
+	checks(t, 100)
 	rapid.Check(t, func(t *rapid.T) {
 		if err := s.IndexDrop(ctx); err != nil {
 			t.Fatal(err)
@@ -181,6 +189,24 @@ func TestArrivalEqualsSearch(t *testing.T) {
 			t.Fatalf("a search (-) and what came one after the other (+):\n%s", d)
 		}
 	})
+}
+
+// checks bounds how often a property is tried, unless it is said on the command line.
+func checks(t *testing.T, n int) {
+	t.Helper()
+	asked := false
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "rapid.checks" })
+	if asked {
+		return
+	}
+	if testing.Short() {
+		n /= 5
+	}
+	was := flag.Lookup("rapid.checks").Value.String()
+	if err := flag.Set("rapid.checks", strconv.Itoa(n)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = flag.Set("rapid.checks", was) })
 }
 
 // TestFindsSomething keeps the test before honest: there is something to be found.
