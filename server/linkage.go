@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/hearth-survey/hearth/proto/fault"
@@ -205,7 +206,8 @@ func (s *linkageService) Decide(ctx context.Context, req *servicev1.DecideReques
 		if old.GetDecisionId() != d.GetDecisionId() {
 			continue
 		}
-		if old.GetKind() == d.GetKind() && old.GetAId() == d.GetAId() && old.GetBId() == d.GetBId() && old.GetUndoes() == d.GetUndoes() {
+		if old.GetKind() == d.GetKind() && old.GetAId() == d.GetAId() && old.GetBId() == d.GetBId() && old.GetUndoes() == d.GetUndoes() &&
+			old.GetField() == d.GetField() && old.GetInterviewId() == d.GetInterviewId() {
 			return &servicev1.DecideResponse{Decision: old}, nil
 		}
 		return nil, fault.New(fault.Exists, fault.BadDecision, "there is another decision with the id %s", d.GetDecisionId())
@@ -266,8 +268,12 @@ func (f *facts) complete(given *servicev1.LinkDecision) (*servicev1.LinkDecision
 		}
 		d.AId, d.BId = proto.String(two.a), proto.String(two.b)
 		d.Study = proto.String(cmp.Or(d.GetStudy(), two.study))
+	case servicev1.DecisionKind_DECISION_KIND_CHOOSE:
+		if err := f.completeChoice(d); err != nil {
+			return nil, err
+		}
 	default:
-		return nil, fault.New(fault.Invalid, fault.BadDecision, "a decision links, keeps apart or undoes; kind %d is none of these", d.GetKind())
+		return nil, fault.New(fault.Invalid, fault.BadDecision, "a decision links, keeps apart, chooses or undoes; kind %d is none of these", d.GetKind())
 	}
 	if d.GetDecisionId() == "" {
 		d.DecisionId = proto.String(uuid.NewString())
@@ -278,6 +284,28 @@ func (f *facts) complete(given *servicev1.LinkDecision) (*servicev1.LinkDecision
 		d.DecidedBy = proto.String("headquarters")
 	}
 	return d, nil
+}
+
+// completeChoice checks a choice of a value. The interview may be named by its key.
+func (f *facts) completeChoice(d *servicev1.LinkDecision) error {
+	if d.GetUndoes() != "" || d.GetBId() != "" || d.GetSubject() != servicev1.LinkSubject_LINK_SUBJECT_PERSON {
+		return fault.New(fault.Invalid, fault.BadDecision, "a choice names one person, a field and an interview, and nothing else")
+	}
+	if !dedup.SurvivorField(d.GetField()) {
+		return fault.New(fault.Invalid, fault.BadDecision, "%.64q is no field of a person; there are %s", d.GetField(), strings.Join(dedup.SurvivorFields(), ", "))
+	}
+	ids := dedup.Canonical(f.people, f.decisions)
+	id := f.byKey(d.GetAId())
+	if ids[id] == "" {
+		return fault.New(fault.NotFound, fault.NoSuchPerson, "%.64q is not among the people of the interviews here", d.GetAId())
+	}
+	for _, p := range f.people {
+		if ids[p.GetPersonId()] == ids[id] && (p.GetInterviewId() == d.GetInterviewId() || p.GetInterviewKey() == d.GetInterviewId()) && d.GetInterviewId() != "" {
+			d.AId, d.InterviewId, d.Study = proto.String(id), p.InterviewId, proto.String(cmp.Or(d.GetStudy(), p.GetStudy()))
+			return nil
+		}
+	}
+	return fault.New(fault.NotFound, fault.BadDecision, "the interview %.64q does not tell of %.64s", d.GetInterviewId(), id)
 }
 
 // ListDecisions lists the decisions, oldest first.

@@ -11,11 +11,14 @@ import (
 
 // dedupCmd finds people and households surveyed twice.
 type dedupCmd struct {
-	Run_    dedupRunCmd     `cmd:"" name:"run" help:"Compare everybody and sum up."`
+	Run_    dedupRunCmd     `cmd:"" name:"run" help:"Learn the weights anew, compare everybody and sum up; pairs are kept up with what comes without it."`
 	Pairs   dedupPairsCmd   `cmd:"" help:"List the pairs found, heaviest first."`
+	Review  dedupReviewCmd  `cmd:"" help:"Decide pair after pair, what gains most first."`
 	Explain dedupExplainCmd `cmd:"" help:"Say field by field why two people may be the same."`
+	Show    dedupShowCmd    `cmd:"" help:"Show one person as it counts: where it was met, and which value of each field stands."`
 	Merge   dedupMergeCmd   `cmd:"" help:"Decide that two are the same."`
 	Split   dedupSplitCmd   `cmd:"" help:"Decide that two are not the same."`
+	Choose  dedupChooseCmd  `cmd:"" help:"Decide which of the values told of a person stands."`
 	Undo    dedupUndoCmd    `cmd:"" help:"Take a decision back."`
 	History dedupHistoryCmd `cmd:"" help:"List the decisions."`
 	File    dedupFileCmd    `cmd:"" help:"Find duplicates in any table, without a server."`
@@ -218,8 +221,11 @@ func (c *dedupHistoryCmd) Run(e *env) error {
 	rows := [][]string{{"WHEN", "BY", "WHAT", "A", "B", "DECISION", "WHY"}}
 	for _, d := range resp.GetDecisions() {
 		a, b := d.GetAId(), d.GetBId()
-		if d.GetUndoes() != "" {
+		switch {
+		case d.GetUndoes() != "":
 			a, b = d.GetUndoes(), ""
+		case d.GetField() != "":
+			b = d.GetField() + " of " + d.GetInterviewId()
 		}
 		rows = append(rows, []string{since(d.GetTimeMs()), d.GetDecidedBy(), enumWord(d.GetKind().String(), "DECISION_KIND_"), a, b, d.GetDecisionId(), d.GetReason()})
 	}

@@ -72,6 +72,20 @@ func decide(decisions []*servicev1.LinkDecision) verdicts {
 	return v
 }
 
+// InForce lists the decisions about any of some ids that no standing undo takes back, oldest first.
+func InForce(decisions []*servicev1.LinkDecision, ids []string) []*servicev1.LinkDecision {
+	all := slices.Clone(decisions)
+	slices.SortStableFunc(all, compareDecisions)
+	var out []*servicev1.LinkDecision
+	for i, ok := range standing(all) {
+		d := all[i]
+		if ok && d.GetKind() != servicev1.DecisionKind_DECISION_KIND_UNDO && (slices.Contains(ids, d.GetAId()) || slices.Contains(ids, d.GetBId())) {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
 // compareDecisions orders by time, then id, then content, so that the order of arrival never shows.
 func compareDecisions(a, b *servicev1.LinkDecision) int {
 	return cmp.Or(

@@ -92,6 +92,12 @@ const (
 	fieldRivals    = "rivals"
 )
 
+// MemberField is the field of the evidence that a member of one household is one of another.
+const MemberField = fieldMember
+
+// NameField is the field of a person's name.
+const NameField = fieldName
+
 // personFields says how each field of a person is read and compared.
 var personFields = []struct {
 	name string

@@ -1260,7 +1260,8 @@ func (x *ListQueueResponse) GetTotal() int64 {
 type QueueItem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Pair  *MatchPair             `protobuf:"bytes,1,opt,name=pair" json:"pair,omitempty"`
-	// How much a decision is expected to settle: the uncertainty of the pair in bits, times how many people it is about.
+	// How many rows a decision is expected to put right: the probability that the two are the same, times how many people stand
+	// twice in the data if they are.
 	Gain *float64 `protobuf:"fixed64,2,opt,name=gain" json:"gain,omitempty"`
 	// The next likely partners of either, heaviest first; at most four.
 	Rivals []*MatchPair `protobuf:"bytes,3,rep,name=rivals" json:"rivals,omitempty"`
@@ -1512,7 +1513,8 @@ type StandingValue struct {
 	// "full_name", "birth_date", "sex".
 	Field *string `protobuf:"bytes,1,opt,name=field" json:"field,omitempty"`
 	Value *string `protobuf:"bytes,2,opt,name=value" json:"value,omitempty"`
-	// Why this one: "told alike", "most complete", "told most often", "told last", "decided".
+	// Why this one: "only value", "most complete", "own telling", "told most often", "told last", "smallest" (nothing else tells the
+	// values apart), "decided".
 	Rule *string `protobuf:"bytes,3,opt,name=rule" json:"rule,omitempty"`
 	// Where it was told.
 	InterviewId  *string `protobuf:"bytes,4,opt,name=interview_id,json=interviewId" json:"interview_id,omitempty"`
