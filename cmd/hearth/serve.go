@@ -38,7 +38,7 @@ const spareFiles = 200
 
 // collectAt is how much a server's memory grows, in per cent of what is in use, before what is not is looked for: at Go's
 // 100 a tenth of all processor time goes into that, at 200 it needs more memory than it may.
-const collectAt = 150
+const collectAt = 130
 
 // Run serves.
 func (c *serveCmd) Run(e *env) error {

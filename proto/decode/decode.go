@@ -57,8 +57,10 @@ var readers = sync.Pool{New: func() any { return &reader{} }}
 
 // reader reads one message at a time. What is left of its slabs is for the next.
 type reader struct {
-	b        []byte
-	view     bool   // texts are views of b
+	b    []byte
+	view bool // texts are views of b
+	// kept are the types whose messages are not taken back; nil: all.
+	kept     map[reflect.Type]bool
 	slabs    []slab // by plan
 	int32s   []int32
 	int64s   []int64
@@ -71,6 +73,7 @@ type reader struct {
 type slab struct {
 	at   unsafe.Pointer
 	left int
+	lent *lent // not nil where it is taken back
 }
 
 // Sizes of slabs: large enough that few are made, small enough that one text which is held on to holds little.
@@ -96,9 +99,15 @@ func (r *reader) make(p *plan) unsafe.Pointer {
 		r.slabs = append(r.slabs, slab{})
 	}
 	s := &r.slabs[p.id]
+	if s.lent != nil {
+		return s.lent.take()
+	}
 	if s.left == 0 {
-		n := max(1, min(32, slabBytes/int(p.size)))
-		s.at, s.left = reflect.New(reflect.ArrayOf(n, p.typ)).UnsafePointer(), n
+		if r.kept != nil && !r.kept[p.typ] {
+			s.lent = newLent(p)
+			return s.lent.take()
+		}
+		s.at, s.left = reflect.New(reflect.ArrayOf(p.perSlab(), p.typ)).UnsafePointer(), p.perSlab()
 	}
 	at := s.at
 	if s.left--; s.left > 0 {
@@ -108,6 +117,9 @@ func (r *reader) make(p *plan) unsafe.Pointer {
 	}
 	return at
 }
+
+// perSlab is how many messages a slab has.
+func (p *plan) perSlab() int { return max(1, min(32, slabBytes/int(p.size))) }
 
 // message reads what stands from one place to another into the struct at m.
 func (r *reader) message(p *plan, m unsafe.Pointer, at, end, depth int) error {

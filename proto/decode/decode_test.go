@@ -216,3 +216,48 @@ func BenchmarkUnmarshal(b *testing.B) {
 		})
 	}
 }
+
+// Messages that are lent one after the other are those that protobuf reads, and what may be held on to stays as it was.
+func TestLend(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	l := NewLender(&servicev1.InterviewProjection{})
+	type held struct{ is, was *surveyv1.Identity }
+	var all []held
+	before := map[*surveyv1.Interview]bool{}
+	again := 0
+	for range 60 {
+		for range 1 + r.IntN(3) { // several at a time
+			iv := &surveyv1.Interview{}
+			fill(r, iv.ProtoReflect(), 0, true)
+			for range r.IntN(4) {
+				iv.Present = append(iv.Present, &surveyv1.Presence{Person: &surveyv1.Person{Identity: &surveyv1.Identity{FullName: proto.String("王芳")}}})
+			}
+			raw, err := proto.Marshal(iv)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := Lend[surveyv1.Interview](l, raw)
+			if err != nil || !proto.Equal(iv, got) {
+				t.Fatalf("%v\ngot  %v\nwant %v", err, got, iv)
+			}
+			if before[got] {
+				again++
+			}
+			before[got] = true
+			for _, p := range got.GetPresent() {
+				if id := p.GetPerson().GetIdentity(); id != nil {
+					all = append(all, held{id, proto.CloneOf(id)})
+				}
+			}
+		}
+		l.TakeBack()
+	}
+	for _, h := range all {
+		if !proto.Equal(h.is, h.was) {
+			t.Fatalf("%v became %v", h.was, h.is)
+		}
+	}
+	if again == 0 || len(all) == 0 {
+		t.Errorf("no memory was used again, or nothing was held: %d, %d", again, len(all))
+	}
+}

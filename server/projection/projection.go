@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/hearth-survey/hearth/proto/decode"
@@ -54,7 +55,12 @@ func (b Builder) Interview(revs []Revision) (*servicev1.InterviewProjection, err
 
 // Reviewed is Interview for one of which something was said: reviews are the records about it of that kind.
 func (b Builder) Reviewed(revs, reviews []Revision) (*servicev1.InterviewProjection, error) {
-	revs = readable(revs)
+	l := lenders.Get().(*decode.Lender)
+	defer func() {
+		l.TakeBack()
+		lenders.Put(l)
+	}()
+	revs = readable(revs, l)
 	if len(revs) == 0 {
 		return nil, errors.New("an interview without revisions has no projection")
 	}
@@ -98,16 +104,19 @@ func (b Builder) project(shown Revision, heads []syncer.Digest, revisions int) (
 	return w.finish()
 }
 
-// readable orders revisions by digest, drops those that come twice, and parses payloads that nobody has parsed.
-func readable(revs []Revision) []Revision {
+// lenders read the interviews of which projections are made, each in the memory of the one before.
+var lenders = sync.Pool{New: func() any { return decode.NewLender(&servicev1.InterviewProjection{}) }}
+
+// readable orders revisions by digest, drops those that come twice, and parses payloads that nobody has parsed; these are
+// good until they are taken back.
+func readable(revs []Revision, l *decode.Lender) []Revision {
 	out := make([]Revision, 0, len(revs))
 	for _, r := range revs {
 		if r.Record == nil {
 			continue
 		}
 		if r.Interview == nil {
-			iv := &surveyv1.Interview{}
-			if decode.View(r.Record.GetPayload(), iv) == nil && len(r.Record.GetPayload()) > 0 {
+			if iv, err := decode.Lend[surveyv1.Interview](l, r.Record.GetPayload()); err == nil && len(r.Record.GetPayload()) > 0 {
 				r.Interview = iv
 			}
 		}

@@ -83,7 +83,7 @@ func dialProjection(s *Store, path string, readOnly bool) (_ *projection, err er
 			err = errors.Join(err, p.close())
 		}
 	}()
-	name := dsn(s.disk, path, "ro", "query_only(1)", "cache_size(-4000)")
+	name := dsn(s.disk, path, "ro", "query_only(1)", "cache_size(-2000)")
 	if path == "" {
 		name = dsn(osDisk{}, "/"+s.epoch.String(), "memory") + "&cache=shared"
 	} else if !readOnly {

@@ -289,7 +289,7 @@ func acquire(d Disk, dir string, shared bool) (*conn, error) {
 
 // readers opens the connections that read the log.
 func readers(d Disk, path string, readOnly bool) (*sql.DB, *gate, error) {
-	name := dsn(d, path, "ro", "query_only(1)", "cache_size(-4000)")
+	name := dsn(d, path, "ro", "query_only(1)", "cache_size(-2000)")
 	if readOnly && !d.Exists(path+"-wal") && !writable(filepath.Dir(path)) {
 		name += "&immutable=1" // without a place for its shared memory a WAL database opens only so
 	}
