@@ -98,8 +98,11 @@ func (s *speller) plain(text string) string {
 	if isASCII(text) {
 		return strings.ToLower(text)
 	}
-	text = norm.NFKD.String(strings.ToValidUTF8(text, ""))
+	if !isPlainHan(text) {
+		text = norm.NFKD.String(strings.ToValidUTF8(text, ""))
+	}
 	var b strings.Builder
+	b.Grow(len(text))
 	for _, r := range text {
 		if unicode.Is(unicode.Mn, r) {
 			continue
@@ -110,6 +113,17 @@ func (s *speller) plain(text string) string {
 		b.WriteRune(unicode.ToLower(r))
 	}
 	return b.String()
+}
+
+// isPlainHan says whether the text has only characters of the block in which nearly all names are written, none of which is
+// made of others, an accent, or a letter with two cases.
+func isPlainHan(text string) bool {
+	for _, r := range text {
+		if r < 0x4e00 || r > 0x9fff {
+			return false
+		}
+	}
+	return true
 }
 
 // isASCII says whether the text has only 7-bit bytes.
