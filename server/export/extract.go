@@ -430,8 +430,10 @@ func escapeItem(s string) string {
 	if !strings.ContainsAny(s, `;\`) {
 		return s
 	}
-	return strings.NewReplacer(`\`, `\\`, `;`, `\;`).Replace(s)
+	return itemEscaper.Replace(s)
 }
+
+var itemEscaper = strings.NewReplacer(`\`, `\\`, `;`, `\;`)
 
 func joinMap(fd protoreflect.FieldDescriptor, m protoreflect.Map) string {
 	var parts []string

@@ -1,7 +1,9 @@
 package export
 
 import (
+	"cmp"
 	"encoding/json"
+	"slices"
 	"strconv"
 
 	"github.com/hearth-survey/hearth/proto/fault"
@@ -9,11 +11,13 @@ import (
 	"github.com/parquet-go/parquet-go"
 )
 
-// Parquet keeps a group of rows in memory before it writes them: this many values, in pages of this many bytes.
+// Parquet keeps a group of rows in memory before it writes them: this many values and rows at most, and of all files together
+// this many bytes, before packing; each column a page, of all columns together so many bytes.
 const (
 	parquetGroupValues = 2_000_000
 	parquetGroupRows   = 64_000
-	parquetPageBytes   = 64 << 10
+	parquetGroupBytes  = 32 << 20
+	parquetPagesBytes  = 16 << 20
 	parquetBatchRows   = 64
 )
 
@@ -23,6 +27,7 @@ const (
 type parquetWriter struct {
 	files map[*Table]*parquetFile
 	order []*parquetFile
+	kept  int64 // bytes of all groups that are not written
 }
 
 type parquetFile struct {
@@ -31,7 +36,10 @@ type parquetFile struct {
 	w     *parquet.GenericWriter[any]
 	rows  []parquet.Row
 	used  int
-	bytes []byte // of the texts of the rows kept
+	bytes []byte // of the texts of the rows of a batch
+	kept  int64  // bytes of the group that is not written
+	group int64  // rows in it
+	limit int64  // rows it may have
 }
 
 // orderedGroup keeps the columns in the questionnaire's order; a parquet.Group sorts them by name.
@@ -80,6 +88,11 @@ func parquetNode(v *variable) parquet.Node {
 
 func newParquetWriter(j *job, layouts map[*Table]*layout) (formatWriter, error) {
 	w := &parquetWriter{files: map[*Table]*parquetFile{}}
+	columns := 0
+	for _, l := range layouts {
+		columns += len(l.slots)
+	}
+	page := min(max(4<<10, parquetPagesBytes/max(1, columns)), 64<<10)
 	for _, t := range j.plan.Tables {
 		f := &parquetFile{vars: dated(layouts[t], j.stats[t])}
 		group := orderedGroup{Group: parquet.Group{}}
@@ -97,9 +110,9 @@ func newParquetWriter(j *job, layouts map[*Table]*layout) (formatWriter, error) 
 			return w, err
 		}
 		f.out = out
-		rows := int64(min(parquetGroupRows, max(1000, parquetGroupValues/max(1, len(f.vars)))))
+		f.limit = int64(min(parquetGroupRows, max(1000, parquetGroupValues/max(1, len(f.vars)))))
 		f.w = parquet.NewGenericWriter[any](out, parquet.NewSchema(t.Name, group), parquet.CreatedBy("hearth", j.opts.Program, ""),
-			parquet.KeyValueMetadata("hearth", meta), parquet.MaxRowsPerRowGroup(rows), parquet.PageBufferSize(parquetPageBytes),
+			parquet.KeyValueMetadata("hearth", meta), parquet.MaxRowsPerRowGroup(2*f.limit), parquet.PageBufferSize(page),
 			parquet.WriteBufferSize(0), parquet.DataPageStatistics(false))
 		w.files[t] = f
 		w.order = append(w.order, f)
@@ -121,7 +134,33 @@ func (w *parquetWriter) write(l *layout, r *row) error {
 	if f.used < parquetBatchRows {
 		return nil
 	}
-	return f.flush()
+	return w.flush(f)
+}
+
+// flush hands a batch of rows over, and writes a group where it is full, or where all together are too much: the largest.
+func (w *parquetWriter) flush(f *parquetFile) error {
+	size := int64(len(f.bytes))
+	for _, r := range f.rows[:f.used] {
+		size += 8 * int64(len(r))
+	}
+	f.group += int64(f.used)
+	f.kept += size
+	w.kept += size
+	if err := f.flush(); err != nil {
+		return err
+	}
+	if f.group < f.limit {
+		if w.kept < parquetGroupBytes {
+			return nil
+		}
+		f = slices.MaxFunc(w.order, func(a, b *parquetFile) int { return cmp.Compare(a.kept, b.kept) })
+	}
+	w.kept -= f.kept
+	f.kept, f.group = 0, 0
+	if err := f.w.Flush(); err != nil {
+		return writeFault(f.out.name, err)
+	}
+	return nil
 }
 
 // append adds the value of a variable to a row, or the values of a list.

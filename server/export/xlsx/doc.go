@@ -1,13 +1,12 @@
 // Package xlsx writes Excel workbooks (.xlsx) of many long tables at a time: the rows of all sheets may come in any order, and
-// of each no more than some 400 KiB is in memory. It is for exports, depends on the standard library alone, and can be used
-// without the rest of Hearth. It knows text, numbers, a bold first row that stays in view, and nothing else: no formulas, so
+// of each no more than some 400 KiB is in memory. It is for exports and can be used without the rest of Hearth. It knows text, numbers, a bold first row that stays in view, and nothing else: no formulas, so
 // that no text becomes one, no dates, no widths.
 //
 // # Use
 //
 // [NewBook] takes a temporary file for the packed sheets, [Book.Sheet] begins a sheet, [Sheet.Row] writes its rows, and
-// [Book.WriteTo] puts the workbook together. The same rows give the same bytes, but for releases of Go whose compress/flate
-// packs otherwise.
+// [Book.WriteTo] puts the workbook together. The same rows give the same bytes, but for
+// releases of the packing library that pack otherwise.
 //
 // A row that Excel cannot hold is refused whole. Errors name the sheet and the column, never the value.
 //
