@@ -98,6 +98,8 @@ func wordedFields() []wordedField {
 		{"LinkDecision.time_ms", "When", "判定时间", 0},
 		{"LinkDecision.reason", "Reason", "理由", directPerson},
 		{"LinkDecision.study", "Study", "调查项目", 0},
+		{"LinkDecision.field", "What was decided about, where it is one value", "判定所涉字段", 0},
+		{"LinkDecision.interview_id", "Interview whose value stands", "取其值的访问", 0},
 	}
 }
 
