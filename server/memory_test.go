@@ -326,6 +326,24 @@ func (m *memory) CountCells(_ context.Context, study string) ([]*servicev1.Count
 	return slices.Collect(maps.Values(cells)), nil
 }
 
+func (m *memory) FlagCells(_ context.Context, study string, shape store.FlagShape) ([]store.FlagCell, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	counts := map[store.FlagKey]store.FlagNumbers{}
+	for _, iv := range m.interviews {
+		if study == "" || iv.GetSummary().GetStudy() == study {
+			store.CountFlags(counts, iv, 1)
+		}
+	}
+	var out []store.FlagCell
+	for k, n := range counts {
+		if k.Shape == shape {
+			out = append(out, store.FlagCell{FlagKey: k, FlagNumbers: n})
+		}
+	}
+	return out, nil
+}
+
 func (m *memory) Interviews(_ context.Context, f store.Filter) iter.Seq2[*servicev1.InterviewProjection, error] {
 	m.mu.Lock()
 	all := slices.Collect(maps.Values(m.interviews))

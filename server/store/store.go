@@ -140,6 +140,9 @@ type Projections interface {
 	Apply(ctx context.Context, changes *Changes) error
 	// CountCells returns the counts of current interviews, one cell per combination of values; all studies if empty.
 	CountCells(ctx context.Context, study string) ([]*servicev1.CountCell, error)
+	// FlagCells returns the numbers of flags of current interviews, told apart by a shape; all studies if empty. There may be
+	// several cells of one key.
+	FlagCells(ctx context.Context, study string, shape FlagShape) ([]FlagCell, error)
 	// Interviews yields the projections that match, in order of start time and interview id.
 	Interviews(ctx context.Context, f Filter) iter.Seq2[*servicev1.InterviewProjection, error]
 	// Interview returns one; fault.NotFound if there is none.
@@ -149,7 +152,7 @@ type Projections interface {
 	Met(ctx context.Context, part uint64, interviewID string) (bool, error)
 	// Decisions returns the linkage decisions in order of time and id.
 	Decisions(ctx context.Context, study string) ([]*servicev1.LinkDecision, error)
-	// Withdrawn returns the interviews that are withdrawn, by part and id. Interviews, Interview and CountCells leave them
+	// Withdrawn returns the interviews that are withdrawn, by part and id. Interviews, Interview, CountCells and FlagCells leave them
 	// out.
 	Withdrawn(ctx context.Context) ([]Withdrawal, error)
 	// Studies returns the current definitions by code.

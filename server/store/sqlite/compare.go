@@ -36,6 +36,7 @@ func (s *Store) rebuildAndCompare(ctx context.Context, again rebuild) (string, e
 		{"cursor", `SELECT part, counter, listed FROM cursor ORDER BY part`},
 		{"interview", `SELECT * FROM interview ORDER BY part, interview_id`},
 		{"count_cell", `SELECT * FROM count_cell ORDER BY part, study, round, questionnaire, enumerator, site_id, day, result, review_state`},
+		{"flag_cell", `SELECT * FROM flag_cell ORDER BY part, shape, study, questionnaire, enumerator, site_id, question, rule, severity`},
 		{"withdrawn", `SELECT * FROM withdrawn ORDER BY part, interview_id`},
 		{"decision", `SELECT * FROM decision ORDER BY part, decision_id`},
 		{"study", `SELECT * FROM study ORDER BY part, study`},

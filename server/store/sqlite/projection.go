@@ -32,6 +32,7 @@ type projection struct {
 	addToCell, dropCell     *stmt
 	saveDecision, saveStudy *stmt
 	downStmts
+	flagStmts
 
 	mu     sync.RWMutex
 	cursor map[uint64]uint64
@@ -168,7 +169,7 @@ func (p *projection) prepare(epoch syncer.ID) error {
 		{&p.commit, `COMMIT`},
 		{&p.saveCursor, `INSERT INTO cursor (part, counter, listed) VALUES (?, ?, ?)
 			ON CONFLICT (part) DO UPDATE SET counter = excluded.counter, listed = excluded.listed`},
-		{&p.oldCell, `SELECT study, round, questionnaire, enumerator, site_id, day, result, review_state
+		{&p.oldCell, `SELECT study, round, questionnaire, enumerator, site_id, day, result, review_state, body
 			FROM interview WHERE part = ? AND interview_id = ?`},
 		{&p.newInterview, `INSERT INTO interview (part, interview_id, study, round, questionnaire, enumerator, site_id, day, result,
 			review_state, start_time_ms, conflict, records, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -192,6 +193,7 @@ func (p *projection) prepare(epoch syncer.ID) error {
 		*q.to = p.w.prepare(q.query)
 	}
 	p.prepareDown()
+	p.prepareFlags()
 	return nil
 }
 
@@ -258,13 +260,13 @@ func (p *projection) apply(changes *store.Changes) (err error) {
 			_ = p.w.run("ROLLBACK")
 		}
 	}()
-	cells := map[cell]int64{}
+	cells, flags := map[cell]int64{}, flagCounts{}
 	for i, iv := range changes.Interviews {
 		var records any
 		if changes.Records != nil {
 			records = packCounters(changes.Records[i])
 		}
-		if err := p.putInterview(iv, records, cells); err != nil {
+		if err := p.putInterview(iv, records, cells, flags); err != nil {
 			return err
 		}
 	}
@@ -272,11 +274,11 @@ func (p *projection) apply(changes *store.Changes) (err error) {
 		return err
 	}
 	for _, w := range changes.Withdrawn {
-		if err := p.withdraw(w, cells); err != nil {
+		if err := p.withdraw(w, cells, flags); err != nil {
 			return err
 		}
 	}
-	if err := p.putCells(cells); err != nil {
+	if err := errors.Join(p.putCells(cells), p.putFlags(flags)); err != nil {
 		return err
 	}
 	if err := p.putOthers(changes); err != nil {
@@ -336,7 +338,7 @@ func (p *projection) behind(changes *store.Changes) (moved, listed map[uint64]ui
 }
 
 // putInterview replaces one interview and notes how the counts change.
-func (p *projection) putInterview(iv *servicev1.InterviewProjection, records any, cells map[cell]int64) error {
+func (p *projection) putInterview(iv *servicev1.InterviewProjection, records any, cells map[cell]int64, flags flagCounts) error {
 	s := iv.GetSummary()
 	if s.GetInterviewId() == "" {
 		return fault.New(fault.Invalid, "", "the projection of an interview has no interview_id")
@@ -347,6 +349,7 @@ func (p *projection) putInterview(iv *servicev1.InterviewProjection, records any
 	}
 	c := cellOf(s)
 	cells[c]++
+	flags.add(iv, 1)
 	args := [...]any{c.part, s.GetInterviewId(), c.study, c.round, c.questionnaire, c.enumerator, c.siteID, c.day,
 		c.result, c.reviewState, s.GetStartTimeMs(), truth(len(s.GetHeads()) > 1), records, body}
 	made, err := p.newInterview.exec(args[:]...) // most are new: what was there is looked for only where something was
@@ -361,6 +364,11 @@ func (p *projection) putInterview(iv *servicev1.InterviewProjection, records any
 		if old != nil && !plant.In(plant.CountedTwice) {
 			cells[cell{part: c.part, study: text(old[0]), round: integer(old[1]), questionnaire: text(old[2]), enumerator: text(old[3]),
 				siteID: text(old[4]), day: text(old[5]), result: integer(old[6]), reviewState: integer(old[7])}]--
+		}
+		if old != nil {
+			if err := flags.takeAway(old[8]); err != nil {
+				return err
+			}
 		}
 		if _, err := p.saveInterview.exec(args[:]...); err != nil {
 			return err

@@ -30,6 +30,9 @@ var hubSQL string
 //go:embed down.sql
 var downSQL string
 
+//go:embed flags.sql
+var flagsSQL string
+
 // A step changes a schema from one version to the next. Steps are only ever added; the version of a file is the number
 // of steps it has gone through, kept in user_version.
 type step = string
@@ -37,7 +40,7 @@ type step = string
 func logMigrations() []step { return []step{logSQL, shelfSQL} }
 
 // Projections are not migrated: a file of another version is made again.
-func projectionMigrations() []step { return []step{projectionSQL, downSQL, leanSQL} }
+func projectionMigrations() []step { return []step{projectionSQL, downSQL, leanSQL, flagsSQL} }
 
 // migrate brings a file up to date, each step in a transaction of its own.
 func migrate(c *conn, steps []step, name string) error {

@@ -9,12 +9,15 @@ import (
 )
 
 // withdraw takes an interview out of everything, and notes how the counts change.
-func (p *projection) withdraw(w store.Withdrawal, cells map[cell]int64) error {
+func (p *projection) withdraw(w store.Withdrawal, cells map[cell]int64, flags flagCounts) error {
 	old, err := p.oldCell.row(int64(w.Part), w.InterviewID)
 	if err != nil {
 		return err
 	}
 	if old != nil {
+		if err := flags.takeAway(old[8]); err != nil {
+			return err
+		}
 		cells[cell{part: int64(w.Part), study: text(old[0]), round: integer(old[1]), questionnaire: text(old[2]), enumerator: text(old[3]),
 			siteID: text(old[4]), day: text(old[5]), result: integer(old[6]), reviewState: integer(old[7])}]--
 		if _, err := p.w.once(`DELETE FROM interview WHERE part = ? AND interview_id = ?`, int64(w.Part), w.InterviewID); err != nil {

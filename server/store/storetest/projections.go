@@ -20,6 +20,7 @@ var projectionTests = map[string]func(*testing.T, Factory){
 	"two":           testTwoProjectors,
 	"replaced":      testReplaced,
 	"counts":        testCounts,
+	"flag cells":    testFlagCells,
 	"filters":       testFilters,
 	"order":         testListingOrder,
 	"pages":         testPages,
