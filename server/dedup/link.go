@@ -67,11 +67,16 @@ func LinkTables(a, b Table, many bool) (*TableResult, error) {
 			}
 		}
 	}
-	l := f.link(opts, many, truth)
+	r.frame, r.ids = f, ids
+	answers, err := r.rowsOf(a.Answers)
+	if err != nil {
+		return nil, err
+	}
+	l := f.link(opts, many, truth, answers)
 	r.Compared, r.Keys, r.Recall, r.Households = l.compared, l.blocking.names, l.blocking.recall, l.households
 	r.Clusters = named(l.roots, ids)
 	r.decided, r.Threshold = l.decided, l.threshold
-	r.keep(f, l.model, l.edges, l.roots, ids)
+	r.keep(l.model, l.edges, l.roots, answers)
 	if ca.truth >= 0 {
 		r.Score = score(l.roots, truth, l.edges, l.truth, first)
 	}
@@ -201,22 +206,25 @@ type linked struct {
 }
 
 // link compares the two halves of a frame.
-func (f *frame) link(opts Options, many bool, truth []string) *linked {
+func (f *frame) link(opts Options, many bool, truth []string, answers *answered) *linked {
 	l := &linked{blocking: f.block(opts)}
 	l.model, l.found = f.learn(l.blocking, opts, truth)
+	l.model, l.found = f.teach(l.model, l.blocking, l.found, answers, truth)
 	m := l.model
 	if !many {
 		rivals(f.n, l.edges)
 	}
-	apart := func(i, j int32) bool { return !many && (i < f.first) == (j < f.first) }
+	apart := func(i, j int32) bool {
+		return !many && (i < f.first) == (j < f.first) || answers.apart[[2]int32{min(i, j), max(i, j)}]
+	}
 	l.threshold = threshold(l.edges)
-	l.roots = group(f.n, raised(l.edges, l.threshold), apart, nil, nil)
+	l.roots = group(f.n, raised(l.edges, l.threshold), apart, answers.together, nil)
 	if f.house.none() || many {
 		return l
 	}
 	single := expected(l.edges, l.roots)
 	pairs, _ := f.pairs(l.blocking.blocks, 1)
-	links := f.linkHouseholds(m, pairs)
+	links := answers.correct(f.linkHouseholds(m, pairs))
 	both := 0.0
 	for _, e := range links {
 		both += probability(e.weight)
@@ -277,4 +285,17 @@ func expected(edges []edge, roots []int32) float64 {
 		}
 	}
 	return sum
+}
+
+// correct makes links of households keep to what was decided about pairs.
+func (a *answered) correct(links []edge) []edge {
+	taken := map[int32]bool{}
+	for _, p := range a.together {
+		taken[p[0]], taken[p[1]] = true, true
+	}
+	links = slices.DeleteFunc(links, func(e edge) bool { return a.apart[[2]int32{e.a, e.b}] || taken[e.a] || taken[e.b] })
+	for _, p := range a.together {
+		links = append(links, edge{p[0], p[1], mostEdge})
+	}
+	return links
 }

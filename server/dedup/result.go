@@ -43,9 +43,10 @@ func named(roots []int32, ids []string) [][]string {
 }
 
 // keep notes what is needed to explain pairs, and lists those that are possible or stand in one cluster.
-func (r *TableResult) keep(f *frame, m *Model, edges []edge, roots []int32, ids []string) {
+func (r *TableResult) keep(m *Model, edges []edge, roots []int32, answers *answered) {
 	slices.SortFunc(edges, compareEdges)
-	r.frame, r.model, r.ids, r.edges = f, m, ids, edges
+	r.model, r.edges, r.answers = m, edges, answers
+	f, ids := r.frame, r.ids
 	least := log2(m.opts.PossibleProbability / (1 - m.opts.PossibleProbability))
 	var kept []edge
 	for _, e := range edges {
@@ -136,5 +137,12 @@ func (r *TableResult) explain(i, j int32) *servicev1.MatchPair {
 			rows = append(rows, &servicev1.Evidence{Field: proto.String(field), Level: proto.String(level), Weight: proto.Float64(more)})
 		}
 	}
-	return newPair(servicev1.LinkSubject_LINK_SUBJECT_PERSON, r.ids[i], r.ids[j], m.prior, rows, clean, m.opts)
+	p := newPair(servicev1.LinkSubject_LINK_SUBJECT_PERSON, r.ids[i], r.ids[j], m.prior, rows, clean, m.opts)
+	if at := slices.Index(r.answers.pairs, [2]int32{i, j}); at >= 0 {
+		p.Decision = servicev1.DecisionKind_DECISION_KIND_CANNOT_LINK.Enum()
+		if r.answers.same[at] {
+			p.Decision = servicev1.DecisionKind_DECISION_KIND_LINK.Enum()
+		}
+	}
+	return p
 }

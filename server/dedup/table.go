@@ -22,6 +22,9 @@ type Table struct {
 	Kinds map[string]string
 	// Truth names a column that is the same for records of one person; it is never compared, only scored against.
 	Truth string
+	// Answers are what somebody decided about pairs: they hold whatever else speaks against them, and the engine learns from
+	// them.
+	Answers []TableAnswer
 
 	columns []cells // of Rows, or of a file that was read
 }
@@ -57,10 +60,11 @@ type TableResult struct {
 	// Score compares the clusters with the truth column; nil if none was named.
 	Score *Score
 
-	frame *frame
-	model *Model
-	ids   []string
-	edges []edge // in order of their records
+	frame   *frame
+	model   *Model
+	ids     []string
+	edges   []edge // in order of their records
+	answers *answered
 	// decided says that whole households were compared, and not people by themselves.
 	decided bool
 }
@@ -227,8 +231,14 @@ func FindTable(rows Table) (*TableResult, error) {
 			truth[i] = t.value(i, truthCol)
 		}
 	}
+	r.frame, r.ids = f, ids
+	answers, err := r.rowsOf(rows.Answers)
+	if err != nil {
+		return nil, err
+	}
 	b := f.block(opts)
 	m, found := f.learn(b, opts, truth)
+	m, found = f.teach(m, b, found, answers, truth)
 	r.Compared, r.Keys, r.Recall = found.compared, b.names, b.recall
 	twice := map[[2]int32]bool{}
 	for _, e := range m.findDoubles(f, opts) {
@@ -238,9 +248,13 @@ func FindTable(rows Table) (*TableResult, error) {
 		found.edges = append(found.edges, e)
 	}
 	r.Threshold = threshold(found.edges)
-	roots := group(f.n, raised(found.edges, r.Threshold), func(i, j int32) bool { return f.apartByRoster(i, j) && !twice[[2]int32{min(i, j), max(i, j)}] }, nil, nil)
+	apart := func(i, j int32) bool {
+		pair := [2]int32{min(i, j), max(i, j)}
+		return answers.apart[pair] || f.apartByRoster(i, j) && !twice[pair]
+	}
+	roots := group(f.n, raised(found.edges, r.Threshold), apart, answers.together, nil)
 	r.Clusters = named(roots, ids)
-	r.keep(f, m, found.edges, roots, ids)
+	r.keep(m, found.edges, roots, answers)
 	if truthCol >= 0 {
 		r.Score = score(roots, truth, found.edges, found.truth, -1)
 	}

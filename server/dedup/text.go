@@ -1,6 +1,7 @@
 package dedup
 
 import (
+	_ "embed" // the table of characters
 	"slices"
 	"strings"
 	"sync"
@@ -11,30 +12,10 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// The characters of names and places whose traditional and simplified shapes differ, pairwise. Only characters with one
-// simplified shape are listed.
-const (
-	traditional = "張陳劉楊黃趙吳許鄭馮蔣韓蕭蘇葉呂盧鄧賈鍾鐘譚鄒陸賴龍萬錢湯嚴賀龔龐樊蘭齊畢" +
-		"偉華國強軍麗紅豔艷麗蘭鳳蓮瓊榮貴興發財寶慶財樂學義禮勝東興輝燕雲飛鵬龍馬鴻鶯靈慧愛連雙" +
-		"霞誠謙譽諾詩詠詞語誼詳謝論諸許識諒諱讓讚賢賓賜賞贊質資進遠達運鄉銀銘鋒鋼鎮鐵錦鈞鑫鑒長門開間閣" +
-		"關陽隊際陰隨雜難電靜順領頌顯風飄飛養馳騰驍驪驊魯鮮鵑鶴麥齡龜壽夢廣慶應懷戰捷時曉曦書會東極樹楓橋標樺" +
-		"歡歲殘氣漢潔濤瀟灃澤瀾炳煒燁燦爾獅獻瑋瑤璽畫異療發盛監盡礎禎種穎積窮筆節範築簡紀純紅紋紗紹細終組結絲經綠維綱綺緒緣縣繼續總練績織繡羅義習聖聞聲聰職" +
-		"臨舉興藝蘋莊蔭薩藍蘆處號蟬衛裝見規視親覽觀計訓記設評試話該認誌調諍謀議護變貝貞負貢財責貨費貿賽" +
-		"趕躍車軒軟輕輪轉農迎這邁邊郵鄰鄭醫釋針釗鈴鉑銅銳鋁鋪錄鍵鏡閃閏閔閱陝隸雞離霧韋韻頂項須頓預頻顏願類飯飲館騫驗魚鮑鳥鳴鴿鷹黨點齒" +
-		"個倉們偉側備傑傲傳債傷億優儀兒內兩冊凍凱則創別劍劑動務勞勵勳匯區協卻參員問啟喬單嘉嘯園圍圓團場塊堅報塵墳墻增壘壞壯奧奪獎妝婦媽嫻嬌嬋孫學寧寫寬將專尋對導層屆島嶺崗帥師帶幣庫廟廠張彈彌徑從復德恆悅惱愷慈態憲憶" +
-		"揚換損搖攜擇擊據擴攝敗敘數斷無昇晝暉暢曄歷條來枝桿棟棗業楨榮構樓樞樣檔櫻權欽殺殼毀氫決沒沖況洩淚淨淵漁漸潤潛澗濕濟濱灘灣災為烏煙煥熱營爐牆狀猶獨獲環現瑩璣瓏產甌當疊盤眾睜矯礦禍離禿稅穩窩競笙籃籌糧" +
-		"糾級納紐紡細給絕統網緊線緹緯縱繁繪罷羨腦腳腸膠膚臉艦艱芻苧莖華萊葦蒼蓋薔薦薇蘊蘿虛虧蠶補製複襲訪診訴訂貫販貯賬賺購贈跡踐輔輯輸辦辭遞遲選遺郝郭鄂釣鈔鉛銷鋅錫鍋鍛鏈鑰閉閒閘隕陣陳頁頤額顧顛餘駐駱駕驅驚鬥鯉鳩鳶鴛鴦鷺"
-	simplified = "张陈刘杨黄赵吴许郑冯蒋韩萧苏叶吕卢邓贾钟钟谭邹陆赖龙万钱汤严贺龚庞樊兰齐毕" +
-		"伟华国强军丽红艳艳丽兰凤莲琼荣贵兴发财宝庆财乐学义礼胜东兴辉燕云飞鹏龙马鸿莺灵慧爱连双" +
-		"霞诚谦誉诺诗咏词语谊详谢论诸许识谅讳让赞贤宾赐赏赞质资进远达运乡银铭锋钢镇铁锦钧鑫鉴长门开间阁" +
-		"关阳队际阴随杂难电静顺领颂显风飘飞养驰腾骁骊骅鲁鲜鹃鹤麦龄龟寿梦广庆应怀战捷时晓曦书会东极树枫桥标桦" +
-		"欢岁残气汉洁涛潇沣泽澜炳炜烨灿尔狮献玮瑶玺画异疗发盛监尽础祯种颖积穷笔节范筑简纪纯红纹纱绍细终组结丝经绿维纲绮绪缘县继续总练绩织绣罗义习圣闻声聪职" +
-		"临举兴艺苹庄荫萨蓝芦处号蝉卫装见规视亲览观计训记设评试话该认志调诤谋议护变贝贞负贡财责货费贸赛" +
-		"赶跃车轩软轻轮转农迎这迈边邮邻郑医释针钊铃铂铜锐铝铺录键镜闪闰闵阅陕隶鸡离雾韦韵顶项须顿预频颜愿类饭饮馆骞验鱼鲍鸟鸣鸽鹰党点齿" +
-		"个仓们伟侧备杰傲传债伤亿优仪儿内两册冻凯则创别剑剂动务劳励勋汇区协却参员问启乔单嘉啸园围圆团场块坚报尘坟墙增垒坏壮奥夺奖妆妇妈娴娇婵孙学宁写宽将专寻对导层届岛岭岗帅师带币库庙厂张弹弥径从复德恒悦恼恺慈态宪忆" +
-		"扬换损摇携择击据扩摄败叙数断无升昼晖畅晔历条来枝杆栋枣业桢荣构楼枢样档樱权钦杀壳毁氢决没冲况泄泪净渊渔渐润潜涧湿济滨滩湾灾为乌烟焕热营炉墙状犹独获环现莹玑珑产瓯当叠盘众睁矫矿祸离秃税稳窝竞笙篮筹粮" +
-		"纠级纳纽纺细给绝统网紧线缇纬纵繁绘罢羡脑脚肠胶肤脸舰艰刍苎茎华莱苇苍盖蔷荐薇蕴萝虚亏蚕补制复袭访诊诉订贯贩贮账赚购赠迹践辅辑输办辞递迟选遗郝郭鄂钓钞铅销锌锡锅锻链钥闭闲闸陨阵陈页颐额顾颠余驻骆驾驱惊斗鲤鸠鸢鸳鸯鹭"
-)
+// traditionalTable holds characters whose traditional and simplified shapes differ, pairwise, on lines without a mark.
+//
+//go:embed traditional.txt
+var traditionalTable string
 
 // compoundSurnames are the family names of two characters that occur.
 const compoundSurnames = "欧阳 司马 上官 诸葛 东方 皇甫 尉迟 公孙 慕容 令狐 司徒 司空 夏侯 长孙 宇文 轩辕 端木 南宫 西门 独孤 呼延 百里 东郭 闻人 申屠 太史 公羊 澹台 濮阳 淳于 单于 赫连 钟离 仲孙 第五 万俟 拓跋 完颜 纳兰 冉闵"
@@ -63,10 +44,13 @@ const maxFamilies = 4096
 // newSpeller builds the tables.
 func newSpeller() *speller {
 	s := &speller{fold: map[rune]rune{}, compound: map[string]bool{}, reading: map[string]string{}, args: pinyin.NewArgs()}
-	to := []rune(simplified)
-	for i, r := range []rune(traditional) {
-		if i < len(to) {
-			s.fold[r] = to[i]
+	for line := range strings.Lines(traditionalTable) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		pairs := []rune(strings.TrimSpace(line))
+		for i := 0; i+1 < len(pairs); i += 2 {
+			s.fold[pairs[i]] = pairs[i+1]
 		}
 	}
 	for _, n := range strings.Fields(compoundSurnames) {
@@ -371,7 +355,7 @@ func placeOf(text string) string {
 	}
 	switch len(d) {
 	case 2, 4, 6, 9, 12:
-		return d
+		return today(d)
 	}
 	return ""
 }
