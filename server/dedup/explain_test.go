@@ -1,6 +1,13 @@
 package dedup
 
 import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -91,6 +98,53 @@ func TestLabels(t *testing.T) {
 			}
 			if LevelLabel(e.GetLevel()) == e.GetLevel() {
 				t.Errorf("level %q has no Chinese label", e.GetLevel())
+			}
+		}
+	}
+}
+
+// TestWaterfall draws a pair and expects every row to be there and to end where the next begins.
+func TestWaterfall(t *testing.T) {
+	p := Explain(records(who{id: "a<1>", interview: "贵阳&19", name: "欧阳秀英", phone: "13812345678", born: "1970-02-03", hukou: "520521"}),
+		records(who{id: "b", interview: "GY-20", name: "Ouyang Xiuying", phone: "15900001111", born: "1970-03-02", hukou: "520521"}), nil)
+	for _, chinese := range []bool{false, true} {
+		picture := Waterfall(p, chinese)
+		if dir := os.Getenv("HEARTH_PICTURES"); dir != "" { // to look at it
+			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("waterfall-%v.svg", chinese)), picture, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d := xml.NewDecoder(bytes.NewReader(picture))
+		bars, words := 0, ""
+		for {
+			token, err := d.Token()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatalf("the picture is not well-formed: %v", err)
+			}
+			switch x := token.(type) {
+			case xml.StartElement:
+				for _, a := range x.Attr {
+					if x.Name.Local == "rect" && a.Name.Local == "rx" {
+						bars++
+					}
+				}
+			case xml.CharData:
+				words += string(x)
+			}
+		}
+		if want := len(p.GetEvidence()) + 2; bars != want {
+			t.Errorf("%d bars, want %d", bars, want)
+		}
+		want := []string{"欧阳秀英", "贵阳&19", "13812345678", "telephone", "order swapped"}
+		if chinese {
+			want = []string{"欧阳秀英", "贵阳&19", "13812345678", "电话", "概率"}
+		}
+		for _, w := range want[:4] {
+			if !strings.Contains(words, w) {
+				t.Errorf("the picture lacks %q", w)
 			}
 		}
 	}

@@ -2,7 +2,9 @@ package dedup
 
 import (
 	"fmt"
+	"io"
 	"math"
+	"strings"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
@@ -201,4 +203,37 @@ func (f *frame) teach(m *Model, b *blocking, before *found, answers *answered, t
 		m.houseWeights(after.edges)
 	}
 	return m, after
+}
+
+// ReadAnswers reads answers about pairs from CSV: two ids, and yes or no, 是 or 否, 1 or 0. A first line that answers nothing is taken
+// for a header.
+func ReadAnswers(r io.Reader) ([]TableAnswer, error) {
+	t, err := ReadTable(r)
+	if err != nil {
+		return nil, err
+	}
+	if len(t.Header) < 3 {
+		return nil, fault.New(fault.Invalid, fault.BadAnswers, "the file of answers has %d columns; write two ids and yes or no on every line", len(t.Header))
+	}
+	var out []TableAnswer
+	add := func(a, b, word string) bool {
+		same, ok := answerWords[strings.ToLower(word)]
+		if ok {
+			out = append(out, TableAnswer{a, b, same})
+		}
+		return ok
+	}
+	add(t.Header[0], t.Header[1], t.Header[2])
+	for i := range t.len() {
+		if word := t.value(i, 2); !add(t.value(i, 0), t.value(i, 1), word) {
+			return nil, fault.New(fault.Invalid, fault.BadAnswers, "record %d of the file of answers says %.40q, which is neither yes nor no", i+1, word)
+		}
+	}
+	return out, nil
+}
+
+// answerWords are the ways to answer.
+var answerWords = map[string]bool{
+	"yes": true, "y": true, "1": true, "true": true, "link": true, "same": true, "是": true,
+	"no": false, "n": false, "0": false, "false": false, "not": false, "cannot link": false, "different": false, "否": false,
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/hearth-survey/hearth/proto/fault"
@@ -136,5 +137,20 @@ func TestAnswersRefused(t *testing.T) {
 	}
 	if !slices.ContainsFunc(linked.Clusters, func(c []string) bool { return slices.Equal(c, []string{"a2", "b3"}) }) {
 		t.Errorf("a link that was decided is not there: %v", linked.Clusters)
+	}
+}
+
+// TestReadAnswers reads answers with and without a header, and refuses what says nothing.
+func TestReadAnswers(t *testing.T) {
+	for text, want := range map[string]int{"a,b,yes\nc,d,no\n": 2, "id_a,id_b,answer\na,b,是\nc,d,0\n": 2, "first,second,answer\na,b,Yes\n": 1} {
+		got, err := ReadAnswers(strings.NewReader(text))
+		if err != nil || len(got) != want {
+			t.Errorf("%q: %v, %v, want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "a,b\nc,d\n", "x,y,z\na,b,perhaps\n", "x,y,z\na,b\n"} {
+		if _, err := ReadAnswers(strings.NewReader(text)); err == nil {
+			t.Errorf("%q was read", text)
+		}
 	}
 }
