@@ -156,7 +156,7 @@ func TestLargeTables(t *testing.T) {
 	if took := processor() - start; took > 2*time.Second {
 		t.Errorf("50 evaluations took %v of processor time", took)
 	}
-	s := q.NewSession(answersOf(t, q, `{"county": "7"}`), Options{})
+	s := session(t, q, answersOf(t, q, `{"county": "7"}`), Options{})
 	if offered, err := s.Offered("village"); err != nil || len(offered) != 100 || offered[0].Number != 701 {
 		t.Errorf("%d villages are offered, %v", len(offered), err)
 	}
@@ -244,7 +244,7 @@ func FuzzLoad(f *testing.F) {
 			return
 		}
 		q.Evaluate(q.New(), Options{Completed: true})
-		q.NewSession(q.New(), Options{}).Evaluation()
+		session(t, q, q.New(), Options{}).Evaluation()
 	})
 }
 

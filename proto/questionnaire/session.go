@@ -73,14 +73,16 @@ type State struct {
 
 // NewSession begins an interview, or goes on with one: with answers of the questionnaire's top type, which the session
 // changes from then on. Answers of an earlier version are taken over first, see Upgrade; Message has them, and they are to be
-// kept as of the questionnaire's version: as of their own they would be taken over twice.
-func (q *Questionnaire) NewSession(m proto.Message, o Options) *Session {
-	if up, err := q.Upgrade(m, o.Version); err == nil {
-		m = up
+// kept as of the questionnaire's version: as of their own they would be taken over twice. It fails where they cannot be taken
+// over, or are answers to another questionnaire.
+func (q *Questionnaire) NewSession(m proto.Message, o Options) (*Session, error) {
+	m, err := q.Upgrade(m, o.Version)
+	if err != nil {
+		return nil, err
 	}
 	s := &Session{q: q, message: m}
 	s.SetOptions(o)
-	return s
+	return s, nil
 }
 
 // Message is the answers. They are to be changed by the session only.

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
 
+	"github.com/hearth-survey/hearth/proto/fault"
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 )
@@ -137,7 +138,7 @@ func TestSessionsAreWhatEvaluateSays(t *testing.T) {
 			if seed > 1 {
 				o.Now = time.Date(2016, 7, 21, 18, 5, 0, 0, time.UTC)
 			}
-			s := q.NewSession(q.New(), o)
+			s := session(t, q, q.New(), o)
 			var told []string
 			for range changes {
 				told = append(told, change(t, r, s))
@@ -162,7 +163,7 @@ func TestSessionTellsWhatChanged(t *testing.T) {
   string born = 7 [QUESTION = {label: {en: "Born"} initial: "today()"}];`,
 		`message R { MODULE = {title: {en: "R"}}; int64 n = 1 [QUESTION.label.en = "n"]; int64 at = 2 [QUESTION = {label: {en: "at"} calculate: "position"}]; }
 option (hearth.form.v1.table) = {name: "towns" rows: [{number: 1 choice: {columns: [{key: "county" value: "1"}]}}, {number: 2 choice: {columns: [{key: "county" value: "2"}]}}]};`))
-	s := q.NewSession(q.New(), Options{Completed: true, Now: time.Date(2016, 7, 21, 0, 0, 0, 0, time.UTC)})
+	s := session(t, q, q.New(), Options{Completed: true, Now: time.Date(2016, 7, 21, 0, 0, 0, 0, time.UTC)})
 	changed := func(states []State, err error) string {
 		t.Helper()
 		if err != nil {
@@ -215,7 +216,7 @@ func TestSessionRefusesWhatDoesNotFit(t *testing.T) {
 	q := loaded(t, formProto(`int32 a = 1 [QUESTION.label.en = "a"]; repeated YesNo many = 2 [QUESTION.label.en = "m"];
   repeated R rows = 3 [QUESTION.label.en = "r"]; hearth.survey.v1.GeoPoint home = 4 [QUESTION.label.en = "h"];`,
 		`message R { MODULE = {title: {en: "R"}}; int64 n = 1 [QUESTION.label.en = "n"]; }`))
-	s := q.NewSession(q.New(), Options{})
+	s := session(t, q, q.New(), Options{})
 	for path, value := range map[string]any{
 		"": 1, "b": 1, "a.b": 1, "a[0]": 1, "a": "x", "many": 3, "rows": 1, "rows[0].n": 1, "rows.n": 1, "rows[x].n": 1, "missing": 1, "home": &surveyv1.Place{},
 		"home.latitude": "north",
@@ -236,5 +237,26 @@ func TestSessionRefusesWhatDoesNotFit(t *testing.T) {
 	}
 	if flags := s.Evaluation().Flags; len(flags) != 1 || flags[0].GetPath() != "home.latitude" {
 		t.Errorf("flags %v, want one of the latitude", flags)
+	}
+}
+
+// session begins one that must begin.
+func session(tb interface {
+	Helper()
+	Fatal(...any)
+}, q *Questionnaire, m proto.Message, o Options) *Session {
+	tb.Helper()
+	s, err := q.NewSession(m, o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+// Answers to another questionnaire begin no session, whatever they are.
+func TestSessionOfOtherAnswers(t *testing.T) {
+	all := builtin(t).All()
+	if s, err := all[0].NewSession(all[1].New(), Options{}); s != nil || fault.ReasonOf(err) != fault.UnknownQuestionnaire {
+		t.Errorf("NewSession = %v, %v; want %v", s, err, fault.UnknownQuestionnaire)
 	}
 }

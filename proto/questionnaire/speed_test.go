@@ -114,7 +114,7 @@ func BenchmarkEvaluateLoaded(b *testing.B) {
 // One answer in a form of 300 questions with 20 people.
 func BenchmarkSessionSet(b *testing.B) {
 	q := loaded(b, largeForm(300))
-	s := q.NewSession(largeAnswers(b, q, 20), Options{})
+	s := session(b, q, largeAnswers(b, q, 20), Options{})
 	measured(b, func(i int) {
 		if _, err := s.Set("people[7].age", int64(i%90)); err != nil {
 			b.Fatal(err)
