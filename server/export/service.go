@@ -183,6 +183,8 @@ func serviceChoice(v protoreflect.EnumValueDescriptor) *formv1.Text {
 		return text("the same", "相同")
 	case "DECISION_KIND_CANNOT_LINK":
 		return text("not the same", "不相同")
+	case "DECISION_KIND_CHOOSE":
+		return text("which value stands", "取用哪个值")
 	case "DECISION_KIND_UNDO":
 		return text("decision taken back", "撤销判定")
 	case "SEVERITY_SOFT":
