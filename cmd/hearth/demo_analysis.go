@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
@@ -100,7 +101,9 @@ func (d *demo) export() error {
 	d.report.Files = files
 	byKind := map[string]int{}
 	for _, f := range files {
-		byKind[extension(f)]++
+		if !strings.Contains(f, "questionnaires") { // whose XLSForms are no data
+			byKind[extension(f)]++
+		}
 	}
 	d.say("Exported %d files without direct identifiers to %s", len(files), d.path("export"))
 	d.tell("%d CSV, %d Parquet, %d Excel, %d Stata, %d SPSS; codebook.html, manifest.json; referral/referral.svg, .graphml",

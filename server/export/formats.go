@@ -36,12 +36,6 @@ func formats() []format {
 // them cannot hold is said before the first file is begun.
 func (j *job) writeFormats(ctx context.Context, rows *spool, layouts map[*Table]*layout) error {
 	wanted := slices.DeleteFunc(formats(), func(f format) bool { return !slices.Contains(j.opts.Formats, f.number) })
-	if j.plan.graphNode.left || j.plan.graphEdge.left {
-		wanted = slices.DeleteFunc(wanted, func(f format) bool { return f.number == servicev1.ExportFormat_EXPORT_FORMAT_GRAPHML })
-		if j.asked {
-			j.warnings = append(j.warnings, "graphml: the tables referral_node and referral_edge were not asked for, so there are no graphs")
-		}
-	}
 	for _, f := range wanted {
 		if f.check == nil {
 			continue

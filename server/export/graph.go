@@ -42,17 +42,23 @@ type graphAttribute struct {
 
 func newGraphWriter(j *job, layouts map[*Table]*layout) (formatWriter, error) {
 	w := &graphWriter{job: j, known: map[uint64]bool{}, seed: maphash.MakeSeed()}
+	var files []*graphFile
 	node, edge, person := layouts[j.plan.graphNode], layouts[j.plan.graphEdge], layouts[j.plan.table("person")]
-	w.referrals = &graphFile{name: "referral", nodes: newGraphTable(node, nil), edges: newGraphTable(edge, nil)}
-	w.rds = newRDSFrame(node, edge)
-	if err := w.rds.begin(j.sink); err != nil {
-		return w, err
+	if node != nil && edge != nil {
+		w.referrals = &graphFile{name: "referral", nodes: newGraphTable(node, nil), edges: newGraphTable(edge, nil)}
+		w.rds = newRDSFrame(node, edge)
+		files = append(files, w.referrals)
+		if err := w.rds.begin(j.sink); err != nil {
+			return w, err
+		}
 	}
-	files := []*graphFile{w.referrals}
 	if person != nil {
 		w.kin = &graphFile{name: "kin", nodes: newGraphTable(person, kinAttributes)}
 		w.household = newKinHousehold(person)
 		files = append(files, w.kin)
+	}
+	if len(files) == 0 && j.asked {
+		j.warnings = append(j.warnings, "graphml: neither the tables referral_node and referral_edge nor person were asked for, so there are no graphs")
 	}
 	for _, f := range files {
 		if err := f.begin(j.sink); err != nil {
@@ -124,11 +130,11 @@ func (f *graphFile) begin(sink *hashingSink) (err error) {
 }
 
 func (w *graphWriter) write(l *layout, r *row) error {
-	switch l.table {
-	case w.job.plan.graphNode:
+	switch {
+	case l.table == w.job.plan.graphNode && w.referrals != nil:
 		w.rds.addNode(r)
 		return w.referrals.node(textOf(l, r, "person_id"), r, w.job.opts.Language)
-	case w.job.plan.graphEdge:
+	case l.table == w.job.plan.graphEdge && w.referrals != nil:
 		w.rds.addEdge(r)
 		from, to := textOf(l, r, "from_id"), textOf(l, r, "to_id")
 		if from == "" || to == "" {
@@ -254,8 +260,10 @@ func (w *graphWriter) close() error {
 			return err
 		}
 	}
-	if err := w.rds.close(); err != nil {
-		return err
+	if w.rds != nil {
+		if err := w.rds.close(); err != nil {
+			return err
+		}
 	}
 	for _, f := range []*graphFile{w.referrals, w.kin} {
 		if f == nil {

@@ -202,6 +202,24 @@ func TestGraphs(t *testing.T) {
 	}
 }
 
+// TestGraphsOfLevels makes the graphs whose tables are asked for, and says where there are none.
+func TestGraphsOfLevels(t *testing.T) {
+	for level, want := range map[string]string{
+		"person": "graph/kin.graphml graph/kin_edges.csv ", "household": "", "referral_node": "",
+	} {
+		files, m := export(t, kinship(), Options{Formats: []servicev1.ExportFormat{asGraph}, Levels: []string{level}})
+		got := ""
+		for _, f := range m.Files {
+			if strings.HasPrefix(f.Path, "graph/") {
+				got += f.Path + " "
+			}
+		}
+		if got != want || (want == "") != strings.Contains(strings.Join(m.Warnings, " "), "no graphs") || len(files.files) < 3 {
+			t.Errorf("%s: got %q, warnings %q", level, got, m.Warnings)
+		}
+	}
+}
+
 const networkxScript = `
 import json, sys, networkx
 out = {}
