@@ -72,7 +72,7 @@ func TestPolicy(t *testing.T) {
 		"/hearth.service.v1.LinkageService/GetPerson":             holder,
 		"/hearth.service.v1.ReferralService/GetReferralStats":     holder,
 		"/hearth.service.v1.ReferralService/GetReferralGraph":     holder,
-		"/hearth.service.v1.ExportService/Export":                 holder,
+		"/hearth.service.v1.ExportService/Export":                 analysts,
 		"/hearth.service.v1.ExportService/ListExports":            holder,
 		"/hearth.service.v1.AssignmentService/CreateAssignment":   holder,
 		"/hearth.service.v1.AssignmentService/ReassignAssignment": holder,
@@ -106,6 +106,11 @@ func TestPolicy(t *testing.T) {
 				t.Errorf("policy(%s) = %v %v, want %v", method, got, ok, want)
 			}
 			n++
+		}
+	}
+	for _, r := range []string{routeExport, routeOData} {
+		if got, ok := policy(r); !ok || got.access != analysts || got.longest <= 0 {
+			t.Errorf("policy(%s) = %v %v, want analysts", r, got, ok)
 		}
 	}
 	if n != len(table) {

@@ -44,6 +44,9 @@ func (s *Server) prepareExport(ctx context.Context, req *servicev1.ExportRequest
 		profile = servicev1.PrivacyProfile_PRIVACY_PROFILE_RESEARCH
 	}
 	identified := profile == servicev1.PrivacyProfile_PRIVACY_PROFILE_IDENTIFIED
+	if c, ok := ctx.Value(callKey{}).(*call); ok && c.exportsOnly && identified {
+		return nil, fault.New(fault.Permission, fault.ExportsOnly, "this token is for exports without direct identifiers")
+	}
 	if identified && (strings.TrimSpace(req.GetReason()) == "" || strings.TrimSpace(req.GetRequestedBy()) == "") {
 		return nil, fault.New(fault.Invalid, fault.ReasonMissing, "an export with direct identifiers needs a reason, and the name of who asks for it")
 	}

@@ -106,6 +106,8 @@ func (s *Server) newHandler() (http.Handler, error) {
 			s.grpc.ServeHTTP(w, r)
 		case r.URL.Path == "/":
 			index(w, r)
+		case route(r.URL.Path) != "":
+			s.web(w, r, route(r.URL.Path))
 		default:
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // not every writer can
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)

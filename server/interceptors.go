@@ -45,6 +45,8 @@ type call struct {
 	tablet *syncer.ID
 	// hub is true where that is a hub's.
 	hub bool
+	// exportsOnly is true where it comes with the token that is for exports without direct identifiers.
+	exportsOnly bool
 	// mu guards what a stream's receiving goroutine writes while the call may end: in, device, tablet.
 	mu      sync.Mutex
 	in, out int
@@ -119,6 +121,10 @@ func (s *Server) admit(ctx context.Context, c *call) (rule, error) {
 	}
 	if r.access == proving && s.token != nil && !hasToken(ctx) {
 		c.unproven = true
+	} else if r.access != anyone && s.token != nil && s.forExports(ctx) {
+		if c.exportsOnly = true; r.access != analysts {
+			return r, fault.New(fault.Permission, fault.ExportsOnly, "this token is for exports alone, and may not call %s", method)
+		}
 	} else if r.access != anyone && s.token != nil {
 		var err error
 		if c.tablet, err = s.identify(ctx); err != nil {

@@ -17,6 +17,8 @@ const (
 	enrolled
 	// holder needs the server's token.
 	holder
+	// analysts needs the server's token, or the one that is for exports without direct identifiers alone.
+	analysts
 	// hubs needs the session of a hub.
 	hubs
 	// proving needs what enrolled needs, or no token and a Hello at the beginning that proves which tablet it is.
@@ -98,9 +100,10 @@ func policy(method string) (rule, bool) {
 		return rule{holder, long}, true
 	case servicev1.SyncService_Push_FullMethodName:
 		return rule{proving, stream}, true
-	case servicev1.SyncService_GetBlob_FullMethodName,
-		servicev1.ExportService_Export_FullMethodName:
+	case servicev1.SyncService_GetBlob_FullMethodName:
 		return rule{holder, stream}, true
+	case servicev1.ExportService_Export_FullMethodName, routeExport, routeOData:
+		return rule{analysts, stream}, true
 	}
 	switch {
 	case method == servicev1.HubService_Report_FullMethodName:

@@ -36,6 +36,9 @@ type Config struct {
 	Key ed25519.PrivateKey
 	// Token must come with every call but health checks; empty: no token is asked for, for use within one process.
 	Token string
+	// ExportToken is one that may be given to analysts and stand in their scripts: it opens exports without direct
+	// identifiers and nothing else. Empty: there is none.
+	ExportToken string
 	// Questionnaires are those built in; others are used once they are published, and kept in quarantine until then.
 	Questionnaires *questionnaire.Set
 	// Now is the clock; nil: time.Now.
@@ -60,12 +63,14 @@ type Config struct {
 
 // Server answers for one store.
 type Server struct {
-	store   store.Store
-	key     ed25519.PrivateKey
-	token   []byte // hash of the token; nil: none
-	now     func() time.Time
-	log     *slog.Logger
-	version string
+	store store.Store
+	key   ed25519.PrivateKey
+	token []byte // hash of the token; nil: none
+	// exportToken is the hash of the one for exports; nil: there is none.
+	exportToken []byte
+	now         func() time.Time
+	log         *slog.Logger
+	version     string
 
 	grpc    *grpc.Server
 	health  *health.Server
@@ -87,6 +92,7 @@ type Server struct {
 	rights    rightsCache
 	payloads  *payloadReader
 	linker    *linker
+	feeds     feeds
 	forms     *publications
 	rules     reevaluations
 	down      downlink
@@ -122,6 +128,10 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Token != "" {
 		sum := sha256.Sum256([]byte(cfg.Token))
 		s.token = sum[:]
+	}
+	if cfg.ExportToken != "" {
+		sum := sha256.Sum256([]byte(cfg.ExportToken))
+		s.exportToken = sum[:]
 	}
 	registry := cfg.Metrics
 	if registry == nil {

@@ -66,7 +66,7 @@ func (c *serveCmd) Run(e *env) error {
 		log.Warn("this process may open too few files for as many tablets as could hold a connection: raise the limit with ulimit -n, or LimitNOFILE= of systemd",
 			"limit", n, "tablets", n-min(n, spareFiles), "want", server.MaxConnections+spareFiles)
 	}
-	fmt.Fprintf(e.stdout, "hearth serves %s on %s\ntoken: in %s\n", c.Data, ln.Addr(), filepath.Join(c.Data, "token"))
+	fmt.Fprintf(e.stdout, "hearth serves %s on %s\ntoken: in %s; for exports without names: in %s\n", c.Data, ln.Addr(), filepath.Join(c.Data, "token"), filepath.Join(c.Data, "export-token"))
 	if node.relay != nil {
 		st := node.relay.State()
 		fmt.Fprintf(e.stdout, "hub %s: forwards to %s\n", st.GetName(), st.GetUpstream())

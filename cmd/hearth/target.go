@@ -166,7 +166,11 @@ func openNode(ctx context.Context, dir string, o nodeOptions) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	token, err := serverToken(dir)
+	token, err := serverToken(dir, "token")
+	if err != nil {
+		return nil, err
+	}
+	exports, err := serverToken(dir, "export-token")
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +191,7 @@ func openNode(ctx context.Context, dir string, o nodeOptions) (*node, error) {
 		Version: version(), Reflection: o.reflection,
 	}
 	if o.serving {
-		cfg.Token = token
+		cfg.Token, cfg.ExportToken = token, exports
 	}
 	hub, err := openRelay(ctx, st, attachments, key, o)
 	if err != nil {
@@ -214,9 +218,10 @@ func serverKey(dir string) (ed25519.PrivateKey, error) {
 	return ed25519.NewKeyFromSeed(seed), nil
 }
 
-// serverToken reads the token that calls must bring, or makes it the first time.
-func serverToken(dir string) (string, error) {
-	raw, err := secret(filepath.Join(dir, "token"), 16)
+// serverToken reads a token that calls must bring, or makes it the first time: "token" is for everything, "export-token" for
+// exports without direct identifiers.
+func serverToken(dir, name string) (string, error) {
+	raw, err := secret(filepath.Join(dir, name), 16)
 	return hex.EncodeToString(raw), err
 }
 

@@ -118,6 +118,10 @@ const (
 	BadAnswers             Reason = "BAD_ANSWERS"
 	NotAnonymous           Reason = "NOT_ANONYMOUS"
 	ReasonMissing          Reason = "REASON_MISSING"
+	ExportsOnly            Reason = "EXPORTS_ONLY"
+	NotInFeed              Reason = "NOT_IN_FEED"
+	NotAcceptable          Reason = "NOT_ACCEPTABLE"
+	FeedGone               Reason = "FEED_GONE"
 )
 
 // Entry is what the catalogue says of a reason.
@@ -241,6 +245,10 @@ var catalogue = []Entry{
 	{ModelUnreadable, "what linkage learnt of a study cannot be read, or another version wrote it", "have it learnt again: `hearth dedup run`", false},
 	{BadAnswers, "a file of answers about pairs has a line that says nothing", "write two ids and yes or no on every line", false},
 	{NotAnonymous, "a public export would single people out", "name fewer variables with --quasi, filter or coarsen less finely told data, or have rare combinations blanked with --suppress", false},
+	{ExportsOnly, "the token for exports is used for something else, or for direct identifiers", "ask the data manager, who has the server's own token, to do it", false},
+	{NotInFeed, "the OData feed is asked for what it does not do", "ask for less, and have the client do the rest; or take a file: GET /export/STUDY/csv/person.csv", false},
+	{NotAcceptable, "a client takes none of the types that there are", "let it take application/json, and application/xml for $metadata", false},
+	{FeedGone, "a further page of an OData feed is asked for long after the one before", "load the table again from its beginning", false},
 	{ReasonMissing, "direct identifiers are asked for without a reason, or by nobody", "say why with --reason and who with --by; both are kept, and `hearth export history` shows them", false},
 }
 

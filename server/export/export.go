@@ -180,32 +180,11 @@ func newJob(src Source, opts Options, sink Sink, progress func(done, total int))
 }
 
 func (j *job) run(ctx context.Context) (*Manifest, error) {
-	var err error
-	if j.roll, err = newRoll(j.src); err != nil {
-		return nil, err
-	}
-	j.warnings = append(j.warnings, j.src.Warnings...)
-	rounds := 1 + len(j.opts.Formats)
-	if slices.ContainsFunc(j.stages, stage.looks) {
-		rounds++
-		x := j.extractor(func(*row) error { return nil })
-		x.looking = true
-		if err := j.pass(ctx, x); err != nil {
-			return nil, err
-		}
-		j.total = rounds * j.done
-	}
 	rows := newSpool(j.plan)
 	defer rows.close()
-	if err := j.collect(ctx, rows); err != nil {
+	layouts, err := j.lay(ctx, rows)
+	if err != nil {
 		return nil, err
-	}
-	if j.total == 0 {
-		j.total = rounds * j.done
-	}
-	layouts := map[*Table]*layout{}
-	for _, t := range j.plan.Tables {
-		layouts[t] = newLayout(t, j.stats[t])
 	}
 	if err := j.writeFormats(ctx, rows, layouts); err != nil {
 		return nil, err
@@ -222,6 +201,36 @@ func (j *job) run(ctx context.Context) (*Manifest, error) {
 		}
 	}
 	return j.writeManifest(layouts)
+}
+
+// lay makes the rows, which then stand in the spool, and the columns of the files.
+func (j *job) lay(ctx context.Context, rows *spool) (map[*Table]*layout, error) {
+	var err error
+	if j.roll, err = newRoll(j.src); err != nil {
+		return nil, err
+	}
+	j.warnings = append(j.warnings, j.src.Warnings...)
+	rounds := 1 + len(j.opts.Formats)
+	if slices.ContainsFunc(j.stages, stage.looks) {
+		rounds++
+		x := j.extractor(func(*row) error { return nil })
+		x.looking = true
+		if err := j.pass(ctx, x); err != nil {
+			return nil, err
+		}
+		j.total = rounds * j.done
+	}
+	if err := j.collect(ctx, rows); err != nil {
+		return nil, err
+	}
+	if j.total == 0 {
+		j.total = rounds * j.done
+	}
+	layouts := map[*Table]*layout{}
+	for _, t := range j.plan.Tables {
+		layouts[t] = newLayout(t, j.stats[t])
+	}
+	return layouts, nil
 }
 
 // collect makes the rows, counts them, and keeps them for the formats.
