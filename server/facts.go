@@ -31,19 +31,24 @@ func (s *Server) gather(ctx context.Context, study string) (*facts, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the interviews: %w", err)
 		}
-		f.interviews = append(f.interviews, iv.GetSummary())
-		f.people = append(f.people, iv.GetPeople()...)
-		f.households = append(f.households, iv.GetHouseholds()...)
-		f.referrals = append(f.referrals, iv.GetReferrals()...)
-		if iv.GetRecruitment() != nil {
-			f.recruitments = append(f.recruitments, iv.GetRecruitment())
-		}
+		f.add(iv)
 	}
 	var err error
 	if f.decisions, err = s.store.Decisions(ctx, study); err != nil {
 		return nil, fmt.Errorf("read the decisions: %w", err)
 	}
 	return f, nil
+}
+
+// add takes in one interview.
+func (f *facts) add(iv *servicev1.InterviewProjection) {
+	f.interviews = append(f.interviews, iv.GetSummary())
+	f.people = append(f.people, iv.GetPeople()...)
+	f.households = append(f.households, iv.GetHouseholds()...)
+	f.referrals = append(f.referrals, iv.GetReferrals()...)
+	if iv.GetRecruitment() != nil {
+		f.recruitments = append(f.recruitments, iv.GetRecruitment())
+	}
 }
 
 // canonical maps the ids of people and households to those that stand for them after the decisions.

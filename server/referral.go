@@ -38,38 +38,113 @@ func (s *Server) referralFacts(ctx context.Context, code string) (referral.Facts
 	return f.graph(study), f, nil
 }
 
-// GetReferralStats counts seeds, waves, chains and yields.
+// referralAt are the facts of now, or of an earlier state, with the decisions about who is the same person or without.
+func (s *Server) referralAt(ctx context.Context, code string, asOf *servicev1.Cursor, timeMS *int64, unmerged bool) (f referral.Facts, names map[string]string, err error) {
+	var all *facts
+	if asOf == nil && timeMS == nil {
+		f, all, err = s.referralFacts(ctx, code)
+	} else {
+		f, all, err = s.referralThen(ctx, code, &servicev1.ExportRequest{AsOf: asOf, AsOfTimeMs: timeMS})
+	}
+	if err != nil {
+		return f, nil, err
+	}
+	if unmerged {
+		f.Merged = nil
+	}
+	return f, all.names(), nil
+}
+
+// referralThen are the facts as they were at the cursor or the time of a request.
+func (s *Server) referralThen(ctx context.Context, code string, at *servicev1.ExportRequest) (referral.Facts, *facts, error) {
+	if err := s.Project(ctx); err != nil {
+		return referral.Facts{}, nil, err
+	}
+	code, err := s.studyCode(ctx, code)
+	if err != nil {
+		return referral.Facts{}, nil, err
+	}
+	until, err := s.asOf(ctx, at)
+	if err != nil {
+		return referral.Facts{}, nil, err
+	}
+	n, err := newSnapshot(keeps(nil), heldOrder)
+	if err != nil {
+		return referral.Facts{}, nil, err
+	}
+	defer n.close()
+	if err = s.snapshotAt(ctx, code, *until, n); err == nil {
+		err = n.settle()
+	}
+	if err != nil {
+		return referral.Facts{}, nil, err
+	}
+	f := &facts{decisions: n.decisions}
+	err = n.each(true, func(p *servicev1.InterviewProjection) error {
+		f.add(p)
+		return ctx.Err()
+	})
+	return f.graph(n.study), f, err
+}
+
+// GetReferralStats counts seeds, waves, chains and yields, and estimates what is asked for.
 func (s *referralService) GetReferralStats(ctx context.Context, req *servicev1.GetReferralStatsRequest) (*servicev1.GetReferralStatsResponse, error) {
-	facts, _, err := s.referralFacts(ctx, req.GetStudy())
+	if req.GetDraws() > maxDraws {
+		return nil, fault.New(fault.Invalid, fault.BadRequest, "%d bootstrap samples are more than the %d that are drawn at most", req.GetDraws(), maxDraws)
+	}
+	f, _, err := s.referralAt(ctx, req.GetStudy(), req.GetAsOf(), req.AsOfTimeMs, req.GetUnmerged())
 	if err != nil {
 		return nil, err
 	}
-	return &servicev1.GetReferralStatsResponse{Stats: referral.Stats(facts, referral.Build(facts))}, nil
+	values, err := referral.Answers(f, req.GetOutcomes())
+	if err != nil {
+		return nil, err
+	}
+	g := referral.Build(f)
+	sample := referral.SampleOf(f, g, values...)
+	estimates, err := sample.Estimates(referral.Options{
+		Population: req.GetPopulation(), WithoutSeeds: req.GetWithoutSeeds(), Draws: int(req.GetDraws()), RandomSeed: req.GetRandomSeed(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &servicev1.GetReferralStatsResponse{
+		Stats: referral.Stats(f, g), Report: referral.Report(f, g, sample, estimates), Estimates: referral.EstimateMessages(estimates),
+	}, nil
+}
+
+// maxDraws bounds the bootstrap samples of one call.
+const maxDraws = 10_000
+
+// graphFormats are the names of formats in package referral.
+var graphFormats = map[servicev1.GraphFormat]string{
+	servicev1.GraphFormat_GRAPH_FORMAT_GRAPHML: "graphml", servicev1.GraphFormat_GRAPH_FORMAT_SVG: "svg", servicev1.GraphFormat_GRAPH_FORMAT_EDGE_CSV: "csv",
+	servicev1.GraphFormat_GRAPH_FORMAT_GEXF: "gexf", servicev1.GraphFormat_GRAPH_FORMAT_DOT: "dot", servicev1.GraphFormat_GRAPH_FORMAT_PAJEK: "pajek",
+	servicev1.GraphFormat_GRAPH_FORMAT_NODE_LINK: "nodelink", servicev1.GraphFormat_GRAPH_FORMAT_CYTOSCAPE: "cytoscape",
+	servicev1.GraphFormat_GRAPH_FORMAT_GEPHI_NODES: "gephi-nodes", servicev1.GraphFormat_GRAPH_FORMAT_GEPHI_EDGES: "gephi-edges",
+	servicev1.GraphFormat_GRAPH_FORMAT_RDSAT: "rdsat", servicev1.GraphFormat_GRAPH_FORMAT_R: "r", servicev1.GraphFormat_GRAPH_FORMAT_PNG: "png",
+	servicev1.GraphFormat_GRAPH_FORMAT_BINARY: "binary", servicev1.GraphFormat_GRAPH_FORMAT_WAVES: "waves", servicev1.GraphFormat_GRAPH_FORMAT_TIME: "time",
+	servicev1.GraphFormat_GRAPH_FORMAT_CONVERGENCE: "convergence", servicev1.GraphFormat_GRAPH_FORMAT_BOTTLENECK: "bottleneck",
+	servicev1.GraphFormat_GRAPH_FORMAT_COPRESENCE_CSV: "copresence", servicev1.GraphFormat_GRAPH_FORMAT_SITES_CSV: "sites",
 }
 
 // GetReferralGraph draws the graph in one format.
 func (s *referralService) GetReferralGraph(ctx context.Context, req *servicev1.GetReferralGraphRequest) (*servicev1.GetReferralGraphResponse, error) {
-	facts, all, err := s.referralFacts(ctx, req.GetStudy())
+	f, names, err := s.referralAt(ctx, req.GetStudy(), req.GetAsOf(), req.AsOfTimeMs, req.GetUnmerged())
 	if err != nil {
 		return nil, err
 	}
-	var names map[string]string
+	values, err := referral.Answers(f, req.GetOutcomes())
+	if err != nil {
+		return nil, err
+	}
+	o := &referral.Output{Facts: f, Graph: referral.Build(f), Language: req.GetLanguage(), Population: req.GetPopulation()}
 	if req.GetWithNames() {
-		names = all.names()
+		o.Names = names
 	}
-	graph := referral.Build(facts)
+	o.Sample = referral.SampleOf(f, o.Graph, values...)
 	var out bytes.Buffer
-	var media string
-	switch req.GetFormat() {
-	case servicev1.GraphFormat_GRAPH_FORMAT_GRAPHML:
-		media, err = "application/graphml+xml", referral.WriteGraphML(&out, graph, names)
-	case servicev1.GraphFormat_GRAPH_FORMAT_SVG:
-		media, err = "image/svg+xml", referral.WriteSVG(&out, graph, referral.SVGOptions{Names: names})
-	case servicev1.GraphFormat_GRAPH_FORMAT_EDGE_CSV:
-		media, err = "text/csv; charset=utf-8", referral.WriteEdgeCSV(&out, graph)
-	default:
-		return nil, fault.New(fault.Invalid, fault.BadRequest, "a graph is GraphML, SVG or a table of edges; format %d is none of these", req.GetFormat())
-	}
+	media, err := o.Write(&out, graphFormats[req.GetFormat()])
 	if err != nil {
 		return nil, fmt.Errorf("write the graph: %w", err)
 	}

@@ -11,9 +11,11 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	"github.com/hearth-survey/hearth/server/referral"
 )
 
 // env is what a verb gets from its surroundings, so that tests can give it others.
@@ -80,7 +82,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	parser, err := kong.New(&c,
 		kong.Name("hearth"), kong.Description(description), kong.Writers(stdout, stderr),
 		kong.Exit(func(n int) { exit = n; panic(exitPanic{}) }),
-		kong.Vars{"version": version(), "formats": referralFormats},
+		kong.Vars{"version": version(), "formats": referralFormats, "formatnames": strings.Join(referral.Formats(), ",")},
 		kong.Configuration(loadTOML),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	)

@@ -27,14 +27,19 @@ type referralFileCmd struct {
 	Draws        int      `help:"Bootstrap samples for confidence intervals; 0: none." default:"0"`
 	RandomSeed   uint64   `help:"The same seed gives the same intervals." default:"1"`
 	WithoutSeeds bool     `help:"Estimate without the seeds."`
-	Format       string   `help:"Format of --out: ${formats}." enum:"svg,graphml,gexf,dot,pajek,nodelink,cytoscape,csv,rdsat,r" default:"svg"`
+	Format       string   `help:"Format of --out: ${formats}." enum:"${formatnames}" default:"svg"`
 	Out          string   `short:"o" help:"Write the graph here, in --format." type:"path"`
 	SVG          string   `help:"Write the picture here." type:"path"`
 	GraphML      string   `help:"Write GraphML here." name:"graphml" type:"path"`
+	Report       bool     `help:"Print all measures too."`
+	Strobe       bool     `help:"Print the STROBE-RDS table only."`
+	Lang         string   `help:"Language of the report and of pictures: en or zh." enum:"en,zh" default:"en" env:"HEARTH_LANG"`
 	JSON         bool     `help:"Print JSON."`
 }
 
-const referralFormats = "svg, graphml, gexf, dot, pajek, nodelink, cytoscape (JSON), csv (edge list), rdsat, r (a script for the R package RDS)"
+const referralFormats = "graphml; svg (picture); csv (edge list); gexf; dot; pajek; nodelink, cytoscape (JSON); gephi-nodes, gephi-edges (CSV); " +
+	"rdsat; r (a script for the R package RDS); png; binary (for a viewer); waves, time, convergence, bottleneck (plots); " +
+	"copresence (who was there together), sites (CSV)"
 
 // Run measures the table and writes the files asked for.
 func (c *referralFileCmd) Run(e *env) error {
@@ -53,7 +58,11 @@ func (c *referralFileCmd) Run(e *env) error {
 		if f.path == "" {
 			continue
 		}
-		if err := writeFile(f.path, func(w io.Writer) error { return c.write(w, f.format, g, sample) }); err != nil {
+		if err := writeFile(f.path, func(w io.Writer) error {
+			o := &referral.Output{Facts: facts, Graph: g, Sample: sample, Language: c.Lang, Population: c.Population}
+			_, err := o.Write(w, f.format)
+			return err
+		}); err != nil {
 			return err
 		}
 	}
@@ -63,15 +72,34 @@ func (c *referralFileCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	report := referral.Report(facts, g, sample, estimates)
 	if c.JSON {
 		out := fileStats(stats)
 		out["estimates"] = estimatesJSON(estimates)
+		if c.Report || c.Strobe {
+			out["report"] = reportJSON(report)
+		}
 		return printAnyJSON(e.stdout, out)
 	}
-	if err := printStats(e.stdout, stats); err != nil {
+	if !c.Strobe {
+		if err := printStats(e.stdout, stats); err != nil {
+			return err
+		}
+	}
+	if err := printMeasures(e.stdout, report, c.Report, c.Strobe, c.Lang); err != nil {
 		return err
 	}
-	return printEstimates(e.stdout, estimates)
+	return printEstimates(e.stdout, referral.EstimateMessages(estimates), c.Lang)
+}
+
+func reportJSON(report []*servicev1.ReportRow) []map[string]any {
+	var out []map[string]any
+	for _, r := range report {
+		out = append(out, map[string]any{
+			"section": r.GetSection(), "name": r.GetName().GetEn(), "value": r.GetValue().GetEn(), "name_zh": r.GetName().GetZh(), "value_zh": r.GetValue().GetZh(), "open": r.GetOpen(),
+		})
+	}
+	return out
 }
 
 func (c *referralFileCmd) read(e *env) (referral.Table, referral.Facts, error) {
@@ -90,44 +118,19 @@ func (c *referralFileCmd) read(e *env) (referral.Table, referral.Facts, error) {
 	return rows, facts, err
 }
 
-// write writes the graph, or the sample, in one format.
-func (c *referralFileCmd) write(w io.Writer, format string, g *servicev1.ReferralGraph, s *referral.Sample) error {
-	switch format {
-	case "graphml":
-		return referral.WriteGraphML(w, g, nil)
-	case "gexf":
-		return referral.WriteGEXF(w, g, nil)
-	case "dot":
-		return referral.WriteDOT(w, g, nil)
-	case "pajek":
-		return referral.WritePajek(w, g, nil)
-	case "nodelink":
-		return referral.WriteNodeLink(w, g, nil)
-	case "cytoscape":
-		return referral.WriteCytoscape(w, g, nil)
-	case "csv":
-		return referral.WriteEdgeCSV(w, g)
-	case "rdsat":
-		return referral.WriteRDSAT(w, s)
-	case "r":
-		return referral.WriteRScript(w, s, referral.RScriptOptions{Population: c.Population})
-	}
-	return referral.WriteSVG(w, g, referral.SVGOptions{})
-}
-
 // printEstimates prints a row per level and method, and under each variable what the estimates take for granted.
-func printEstimates(w io.Writer, all []*referral.Estimate) error {
+func printEstimates(w io.Writer, all []*servicev1.ReferralEstimate, lang string) error {
 	if len(all) == 0 {
 		return nil
 	}
 	rows := [][]string{{"VARIABLE", "METHOD", "LEVEL", "RESPONDENTS", "SHARE", "STANDARD ERROR", "INTERVAL"}}
 	for _, e := range all {
-		for _, l := range e.Levels {
+		for _, l := range e.GetLevels() {
 			interval := ""
-			if !math.IsNaN(l.Low) {
-				interval = fmt.Sprintf("%.4f to %.4f", l.Low, l.High)
+			if l.Low != nil {
+				interval = fmt.Sprintf("%.4f to %.4f", l.GetLow(), l.GetHigh())
 			}
-			rows = append(rows, []string{e.Outcome, e.Method.Word(), l.Level, fmt.Sprint(l.Count), decimal(l.Share), decimal(l.SE), interval})
+			rows = append(rows, []string{e.GetVariable(), e.GetMethod(), l.GetLevel(), fmt.Sprint(l.GetRespondents()), decimal(l.Share), decimal(l.StandardError), interval})
 		}
 	}
 	fmt.Fprintln(w)
@@ -135,27 +138,27 @@ func printEstimates(w io.Writer, all []*referral.Estimate) error {
 		return err
 	}
 	last := all[len(all)-1]
-	fmt.Fprintf(w, "\n%s takes for granted:\n", last.Method.Word())
-	for _, a := range last.Assumptions {
+	fmt.Fprintf(w, "\n%s takes for granted:\n", last.GetMethod())
+	for _, a := range last.GetAssumptions() {
 		said := "the data cannot tell"
-		if a.Checked {
-			said = fmt.Sprintf("%d respondents (%.0f %%) break it", a.Broken, 100*a.Share)
+		if a.Broken != nil {
+			said = fmt.Sprintf("%d respondents (%.0f %%) break it", a.GetBroken(), 100*a.GetShare())
 		}
-		fmt.Fprintf(w, "  %s: %s\n", strings.TrimSuffix(a.Text.GetEn(), "."), said)
+		fmt.Fprintf(w, "  %s: %s\n", strings.TrimRight(inLanguage(a.GetText(), lang), ".。"), said)
 	}
 	for _, e := range all {
-		for _, n := range e.Notes {
-			fmt.Fprintf(w, "  note on %s, %s: %s\n", e.Outcome, e.Method.Word(), n.GetEn())
+		for _, n := range e.GetNotes() {
+			fmt.Fprintf(w, "  note on %s, %s: %s\n", e.GetVariable(), e.GetMethod(), inLanguage(n, lang))
 		}
 	}
 	return nil
 }
 
-func decimal(v float64) string {
-	if math.IsNaN(v) {
+func decimal(v *float64) string {
+	if v == nil {
 		return ""
 	}
-	return fmt.Sprintf("%.4f", v)
+	return fmt.Sprintf("%.4f", *v)
 }
 
 func estimatesJSON(all []*referral.Estimate) []map[string]any {

@@ -172,7 +172,7 @@ func (t *strobe) waves(s *Sample, m *Measures) {
 	for i, n := range perWave {
 		list[i] = strconv.FormatInt(n, 10)
 	}
-	t.add("14", "Respondents by wave, from the seeds", "各波受访人数（从种子起）", said("%s", "%s", strings.Join(list, " ")))
+	t.add("14", "Respondents by wave, from the seeds", "各波受访人数（从种子起）", said("%s", "%s", cmp.Or(strings.Join(list, " "), "0")))
 	for _, c := range m.Chains {
 		if c.Seed {
 			t.add("14", "Chain of "+cmp.Or(c.InterviewKey, c.RootID), cmp.Or(c.InterviewKey, c.RootID)+" 的推荐链",

@@ -7,6 +7,7 @@
 package servicev1
 
 import (
+	v1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -30,21 +31,81 @@ const (
 	GraphFormat_GRAPH_FORMAT_SVG         GraphFormat = 2
 	// One row per edge.
 	GraphFormat_GRAPH_FORMAT_EDGE_CSV GraphFormat = 3
+	GraphFormat_GRAPH_FORMAT_GEXF     GraphFormat = 4
+	// For graphviz.
+	GraphFormat_GRAPH_FORMAT_DOT   GraphFormat = 5
+	GraphFormat_GRAPH_FORMAT_PAJEK GraphFormat = 6
+	// JSON as networkx reads it.
+	GraphFormat_GRAPH_FORMAT_NODE_LINK GraphFormat = 7
+	// JSON of Cytoscape.
+	GraphFormat_GRAPH_FORMAT_CYTOSCAPE GraphFormat = 8
+	// The two tables that Gephi imports.
+	GraphFormat_GRAPH_FORMAT_GEPHI_NODES GraphFormat = 9
+	GraphFormat_GRAPH_FORMAT_GEPHI_EDGES GraphFormat = 10
+	// The respondents with their recruiters, for RDSAT and for the R package RDS.
+	GraphFormat_GRAPH_FORMAT_RDSAT GraphFormat = 11
+	GraphFormat_GRAPH_FORMAT_R     GraphFormat = 12
+	// The graph as a picture of points.
+	GraphFormat_GRAPH_FORMAT_PNG GraphFormat = 13
+	// Places, parents and looks of the nodes in few bytes, for a viewer; server/referral says how they stand.
+	GraphFormat_GRAPH_FORMAT_BINARY GraphFormat = 14
+	// SVG plots: respondents by wave, and over time; an estimate as it settles, and chain by chain.
+	GraphFormat_GRAPH_FORMAT_WAVES       GraphFormat = 15
+	GraphFormat_GRAPH_FORMAT_TIME        GraphFormat = 16
+	GraphFormat_GRAPH_FORMAT_CONVERGENCE GraphFormat = 17
+	GraphFormat_GRAPH_FORMAT_BOTTLENECK  GraphFormat = 18
+	// Who was present at an interview together, and who of one site referred whom to another: one row per pair, CSV.
+	GraphFormat_GRAPH_FORMAT_COPRESENCE_CSV GraphFormat = 19
+	GraphFormat_GRAPH_FORMAT_SITES_CSV      GraphFormat = 20
 )
 
 // Enum value maps for GraphFormat.
 var (
 	GraphFormat_name = map[int32]string{
-		0: "GRAPH_FORMAT_UNSPECIFIED",
-		1: "GRAPH_FORMAT_GRAPHML",
-		2: "GRAPH_FORMAT_SVG",
-		3: "GRAPH_FORMAT_EDGE_CSV",
+		0:  "GRAPH_FORMAT_UNSPECIFIED",
+		1:  "GRAPH_FORMAT_GRAPHML",
+		2:  "GRAPH_FORMAT_SVG",
+		3:  "GRAPH_FORMAT_EDGE_CSV",
+		4:  "GRAPH_FORMAT_GEXF",
+		5:  "GRAPH_FORMAT_DOT",
+		6:  "GRAPH_FORMAT_PAJEK",
+		7:  "GRAPH_FORMAT_NODE_LINK",
+		8:  "GRAPH_FORMAT_CYTOSCAPE",
+		9:  "GRAPH_FORMAT_GEPHI_NODES",
+		10: "GRAPH_FORMAT_GEPHI_EDGES",
+		11: "GRAPH_FORMAT_RDSAT",
+		12: "GRAPH_FORMAT_R",
+		13: "GRAPH_FORMAT_PNG",
+		14: "GRAPH_FORMAT_BINARY",
+		15: "GRAPH_FORMAT_WAVES",
+		16: "GRAPH_FORMAT_TIME",
+		17: "GRAPH_FORMAT_CONVERGENCE",
+		18: "GRAPH_FORMAT_BOTTLENECK",
+		19: "GRAPH_FORMAT_COPRESENCE_CSV",
+		20: "GRAPH_FORMAT_SITES_CSV",
 	}
 	GraphFormat_value = map[string]int32{
-		"GRAPH_FORMAT_UNSPECIFIED": 0,
-		"GRAPH_FORMAT_GRAPHML":     1,
-		"GRAPH_FORMAT_SVG":         2,
-		"GRAPH_FORMAT_EDGE_CSV":    3,
+		"GRAPH_FORMAT_UNSPECIFIED":    0,
+		"GRAPH_FORMAT_GRAPHML":        1,
+		"GRAPH_FORMAT_SVG":            2,
+		"GRAPH_FORMAT_EDGE_CSV":       3,
+		"GRAPH_FORMAT_GEXF":           4,
+		"GRAPH_FORMAT_DOT":            5,
+		"GRAPH_FORMAT_PAJEK":          6,
+		"GRAPH_FORMAT_NODE_LINK":      7,
+		"GRAPH_FORMAT_CYTOSCAPE":      8,
+		"GRAPH_FORMAT_GEPHI_NODES":    9,
+		"GRAPH_FORMAT_GEPHI_EDGES":    10,
+		"GRAPH_FORMAT_RDSAT":          11,
+		"GRAPH_FORMAT_R":              12,
+		"GRAPH_FORMAT_PNG":            13,
+		"GRAPH_FORMAT_BINARY":         14,
+		"GRAPH_FORMAT_WAVES":          15,
+		"GRAPH_FORMAT_TIME":           16,
+		"GRAPH_FORMAT_CONVERGENCE":    17,
+		"GRAPH_FORMAT_BOTTLENECK":     18,
+		"GRAPH_FORMAT_COPRESENCE_CSV": 19,
+		"GRAPH_FORMAT_SITES_CSV":      20,
 	}
 )
 
@@ -709,8 +770,21 @@ func (x *ReferralStats) GetEdgesByMode() map[string]int64 {
 
 // GetReferralStatsRequest names the study.
 type GetReferralStatsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Study         *string                `protobuf:"bytes,1,opt,name=study" json:"study,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Study *string                `protobuf:"bytes,1,opt,name=study" json:"study,omitempty"`
+	// The graph as it is without the decisions about who is the same person.
+	Unmerged *bool `protobuf:"varint,2,opt,name=unmerged" json:"unmerged,omitempty"`
+	// The state of an earlier time: at a cursor of the log, or of what headquarters had received by then, milliseconds since 1970.
+	AsOf       *Cursor `protobuf:"bytes,3,opt,name=as_of,json=asOf" json:"as_of,omitempty"`
+	AsOfTimeMs *int64  `protobuf:"varint,4,opt,name=as_of_time_ms,json=asOfTimeMs" json:"as_of_time_ms,omitempty"`
+	// Variables to estimate: "sex", "education", "hukou_type", "site", "age_group".
+	Outcomes []string `protobuf:"bytes,5,rep,name=outcomes" json:"outcomes,omitempty"`
+	// Size of the population, for Gile's SS; unset: not known.
+	Population *float64 `protobuf:"fixed64,6,opt,name=population" json:"population,omitempty"`
+	// Bootstrap samples for intervals; the same random seed gives the same intervals.
+	Draws         *uint32 `protobuf:"varint,7,opt,name=draws" json:"draws,omitempty"`
+	RandomSeed    *uint64 `protobuf:"varint,8,opt,name=random_seed,json=randomSeed" json:"random_seed,omitempty"`
+	WithoutSeeds  *bool   `protobuf:"varint,9,opt,name=without_seeds,json=withoutSeeds" json:"without_seeds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -752,10 +826,69 @@ func (x *GetReferralStatsRequest) GetStudy() string {
 	return ""
 }
 
+func (x *GetReferralStatsRequest) GetUnmerged() bool {
+	if x != nil && x.Unmerged != nil {
+		return *x.Unmerged
+	}
+	return false
+}
+
+func (x *GetReferralStatsRequest) GetAsOf() *Cursor {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *GetReferralStatsRequest) GetAsOfTimeMs() int64 {
+	if x != nil && x.AsOfTimeMs != nil {
+		return *x.AsOfTimeMs
+	}
+	return 0
+}
+
+func (x *GetReferralStatsRequest) GetOutcomes() []string {
+	if x != nil {
+		return x.Outcomes
+	}
+	return nil
+}
+
+func (x *GetReferralStatsRequest) GetPopulation() float64 {
+	if x != nil && x.Population != nil {
+		return *x.Population
+	}
+	return 0
+}
+
+func (x *GetReferralStatsRequest) GetDraws() uint32 {
+	if x != nil && x.Draws != nil {
+		return *x.Draws
+	}
+	return 0
+}
+
+func (x *GetReferralStatsRequest) GetRandomSeed() uint64 {
+	if x != nil && x.RandomSeed != nil {
+		return *x.RandomSeed
+	}
+	return 0
+}
+
+func (x *GetReferralStatsRequest) GetWithoutSeeds() bool {
+	if x != nil && x.WithoutSeeds != nil {
+		return *x.WithoutSeeds
+	}
+	return false
+}
+
 // GetReferralStatsResponse holds the counts.
 type GetReferralStatsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stats         *ReferralStats         `protobuf:"bytes,1,opt,name=stats" json:"stats,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Stats *ReferralStats         `protobuf:"bytes,1,opt,name=stats" json:"stats,omitempty"`
+	// Measures for reports, and the rows of the STROBE-RDS table.
+	Report        []*ReportRow        `protobuf:"bytes,2,rep,name=report" json:"report,omitempty"`
+	Estimates     []*ReferralEstimate `protobuf:"bytes,3,rep,name=estimates" json:"estimates,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -797,20 +930,339 @@ func (x *GetReferralStatsResponse) GetStats() *ReferralStats {
 	return nil
 }
 
+func (x *GetReferralStatsResponse) GetReport() []*ReportRow {
+	if x != nil {
+		return x.Report
+	}
+	return nil
+}
+
+func (x *GetReferralStatsResponse) GetEstimates() []*ReferralEstimate {
+	if x != nil {
+		return x.Estimates
+	}
+	return nil
+}
+
+// ReportRow is one line of a report.
+type ReportRow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "seeds", "yield by mode", "coupons", ...; "strobe 6a" for a row of the STROBE-RDS table.
+	Section *string  `protobuf:"bytes,1,opt,name=section" json:"section,omitempty"`
+	Name    *v1.Text `protobuf:"bytes,2,opt,name=name" json:"name,omitempty"`
+	Value   *v1.Text `protobuf:"bytes,3,opt,name=value" json:"value,omitempty"`
+	// True where the researchers must write the row themselves; the value says what.
+	Open          *bool `protobuf:"varint,4,opt,name=open" json:"open,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportRow) Reset() {
+	*x = ReportRow{}
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportRow) ProtoMessage() {}
+
+func (x *ReportRow) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportRow.ProtoReflect.Descriptor instead.
+func (*ReportRow) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ReportRow) GetSection() string {
+	if x != nil && x.Section != nil {
+		return *x.Section
+	}
+	return ""
+}
+
+func (x *ReportRow) GetName() *v1.Text {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *ReportRow) GetValue() *v1.Text {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *ReportRow) GetOpen() bool {
+	if x != nil && x.Open != nil {
+		return *x.Open
+	}
+	return false
+}
+
+// ReferralEstimate is one variable estimated by one method, with what it takes for granted.
+type ReferralEstimate struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Variable *string                `protobuf:"bytes,1,opt,name=variable" json:"variable,omitempty"`
+	// "naive", "RDS-I", "RDS-II", "SS".
+	Method        *string               `protobuf:"bytes,2,opt,name=method" json:"method,omitempty"`
+	Levels        []*LevelShare         `protobuf:"bytes,3,rep,name=levels" json:"levels,omitempty"`
+	Assumptions   []*EstimateAssumption `protobuf:"bytes,4,rep,name=assumptions" json:"assumptions,omitempty"`
+	Notes         []*v1.Text            `protobuf:"bytes,5,rep,name=notes" json:"notes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReferralEstimate) Reset() {
+	*x = ReferralEstimate{}
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReferralEstimate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReferralEstimate) ProtoMessage() {}
+
+func (x *ReferralEstimate) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReferralEstimate.ProtoReflect.Descriptor instead.
+func (*ReferralEstimate) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ReferralEstimate) GetVariable() string {
+	if x != nil && x.Variable != nil {
+		return *x.Variable
+	}
+	return ""
+}
+
+func (x *ReferralEstimate) GetMethod() string {
+	if x != nil && x.Method != nil {
+		return *x.Method
+	}
+	return ""
+}
+
+func (x *ReferralEstimate) GetLevels() []*LevelShare {
+	if x != nil {
+		return x.Levels
+	}
+	return nil
+}
+
+func (x *ReferralEstimate) GetAssumptions() []*EstimateAssumption {
+	if x != nil {
+		return x.Assumptions
+	}
+	return nil
+}
+
+func (x *ReferralEstimate) GetNotes() []*v1.Text {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+// LevelShare is the share of one level; what could not be estimated is unset.
+type LevelShare struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Level         *string                `protobuf:"bytes,1,opt,name=level" json:"level,omitempty"`
+	Respondents   *int64                 `protobuf:"varint,2,opt,name=respondents" json:"respondents,omitempty"`
+	Share         *float64               `protobuf:"fixed64,3,opt,name=share" json:"share,omitempty"`
+	StandardError *float64               `protobuf:"fixed64,4,opt,name=standard_error,json=standardError" json:"standard_error,omitempty"`
+	Low           *float64               `protobuf:"fixed64,5,opt,name=low" json:"low,omitempty"`
+	High          *float64               `protobuf:"fixed64,6,opt,name=high" json:"high,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LevelShare) Reset() {
+	*x = LevelShare{}
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LevelShare) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LevelShare) ProtoMessage() {}
+
+func (x *LevelShare) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LevelShare.ProtoReflect.Descriptor instead.
+func (*LevelShare) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *LevelShare) GetLevel() string {
+	if x != nil && x.Level != nil {
+		return *x.Level
+	}
+	return ""
+}
+
+func (x *LevelShare) GetRespondents() int64 {
+	if x != nil && x.Respondents != nil {
+		return *x.Respondents
+	}
+	return 0
+}
+
+func (x *LevelShare) GetShare() float64 {
+	if x != nil && x.Share != nil {
+		return *x.Share
+	}
+	return 0
+}
+
+func (x *LevelShare) GetStandardError() float64 {
+	if x != nil && x.StandardError != nil {
+		return *x.StandardError
+	}
+	return 0
+}
+
+func (x *LevelShare) GetLow() float64 {
+	if x != nil && x.Low != nil {
+		return *x.Low
+	}
+	return 0
+}
+
+func (x *LevelShare) GetHigh() float64 {
+	if x != nil && x.High != nil {
+		return *x.High
+	}
+	return 0
+}
+
+// EstimateAssumption is something an estimate takes for granted.
+type EstimateAssumption struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Text  *v1.Text               `protobuf:"bytes,1,opt,name=text" json:"text,omitempty"`
+	// How many respondents are known to break it, and their share; unset where the data cannot tell.
+	Broken        *int64   `protobuf:"varint,2,opt,name=broken" json:"broken,omitempty"`
+	Share         *float64 `protobuf:"fixed64,3,opt,name=share" json:"share,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EstimateAssumption) Reset() {
+	*x = EstimateAssumption{}
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EstimateAssumption) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EstimateAssumption) ProtoMessage() {}
+
+func (x *EstimateAssumption) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EstimateAssumption.ProtoReflect.Descriptor instead.
+func (*EstimateAssumption) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *EstimateAssumption) GetText() *v1.Text {
+	if x != nil {
+		return x.Text
+	}
+	return nil
+}
+
+func (x *EstimateAssumption) GetBroken() int64 {
+	if x != nil && x.Broken != nil {
+		return *x.Broken
+	}
+	return 0
+}
+
+func (x *EstimateAssumption) GetShare() float64 {
+	if x != nil && x.Share != nil {
+		return *x.Share
+	}
+	return 0
+}
+
 // GetReferralGraphRequest names the format.
 type GetReferralGraphRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Study  *string                `protobuf:"bytes,1,opt,name=study" json:"study,omitempty"`
 	Format *GraphFormat           `protobuf:"varint,2,opt,name=format,enum=hearth.service.v1.GraphFormat" json:"format,omitempty"`
 	// Labels are interview keys; with names only where asked.
-	WithNames     *bool `protobuf:"varint,3,opt,name=with_names,json=withNames" json:"with_names,omitempty"`
+	WithNames *bool `protobuf:"varint,3,opt,name=with_names,json=withNames" json:"with_names,omitempty"`
+	// See GetReferralStatsRequest.
+	Unmerged   *bool   `protobuf:"varint,4,opt,name=unmerged" json:"unmerged,omitempty"`
+	AsOf       *Cursor `protobuf:"bytes,5,opt,name=as_of,json=asOf" json:"as_of,omitempty"`
+	AsOfTimeMs *int64  `protobuf:"varint,6,opt,name=as_of_time_ms,json=asOfTimeMs" json:"as_of_time_ms,omitempty"`
+	// Words of pictures: "en" or "zh".
+	Language *string `protobuf:"bytes,7,opt,name=language" json:"language,omitempty"`
+	// The variable of a plot of an estimate, of RDSAT and of R; see GetReferralStatsRequest.
+	Outcomes      []string `protobuf:"bytes,8,rep,name=outcomes" json:"outcomes,omitempty"`
+	Population    *float64 `protobuf:"fixed64,9,opt,name=population" json:"population,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetReferralGraphRequest) Reset() {
 	*x = GetReferralGraphRequest{}
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[7]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -822,7 +1274,7 @@ func (x *GetReferralGraphRequest) String() string {
 func (*GetReferralGraphRequest) ProtoMessage() {}
 
 func (x *GetReferralGraphRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[7]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -835,7 +1287,7 @@ func (x *GetReferralGraphRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReferralGraphRequest.ProtoReflect.Descriptor instead.
 func (*GetReferralGraphRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{7}
+	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetReferralGraphRequest) GetStudy() string {
@@ -859,6 +1311,48 @@ func (x *GetReferralGraphRequest) GetWithNames() bool {
 	return false
 }
 
+func (x *GetReferralGraphRequest) GetUnmerged() bool {
+	if x != nil && x.Unmerged != nil {
+		return *x.Unmerged
+	}
+	return false
+}
+
+func (x *GetReferralGraphRequest) GetAsOf() *Cursor {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *GetReferralGraphRequest) GetAsOfTimeMs() int64 {
+	if x != nil && x.AsOfTimeMs != nil {
+		return *x.AsOfTimeMs
+	}
+	return 0
+}
+
+func (x *GetReferralGraphRequest) GetLanguage() string {
+	if x != nil && x.Language != nil {
+		return *x.Language
+	}
+	return ""
+}
+
+func (x *GetReferralGraphRequest) GetOutcomes() []string {
+	if x != nil {
+		return x.Outcomes
+	}
+	return nil
+}
+
+func (x *GetReferralGraphRequest) GetPopulation() float64 {
+	if x != nil && x.Population != nil {
+		return *x.Population
+	}
+	return 0
+}
+
 // GetReferralGraphResponse holds the file.
 type GetReferralGraphResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -870,7 +1364,7 @@ type GetReferralGraphResponse struct {
 
 func (x *GetReferralGraphResponse) Reset() {
 	*x = GetReferralGraphResponse{}
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[8]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -882,7 +1376,7 @@ func (x *GetReferralGraphResponse) String() string {
 func (*GetReferralGraphResponse) ProtoMessage() {}
 
 func (x *GetReferralGraphResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[8]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -895,7 +1389,7 @@ func (x *GetReferralGraphResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReferralGraphResponse.ProtoReflect.Descriptor instead.
 func (*GetReferralGraphResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{8}
+	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetReferralGraphResponse) GetMediaType() string {
@@ -916,7 +1410,7 @@ var File_hearth_service_v1_referral_proto protoreflect.FileDescriptor
 
 const file_hearth_service_v1_referral_proto_rawDesc = "" +
 	"\n" +
-	" hearth/service/v1/referral.proto\x12\x11hearth.service.v1\"\xf4\x02\n" +
+	" hearth/service/v1/referral.proto\x12\x11hearth.service.v1\x1a\x1chearth/form/v1/options.proto\x1a\x1bhearth/service/v1/log.proto\"\xf4\x02\n" +
 	"\fReferralNode\x12\x1b\n" +
 	"\tperson_id\x18\x01 \x01(\tR\bpersonId\x12#\n" +
 	"\rinterview_key\x18\x02 \x01(\tR\finterviewKey\x12\x12\n" +
@@ -978,25 +1472,89 @@ const file_hearth_service_v1_referral_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a>\n" +
 	"\x10EdgesByModeEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"/\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xb6\x02\n" +
 	"\x17GetReferralStatsRequest\x12\x14\n" +
-	"\x05study\x18\x01 \x01(\tR\x05study\"R\n" +
+	"\x05study\x18\x01 \x01(\tR\x05study\x12\x1a\n" +
+	"\bunmerged\x18\x02 \x01(\bR\bunmerged\x12.\n" +
+	"\x05as_of\x18\x03 \x01(\v2\x19.hearth.service.v1.CursorR\x04asOf\x12!\n" +
+	"\ras_of_time_ms\x18\x04 \x01(\x03R\n" +
+	"asOfTimeMs\x12\x1a\n" +
+	"\boutcomes\x18\x05 \x03(\tR\boutcomes\x12\x1e\n" +
+	"\n" +
+	"population\x18\x06 \x01(\x01R\n" +
+	"population\x12\x14\n" +
+	"\x05draws\x18\a \x01(\rR\x05draws\x12\x1f\n" +
+	"\vrandom_seed\x18\b \x01(\x04R\n" +
+	"randomSeed\x12#\n" +
+	"\rwithout_seeds\x18\t \x01(\bR\fwithoutSeeds\"\xcb\x01\n" +
 	"\x18GetReferralStatsResponse\x126\n" +
-	"\x05stats\x18\x01 \x01(\v2 .hearth.service.v1.ReferralStatsR\x05stats\"\x86\x01\n" +
+	"\x05stats\x18\x01 \x01(\v2 .hearth.service.v1.ReferralStatsR\x05stats\x124\n" +
+	"\x06report\x18\x02 \x03(\v2\x1c.hearth.service.v1.ReportRowR\x06report\x12A\n" +
+	"\testimates\x18\x03 \x03(\v2#.hearth.service.v1.ReferralEstimateR\testimates\"\x8f\x01\n" +
+	"\tReportRow\x12\x18\n" +
+	"\asection\x18\x01 \x01(\tR\asection\x12(\n" +
+	"\x04name\x18\x02 \x01(\v2\x14.hearth.form.v1.TextR\x04name\x12*\n" +
+	"\x05value\x18\x03 \x01(\v2\x14.hearth.form.v1.TextR\x05value\x12\x12\n" +
+	"\x04open\x18\x04 \x01(\bR\x04open\"\xf2\x01\n" +
+	"\x10ReferralEstimate\x12\x1a\n" +
+	"\bvariable\x18\x01 \x01(\tR\bvariable\x12\x16\n" +
+	"\x06method\x18\x02 \x01(\tR\x06method\x125\n" +
+	"\x06levels\x18\x03 \x03(\v2\x1d.hearth.service.v1.LevelShareR\x06levels\x12G\n" +
+	"\vassumptions\x18\x04 \x03(\v2%.hearth.service.v1.EstimateAssumptionR\vassumptions\x12*\n" +
+	"\x05notes\x18\x05 \x03(\v2\x14.hearth.form.v1.TextR\x05notes\"\xa7\x01\n" +
+	"\n" +
+	"LevelShare\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\tR\x05level\x12 \n" +
+	"\vrespondents\x18\x02 \x01(\x03R\vrespondents\x12\x14\n" +
+	"\x05share\x18\x03 \x01(\x01R\x05share\x12%\n" +
+	"\x0estandard_error\x18\x04 \x01(\x01R\rstandardError\x12\x10\n" +
+	"\x03low\x18\x05 \x01(\x01R\x03low\x12\x12\n" +
+	"\x04high\x18\x06 \x01(\x01R\x04high\"l\n" +
+	"\x12EstimateAssumption\x12(\n" +
+	"\x04text\x18\x01 \x01(\v2\x14.hearth.form.v1.TextR\x04text\x12\x16\n" +
+	"\x06broken\x18\x02 \x01(\x03R\x06broken\x12\x14\n" +
+	"\x05share\x18\x03 \x01(\x01R\x05share\"\xcd\x02\n" +
 	"\x17GetReferralGraphRequest\x12\x14\n" +
 	"\x05study\x18\x01 \x01(\tR\x05study\x126\n" +
 	"\x06format\x18\x02 \x01(\x0e2\x1e.hearth.service.v1.GraphFormatR\x06format\x12\x1d\n" +
 	"\n" +
-	"with_names\x18\x03 \x01(\bR\twithNames\"S\n" +
+	"with_names\x18\x03 \x01(\bR\twithNames\x12\x1a\n" +
+	"\bunmerged\x18\x04 \x01(\bR\bunmerged\x12.\n" +
+	"\x05as_of\x18\x05 \x01(\v2\x19.hearth.service.v1.CursorR\x04asOf\x12!\n" +
+	"\ras_of_time_ms\x18\x06 \x01(\x03R\n" +
+	"asOfTimeMs\x12\x1a\n" +
+	"\blanguage\x18\a \x01(\tR\blanguage\x12\x1a\n" +
+	"\boutcomes\x18\b \x03(\tR\boutcomes\x12\x1e\n" +
+	"\n" +
+	"population\x18\t \x01(\x01R\n" +
+	"population\"S\n" +
 	"\x18GetReferralGraphResponse\x12\x1d\n" +
 	"\n" +
 	"media_type\x18\x01 \x01(\tR\tmediaType\x12\x18\n" +
-	"\acontent\x18\x02 \x01(\fR\acontent*v\n" +
+	"\acontent\x18\x02 \x01(\fR\acontent*\xb1\x04\n" +
 	"\vGraphFormat\x12\x1c\n" +
 	"\x18GRAPH_FORMAT_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14GRAPH_FORMAT_GRAPHML\x10\x01\x12\x14\n" +
 	"\x10GRAPH_FORMAT_SVG\x10\x02\x12\x19\n" +
-	"\x15GRAPH_FORMAT_EDGE_CSV\x10\x03*\xc2\x01\n" +
+	"\x15GRAPH_FORMAT_EDGE_CSV\x10\x03\x12\x15\n" +
+	"\x11GRAPH_FORMAT_GEXF\x10\x04\x12\x14\n" +
+	"\x10GRAPH_FORMAT_DOT\x10\x05\x12\x16\n" +
+	"\x12GRAPH_FORMAT_PAJEK\x10\x06\x12\x1a\n" +
+	"\x16GRAPH_FORMAT_NODE_LINK\x10\a\x12\x1a\n" +
+	"\x16GRAPH_FORMAT_CYTOSCAPE\x10\b\x12\x1c\n" +
+	"\x18GRAPH_FORMAT_GEPHI_NODES\x10\t\x12\x1c\n" +
+	"\x18GRAPH_FORMAT_GEPHI_EDGES\x10\n" +
+	"\x12\x16\n" +
+	"\x12GRAPH_FORMAT_RDSAT\x10\v\x12\x12\n" +
+	"\x0eGRAPH_FORMAT_R\x10\f\x12\x14\n" +
+	"\x10GRAPH_FORMAT_PNG\x10\r\x12\x17\n" +
+	"\x13GRAPH_FORMAT_BINARY\x10\x0e\x12\x16\n" +
+	"\x12GRAPH_FORMAT_WAVES\x10\x0f\x12\x15\n" +
+	"\x11GRAPH_FORMAT_TIME\x10\x10\x12\x1c\n" +
+	"\x18GRAPH_FORMAT_CONVERGENCE\x10\x11\x12\x1b\n" +
+	"\x17GRAPH_FORMAT_BOTTLENECK\x10\x12\x12\x1f\n" +
+	"\x1bGRAPH_FORMAT_COPRESENCE_CSV\x10\x13\x12\x1a\n" +
+	"\x16GRAPH_FORMAT_SITES_CSV\x10\x14*\xc2\x01\n" +
 	"\tEdgeState\x12\x1a\n" +
 	"\x16EDGE_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13EDGE_STATE_RESOLVED\x10\x01\x12\x19\n" +
@@ -1022,7 +1580,7 @@ func file_hearth_service_v1_referral_proto_rawDescGZIP() []byte {
 }
 
 var file_hearth_service_v1_referral_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_hearth_service_v1_referral_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_hearth_service_v1_referral_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_hearth_service_v1_referral_proto_goTypes = []any{
 	(GraphFormat)(0),                 // 0: hearth.service.v1.GraphFormat
 	(EdgeState)(0),                   // 1: hearth.service.v1.EdgeState
@@ -1033,29 +1591,45 @@ var file_hearth_service_v1_referral_proto_goTypes = []any{
 	(*ReferralStats)(nil),            // 6: hearth.service.v1.ReferralStats
 	(*GetReferralStatsRequest)(nil),  // 7: hearth.service.v1.GetReferralStatsRequest
 	(*GetReferralStatsResponse)(nil), // 8: hearth.service.v1.GetReferralStatsResponse
-	(*GetReferralGraphRequest)(nil),  // 9: hearth.service.v1.GetReferralGraphRequest
-	(*GetReferralGraphResponse)(nil), // 10: hearth.service.v1.GetReferralGraphResponse
-	nil,                              // 11: hearth.service.v1.ReferralStats.EdgesByStateEntry
-	nil,                              // 12: hearth.service.v1.ReferralStats.EdgesByModeEntry
+	(*ReportRow)(nil),                // 9: hearth.service.v1.ReportRow
+	(*ReferralEstimate)(nil),         // 10: hearth.service.v1.ReferralEstimate
+	(*LevelShare)(nil),               // 11: hearth.service.v1.LevelShare
+	(*EstimateAssumption)(nil),       // 12: hearth.service.v1.EstimateAssumption
+	(*GetReferralGraphRequest)(nil),  // 13: hearth.service.v1.GetReferralGraphRequest
+	(*GetReferralGraphResponse)(nil), // 14: hearth.service.v1.GetReferralGraphResponse
+	nil,                              // 15: hearth.service.v1.ReferralStats.EdgesByStateEntry
+	nil,                              // 16: hearth.service.v1.ReferralStats.EdgesByModeEntry
+	(*Cursor)(nil),                   // 17: hearth.service.v1.Cursor
+	(*v1.Text)(nil),                  // 18: hearth.form.v1.Text
 }
 var file_hearth_service_v1_referral_proto_depIdxs = []int32{
 	1,  // 0: hearth.service.v1.ReferralEdge.state:type_name -> hearth.service.v1.EdgeState
 	2,  // 1: hearth.service.v1.ReferralGraph.nodes:type_name -> hearth.service.v1.ReferralNode
 	3,  // 2: hearth.service.v1.ReferralGraph.edges:type_name -> hearth.service.v1.ReferralEdge
 	5,  // 3: hearth.service.v1.ReferralStats.chains:type_name -> hearth.service.v1.SeedStats
-	11, // 4: hearth.service.v1.ReferralStats.edges_by_state:type_name -> hearth.service.v1.ReferralStats.EdgesByStateEntry
-	12, // 5: hearth.service.v1.ReferralStats.edges_by_mode:type_name -> hearth.service.v1.ReferralStats.EdgesByModeEntry
-	6,  // 6: hearth.service.v1.GetReferralStatsResponse.stats:type_name -> hearth.service.v1.ReferralStats
-	0,  // 7: hearth.service.v1.GetReferralGraphRequest.format:type_name -> hearth.service.v1.GraphFormat
-	7,  // 8: hearth.service.v1.ReferralService.GetReferralStats:input_type -> hearth.service.v1.GetReferralStatsRequest
-	9,  // 9: hearth.service.v1.ReferralService.GetReferralGraph:input_type -> hearth.service.v1.GetReferralGraphRequest
-	8,  // 10: hearth.service.v1.ReferralService.GetReferralStats:output_type -> hearth.service.v1.GetReferralStatsResponse
-	10, // 11: hearth.service.v1.ReferralService.GetReferralGraph:output_type -> hearth.service.v1.GetReferralGraphResponse
-	10, // [10:12] is the sub-list for method output_type
-	8,  // [8:10] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	15, // 4: hearth.service.v1.ReferralStats.edges_by_state:type_name -> hearth.service.v1.ReferralStats.EdgesByStateEntry
+	16, // 5: hearth.service.v1.ReferralStats.edges_by_mode:type_name -> hearth.service.v1.ReferralStats.EdgesByModeEntry
+	17, // 6: hearth.service.v1.GetReferralStatsRequest.as_of:type_name -> hearth.service.v1.Cursor
+	6,  // 7: hearth.service.v1.GetReferralStatsResponse.stats:type_name -> hearth.service.v1.ReferralStats
+	9,  // 8: hearth.service.v1.GetReferralStatsResponse.report:type_name -> hearth.service.v1.ReportRow
+	10, // 9: hearth.service.v1.GetReferralStatsResponse.estimates:type_name -> hearth.service.v1.ReferralEstimate
+	18, // 10: hearth.service.v1.ReportRow.name:type_name -> hearth.form.v1.Text
+	18, // 11: hearth.service.v1.ReportRow.value:type_name -> hearth.form.v1.Text
+	11, // 12: hearth.service.v1.ReferralEstimate.levels:type_name -> hearth.service.v1.LevelShare
+	12, // 13: hearth.service.v1.ReferralEstimate.assumptions:type_name -> hearth.service.v1.EstimateAssumption
+	18, // 14: hearth.service.v1.ReferralEstimate.notes:type_name -> hearth.form.v1.Text
+	18, // 15: hearth.service.v1.EstimateAssumption.text:type_name -> hearth.form.v1.Text
+	0,  // 16: hearth.service.v1.GetReferralGraphRequest.format:type_name -> hearth.service.v1.GraphFormat
+	17, // 17: hearth.service.v1.GetReferralGraphRequest.as_of:type_name -> hearth.service.v1.Cursor
+	7,  // 18: hearth.service.v1.ReferralService.GetReferralStats:input_type -> hearth.service.v1.GetReferralStatsRequest
+	13, // 19: hearth.service.v1.ReferralService.GetReferralGraph:input_type -> hearth.service.v1.GetReferralGraphRequest
+	8,  // 20: hearth.service.v1.ReferralService.GetReferralStats:output_type -> hearth.service.v1.GetReferralStatsResponse
+	14, // 21: hearth.service.v1.ReferralService.GetReferralGraph:output_type -> hearth.service.v1.GetReferralGraphResponse
+	20, // [20:22] is the sub-list for method output_type
+	18, // [18:20] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_referral_proto_init() }
@@ -1063,13 +1637,14 @@ func file_hearth_service_v1_referral_proto_init() {
 	if File_hearth_service_v1_referral_proto != nil {
 		return
 	}
+	file_hearth_service_v1_log_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_service_v1_referral_proto_rawDesc), len(file_hearth_service_v1_referral_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   11,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -29,7 +29,7 @@ const (
 //
 // ReferralService draws the graph of who referred whom.
 type ReferralServiceClient interface {
-	// GetReferralStats returns seeds, waves, chains and yields.
+	// GetReferralStats returns seeds, waves, chains and yields, the STROBE-RDS table, and estimates of what is asked for.
 	GetReferralStats(ctx context.Context, in *GetReferralStatsRequest, opts ...grpc.CallOption) (*GetReferralStatsResponse, error)
 	// GetReferralGraph returns the graph in one format.
 	GetReferralGraph(ctx context.Context, in *GetReferralGraphRequest, opts ...grpc.CallOption) (*GetReferralGraphResponse, error)
@@ -69,7 +69,7 @@ func (c *referralServiceClient) GetReferralGraph(ctx context.Context, in *GetRef
 //
 // ReferralService draws the graph of who referred whom.
 type ReferralServiceServer interface {
-	// GetReferralStats returns seeds, waves, chains and yields.
+	// GetReferralStats returns seeds, waves, chains and yields, the STROBE-RDS table, and estimates of what is asked for.
 	GetReferralStats(context.Context, *GetReferralStatsRequest) (*GetReferralStatsResponse, error)
 	// GetReferralGraph returns the graph in one format.
 	GetReferralGraph(context.Context, *GetReferralGraphRequest) (*GetReferralGraphResponse, error)
