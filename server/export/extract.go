@@ -356,6 +356,8 @@ func scalar(fd protoreflect.FieldDescriptor, v protoreflect.Value, short bool) c
 
 func scalarText(fd protoreflect.FieldDescriptor, v protoreflect.Value) string {
 	switch fd.Kind() {
+	case protoreflect.StringKind:
+		return v.String()
 	case protoreflect.BytesKind:
 		if strings.Contains(string(fd.Name()), "sha256") {
 			return hex.EncodeToString(v.Bytes())
