@@ -21,7 +21,10 @@ const (
 // closure measures by how many bits the weights of pairs understate what third records show; 0 where there are too few of them.
 // Looked at are pairs of which both records have two others in their cluster, so that not the pair itself put them there.
 func (f *frame) closure(edges []edge) (shift float64) {
-	if f.two || !f.several(edges) {
+	if f.two {
+		return f.leftOver(edges)
+	}
+	if !f.several(edges) {
 		return 0
 	}
 	for range 2 {
@@ -49,23 +52,85 @@ func (f *frame) closure(edges []edge) (shift float64) {
 	return shift
 }
 
-// several says whether there are enough records that are joined to more than one other.
+// leftOver is closure for two tables, where nobody has two partners: a record that has a sure one shows how often strangers
+// weigh how much. What the records left over on both sides have in common beyond that is theirs.
+func (f *frame) leftOver(edges []edge) float64 {
+	matched := make([]bool, f.n)
+	for _, e := range edges {
+		if e.weight >= strongLink {
+			matched[e.a], matched[e.b] = true, true
+		}
+	}
+	sure, left := 0, 0
+	for i := range f.first {
+		if matched[i] {
+			sure++
+		} else {
+			left++
+		}
+	}
+	var weights []float64
+	strangers := 0
+	for _, e := range edges {
+		switch {
+		case matched[e.b] || e.weight < shiftFrom || e.weight > shiftTo:
+		case matched[e.a]:
+			strangers++
+		default:
+			weights = append(weights, e.weight)
+		}
+	}
+	if sure < leastClosed {
+		return 0
+	}
+	return shiftFor(weights, float64(len(weights))-float64(strangers)*float64(left)/float64(sure))
+}
+
+// reached estimates from the clusters which share of the pairs of one person were compared; at most what was expected. Of clusters
+// of two there are only pairs that were.
+func (f *frame) reached(edges []edge, roots []int32, expected float64) float64 {
+	size := make([]int64, f.n)
+	for _, r := range roots {
+		size[r]++
+	}
+	met, all := 0, int64(0)
+	for _, n := range size {
+		if n > 2 {
+			all += possible(int(n))
+		}
+	}
+	for _, e := range edges {
+		if roots[e.a] == roots[e.b] && size[roots[e.a]] > 2 {
+			met++
+		}
+	}
+	if all < leastClosed {
+		return expected
+	}
+	return min(expected, float64(met)/float64(all))
+}
+
+// several says whether records were met more than twice as a rule: half of those that are joined to any are joined to more than
+// one. Where that is the exception, clusters of three are often families taken for one person, and show nothing.
 func (f *frame) several(edges []edge) bool {
 	joined := make([]int8, f.n)
-	several := 0
+	any, several := 0, 0
 	for _, e := range edges {
 		if e.weight < 0 {
 			continue
 		}
 		for _, i := range [2]int32{e.a, e.b} {
-			if joined[i] < 2 {
-				if joined[i]++; joined[i] == 2 {
-					several++
-				}
+			switch joined[i]++; joined[i] {
+			case 1:
+				any++
+			case 2:
+				several++
+			default:
+				joined[i] = 2
 			}
 		}
 	}
-	return several >= leastClosed
+	return several >= leastClosed && 2*several >= any
 }
 
 // shiftFor is the shift with which the weights expect as many pairs to be one person's as are.

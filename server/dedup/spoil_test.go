@@ -362,7 +362,7 @@ func bestShift(r *TableResult, t Table, first int32) (best, at float64) {
 	for i := range truth {
 		truth[i] = s.value(i, column)
 	}
-	for shift := -8.0; shift <= 8; shift += .5 {
+	for shift := -4.0; shift <= 4; shift += .5 {
 		edges := slices.Clone(r.edges)
 		for i := range edges {
 			edges[i].weight += shift
@@ -380,7 +380,7 @@ func bestShift(r *TableResult, t Table, first int32) (best, at float64) {
 func TestSpoiled(t *testing.T) {
 	n := 6000
 	if testing.Short() {
-		n = 2500
+		n = 1500
 	}
 	for _, test := range []struct {
 		name  string
@@ -391,6 +391,9 @@ func TestSpoiled(t *testing.T) {
 		{"address book", addressBook(2), .99},
 		{"register", register(3), .88},
 	} {
+		if testing.Short() && test.name != "historical" {
+			continue
+		}
 		t.Run(test.name, func(t *testing.T) {
 			r, err := FindTable(test.table)
 			if err != nil {
@@ -408,6 +411,9 @@ func TestSpoiled(t *testing.T) {
 		})
 	}
 	t.Run("two address books", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("skipped in -short")
+		}
 		a, b := addressBooks(4)
 		r, err := LinkTables(a, b, false)
 		if err != nil {

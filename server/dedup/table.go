@@ -45,7 +45,8 @@ type TableResult struct {
 	Compared, Possible int64
 	// Columns says what each column was taken for.
 	Columns []ColumnGuess
-	// Keys names the blocking keys that were chosen; Recall is the share of true pairs that they are expected to reach.
+	// Keys names the blocking keys that were chosen; Recall is the share of true pairs that they are expected to
+	// reach, or that they are seen to reach where there are clusters enough.
 	Keys   []string
 	Recall float64
 	// Pairs holds the pairs of probability 0.1 and more, and those compared that stand in one cluster, heaviest first. Ids
@@ -254,6 +255,7 @@ func FindTable(rows Table) (*TableResult, error) {
 	}
 	roots := group(f.n, raised(found.edges, r.Threshold), apart, answers.together, nil)
 	r.Clusters = named(roots, ids)
+	r.Recall = f.reached(found.edges, roots, r.Recall)
 	r.keep(m, found.edges, roots, answers)
 	if truthCol >= 0 {
 		r.Score = score(roots, truth, found.edges, found.truth, -1)
