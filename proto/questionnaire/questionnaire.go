@@ -12,8 +12,10 @@
 package questionnaire
 
 import (
+	"bytes"
 	"sort"
 	"strings"
+	"sync"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
@@ -42,6 +44,8 @@ type Questionnaire struct {
 	upgrade   *upgrade // nil where nothing was ever otherwise
 	impacts   impacts
 	lists     choiceLists
+	// fingerprints are those that were asked for, by version: every interview that is written asks for one.
+	fingerprints sync.Map
 }
 
 // Builtin compiles the questionnaires that ship with Hearth: household, school and migration history. The error names the
@@ -110,7 +114,12 @@ func (q *Questionnaire) Fingerprint(version uint32) []byte {
 	if !q.Knows(version) {
 		return nil
 	}
-	return fingerprint(q.top.Desc, version)
+	if known, ok := q.fingerprints.Load(version); ok {
+		return bytes.Clone(known.([]byte))
+	}
+	sum := fingerprint(q.top.Desc, version)
+	q.fingerprints.Store(version, sum)
+	return bytes.Clone(sum)
 }
 
 // NameOf is the full name of the top message of an interview's answers, "" where there are none. Answers to a
