@@ -86,11 +86,8 @@ func (c *benchCmd) runAll(e *env, dir string) error {
 	return c.printSections(e, all)
 }
 
-// printSections prints what was measured, and how much of what is promised is met.
+// printSections prints what was measured, and how much of what is promised is met. It fails with errFound unless all is.
 func (c *benchCmd) printSections(e *env, all []section) error {
-	if c.JSON {
-		return printAnyJSON(e.stdout, map[string]any{"machine": machine(), "sections": all})
-	}
 	var rows []verdict
 	promised, met := 0, 0
 	for _, s := range all {
@@ -105,10 +102,15 @@ func (c *benchCmd) printSections(e *env, all []section) error {
 		}
 		rows = append(rows, s.Verdicts...)
 	}
-	if err := printVerdicts(e.stdout, machine(), "everything that is promised of speed", rows); err != nil {
-		return err
+	var err error
+	if c.JSON {
+		err = printAnyJSON(e.stdout, map[string]any{"machine": machine(), "sections": all, "promised": promised, "met": met})
+	} else if err = printVerdicts(e.stdout, machine(), "everything that is promised of speed", rows); err == nil {
+		_, err = fmt.Fprintf(e.stdout, "\n%d of %d promises are met\n", met, promised)
 	}
-	_, err := fmt.Fprintf(e.stdout, "\n%d of %d promises are met\n", met, promised)
+	if err == nil && met < promised {
+		err = errFound
+	}
 	return err
 }
 

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"net"
 	"path/filepath"
 	"testing"
@@ -114,5 +116,26 @@ func BenchmarkUnpack(b *testing.B) {
 			b.ReportMetric(float64((ownCPU()-before).Microseconds())/1000/float64(b.N), "cpu-ms/op")
 			b.ReportMetric(float64(proto.Size(batch))/100, "B/interview")
 		})
+	}
+}
+
+// What --all ends with says whether every promise is met; what nothing is promised of does not count.
+func TestBenchEndsHonestly(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		met  []bool
+		want error
+	}{{"all met", []bool{true, true}, nil}, {"one not", []bool{true, false}, errFound}} {
+		for _, asJSON := range []bool{false, true} {
+			var out bytes.Buffer
+			s := section{Name: "s", Verdicts: []verdict{told("nothing is promised", "7")}}
+			for _, m := range tc.met {
+				s.Verdicts = append(s.Verdicts, judged("w", "1", "2", m))
+			}
+			err := (&benchCmd{JSON: asJSON}).printSections(&env{stdout: &out}, []section{s})
+			if !errors.Is(err, tc.want) || out.Len() == 0 {
+				t.Errorf("%s: %v, want %v: %s", tc.name, err, tc.want, out.String())
+			}
+		}
 	}
 }
