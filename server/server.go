@@ -57,6 +57,8 @@ type Config struct {
 	// Alone is how long a hub takes tablets in without having heard of headquarters, which may have taken its rights away;
 	// 0: for ever.
 	Alone time.Duration
+	// LinkWhenAsked leaves it to who asks for pairs to look for people surveyed twice; otherwise that is done as interviews come.
+	LinkWhenAsked bool
 	// Zone is where days begin and end; nil: projection.DefaultZone.
 	Zone *time.Location
 }
@@ -92,10 +94,12 @@ type Server struct {
 	rights    rightsCache
 	payloads  *payloadReader
 	linker    *linker
-	feeds     feeds
-	forms     *publications
-	rules     reevaluations
-	down      downlink
+	// linkWhenAsked is that of the Config.
+	linkWhenAsked bool
+	feeds         feeds
+	forms         *publications
+	rules         reevaluations
+	down          downlink
 
 	ticketsMu                sync.Mutex // held while the use of a ticket is looked up and noted
 	challenges               *challenges
@@ -161,7 +165,7 @@ func New(cfg Config) (*Server, error) {
 		s.down.changedStudies()
 		s.closed.changed()
 	}
-	s.linker = newLinker(s)
+	s.linker, s.linkWhenAsked = newLinker(s), cfg.LinkWhenAsked
 	s.projector.moved = s.linker.wake
 	s.projector.gone, s.projector.published = &s.gone, s.followQuestionnaires
 	if s.hub == nil { // merging is headquarters'
@@ -207,7 +211,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 func (s *Server) Run(ctx context.Context) error {
 	var linking sync.WaitGroup
 	defer linking.Wait()
-	if s.hub == nil { // at a hub nobody decides who is the same; who asks is answered all the same
+	if s.hub == nil && !s.linkWhenAsked { // at a hub nobody decides who is the same; who asks is answered all the same
 		linking.Go(func() { s.linker.run(ctx) })
 	}
 	return s.projector.run(ctx, s.log, func(ctx context.Context) { s.reevaluateInTurn(ctx) })

@@ -44,12 +44,14 @@ func (s *serverProcess) commits(ctx context.Context) (int, error) {
 	return 0, fmt.Errorf("%s does not count commits", s.metrics)
 }
 
+// startServer starts it. What is measured is how interviews are taken in, checked and projected; that people surveyed twice are
+// looked for beside it costs what the size of the study makes it cost.
 func startServer(ctx context.Context, dir string) (*serverProcess, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, exe, "serve", "--data", dir, "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--quiet")
+	cmd := exec.CommandContext(ctx, exe, "serve", "--data", dir, "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--quiet", "--link-when-asked")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

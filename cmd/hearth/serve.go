@@ -28,6 +28,7 @@ type serveCmd struct {
 	Every      time.Duration `help:"With --upstream: how often headquarters is asked when nothing is to be forwarded." default:"30s"`
 	Alone      time.Duration `help:"With --upstream: how long tablets are taken in while headquarters is out of reach, which may have revoked this hub; 0: for ever." default:"720h"`
 	Restored   bool          `help:"The folder was a backup until now: cursors given since are not believed, and tablets are asked for what they have receipts for. Say it once, at the first start."`
+	LinkAsked  bool          `help:"Look for people surveyed twice when somebody asks, not as interviews come: for a machine that has enough to do with taking them in." name:"link-when-asked"`
 	Reflection bool          `help:"Let grpcurl and the like ask what services there are."`
 	LogJSON    bool          `help:"Write the log as JSON." name:"log-json"`
 	Quiet      bool          `help:"Log warnings and errors only."`
@@ -51,7 +52,7 @@ func (c *serveCmd) Run(e *env) error {
 	log := c.logger(e)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	node, err := openNode(e.ctx, c.Data, nodeOptions{serving: true, restored: c.Restored, reflection: c.Reflection, upstream: c.Upstream, code: c.Code, every: c.Every, alone: c.Alone, log: log, metrics: registry})
+	node, err := openNode(e.ctx, c.Data, nodeOptions{serving: true, linkWhenAsked: c.LinkAsked, restored: c.Restored, reflection: c.Reflection, upstream: c.Upstream, code: c.Code, every: c.Every, alone: c.Alone, log: log, metrics: registry})
 	if err != nil {
 		return err
 	}

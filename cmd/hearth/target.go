@@ -144,6 +144,8 @@ type nodeOptions struct {
 	// serving is true for `hearth serve`: calls need the token.
 	serving    bool
 	reflection bool
+	// linkWhenAsked is that of server.Config.
+	linkWhenAsked bool
 	// restored is true where the folder was a backup until now.
 	restored bool
 	// upstream and code are for a hub: where headquarters is, and the code by which the hub becomes known there.
@@ -188,7 +190,7 @@ func openNode(ctx context.Context, dir string, o nodeOptions) (*node, error) {
 	}
 	cfg := server.Config{
 		Store: st, Blobs: attachments, Key: key, Questionnaires: set, Now: time.Now, Log: o.log, Metrics: o.metrics,
-		Version: version(), Reflection: o.reflection,
+		Version: version(), Reflection: o.reflection, LinkWhenAsked: o.linkWhenAsked,
 	}
 	if o.serving {
 		cfg.Token, cfg.ExportToken = token, exports
