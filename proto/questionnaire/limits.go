@@ -3,7 +3,6 @@ package questionnaire
 import (
 	"fmt"
 	"math"
-	"regexp"
 	"strconv"
 	"unicode/utf8"
 
@@ -159,13 +158,13 @@ func (c *limitCompiler) strings(r *validate.StringRules) {
 			})
 	}
 	if r.HasPattern() {
-		re, err := regexp.Compile(r.GetPattern())
+		match, err := matcher(r.GetPattern())
 		if err != nil {
 			c.err = badField(c.field, "has a pattern that is no regular expression: %w", err)
 			return
 		}
 		c.add("pattern", "written in the form asked for", "按要求的格式填写",
-			func(v protoreflect.Value) bool { return re.MatchString(v.String()) })
+			func(v protoreflect.Value) bool { return match(v.String()) })
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
-	"github.com/hearth-survey/hearth/server/monitor"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -23,13 +22,12 @@ func (c cell) args() []any {
 	return []any{c.part, c.study, c.round, c.questionnaire, c.enumerator, c.siteID, c.day, c.result, c.reviewState}
 }
 
-// cellOf is the cell of an interview, as the monitor counts it.
+// cellOf is the cell of an interview: that of monitor.Cell.
 func cellOf(s *servicev1.InterviewSummary) cell {
-	c := monitor.Cell(s)
 	return cell{
-		part: int64(s.GetPart()), study: c.GetStudy(), round: int64(c.GetRound()), questionnaire: c.GetQuestionnaire(),
-		enumerator: c.GetEnumerator(), siteID: c.GetSiteId(), day: c.GetDay(), result: int64(c.GetResult()),
-		reviewState: int64(c.GetReviewState()),
+		part: int64(s.GetPart()), study: s.GetStudy(), round: int64(s.GetRound()), questionnaire: s.GetQuestionnaire(),
+		enumerator: s.GetEnumerator(), siteID: s.GetSiteId(), day: s.GetDay(), result: int64(s.GetResult()),
+		reviewState: int64(s.GetReviewState()),
 	}
 }
 

@@ -96,7 +96,9 @@ func dialProjection(s *Store, path string, readOnly bool) (_ *projection, err er
 		if path == "" {
 			p.w, err = dial(name)
 		} else {
-			p.w, err = dialWriter(s.disk, path, "NORMAL")
+			if p.w, err = dialWriter(s.disk, path, "NORMAL"); err == nil {
+				err = p.w.run("PRAGMA wal_autocheckpoint = 8000") // most pages are written several times before they are copied
+			}
 		}
 		if err != nil {
 			return p, err
