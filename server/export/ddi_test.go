@@ -83,7 +83,7 @@ func TestDDIIsValid(t *testing.T) {
 	dir := t.TempDir()
 	hostile := random(22, 20, &filler{})
 	hostile.Study = &surveyv1.Study{Study: proto.String("a&b"), TitleEn: proto.String(`<Study> "quoted" & more`), TitleZh: proto.String("贵州"), Note: proto.String("控制\x01字符")}
-	for name, src := range map[string]Source{"empty": {}, "small": small(), "random": hostile} {
+	for name, src := range map[string]Source{"empty": {}, "small": small(), "random": hostile, "drawn": readableSources(t)["mixed"]} {
 		files, _ := export(t, src, Options{Profile: identified})
 		path := filepath.Join(dir, name+".xml")
 		if err := os.WriteFile(path, files.files["codebook.xml"], 0o600); err != nil {

@@ -307,3 +307,52 @@ func TestPSPPReads(t *testing.T) {
 		}
 	}
 }
+
+// TestOpenpyxlReads compares every coded sheet of a workbook with the CSV files.
+func TestOpenpyxlReads(t *testing.T) {
+	need(t, "python3-openpyxl", "/usr/bin/python3", "-c", "import openpyxl")
+	dir, exports, manifest := readable(t, "xlsx")
+	out := outputOf(t, dir, "/usr/bin/python3", "-c", `
+import json, openpyxl
+from openpyxl.utils.escape import unescape
+w = openpyxl.load_workbook("mixed-study.xlsx", read_only=True)
+print(json.dumps({s.title: [[unescape(v) if isinstance(v, str) else v for v in r] for r in s.iter_rows(values_only=True)] for s in w if not s.title.endswith(" labels") and s.title != "codebook"}))`)
+	var got map[string][][]any
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatal(err)
+	}
+	compared := 0
+	for _, l := range manifest.Levels {
+		csv := exports["mixed"].files["csv/"+l.Name+".csv"]
+		rows, header, sheet := records(t, csv), headerOf(csv), got[l.Name]
+		if len(sheet) != len(rows)+1 {
+			t.Errorf("%s: %d rows, want %d and the header", l.Name, len(sheet), len(rows))
+			continue
+		}
+		for r, want := range rows {
+			for c, name := range header {
+				text := ""
+				var cell any
+				if c < len(sheet[r+1]) { // empty cells at the end of a row are not there
+					cell = sheet[r+1][c]
+				}
+				switch v := cell.(type) {
+				case string:
+					text = v
+				case float64:
+					text = string(appendNumber(nil, v))
+				}
+				w := want[name]
+				if f, err := strconv.ParseFloat(w, 64); err == nil && text != w {
+					w = string(appendNumber(nil, f))
+				}
+				if compared++; strings.ReplaceAll(text, "\r\n", "\n") != w && text != clip(w) {
+					t.Errorf("%s row %d %s: got %.60q, want %.60q", l.Name, r, name, text, w)
+				}
+			}
+		}
+	}
+	if compared < 5_000 {
+		t.Errorf("only %d cells compared", compared)
+	}
+}
