@@ -1,15 +1,16 @@
 // Package export writes what analysts read: one table per level (interview, household, person, school, spell, visit,
 // referral ...), as CSV, JSON lines, Parquet, Excel, Stata and SPSS, places as GeoJSON and GeoPackage, referrals and kin as
-// graphs, with a codebook and a manifest. The tables are laid out from the schema of
-// the questionnaires alone, so that the columns and their order do not change with the data; a column with the reason
-// for missing answers follows a variable only where a reason occurs.
+// graphs, with codebooks, the questionnaires and a manifest. The tables are laid out from the schema of the questionnaires alone,
+// so that the columns and their order do not change with the data; a column with the reason for missing answers follows a
+// variable only where a reason occurs.
 //
-// The same input and options give the same bytes. Rows are streamed: Parquet keeps one group of rows in memory, Excel
-// the packed sheets, Stata the long texts. The research profile, which is the default, leaves out every question marked as a direct
-// identifier, and all bytes.
+// The same input and options give the same bytes. The interviews are read once. What stages make of their rows, such as the
+// privacy profile, is counted and kept in a temporary file; then one format after the other is written, after each has said
+// what of the tables it cannot hold. Memory does not grow with the interviews, but with the tables and columns, and
+// for the graphs with the people.
 //
-// The package reads no store, draws no graph (see package referral), removes no duplicates (it marks them) and makes no
-// judgement of what may be published: dates, places and occupations together can still identify a person.
+// The package reads no store, makes no referral graph (see package referral), and has no judgement of its own about what may be
+// published: dates, places and occupations together can still identify a person. FORMATS.md says what the files hold.
 //
 // Stata and SPSS files have the reasons for missing answers among the values of numbers and codes (.r, .d, .n, .s; -99 to
 // -96), dates beside the text answered, and labels in English and Chinese. What their formats cannot hold, such as an
