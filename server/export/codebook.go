@@ -16,7 +16,7 @@ import (
 // one of the reasons for having none, as "row" says.
 var codebookHeader = [...]string{
 	"table", "variable", "row", "code", "label_en", "label_zh", "count", "type", "unit", "measure", "personal_data",
-	"universe_en", "universe_zh", "relevant", "minimum", "maximum", "mean", "since", "until", "path", "field_numbers",
+	"universe_en", "universe_zh", "relevant", "minimum", "maximum", "mean", "since", "until", "path", "field_numbers", "derived_en", "derived_zh", "formula",
 }
 
 func reasonLabel(stored int32) *formv1.Text {
@@ -58,6 +58,7 @@ func (j *job) codebookRows(layouts map[*Table]*layout, yield func(cells []string
 				r[14], r[15], r[16] = lo, hi, mean
 			}
 			r[17], r[18], r[19], r[20] = version(c.Since), version(c.Until), c.Path, c.Numbers
+			r[21], r[22], r[23] = derivedIn(c, "en"), derivedIn(c, "zh"), c.Formula
 			yield(r)
 			for _, v := range n.values(c) {
 				r := make([]string, len(header))
@@ -294,6 +295,22 @@ func noted(c *Column, lang, words string) string {
 	s := html.EscapeString(wording(c.Label, lang))
 	if u := wording(c.Universe, lang); u != "" {
 		s += "<br><span class=\"note\">" + words + ": " + html.EscapeString(u) + "</span>"
+	}
+	if c.Formula != "" {
+		word := map[string]string{"en": "Derived: ", "zh": "派生："}[lang]
+		s += "<br><span class=\"note\">" + word + html.EscapeString(derivedIn(c, lang)) + "</span>"
+		if lang == "en" {
+			s += "<br><code>" + html.EscapeString(c.Formula) + "</code>"
+		}
+	}
+	return s
+}
+
+// derivedIn says how a variable is derived, with what is to be known of it.
+func derivedIn(c *Column, lang string) string {
+	s := wording(c.Derived, lang)
+	if h := wording(c.hint, lang); h != "" {
+		s += " (" + h + ")"
 	}
 	return s
 }

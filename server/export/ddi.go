@@ -222,6 +222,12 @@ func (d *ddi) variable(t ddiTable, s slot) {
 	if c.Relevant != "" {
 		d.text("codInstr", "asked if: "+c.Relevant)
 	}
+	if c.Formula != "" {
+		d.begin("derivation")
+		d.said("drvdesc", text(derivedIn(c, "en"), derivedIn(c, "zh")))
+		d.text("drvcmd", c.Formula, attr{"syntax", "CEL"})
+		d.end()
+	}
 	kind, schema := "character", ""
 	switch c.Kind {
 	case KindInteger, KindNumber, KindCode, KindYesNo:

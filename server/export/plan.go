@@ -68,7 +68,11 @@ type Column struct {
 	// Since and Until are the versions of the questionnaire that have the question; 0: no limit.
 	Since, Until uint32
 	Values       []ValueLabel
+	// Formula is how a variable that nobody was asked is derived, in CEL, and Derived in words.
+	Formula string
+	Derived *formv1.Text
 
+	hint  *formv1.Text // what is to be known of it
 	label    map[int32]*formv1.Text
 	enum     string      // name of the list that the values are of
 	formName string      // what the question is called in the XLSForm it came from

@@ -42,7 +42,11 @@ func (plainStage) record(*Manifest)                      {}
 
 // stages are those that an export goes through, in their order: cleaning, derived variables and weights before privacy.
 func stages(j *job) ([]stage, error) {
-	var out []stage
+	d, err := newDerived()
+	if err != nil {
+		return nil, err
+	}
+	out := []stage{d}
 	if j.opts.Privacy == nil || j.opts.Profile == servicev1.PrivacyProfile_PRIVACY_PROFILE_IDENTIFIED {
 		return out, nil
 	}
