@@ -224,7 +224,7 @@ func (d *ddi) variable(t ddiTable, s slot) {
 	}
 	if c.Formula != "" {
 		d.begin("derivation")
-		d.said("drvdesc", text(derivedIn(c, "en"), derivedIn(c, "zh")))
+		d.text("drvdesc", derivedIn(c, "en")+" | "+derivedIn(c, "zh"), attr{"xml:lang", "en"}) // DDI has room for one
 		d.text("drvcmd", c.Formula, attr{"syntax", "CEL"})
 		d.end()
 	}

@@ -72,7 +72,7 @@ type Column struct {
 	Formula string
 	Derived *formv1.Text
 
-	hint  *formv1.Text // what is to be known of it
+	hint     *formv1.Text // what is to be known of it
 	label    map[int32]*formv1.Text
 	enum     string      // name of the list that the values are of
 	formName string      // what the question is called in the XLSForm it came from
