@@ -280,10 +280,34 @@ func (s *Server) take(ctx context.Context, b *servicev1.Batch) (*servicev1.Batch
 	if done.Fork {
 		ack.Fork = proto.Bool(true)
 	}
-	if done.Head.Seq > 0 {
-		ack.Receipt = syncer.NewReceipt(s.key, lane, done.Head, s.nowMS())
+	head := done.Head
+	if _, hub := callingHub(ctx); hub && !done.Fork {
+		if head, err = s.broughtTo(ctx, checked, head); err != nil {
+			return nil, err
+		}
+	}
+	if head.Seq > 0 {
+		ack.Receipt = syncer.NewReceipt(s.key, lane, head, s.nowMS())
 	}
 	return ack, nil
+}
+
+// broughtTo is how far a hub has brought a lane, where headquarters holds it further: by another way, from a tablet that may
+// have come back from a backup since. The hub could do nothing with a receipt over what it does not hold, and the tablet might not
+// know what it is over.
+func (s *Server) broughtTo(ctx context.Context, b *syncer.Checked, head syncer.Head) (syncer.Head, error) {
+	if len(b.Runs) == 0 {
+		return head, nil
+	}
+	last := b.Runs[len(b.Runs)-1].Head(b.Lane)
+	if last.Seq >= head.Seq {
+		return head, nil
+	}
+	held, ok, err := s.store.ChainAt(ctx, b.Lane, last.Seq)
+	if err != nil || !ok || held != last.Chain {
+		return head, err
+	}
+	return last, nil
 }
 
 // checkBatch verifies a batch. One that leaves out what stands before it is taken to begin behind the lane's head here; if
