@@ -23,21 +23,16 @@ import (
 )
 
 // Unmarshal reads b into m as proto.Unmarshal does. Bytes in m are views of b, which must not be changed as long as m, or any
-// bytes out of it, are in use; texts are copies.
-func Unmarshal(b []byte, m proto.Message) error { return unmarshal(b, m, false) }
-
-// View is Unmarshal in which texts are views of b too: whoever holds on to one of them holds on to all of b. It is for
-// messages that are soon forgotten.
-func View(b []byte, m proto.Message) error { return unmarshal(b, m, true) }
-
-func unmarshal(b []byte, m proto.Message, view bool) error {
+// bytes out of it, are in use; texts are copies. Numbers and messages share their memory with what is read before and after,
+// so that who holds on to one for long holds on to some kilobytes.
+func Unmarshal(b []byte, m proto.Message) error {
 	p, v := planFor(reflect.TypeOf(m)), reflect.ValueOf(m)
 	if p == nil || v.IsNil() {
 		return proto.Unmarshal(b, m)
 	}
 	proto.Reset(m)
 	r := readers.Get().(*reader)
-	r.b, r.view = b, view
+	r.b = b
 	err := r.message(p, v.UnsafePointer(), 0, len(b), 0)
 	r.b = nil
 	readers.Put(r)

@@ -41,7 +41,8 @@ func (l *Lender) keep(m protoreflect.Message) {
 	}
 }
 
-// Lend reads b as View does, into a message that is good until TakeBack.
+// Lend reads b as proto.Unmarshal does, into a message that is good until TakeBack. Texts and bytes in it are views of b, which
+// must not be changed as long as one of them is in use.
 func Lend[T any, M interface {
 	*T
 	proto.Message
