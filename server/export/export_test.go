@@ -392,7 +392,7 @@ func TestDiskFull(t *testing.T) {
 	if _, err := Write(context.Background(), small(), Options{}, whole, nil); err != nil {
 		t.Fatal(err)
 	}
-	points := 25
+	points := 12
 	if testing.Short() {
 		points = 5
 	}

@@ -64,8 +64,8 @@ func TestWide(t *testing.T) {
 	}{
 		{5_000, Formats(), false},
 		{40_000, []servicev1.ExportFormat{asCSV, asParquet, asSPSS, asJSON, asGPKG}, false},
-		{40_000, []servicev1.ExportFormat{asCSV, asExcel}, true},
-		{40_000, []servicev1.ExportFormat{asCSV, asStata}, true},
+		{17_000, []servicev1.ExportFormat{asCSV, asExcel}, true},
+		{33_000, []servicev1.ExportFormat{asCSV, asStata}, true},
 	} {
 		if testing.Short() && tt.questions > 5_000 {
 			continue
@@ -88,9 +88,9 @@ func TestWide(t *testing.T) {
 			t.Errorf("warnings: %q", m.Warnings)
 		}
 	}
-	_, err := Write(context.Background(), wideSource(t, 100_000), Options{Formats: []servicev1.ExportFormat{asCSV}}, &memory{}, nil)
+	_, err := Write(context.Background(), wideSource(t, 61_000), Options{Formats: []servicev1.ExportFormat{asCSV}}, &memory{}, nil)
 	if fault.KindOf(err) != fault.TooLarge {
-		t.Errorf("100,000 questions: got %v", err)
+		t.Errorf("61,000 questions: got %v", err)
 	}
 }
 

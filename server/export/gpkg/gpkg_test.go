@@ -24,7 +24,7 @@ func drawLayers(t *rapid.T) ([]Layer, [][][]Position, [][][]any) {
 	var rows [][][]any
 	for n := range rapid.IntRange(0, 4).Draw(t, "layers") {
 		l := Layer{Name: fmt.Sprintf("layer_%d", n), Title: "家", Shape: rapid.SampledFrom([]Shape{Point, LineString, Polygon}).Draw(t, "shape")}
-		for c := range rapid.SampledFrom([]int{0, 1, 5, 40, 700}).Draw(t, "columns") {
+		for c := range rapid.SampledFrom([]int{0, 1, 2, 5, 9, 20, 40, 300}).Draw(t, "columns") {
 			col := Column{Name: fmt.Sprintf("c%d", c), Kind: rapid.SampledFrom([]Kind{Integer, Real, Text, Date, Datetime}).Draw(t, "kind"), Title: "标签 " + strings.Repeat("长", c%90)}
 			if col.Kind == Integer && c%2 == 0 {
 				col.Set = fmt.Sprintf("set_%d_%d", n, c)
@@ -37,9 +37,9 @@ func drawLayers(t *rapid.T) ([]Layer, [][][]Position, [][][]any) {
 			}
 			l.Columns = append(l.Columns, col)
 		}
-		most := 400
-		if len(l.Columns) > 40 {
-			most = 20
+		most := 200
+		if len(l.Columns) >= 40 {
+			most = 8
 		}
 		var p [][]Position
 		var r [][]any
