@@ -185,7 +185,7 @@ func forDevices(inside fault.Reason) func(access) fault.Reason {
 		switch a {
 		case enrolled, proving:
 			return inside
-		case holder, hubs:
+		case holder, hubs, analysts:
 			return fault.NotForDevices
 		}
 		return ""
@@ -197,7 +197,7 @@ func forHubs(a access) fault.Reason {
 	switch a {
 	case enrolled, proving:
 		return fault.OtherDevice // but see forwards
-	case holder:
+	case holder, analysts:
 		return fault.NotForDevices
 	}
 	return ""

@@ -50,6 +50,9 @@ func (s *Server) prepareExport(ctx context.Context, req *servicev1.ExportRequest
 	if identified && (strings.TrimSpace(req.GetReason()) == "" || strings.TrimSpace(req.GetRequestedBy()) == "") {
 		return nil, fault.New(fault.Invalid, fault.ReasonMissing, "an export with direct identifiers needs a reason, and the name of who asks for it")
 	}
+	if identified && s.hub != nil { // who asked is kept in the log of headquarters
+		return nil, fault.New(fault.Conflict, fault.AtHeadquarters, "this is a hub, and an export with direct identifiers is made at headquarters")
+	}
 	if err := s.Project(ctx); err != nil {
 		return nil, err
 	}

@@ -318,7 +318,10 @@ func TestAllDigits(t *testing.T) {
 // exportedRows are the rows of the interviews' CSV by the names of their columns.
 func exportedRows(t *testing.T, d *desk) (rows []map[string]string) {
 	t.Helper()
-	files, _ := exported(t, d, &servicev1.ExportRequest{Study: proto.String("guiyang"), Formats: []servicev1.ExportFormat{servicev1.ExportFormat_EXPORT_FORMAT_CSV}})
+	files, _ := exported(t, d, &servicev1.ExportRequest{
+		Study: proto.String("guiyang"), Formats: []servicev1.ExportFormat{servicev1.ExportFormat_EXPORT_FORMAT_CSV},
+		Profile: servicev1.PrivacyProfile_PRIVACY_PROFILE_IDENTIFIED.Enum(), Reason: proto.String("to see what was kept"), RequestedBy: proto.String("a test"),
+	})
 	all, err := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(files["csv/interview.csv"], []byte("\xef\xbb\xbf")))).ReadAll()
 	if err != nil || len(all) < 2 {
 		t.Fatalf("interview.csv: %d rows, %v", len(all), err)
