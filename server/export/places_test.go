@@ -172,6 +172,7 @@ func kinship() Source {
 	src.Graph = &servicev1.ReferralGraph{
 		Nodes: []*servicev1.ReferralNode{
 			{PersonId: proto.String("seed"), Seed: proto.Bool(true), Wave: proto.Int32(0), NetworkSize: proto.Int32(12), Recruits: proto.Int32(1)},
+			{PersonId: proto.String("school-a"), Kind: proto.String("site")},
 			{PersonId: proto.String("first"), Wave: proto.Int32(1), NetworkSize: proto.Int32(5), RootId: proto.String("seed")},
 		},
 		Edges: []*servicev1.ReferralEdge{
@@ -259,7 +260,7 @@ func TestGraphsAreRead(t *testing.T) {
 		if s := fmt.Sprint(got["kin"].Nodes, got["kin"].Edges); s != "[child father granny lost mother] [[father child father] [father mother spouse] [granny mother mother] [mother child mother]]" {
 			t.Errorf("%s: kin: got %s", program, s)
 		}
-		if s := fmt.Sprint(got["referral"].Nodes, got["referral"].Edges); s != "[first other seed] [[other first ] [seed first ]]" {
+		if s := fmt.Sprint(got["referral"].Nodes, got["referral"].Edges); s != "[first other school-a seed] [[other first ] [seed first ]]" {
 			t.Errorf("%s: referral: got %s", program, s)
 		}
 		if d := got["kin"].Data["mother"]; d != nil && (d["sex"] != 2.0 || d["sex_label"] != "female" || d["household_id"] != "h1") {

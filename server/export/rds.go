@@ -48,7 +48,11 @@ func (f *rdsFrame) begin(sink *hashingSink) (err error) {
 	return err
 }
 
+// addNode keeps the row of a person; a site recruits, and is not recruited.
 func (f *rdsFrame) addNode(r *row) {
+	if f.node(r, "kind") == "site" {
+		return
+	}
 	p := rdsPerson{id: f.node(r, "person_id")}
 	for _, c := range rdsColumns {
 		p.rest += "," + f.node(r, c[1])
