@@ -74,6 +74,9 @@ func (s *Server) prepareExport(ctx context.Context, req *servicev1.ExportRequest
 	}
 	j := &exportJob{state: state, options: export.Options{
 		Formats: req.GetFormats(), Profile: profile, Language: req.GetLanguage(), Program: s.version, Levels: req.GetFilter().GetLevels(),
+		Clean: export.Clean{
+			Include: req.GetInclude(), Duplicates: req.GetDuplicates(), Conflicts: req.GetConflicts(), LeftOut: req.GetLeftOut(), Weights: req.GetWeights(),
+		},
 	}}
 	if err := s.fillExport(ctx, req, code, j); err != nil {
 		state.close()

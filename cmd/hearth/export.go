@@ -45,6 +45,12 @@ type exportMakeCmd struct {
 	From          string   `help:"Only interviews that began on this day or later, or at a time such as 2016-07-21T18:00:00+08:00."`
 	Before        string   `help:"Only interviews that began before this day or time."`
 
+	Include    string `help:"What belongs to the analysis set (variable analysis_set): interviews that are completed and not rejected, approved ones, or all." enum:"completed,approved,all" default:"completed"`
+	Duplicates string `help:"Of several interviews of a household, as linkage decided: merge (the best counts), mark (all count, marked), keep (do not look)." enum:"merge,mark,keep" default:"merge"`
+	Conflicts  string `help:"Interviews of which revisions contradict each other count when that is resolved, or all." enum:"resolved,all" default:"resolved"`
+	LeftOut    string `help:"Interviews outside of the analysis set: mark them, or drop them from the files." enum:"mark,drop" default:"mark"`
+	Weights    bool   `help:"Add design weights where the sample has probabilities, corrected for non-response." default:"true" negatable:""`
+
 	Reason   string   `help:"With --profile identified: why direct identifiers are needed. It is kept."`
 	By       string   `help:"With --profile identified: who asks. It is kept."`
 	FreeText bool     `help:"With --profile research: keep texts of which nobody has said whether they identify anybody. Read them before you give them away."`
@@ -79,7 +85,8 @@ func (c *exportMakeCmd) request() (*servicev1.ExportRequest, error) {
 	req := &servicev1.ExportRequest{
 		Study: &c.Study, Language: &c.Lang, Reason: &c.Reason, RequestedBy: &c.By, FreeText: &c.FreeText,
 		Anonymity: &servicev1.Anonymity{K: &c.K, QuasiIdentifiers: c.Quasi, Suppress: &c.Suppress},
-		Filter:    &servicev1.ExportFilter{Sites: c.Site, Enumerators: c.Enumerator, Rounds: c.Round, Questionnaires: c.Questionnaire, Levels: c.Level},
+		Include:   &c.Include, Duplicates: &c.Duplicates, Conflicts: &c.Conflicts, LeftOut: &c.LeftOut, Weights: &c.Weights,
+		Filter: &servicev1.ExportFilter{Sites: c.Site, Enumerators: c.Enumerator, Rounds: c.Round, Questionnaires: c.Questionnaire, Levels: c.Level},
 	}
 	for _, f := range c.Format {
 		n, ok := servicev1.ExportFormat_value["EXPORT_FORMAT_"+strings.ToUpper(f)]

@@ -84,6 +84,8 @@ type Options struct {
 	// Privacy is what else than leaving out direct identifiers is done; the public profile needs it. Nil: ids, dates and
 	// places stay as they are, for a program that sees to them itself.
 	Privacy *Privacy
+	// Clean says which interviews belong to the analysis set.
+	Clean Clean
 	// Levels are the tables to write; empty means all.
 	Levels []string
 	// Request is what the manifest says of how the export was asked for.

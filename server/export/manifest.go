@@ -32,6 +32,8 @@ type Manifest struct {
 	// Questionnaires are those whose answers stand in the export, with the schema by which they are read.
 	Questionnaires []ManifestQuestionnaire `json:"questionnaires,omitempty"`
 	Privacy        *ManifestPrivacy        `json:"privacy,omitempty"`
+	// Analysis is how the analysis set was made.
+	Analysis *ManifestAnalysis `json:"analysis,omitempty"`
 }
 
 // ManifestRequest is how an export was asked for.

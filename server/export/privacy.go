@@ -418,7 +418,7 @@ func (p *privacy) treatText(c *Column, owner, name string) (treatment, string) {
 // schemaWords are the texts that are words of the program or the schema, or codes of the study as a whole. Columns that
 // are no field stand behind "-".
 var schemaWords = map[string]bool{
-	"survey.v1.Interview.study": true, "survey.v1.Sample.stratum": true, "survey.v1.SampleStage.unit": true, "survey.v1.Consent.text_version": true,
+	"survey.v1.Interview.study": true, "survey.v1.SampleOrigin.stratum": true, "survey.v1.SampleStage.unit": true, "survey.v1.Consent.text_version": true,
 	"survey.v1.OtherAnswers.questionnaire": true, "survey.v1.Attachment.media_type": true, "survey.v1.NetworkSize.wording": true,
 	"service.v1.PersonRecord.study": true, "service.v1.PersonRecord.questionnaire": true, "service.v1.ReferralRecord.study": true,
 	"service.v1.ReferralNode.role": true, "service.v1.ReferralNode.kind": true, "service.v1.ReferralEdge.mode": true,

@@ -46,7 +46,11 @@ func stages(j *job) ([]stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := []stage{d}
+	c, err := newCleaning(j)
+	if err != nil {
+		return nil, err
+	}
+	out := []stage{c, d}
 	if j.opts.Privacy == nil || j.opts.Profile == servicev1.PrivacyProfile_PRIVACY_PROFILE_IDENTIFIED {
 		return out, nil
 	}

@@ -181,7 +181,17 @@ type ExportRequest struct {
 	// Research: texts of which nobody has said whether they identify a person are kept.
 	FreeText *bool `protobuf:"varint,16,opt,name=free_text,json=freeText" json:"free_text,omitempty"`
 	// Be told how far the export is.
-	Progress      *bool `protobuf:"varint,17,opt,name=progress" json:"progress,omitempty"`
+	Progress *bool `protobuf:"varint,17,opt,name=progress" json:"progress,omitempty"`
+	// The analysis set: "completed" (empty means this), "approved" or "all" interviews belong to it.
+	Include *string `protobuf:"bytes,20,opt,name=include" json:"include,omitempty"`
+	// "merge" (empty means this): of several interviews of a household the best counts; "mark" them, or "keep" them.
+	Duplicates *string `protobuf:"bytes,21,opt,name=duplicates" json:"duplicates,omitempty"`
+	// "resolved" (empty means this): interviews in conflict are left out; "all": they are not.
+	Conflicts *string `protobuf:"bytes,22,opt,name=conflicts" json:"conflicts,omitempty"`
+	// "mark" (empty means this): interviews outside of the set stand in the files, marked; "drop": they do not.
+	LeftOut *string `protobuf:"bytes,23,opt,name=left_out,json=leftOut" json:"left_out,omitempty"`
+	// Add weights.
+	Weights       *bool `protobuf:"varint,24,opt,name=weights" json:"weights,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -296,6 +306,41 @@ func (x *ExportRequest) GetFreeText() bool {
 func (x *ExportRequest) GetProgress() bool {
 	if x != nil && x.Progress != nil {
 		return *x.Progress
+	}
+	return false
+}
+
+func (x *ExportRequest) GetInclude() string {
+	if x != nil && x.Include != nil {
+		return *x.Include
+	}
+	return ""
+}
+
+func (x *ExportRequest) GetDuplicates() string {
+	if x != nil && x.Duplicates != nil {
+		return *x.Duplicates
+	}
+	return ""
+}
+
+func (x *ExportRequest) GetConflicts() string {
+	if x != nil && x.Conflicts != nil {
+		return *x.Conflicts
+	}
+	return ""
+}
+
+func (x *ExportRequest) GetLeftOut() string {
+	if x != nil && x.LeftOut != nil {
+		return *x.LeftOut
+	}
+	return ""
+}
+
+func (x *ExportRequest) GetWeights() bool {
+	if x != nil && x.Weights != nil {
+		return *x.Weights
 	}
 	return false
 }
@@ -863,7 +908,7 @@ var File_hearth_service_v1_export_proto protoreflect.FileDescriptor
 
 const file_hearth_service_v1_export_proto_rawDesc = "" +
 	"\n" +
-	"\x1ehearth/service/v1/export.proto\x12\x11hearth.service.v1\x1a\x1bhearth/service/v1/log.proto\"\xf5\x03\n" +
+	"\x1ehearth/service/v1/export.proto\x12\x11hearth.service.v1\x1a\x1bhearth/service/v1/log.proto\"\x82\x05\n" +
 	"\rExportRequest\x12\x14\n" +
 	"\x05study\x18\x01 \x01(\tR\x05study\x129\n" +
 	"\aformats\x18\x02 \x03(\x0e2\x1f.hearth.service.v1.ExportFormatR\aformats\x12;\n" +
@@ -878,7 +923,14 @@ const file_hearth_service_v1_export_proto_rawDesc = "" +
 	"\frequested_by\x18\x0e \x01(\tR\vrequestedBy\x12:\n" +
 	"\tanonymity\x18\x0f \x01(\v2\x1c.hearth.service.v1.AnonymityR\tanonymity\x12\x1b\n" +
 	"\tfree_text\x18\x10 \x01(\bR\bfreeText\x12\x1a\n" +
-	"\bprogress\x18\x11 \x01(\bR\bprogress\"\x80\x02\n" +
+	"\bprogress\x18\x11 \x01(\bR\bprogress\x12\x18\n" +
+	"\ainclude\x18\x14 \x01(\tR\ainclude\x12\x1e\n" +
+	"\n" +
+	"duplicates\x18\x15 \x01(\tR\n" +
+	"duplicates\x12\x1c\n" +
+	"\tconflicts\x18\x16 \x01(\tR\tconflicts\x12\x19\n" +
+	"\bleft_out\x18\x17 \x01(\tR\aleftOut\x12\x18\n" +
+	"\aweights\x18\x18 \x01(\bR\aweights\"\x80\x02\n" +
 	"\fExportFilter\x12\x14\n" +
 	"\x05sites\x18\x01 \x03(\tR\x05sites\x12 \n" +
 	"\venumerators\x18\x02 \x03(\tR\venumerators\x12\x18\n" +

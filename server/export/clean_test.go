@@ -1,0 +1,147 @@
+package export
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"testing"
+
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+// visited is an interview of a household with a result, a review state and a place in the sample.
+func visited(id, household string, start int64, state servicev1.ReviewState, result surveyv1.ResultCode, stratum string, stages ...float64) *Answered {
+	sample := &surveyv1.SampleOrigin{Stratum: proto.String(stratum), Psu: proto.String("psu-" + id)}
+	for _, p := range stages {
+		sample.Stages = append(sample.Stages, &surveyv1.SampleStage{Probability: proto.Float64(p)})
+	}
+	return &Answered{
+		Summary: &servicev1.InterviewSummary{
+			InterviewId: proto.String(id), Questionnaire: proto.String("hearth.survey.v1.Household"), ReviewState: state.Enum(), StartTimeMs: proto.Int64(start),
+			Heads: [][]byte{{1}},
+		},
+		Interview: &surveyv1.Interview{
+			InterviewId: proto.String(id), Result: result.Enum(),
+			Answers: &surveyv1.Interview_Household{Household: &surveyv1.Household{HouseholdId: proto.String(household), Cover: &surveyv1.HouseholdCover{Sample: sample}}},
+		},
+	}
+}
+
+func fieldOfEight() Source {
+	const (
+		done, approved, rejected = servicev1.ReviewState_REVIEW_STATE_COMPLETED, servicev1.ReviewState_REVIEW_STATE_APPROVED_BY_SUPERVISOR, servicev1.ReviewState_REVIEW_STATE_REJECTED_BY_SUPERVISOR
+		complete, refusal        = surveyv1.ResultCode_RESULT_CODE_COMPLETE, surveyv1.ResultCode_RESULT_CODE_REFUSAL
+	)
+	conflict := visited("i-7", "h-7", 7, done, complete, "b", .5)
+	conflict.Summary.Heads = append(conflict.Summary.Heads, []byte{2})
+	list := []*Answered{
+		visited("i-1", "h-1", 1, done, complete, "a", .1, .5),                                // 20
+		visited("i-2", "h-2", 2, approved, complete, "a", .1, .5),                            // 20, the same household as 1, and approved
+		visited("i-3", "h-3", 3, done, refusal, "a", .1, .5),                                 // 20: did not answer
+		visited("i-4", "h-4", 4, rejected, complete, "b", .5),                                // 2: rejected, so it counts as one who did not
+		visited("i-5", "h-5", 5, done, complete, "b", .5),                                    // 2
+		visited("i-6", "h-6", 6, servicev1.ReviewState_REVIEW_STATE_IN_PROGRESS, 0, "b", .5), // no result
+		conflict,
+		visited("i-8", "h-8", 8, done, complete, "c"), // no probabilities
+	}
+	list[4].Flags = []*servicev1.Flag{{InterviewId: proto.String("i-5"), Rule: proto.String("hearth.survey.v1.HouseholdMember.age/x")}}
+	list[4].Summary.SoftFlags = proto.Uint32(1)
+	return Source{
+		Study: &surveyv1.Study{Study: proto.String("s")}, Graph: &servicev1.ReferralGraph{}, Canonical: map[string]string{"h-2": "h-1"},
+		Interviews: func(yield func(*Answered, error) bool) {
+			for _, a := range list {
+				if !yield(a, nil) {
+					return
+				}
+			}
+		},
+	}
+}
+
+func marks(t *testing.T, clean Clean) (marked, weights string, files *memory, m *Manifest) {
+	t.Helper()
+	files, m = export(t, fieldOfEight(), Options{Formats: []servicev1.ExportFormat{asCSV}, Clean: clean})
+	var a, b []string
+	for _, r := range records(t, files.files["csv/interview.csv"]) {
+		a = append(a, r["analysis_set"])
+		w, _ := strconv.ParseFloat(r["weight_response"], 64)
+		b = append(b, strconv.FormatFloat(math.Round(w*1000)/1000, 'g', -1, 64))
+	}
+	return strings.Join(a, ""), strings.Join(b, " "), files, m
+}
+
+// Each step leaves out what its option says: 1 in the set, 2 not finished, 3 rejected, 4 not approved, 5 in conflict, 6 duplicate.
+func TestAnalysisSet(t *testing.T) {
+	for _, c := range []struct {
+		clean Clean
+		want  string
+	}{
+		{Clean{}, "61131251"},
+		{Clean{Duplicates: "mark"}, "11131251"},
+		{Clean{Duplicates: "keep", Conflicts: "all"}, "11131211"},
+		{Clean{Include: "approved"}, "41434244"},
+		{Clean{Include: "all"}, "61111151"},
+		{Clean{LeftOut: "drop"}, "1111"},
+	} {
+		if got, _, _, _ := marks(t, c.clean); got != c.want {
+			t.Errorf("%+v: %s, want %s", c.clean, got, c.want)
+		}
+	}
+	_, _, files, m := marks(t, Clean{})
+	if a := m.Analysis; a.Include != "completed" || a.Duplicates != "merge" || a.Interviews["hearth.survey.v1.Household"] != 4 || a.Received["hearth.survey.v1.Household"] != 8 {
+		t.Errorf("manifest says %+v", a)
+	}
+	flow := map[string]string{}
+	for _, r := range records(t, files.files["cleaning.csv"]) {
+		flow[r["step"]+r["rule"]] = r["count"]
+	}
+	for step, want := range map[string]string{
+		"interviews received": "8", "left out: not finished": "1", "left out: rejected": "1", "left out: revisions contradict each other": "1",
+		"left out: duplicate of another interview": "1", "analysis set": "4", "of these with checks that fail": "1",
+		"check fails in the analysis set, and was let standhearth.survey.v1.HouseholdMember.age/x": "1",
+	} {
+		if flow[step] != want {
+			t.Errorf("cleaning.csv: %s: %q, want %s", step, flow[step], want)
+		}
+	}
+	if _, err := newJob(fieldOfEight(), Options{Clean: Clean{Duplicates: "burn"}}, &memory{}, nil); err == nil || !strings.Contains(err.Error(), "merge, mark, keep") {
+		t.Errorf("a choice that there is not gives %v", err)
+	}
+}
+
+// The weights by hand: stratum a has 20 of one who answered and 20 of one who refused, the duplicate left out: 20 * 40/20.
+// Stratum b has 2 who answered, 2 rejected, 2 in conflict: 2 * 6/2.
+func TestWeights(t *testing.T) {
+	_, weights, files, m := marks(t, Clean{Weights: true})
+	if weights != "0 40 0 0 6 0 0 0" {
+		t.Errorf("weights are %s", weights)
+	}
+	sum := 0.0
+	for _, r := range records(t, files.files["csv/household.csv"]) {
+		w, _ := strconv.ParseFloat(r["weight"], 64)
+		sum += w
+		if r["household_id"] == "h-5" && (r["design_stratum"] != "b" || r["design_psu"] != "psu-i-5" || r["weight_design"] != "2") {
+			t.Errorf("the design of h-5 is %s %s %s", r["design_stratum"], r["design_psu"], r["weight_design"])
+		}
+	}
+	if math.Abs(sum-2) > 1e-9 {
+		t.Errorf("the normalised weights of two sum to %v", sum)
+	}
+	// Complete 3 (i-2, i-5, i-8), refusal 1, not used 2; i-6 has no result.
+	if rr := m.Analysis.Weights.Responses; rr["RR1"] != .5 || rr["RR2"] != .5 || rr["RR5"] != .5 {
+		t.Errorf("response rates are %v", rr)
+	}
+}
+
+// AAPOR's rates by hand: 50 complete, 10 partial, 20 refusals, 5 non-contacts, 5 others, 20 unknown, 10 not eligible; e is 90/100.
+func TestResponseRates(t *testing.T) {
+	r := rates{complete: 50, partial: 10, refused: 20, noContact: 5, otherReason: 5, unknownEligibility: 20, notEligible: 10}
+	want := [6]float64{50. / 110, 60. / 110, 50. / 108, 60. / 108, 50. / 90, 60. / 90}
+	for i, got := range r.responses() {
+		if math.Abs(got-want[i]) > 1e-12 {
+			t.Errorf("RR%d is %v, want %v", i+1, got, want[i])
+		}
+	}
+}
