@@ -106,12 +106,12 @@ func readable(t *testing.T, folders ...string) (dir string, exports map[string]*
 // whyColumns names for each column of a table that of the reasons.
 func whyColumns(t *testing.T, table string, published []Published) map[string]string {
 	t.Helper()
-	p, err := NewPlan(identified, published...)
+	j, err := newJob(Source{Published: published}, Options{Profile: identified}, discard{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	out := map[string]string{}
-	for _, tab := range p.Tables {
+	for _, tab := range j.plan.Tables {
 		if tab.Name != table {
 			continue
 		}
