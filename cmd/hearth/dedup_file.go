@@ -48,6 +48,7 @@ least sure ones, near the threshold, teach most. A picture of why two rows are o
 func (c *dedupFileCmd) Run(e *env) error {
 	began := time.Now()
 	defer debug.SetGCPercent(debug.SetGCPercent(tableGC))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(c.memory()))
 	if len(c.Explain) > 2 || c.Format != "text" && len(c.Explain) != 2 {
 		return fault.New(fault.Invalid, fault.BadRequest, "--explain takes two ids, and --format goes with two")
 	}
@@ -84,8 +85,23 @@ func (c *dedupFileCmd) Run(e *env) error {
 	return c.print(e.stdout, r, took)
 }
 
-// tableGC trades time for memory while a table is searched: most of it is there until the end.
-const tableGC = 50
+// While a table is searched time is traded for memory, for most of it is there until the end; the more so near a
+// gigabyte, or near what a large table needs.
+const (
+	tableGC     = 50
+	tableMemory = 900 << 20
+)
+
+// memory is from how much on memory is freed at all costs.
+func (c *dedupFileCmd) memory() int64 {
+	bytes := int64(0)
+	for _, path := range []string{c.File, c.Other} {
+		if info, err := os.Stat(path); err == nil {
+			bytes += info.Size()
+		}
+	}
+	return max(tableMemory, 7*bytes)
+}
 
 // explain explains the pair that was asked for.
 func (c *dedupFileCmd) explain(w io.Writer, r *dedup.TableResult) error {
@@ -196,6 +212,9 @@ func (c *dedupFileCmd) print(w io.Writer, r *dedup.TableResult, took time.Durati
 		fmt.Fprintf(w, "by records (B-cubed): precision %.4f, recall %.4f, F1 %.4f; the best threshold, known only with the truth: F1 %.4f\n", s.BCubed.Precision, s.BCubed.Recall, s.BCubed.F1, s.BestF1)
 	}
 	fmt.Fprintf(w, "blocking: %d keys, expected to reach %.1f %% of true pairs; rows count as one from %.2f bits\n", len(r.Keys), 100*r.Recall, r.Threshold)
+	if r.Doubt != "" {
+		fmt.Fprintln(w, "note: "+r.Doubt)
+	}
 	shown := 0
 	for i, p := range r.Pairs {
 		if len(c.Explain) == 1 && p.A != c.Explain[0] && p.B != c.Explain[0] {
@@ -234,6 +253,9 @@ func tableJSON(r *dedup.TableResult, took time.Duration) map[string]any {
 	out := map[string]any{
 		"records": r.Records, "compared": r.Compared, "possible": r.Possible, "pairs": pairs, "clusters": r.Clusters, "keys": r.Keys,
 		"columns": r.Columns, "seconds": took.Seconds(), "blocking_recall": r.Recall, "threshold": r.Threshold,
+	}
+	if r.Doubt != "" {
+		out["doubt"] = r.Doubt
 	}
 	if r.Households != "" {
 		out["households"] = r.Households

@@ -2,6 +2,7 @@ package dedup
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 )
 
@@ -161,10 +162,9 @@ func (m *Model) shiftBy(bits float64, edges []edge) {
 }
 
 // threshold is the weight from which links are expected to come to the best F1: a little below even chances, the more so
-// the less can be told. It is 0 at most.
-func threshold(edges []edge) float64 {
+// the less can be told. It is 0 at most. f1 is that F1, over the total of matches that are expected.
+func threshold(edges []edge) (least, f1, total float64) {
 	sorted := make([]float64, 0, len(edges))
-	total := 0.0
 	for _, e := range edges {
 		p := probability(e.weight)
 		total += p
@@ -176,11 +176,11 @@ func threshold(edges []edge) float64 {
 	right, best, at := 0.0, 0.0, 0.0
 	for i, w := range sorted {
 		right += probability(w)
-		if f1 := 2 * right / (float64(i+1) + total); f1 > best {
-			best, at = f1, w
+		if f := 2 * right / (float64(i+1) + total); f > best {
+			best, at = f, w
 		}
 	}
-	return min(at, 0)
+	return min(at, 0), best, total
 }
 
 // raised is edges as they are weighed against a threshold.
@@ -193,4 +193,12 @@ func raised(edges []edge, threshold float64) []edge {
 		out[i].weight -= threshold
 	}
 	return out
+}
+
+// doubt is a word of warning where what a table holds does not tell its people apart; "" where it does.
+func doubt(f1, matches float64) string {
+	if matches < 10 || f1 >= .5 {
+		return ""
+	}
+	return fmt.Sprintf("these columns hardly tell people apart: about %.0f pairs are one person's, and not half of them can be found and be right; add columns such as names, dates of birth or telephone numbers, and look at what each column was taken for", matches)
 }

@@ -88,6 +88,27 @@ func derive(t *Table, in []guess) {
 	}
 }
 
+// repeats leaves out columns that hold in every row what an earlier one holds.
+func repeats(t *Table, in []guess) {
+	n := t.len()
+	rows := min(n, 2000)
+	seen := map[uint64]string{}
+	for i := range in {
+		if in[i].role != roleCompare || in[i].parts[0] >= 0 {
+			continue
+		}
+		h := uint64(0)
+		for r := range rows {
+			h = mix(h, hash(t.value(int(int64(r)*int64(n)/int64(rows)), in[i].col)))
+		}
+		if other, ok := seen[h]; ok {
+			in[i].role, in[i].why = roleSkip, "repeats "+other
+			continue
+		}
+		seen[h] = in[i].header
+	}
+}
+
 // without takes words out of a list, each as often as it is named.
 func without(all, words []string) []string {
 	out := slices.Clone(all)

@@ -55,6 +55,7 @@ func guessColumns(t *Table, skip map[int]bool) []guess {
 		out = append(out, g)
 	}
 	out = joinDates(t, out)
+	repeats(t, out)
 	derive(t, out)
 	return keepBest(out)
 }

@@ -75,7 +75,7 @@ func LinkTables(a, b Table, many bool) (*TableResult, error) {
 	l := f.link(opts, many, truth, answers)
 	r.Compared, r.Keys, r.Recall, r.Households = l.compared, l.blocking.names, l.blocking.recall, l.households
 	r.Clusters = named(l.roots, ids)
-	r.decided, r.Threshold = l.decided, l.threshold
+	r.decided, r.Threshold, r.Doubt = l.decided, l.threshold, l.doubt
 	r.keep(l.model, l.edges, l.roots, answers)
 	if ca.truth >= 0 {
 		r.Score = score(l.roots, truth, l.edges, l.truth, first)
@@ -202,6 +202,7 @@ type linked struct {
 	roots      []int32
 	households string
 	threshold  float64
+	doubt      string
 	decided    bool // by whole households
 }
 
@@ -217,7 +218,8 @@ func (f *frame) link(opts Options, many bool, truth []string, answers *answered)
 	apart := func(i, j int32) bool {
 		return !many && (i < f.first) == (j < f.first) || answers.apart[[2]int32{min(i, j), max(i, j)}]
 	}
-	l.threshold = threshold(l.edges)
+	least, f1, matches := threshold(l.edges)
+	l.threshold, l.doubt = least, doubt(f1, matches)
 	l.roots = group(f.n, raised(l.edges, l.threshold), apart, answers.together, nil)
 	if f.house.none() || many {
 		return l
@@ -234,7 +236,7 @@ func (f *frame) link(opts Options, many bool, truth []string, answers *answered)
 		return l
 	}
 	l.households = "whole households were compared, which tell more than people by themselves"
-	l.decided = true
+	l.decided, l.doubt = true, ""
 	decided := map[[2]int32]float64{}
 	for _, e := range links {
 		decided[[2]int32{e.a, e.b}] = e.weight

@@ -54,6 +54,8 @@ type TableResult struct {
 	Pairs []TablePair
 	// Threshold is the weight in bits from which records count as one person, set by the engine for this table.
 	Threshold float64
+	// Doubt is a word of warning where the table does not tell its people apart.
+	Doubt string
 	// Clusters holds the ids of records that are taken for one person, two or more to a cluster.
 	Clusters [][]string
 	// Households says of two tables whether whole households were compared, and why; empty where there are none.
@@ -232,6 +234,7 @@ func FindTable(rows Table) (*TableResult, error) {
 			truth[i] = t.value(i, truthCol)
 		}
 	}
+	rows.columns, t.columns = nil, nil // what is compared is in the frame now
 	r.frame, r.ids = f, ids
 	answers, err := r.rowsOf(rows.Answers)
 	if err != nil {
@@ -248,7 +251,8 @@ func FindTable(rows Table) (*TableResult, error) {
 		}
 		found.edges = append(found.edges, e)
 	}
-	r.Threshold = threshold(found.edges)
+	least, f1, matches := threshold(found.edges)
+	r.Threshold, r.Doubt = least, doubt(f1, matches)
 	apart := func(i, j int32) bool {
 		pair := [2]int32{min(i, j), max(i, j)}
 		return answers.apart[pair] || f.apartByRoster(i, j) && !twice[pair]
