@@ -349,6 +349,7 @@ func (c *terms) rarities(counts []int32, usual float64) []float64 {
 
 // rarify works out what the rarity of each value adds, by the counts that a model keeps.
 func (c *column) rarify(t *terms) {
+	c.values = t.values // for whether rarity counts at all
 	c.canonBits, c.soundBits = make([]float64, len(c.canonCount)), make([]float64, len(c.soundCount))
 	for i := range c.atoms {
 		a := &c.atoms[i]

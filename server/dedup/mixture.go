@@ -10,15 +10,19 @@ import (
 // leastPairs is how many compared pairs a mixture needs; with fewer, the plain sum of evidence is all there is.
 const leastPairs = 400
 
+// leastColumns is how many columns it needs: of two, one is what brought a pair together, and the other alone does not
+// tell matches from non-matches.
+const leastColumns = 3
+
 // mixture describes the compared pairs as matches, whose m is fixed by now, and several kinds of non-matches: one for each
 // set of blocking columns, in which those columns are free and the others stay near u, and one for families, in which many
 // things go together. It corrects the plain sum where agreements of different people go together.
 func (m *Model) mixture(t *table, b *blocking) {
-	if len(b.pairs) < leastPairs || len(m.columns) == 0 {
+	if len(b.pairs) < leastPairs || len(m.columns) < leastColumns {
 		return
 	}
+	m.share = m.firstShare(t)
 	m.others = m.components(t, b)
-	m.share = .01
 	strength := make([]float64, len(m.others))
 	base := make([][][]float64, len(m.others))
 	for i, c := range m.others {
@@ -64,6 +68,21 @@ func (m *Model) mixture(t *table, b *blocking) {
 			break
 		}
 	}
+}
+
+// firstShare is the share of matches to begin with: what the plain sum of evidence makes of the pairs, if that is much.
+// Where much that was compared is of one person, a mixture that began with few matches would take them for a kind of
+// non-match.
+func (m *Model) firstShare(t *table) float64 {
+	sum, all := 0.0, 0.0
+	for id := range t.patterns {
+		sum += t.counts[id] * probability(m.plain(&t.patterns[id]))
+		all += t.counts[id]
+	}
+	if share := sum / max(all, 1); share > .05 {
+		return min(share, .9)
+	}
+	return .01
 }
 
 // expect is the first half of a step: it shares each pattern out among the kinds and adds it up.
@@ -155,7 +174,7 @@ func (m *Model) components(t *table, b *blocking) []component {
 	}
 	out = append(out, family)
 	for i := range out {
-		out[i].share = .99 / float64(len(out))
+		out[i].share = (1 - m.share) / float64(len(out))
 	}
 	return out
 }

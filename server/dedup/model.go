@@ -51,9 +51,9 @@ func (f *frame) learn(b *blocking, opts Options, truth []string) (*Model, *found
 	kept := make([]*terms, len(f.columns))
 	each(len(kept), func(k int) { kept[k] = f.columns[k].learnTerms() })
 	m, weights := f.fit(b, u, kept, opts)
-	if f.refine(b, weights, opts) {
-		m, weights = f.fit(b, u, kept, opts)
-	}
+	u = m.withoutMatches()
+	f.refine(b, weights, opts)
+	m, weights = f.fit(b, u, kept, opts)
 	for _, k := range b.keys {
 		m.keys = append(m.keys, k.spec())
 	}
@@ -67,6 +67,20 @@ func (f *frame) learn(b *blocking, opts Options, truth []string) (*Model, *found
 	return m, r
 }
 
+// withoutMatches is u less what matches among the pairs drawn at random have put into it, which is felt where many of few
+// records are of one person. Nine tenths at most are taken away: what was never seen is not impossible.
+func (m *Model) withoutMatches() [][]float64 {
+	share := min(math.Exp2(m.prior), .5)
+	out := clone(m.u)
+	for k, c := range m.columns {
+		for l := range out[k] {
+			out[k][l] = max(out[k][l]-share*m.m[k][l], out[k][l]/10)
+		}
+		c.scale.normalise(out[k])
+	}
+	return out
+}
+
 // fit estimates a model on the pairs of a blocking and weighs them.
 func (f *frame) fit(b *blocking, u [][]float64, kept []*terms, opts Options) (*Model, []float64) {
 	m := &Model{columns: kept, opts: opts, m: make([][]float64, len(f.columns)), u: u}
@@ -75,6 +89,7 @@ func (f *frame) fit(b *blocking, u [][]float64, kept []*terms, opts Options) (*M
 	}
 	t := f.tabulate(b)
 	m.sessions(t, b)
+	m.calibrate(t, f, b.share)
 	m.mixture(t, b)
 	m.learnQualities(t)
 	m.calibrate(t, f, b.share)
