@@ -78,7 +78,7 @@ func floor(dir string) int {
 		return 0
 	case dir == "syncer", dir == "server/dedup", dir == "server/referral", dir == "server/monitor", dir == "server/export", dir == "server/projection", dir == "server/qr":
 		return 1
-	case dir == "syncer/tablet", dir == "server/store", dir == "server/store/blobs":
+	case dir == "syncer/tablet", dir == "server/store", dir == "server/store/blobs", dir == "server/linkage":
 		return 2
 	case dir == "syncer/syncertest", dir == "server/store/storetest", dir == "server/store/sqlite", dir == "server", dir == "server/relay", dir == "study":
 		return 3
@@ -94,6 +94,7 @@ func floor(dir string) int {
 var sideways = map[[2]string]bool{
 	{"server/projection", "syncer"}:                   true, // which revision is shown is the syncer's rule, the same everywhere
 	{"server/referral", "server/qr"}:                  true, // coupons carry QR pictures
+	{"server/linkage", "server/store"}:                true, // what it keeps stands in the store's index
 	{"server/store/sqlite", "server/store/storetest"}: true,
 }
 
