@@ -62,7 +62,7 @@ func fieldOfEight() Source {
 
 func marks(t *testing.T, clean Clean) (marked, weights string, files *memory, m *Manifest) {
 	t.Helper()
-	files, m = export(t, fieldOfEight(), Options{Formats: []servicev1.ExportFormat{asCSV}, Clean: clean})
+	files, m = export(t, fieldOfEight(), Options{Formats: []servicev1.ExportFormat{asCSV}, Clean: clean, Levels: []string{"interview", "household", "flag"}})
 	var a, b []string
 	for _, r := range records(t, files.files["csv/interview.csv"]) {
 		a = append(a, r["analysis_set"])

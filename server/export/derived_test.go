@@ -129,13 +129,13 @@ func TestDerivedMirrorsTheQuestionnaire(t *testing.T) {
 		if f.Name() == "missing" {
 			continue
 		}
-		if g == nil || g.Name() != f.Name() || g.Kind() != f.Kind() || g.Cardinality() != f.Cardinality() || name(g.Message()) != name(f.Message()) {
+		if g == nil || g.Name() != f.Name() || g.Kind() != f.Kind() || g.Cardinality() != f.Cardinality() || nameOf(g.Message()) != nameOf(f.Message()) {
 			t.Errorf("field %d of HouseholdDerived is not %s", f.Number(), f.Name())
 		}
 	}
 }
 
-func name(m protoreflect.MessageDescriptor) protoreflect.FullName {
+func nameOf(m protoreflect.MessageDescriptor) protoreflect.FullName {
 	if m == nil {
 		return ""
 	}

@@ -198,6 +198,9 @@ func (j *job) run(ctx context.Context) (*Manifest, error) {
 	if err := j.writeForms(); err != nil {
 		return nil, err
 	}
+	if err := j.writeScripts(layouts); err != nil {
+		return nil, err
+	}
 	for _, st := range j.stages {
 		if err := st.finish(j, layouts); err != nil {
 			return nil, err

@@ -902,7 +902,7 @@ var File_hearth_survey_v1_derived_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_derived_proto_rawDesc = "" +
 	"\n" +
-	"\x1ehearth/survey/v1/derived.proto\x12\x10hearth.survey.v1\x1a\x1chearth/form/v1/options.proto\x1a hearth/survey/v1/household.proto\x1a)hearth/survey/v1/household_finances.proto\x1a(hearth/survey/v1/household_housing.proto\x1a'hearth/survey/v1/household_income.proto\x1a%hearth/survey/v1/household_land.proto\x1a'hearth/survey/v1/household_roster.proto\x1a+hearth/survey/v1/household_safety_net.proto\x1a+hearth/survey/v1/household_settlement.proto\"\x81B\n" +
+	"\x1ehearth/survey/v1/derived.proto\x12\x10hearth.survey.v1\x1a\x1chearth/form/v1/options.proto\x1a hearth/survey/v1/household.proto\x1a)hearth/survey/v1/household_finances.proto\x1a(hearth/survey/v1/household_housing.proto\x1a'hearth/survey/v1/household_income.proto\x1a%hearth/survey/v1/household_land.proto\x1a'hearth/survey/v1/household_roster.proto\x1a+hearth/survey/v1/household_safety_net.proto\x1a+hearth/survey/v1/household_settlement.proto\"\xbaB\n" +
 	"\rPersonDerived\x12\x8f\x02\n" +
 	"\n" +
 	"lives_code\x18\x01 \x01(\tB\xef\x01\xca\xf3\x18\xea\x01\n" +
@@ -950,19 +950,19 @@ const file_hearth_survey_v1_derived_proto_rawDesc = "" +
 	"healthHere\x12\xdb\x01\n" +
 	"\x10health_elsewhere\x18\x0e \x01(\bB\xaf\x01\xca\xf3\x18\xaa\x01\n" +
 	"3\n" +
-	"\x1aHealth insurance elsewhere\x12\x15医疗保险在外地*qroot.members[position - 1].insurance.health_scheme != 7 && root.members[position - 1].insurance.health_place >= 2@\x01R\x0fhealthElsewhere\x12\xa3\x01\n" +
-	"\x14unemployment_insured\x18\x0f \x01(\bBp\xca\xf3\x18l\n" +
+	"\x1aHealth insurance elsewhere\x12\x15医疗保险在外地*qroot.members[position - 1].insurance.health_scheme != 7 && root.members[position - 1].insurance.health_place >= 2@\x01R\x0fhealthElsewhere\x12\xb1\x01\n" +
+	"\x14unemployment_insured\x18\x0f \x01(\bB~\xca\xf3\x18z\n" +
 	"&\n" +
-	"\x16Unemployment insurance\x12\f失业保险*@root.members[position - 1].insurance.unemployment_insurance == 1@\x01R\x13unemploymentInsured\x12\x95\x01\n" +
-	"\x0einjury_insured\x18\x10 \x01(\bBn\xca\xf3\x18j\n" +
+	"\x16Unemployment insurance\x12\f失业保险*Nthis.adult && root.members[position - 1].insurance.unemployment_insurance == 1@\x01R\x13unemploymentInsured\x12\xa3\x01\n" +
+	"\x0einjury_insured\x18\x10 \x01(\bB|\xca\xf3\x18x\n" +
 	"%\n" +
-	"\x15Work injury insurance\x12\f工伤保险*?root.members[position - 1].insurance.work_injury_insurance == 1@\x01R\rinjuryInsured\x12\x97\x01\n" +
-	"\x11maternity_insured\x18\x11 \x01(\bBj\xca\xf3\x18f\n" +
+	"\x15Work injury insurance\x12\f工伤保险*Mthis.adult && root.members[position - 1].insurance.work_injury_insurance == 1@\x01R\rinjuryInsured\x12\xa5\x01\n" +
+	"\x11maternity_insured\x18\x11 \x01(\bBx\xca\xf3\x18t\n" +
 	"#\n" +
-	"\x13Maternity insurance\x12\f生育保险*=root.members[position - 1].insurance.maternity_insurance == 1@\x01R\x10maternityInsured\x12\x98\x01\n" +
-	"\rfund_enrolled\x18\x12 \x01(\bBs\xca\xf3\x18o\n" +
+	"\x13Maternity insurance\x12\f生育保险*Kthis.adult && root.members[position - 1].insurance.maternity_insurance == 1@\x01R\x10maternityInsured\x12\xa7\x01\n" +
+	"\rfund_enrolled\x18\x12 \x01(\bB\x81\x01\xca\xf3\x18}\n" +
 	")\n" +
-	"\x16Housing provident fund\x12\x0f住房公积金*@root.members[position - 1].insurance.housing_provident_fund == 1@\x01R\ffundEnrolled\x12\xa4\x02\n" +
+	"\x16Housing provident fund\x12\x0f住房公积金*Nthis.adult && root.members[position - 1].insurance.housing_provident_fund == 1@\x01R\ffundEnrolled\x12\xa4\x02\n" +
 	"\bemployee\x18\x13 \x01(\bB\x87\x02\xca\xf3\x18\x82\x02\n" +
 	"\x1f\n" +
 	"\x15Works for an employer\x12\x06受雇*\xdc\x01this.adult && root.members[position - 1].work.works == 1 && (root.members[position - 1].work.employer_kind == 1 || root.members[position - 1].work.employer_kind == 2 || root.members[position - 1].work.employer_kind == 5)@\x01R\bemployee\x12\xd2\x01\n" +

@@ -1,0 +1,89 @@
+"""Loads the export of {{plain .Study}} into pandas, labels it, merges the levels and weighs.
+
+    python3 scripts/analysis.py [FOLDER]     FOLDER is that of the export; without it, the folder above this script.
+
+Afterwards (python3 -i): tables (one data frame per level), people and households (merged), estimate(x, w, strata, psu).
+"""
+import math
+import os
+import sys
+
+import pandas as pd
+
+FOLDER = sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
+# Of each table: the variables that are numbers, and those that are codes with their labels.
+SCHEMA = {
+{{- range .Tables}}
+    {{q .Name}}: ([{{list .Numbers}}], {
+{{- range .Codes}}
+        {{q .Name}}: ({{q .Label}}, { {{- range $k, $v := .Values}}{{if $k}}, {{end}}{{$v.Code}}: {{label $v}}{{end}}}),
+{{- end}}
+    }),
+{{- end}}
+}
+
+
+def load_table(name):
+    """One level. Of a coded variable x there are x (labels, a categorical) and x_code (the number)."""
+    numbers, codes = SCHEMA[name]
+    raw = pd.read_csv(os.path.join(FOLDER, "csv", name + ".csv"), dtype=str, encoding="utf-8-sig", keep_default_na=False, na_values=[""])
+    columns = {}
+    for v in raw.columns:
+        if v in numbers:
+            columns[v] = pd.to_numeric(raw[v])
+        elif v in codes:
+            code = pd.to_numeric(raw[v])
+            columns[v + "_code"] = code
+            columns[v] = code.map(codes[v][1]).astype("category")
+        else:
+            columns[v] = raw[v]
+    return pd.DataFrame(columns, index=raw.index)
+
+
+def join(lower, upper):
+    """Merges a level to the one above by all the keys that both have."""
+    by = [k for k in ("interview_id", "household_id") if k in lower.columns and k in upper.columns]
+    return lower.merge(upper[by + [c for c in upper.columns if c not in lower.columns]], on=by, how="left")
+
+
+def estimate(x, w=None, strata=None, psu=None):
+    """The weighted mean and its standard error, by linearisation: clusters are drawn within strata with replacement."""
+    keep = x.notna() if w is None else x.notna() & w.notna()
+    x = x[keep].astype(float)
+    w = pd.Series(1.0, index=x.index) if w is None else w[keep].astype(float)
+    n = len(x)
+    if n == 0:
+        return float("nan"), float("nan"), 0
+    mean = (x * w).sum() / w.sum()
+    d = pd.DataFrame({"z": w * (x - mean) / w.sum()})
+    d["psu"] = range(n) if psu is None else psu[keep].fillna("").values
+    d["stratum"] = 0 if strata is None else strata[keep].fillna("").values
+    variance = 0.0
+    for _, s in d.groupby("stratum"):
+        totals = s.groupby("psu")["z"].sum()
+        if len(totals) > 1:
+            variance += len(totals) / (len(totals) - 1) * ((totals - totals.mean()) ** 2).sum()
+    return mean, math.sqrt(variance), n
+
+
+tables = {name: load_table(name) for name in SCHEMA}
+{{if .Household}}
+households = join(tables["household"], tables["interview"])
+{{if .Person}}people = join(tables["person"], households)
+{{end}}
+study = households[(households["analysis_set_code"] == 1) & (households["in_study_code"] == 1)]
+weight = strata = psu = None
+{{if .Weights}}if study["weight"].notna().any():
+    study = study[study["weight"].notna()]
+    weight, strata, psu = study["weight"], study["design_stratum"], study["design_psu"]
+{{end}}print("%-28s %24s %24s" % ("", "rural migrant", "mixed-status"))
+for v in ("owns_home_here_code", "any_urban_pension_code", "any_local_health_code", "split_household_code", "head_age", "size_of_household", "income_yuan"):
+    if v not in study.columns:
+        continue
+    cells = []
+    for kind in (1, 2):
+        rows = study["household_kind_code"] == kind
+        part = [None if s is None else s[rows] for s in (weight, strata, psu)]
+        cells.append("%12.3f (%9.3f)" % estimate(study.loc[rows, v], *part)[:2])
+    print("%-28s %24s %24s" % (v.replace("_code", ""), *cells))
+{{end}}
