@@ -1,7 +1,7 @@
 * Loads the export of {{plain .Study}} into Stata 14 or later, merges the levels and sets the survey design.
 *   cd FOLDER        (that of the export)
 *   do scripts/analysis.do
-* The files bring their labels along; `label language zh` shows them in Chinese. The reasons for missing answers are
+* The files bring their labels along; label language zh shows them in Chinese. The reasons for missing answers are
 * .r refused, .d not known, .n not applicable, .s not asked.
 version 14
 set more off
