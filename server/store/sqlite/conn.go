@@ -62,7 +62,7 @@ func dialWriter(d Disk, path, synchronous string) (*conn, error) {
 		synchronous = "OFF"
 	}
 	setup := `PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = ` + synchronous + `;
-		PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -8000`
+		PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -4000`
 	if synchronous == "FULL" { // the log, where little is ever deleted, and that must be gone
 		setup += "; PRAGMA secure_delete = ON"
 	}

@@ -97,7 +97,9 @@ func dialProjection(s *Store, path string, readOnly bool) (_ *projection, err er
 			p.w, err = dial(name)
 		} else {
 			if p.w, err = dialWriter(s.disk, path, "NORMAL"); err == nil {
-				err = p.w.run("PRAGMA wal_autocheckpoint = 8000") // most pages are written several times before they are copied
+				// Most pages are written several times before they are copied. Those of one transaction stay in memory until its
+				// end: a page that is written to the WAL before, and again, has SQLite read all behind it once more.
+				err = p.w.run("PRAGMA wal_autocheckpoint = 8000; PRAGMA cache_size = -8000; PRAGMA cache_spill = OFF")
 			}
 		}
 		if err != nil {
