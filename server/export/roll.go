@@ -5,6 +5,7 @@ import (
 	"context"
 	"hash/maphash"
 	"iter"
+	"slices"
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 )
@@ -13,7 +14,7 @@ import (
 // keeps a hash of eight bytes each, and of the others what there is to know.
 type roll struct {
 	seed maphash.Seed
-	seen map[uint64]struct{}
+	seen []uint64 // ascending, each once
 	more map[uint64]appearance
 }
 
@@ -27,17 +28,20 @@ type appearance struct {
 
 // newRoll goes over the people twice: once to find who stands in several rosters, and once for those.
 func newRoll(src Source) (*roll, error) {
-	o := &roll{seed: maphash.MakeSeed(), seen: map[uint64]struct{}{}, more: map[uint64]appearance{}}
+	o := &roll{seed: maphash.MakeSeed(), more: map[uint64]appearance{}}
 	for r, err := range src.listed() {
 		if err != nil {
 			return nil, err
 		}
-		h := o.hash(src.same(r.GetPersonId()))
-		if _, again := o.seen[h]; again {
-			o.more[h] = appearance{}
-		}
-		o.seen[h] = struct{}{}
+		o.seen = append(o.seen, o.hash(src.same(r.GetPersonId())))
 	}
+	slices.Sort(o.seen)
+	for i := 1; i < len(o.seen); i++ {
+		if o.seen[i] == o.seen[i-1] {
+			o.more[o.seen[i]] = appearance{}
+		}
+	}
+	o.seen = slices.Compact(o.seen)
 	if len(o.more) == 0 {
 		return o, nil
 	}
@@ -67,7 +71,7 @@ func (o *roll) of(id string) (appearance, bool) {
 	if a, ok := o.more[h]; ok {
 		return a, true
 	}
-	_, ok := o.seen[h]
+	_, ok := slices.BinarySearch(o.seen, h)
 	return appearance{count: 1}, ok
 }
 
