@@ -18,7 +18,7 @@ READERS := r-cran-haven r-cran-jsonlite r-cran-readstata13 readstat pspp python3
 # at says when a stage began, to see in CI's output where the time goes.
 at = @echo "== $@ $$(date +%T)"
 
-.PHONY: help build demo test web webtools unit crash race sim planted fuzz bench lint proto checkproto tools readers odk duckdb clean
+.PHONY: help build demo test web webtools unit crash race sim planted fuzz bench lint proto checkproto tools readers odk duckdb odata clean
 
 help: ## Show this list.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,7 +30,7 @@ demo: build ## Build and run the whole main job on the bundled study; leaves ./d
 	rm -rf demo
 	./hearth demo --dir demo
 
-test: tools readers odk duckdb lint checkproto web unit crash race sim planted fuzz ## Every check, as CI runs it.
+test: tools readers odk duckdb odata lint checkproto web unit crash race sim planted fuzz ## Every check, as CI runs it.
 
 web: webtools ## The TypeScript questionnaire engine: types, its tests, and its agreement with Go's.
 	$(at)
@@ -136,6 +136,14 @@ duckdb: ## Install DuckDB below bin/duckdb, which judges the Parquet files and J
 	  mkdir -p bin/duckdb && cp server/export/testdata/duckdb/package.json server/export/testdata/duckdb/package-lock.json bin/duckdb/ && \
 	  (cd bin/duckdb && npm ci --silent --no-fund --no-audit) || { echo "DuckDB could not be installed: (cd bin/duckdb && npm ci) says why" >&2; exit 1; }; \
 	  cp server/export/testdata/duckdb/package-lock.json bin/duckdb/installed.json; \
+	fi
+
+odata: ## Install an OData client below bin/odata, which judges the feed; without it that test is skipped.
+	@command -v npm >/dev/null || { echo "npm is missing: install node 20" >&2; exit 1; }
+	@if ! cmp -s server/testdata/odata/package-lock.json bin/odata/installed.json || [ ! -d bin/odata/node_modules/@odata ]; then \
+	  mkdir -p bin/odata && cp server/testdata/odata/package.json server/testdata/odata/package-lock.json bin/odata/ && \
+	  (cd bin/odata && npm ci --silent --no-fund --no-audit) || { echo "the OData client could not be installed: (cd bin/odata && npm ci) says why" >&2; exit 1; }; \
+	  cp server/testdata/odata/package-lock.json bin/odata/installed.json; \
 	fi
 
 clean:

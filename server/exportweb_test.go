@@ -381,6 +381,39 @@ func TestODataConformance(t *testing.T) {
 	}
 }
 
+// An OData client that is not ours, @odata/client of npm, reads the feed with the password that Excel would ask for: rows,
+// a filter, a count, a row by its key.
+func TestODataClient(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped in short mode: other people's programs")
+	}
+	modules, err := filepath.Abs("../bin/odata/node_modules")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(modules, "@odata", "client")); err != nil {
+		if os.Getenv("HEARTH_READERS") == "all" {
+			t.Fatal("the OData client is not here, and HEARTH_READERS=all: make odata")
+		}
+		t.Skip("skipped: the OData client is not here: make odata")
+	}
+	d, _ := library(t, 30)
+	cmd := exec.CommandContext(t.Context(), "node", "-e", `const { OData } = require("@odata/client");
+const client = OData.New4({ serviceEndpoint: process.argv[1], credential: { username: "analyst", password: process.argv[2] } });
+(async () => {
+  const people = client.getEntitySet("person");
+  const some = await people.query(client.newParam().select(["sex", "age"]).top(3).filter("sex eq 2 and age gt 20"));
+  const n = await people.count(client.newFilter().property("sex").eq(2));
+  const one = await people.retrieve(1);
+  console.log(JSON.stringify([some.length, Object.keys(some[0]), some[0].age > 20, n, one.row]));
+})().catch((e) => { console.error(e); process.exit(1); });`, "http://"+d.addr+"/odata/guiyang/", testToken)
+	cmd.Env = append(os.Environ(), "NODE_PATH="+modules)
+	out, err := cmd.CombinedOutput()
+	if want := `[3,["sex","age"],true,30,1]`; err != nil || strings.TrimSpace(string(out)) != want {
+		t.Errorf("got %s, %v; want %s", out, err, want)
+	}
+}
+
 // edmTypes reads the types of an entity from $metadata, and sees that the set, its type and its key are declared.
 func edmTypes(t *testing.T, schema, set string) map[string]string {
 	t.Helper()

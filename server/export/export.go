@@ -4,13 +4,15 @@
 // so that the columns and their order do not change with the data; a column with the reason for missing answers follows a
 // variable only where a reason occurs.
 //
-// The same input and options give the same bytes. The interviews are read once. What stages make of their rows, such as the
-// privacy profile, is counted and kept in a temporary file; then one format after the other is written, after each has said
-// what of the tables it cannot hold. Memory does not grow with the interviews, but with the tables and columns, and
-// for the graphs with the people.
+// The same input and options give the same bytes. The interviews are read once, a public export's twice. What stages make of
+// their rows, such as the privacy profile, is counted and kept in a temporary file; then one format after the other is written,
+// after each has said what of the tables it cannot hold. Memory does not grow with the interviews but by eight bytes for each
+// person of a roster, and with the tables and columns, and for the graphs with the people.
 //
-// The package reads no store, makes no referral graph (see package referral), and has no judgement of its own about what may be
-// published: dates, places and occupations together can still identify a person. FORMATS.md says what the files hold.
+// The research profile, which is the default, leaves out every question marked as a direct identifier, and all bytes; with
+// Options.Privacy it makes ids pseudonyms and places, dates and texts coarser, and a public export is held to k-anonymity
+// (PRIVACY.md). The package reads no store, makes no referral graph (see package referral), and does not know what else is
+// published, by which an answer that is harmless here may still find somebody. FORMATS.md says what the files hold.
 //
 // Stata and SPSS files have the reasons for missing answers among the values of numbers and codes (.r, .d, .n, .s; -99 to
 // -96), dates beside the text answered, and labels in English and Chinese. What their formats cannot hold, such as an
