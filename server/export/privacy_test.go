@@ -33,7 +33,7 @@ const public = servicev1.PrivacyProfile_PRIVACY_PROFILE_PUBLIC
 // harmless are the texts that may stand in an export that protects those who answered, as they were given: this list is the
 // test's own, so that a new text of a questionnaire is looked for until somebody has thought of it here too.
 var harmless = map[string]string{
-	"Place.province": "贵州省", "Place.prefecture": "贵阳市", "Place.country": "缅甸", "Interview.study": "guiyang", "Sample.stratum": "城区",
+	"Place.province": "贵州省", "Place.prefecture": "贵阳市", "Place.country": "缅甸", "Interview.study": "guiyang", "SampleOrigin.stratum": "城区",
 	"SampleStage.unit": "PSU", "Consent.text_version": "v3", "OtherAnswers.questionnaire": "form.farm.Farm", "Attachment.media_type": "image/jpeg",
 	"NetworkSize.wording": "How many?", "PersonRecord.study": "guiyang", "PersonRecord.questionnaire": "household", "ReferralRecord.study": "guiyang",
 	"ReferralNode.role": "principal", "ReferralNode.kind": "person", "ReferralEdge.mode": "coupon", "ReferralEdge.relation": "friend",
