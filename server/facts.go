@@ -19,6 +19,7 @@ type facts struct {
 	referrals    []*servicev1.ReferralRecord
 	recruitments []*servicev1.RecruitmentRecord
 	decisions    []*servicev1.LinkDecision
+	coupons      []*servicev1.CouponEvent
 }
 
 // gather reads the projections of a study, which are up to date afterwards; an empty code means all studies.
@@ -36,6 +37,20 @@ func (s *Server) gather(ctx context.Context, study string) (*facts, error) {
 	var err error
 	if f.decisions, err = s.store.Decisions(ctx, study); err != nil {
 		return nil, fmt.Errorf("read the decisions: %w", err)
+	}
+	studies := map[string]bool{study: study != ""}
+	for _, iv := range f.interviews {
+		studies[iv.GetStudy()] = true
+	}
+	for code, named := range studies {
+		if !named {
+			continue
+		}
+		events, err := s.couponEvents(ctx, code, nil)
+		if err != nil {
+			return nil, err
+		}
+		f.coupons = append(f.coupons, events...)
 	}
 	return f, nil
 }
@@ -71,7 +86,7 @@ func (f *facts) canonical() map[string]string {
 func (f *facts) graph(study *surveyv1.Study) referral.Facts {
 	return referral.Facts{
 		People: f.people, Interviews: f.interviews, Referrals: f.referrals, Recruitments: f.recruitments,
-		Sites: study.GetSites(), Merged: dedup.Canonical(f.people, f.decisions),
+		Coupons: f.coupons, Sites: study.GetSites(), Merged: dedup.Canonical(f.people, f.decisions),
 	}
 }
 

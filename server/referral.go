@@ -80,6 +80,9 @@ func (s *Server) referralThen(ctx context.Context, code string, at *servicev1.Ex
 		return referral.Facts{}, nil, err
 	}
 	f := &facts{decisions: n.decisions}
+	if f.coupons, err = s.couponEvents(ctx, code, until); err != nil {
+		return referral.Facts{}, nil, err
+	}
 	err = n.each(true, func(p *servicev1.InterviewProjection) error {
 		f.add(p)
 		return ctx.Err()

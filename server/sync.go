@@ -361,6 +361,8 @@ func (s *Server) usable(r *servicev1.Record, lane syncer.LaneID) *fault.Error {
 	case servicev1.RecordKind_RECORD_KIND_INTERVIEW:
 	case servicev1.RecordKind_RECORD_KIND_PARADATA:
 		return s.usableParadata(r)
+	case servicev1.RecordKind_RECORD_KIND_COUPON:
+		return usableCoupon(r)
 	case servicev1.RecordKind_RECORD_KIND_ASSIGNMENT:
 		return usableAssignment(r, lane.Device == s.author.lane.Device)
 	case servicev1.RecordKind_RECORD_KIND_STUDY, servicev1.RecordKind_RECORD_KIND_LINK_DECISION,

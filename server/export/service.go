@@ -175,6 +175,12 @@ func serviceChoice(v protoreflect.EnumValueDescriptor) *formv1.Text {
 		return text("coupon used before", "推荐券已被使用")
 	case "EDGE_STATE_TIME_CONFLICT":
 		return text("interviewed before being referred", "访问早于介绍")
+	case "EDGE_STATE_NEVER_ISSUED":
+		return text("coupon was never given out", "推荐券从未发出")
+	case "EDGE_STATE_VOIDED":
+		return text("coupon is void", "推荐券已作废")
+	case "EDGE_STATE_EXPIRED":
+		return text("coupon handed in after its last day", "推荐券已过期")
 	case "LINK_SUBJECT_PERSON":
 		return text("person", "人员")
 	case "LINK_SUBJECT_HOUSEHOLD":

@@ -39,6 +39,7 @@ type edge struct {
 	state    servicev1.EdgeState
 	again    bool // the same as the one before
 	disputed bool // the coupon was given to others than the one named
+	unissued bool // nobody was or will be given the coupon
 	primary  bool
 }
 
@@ -169,6 +170,7 @@ func (b *builder) redeem(issued *holders) {
 			continue
 		}
 		who := issued.of(e.code)
+		e.unissued = len(who) == 0 && b.fates[e.code].never
 		_, hasIt := slices.BinarySearch(who, e.from)
 		switch {
 		case e.from == none && len(who) == 1:
@@ -207,12 +209,18 @@ func (b *builder) judge() {
 		case e.from != none && e.from == e.to:
 			e.state = servicev1.EdgeState_EDGE_STATE_SELF
 		case e.state == servicev1.EdgeState_EDGE_STATE_REUSED:
+		case e.unissued:
+			e.state = servicev1.EdgeState_EDGE_STATE_NEVER_ISSUED
+		case e.own && e.code != none && b.fates[e.code].voided != never && e.time >= b.fates[e.code].voided:
+			e.state = servicev1.EdgeState_EDGE_STATE_VOIDED
 		case e.from == none || e.to == none || e.disputed:
 			e.state = servicev1.EdgeState_EDGE_STATE_UNRESOLVED
 		case b.outOfTime(e):
 			e.state = servicev1.EdgeState_EDGE_STATE_TIME_CONFLICT
 		case e.state == servicev1.EdgeState_EDGE_STATE_UNRESOLVED || !b.known[e.from] || !b.known[e.to]:
 			e.state = servicev1.EdgeState_EDGE_STATE_UNRESOLVED
+		case e.own && e.code != none && e.time != never && e.time > b.fates[e.code].expires:
+			e.state = servicev1.EdgeState_EDGE_STATE_EXPIRED
 		default:
 			e.state = servicev1.EdgeState_EDGE_STATE_RESOLVED
 		}
@@ -232,8 +240,8 @@ func (b *builder) outOfTime(e *edge) bool {
 // mayBePrimary says that both ends of the edge are known by id and nothing contradicts it.
 func (b *builder) mayBePrimary(e *edge) bool {
 	switch e.state {
-	case servicev1.EdgeState_EDGE_STATE_RESOLVED:
-		return true
+	case servicev1.EdgeState_EDGE_STATE_RESOLVED, servicev1.EdgeState_EDGE_STATE_EXPIRED:
+		return true // who came late came from him all the same
 	case servicev1.EdgeState_EDGE_STATE_UNRESOLVED:
 		return e.from != none && e.to != none && !e.disputed
 	}

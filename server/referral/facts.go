@@ -20,6 +20,8 @@ type Facts struct {
 	Referrals []*servicev1.ReferralRecord
 	// Recruitments tell how respondents were reached, who is a seed and which coupons were given to whom.
 	Recruitments []*servicev1.RecruitmentRecord
+	// Coupons tell what happened to coupons beside what interviews say of them.
+	Coupons []*servicev1.CouponEvent
 	// Sites are the places; one that referred people is a node.
 	Sites []*surveyv1.Site
 	// Merged leads from a person id to the id of the same person that linkage chose. Only who belongs together is read

@@ -24,6 +24,7 @@ type Prepared struct {
 	sameID    [][2]int32
 	codes     int // different coupon codes
 	issued    []issue
+	fates     []fate   // by code
 	siteIDs   []string // sites that referred
 	introduce int64    // interviews with an introducer present, and group interviews
 	groups    int64
@@ -174,7 +175,23 @@ func (p *Prepared) prepareEdges() {
 			p.issued = append(p.issued, issue{e.code, e.ends[0]})
 		}
 	}
+	p.readCoupons(code)
+	p.fates = fatesOf(p.facts.Coupons, codes)
 	p.issued, _ = grouped(p.issued, p.codes, func(i *issue) int32 { return i.code }, func(a, b issue) int { return cmp.Compare(a.raw, b.raw) })
+}
+
+// readCoupons notes who was given a coupon by what the tablets say of it.
+func (p *Prepared) readCoupons(code func(string) int32) {
+	for _, ev := range p.facts.Coupons {
+		c := code(ev.GetCode())
+		iv := p.known(ev.GetInterviewId())
+		if c == none || iv == nil || ev.GetKind() != servicev1.CouponEventKind_COUPON_EVENT_KIND_ISSUED {
+			continue
+		}
+		if raw, ok := p.ids[iv.respondent]; ok {
+			p.issued = append(p.issued, issue{c, raw})
+		}
+	}
 }
 
 // grow makes the graph in numbers.

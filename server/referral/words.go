@@ -76,6 +76,12 @@ func (w words) state(s servicev1.EdgeState) string {
 		return w.pick("coupon used before", "推荐券已被使用")
 	case servicev1.EdgeState_EDGE_STATE_TIME_CONFLICT:
 		return w.pick("times contradict each other", "时间矛盾")
+	case servicev1.EdgeState_EDGE_STATE_NEVER_ISSUED:
+		return w.pick("coupon was never given out", "推荐券从未发出")
+	case servicev1.EdgeState_EDGE_STATE_VOIDED:
+		return w.pick("coupon is void", "推荐券已作废")
+	case servicev1.EdgeState_EDGE_STATE_EXPIRED:
+		return w.pick("coupon handed in after its last day", "推荐券已过期")
 	}
 	return w.pick("not decided", "未判定")
 }

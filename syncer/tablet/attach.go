@@ -255,3 +255,9 @@ func (s *Store) verifyBlob(ctx context.Context, id syncer.BlobID, size int64) er
 	}
 	return nil
 }
+
+// InterviewID is the id of the interview of this tablet that has this id or key; fault.BadInterview where there is none.
+func (s *Store) InterviewID(ctx context.Context, name string) (string, error) {
+	iv, _, err := s.current(ctx, name)
+	return iv.GetInterviewId(), dbFault(err, "look up an interview in %s", s.path)
+}

@@ -15,7 +15,8 @@ import (
 
 // Prune drops the bytes of records that headquarters has signed for and that were written more than keepDays ago, and
 // returns how many, and with them the bytes of attachments of which headquarters has said, after its receipts for all
-// records that list them, that it has them whole. What is needed to know them again stays. Each receipt's signature and chain hash is verified anew;
+// records that list them, that it has them whole. What is needed to know them again stays, and so does what
+// happened to coupons. Each receipt's signature and chain hash is verified anew;
 // one that fails stops the pruning with fault.StoreDamaged before anything is dropped.
 func (s *Store) Prune(ctx context.Context, keepDays int) (int, error) {
 	var pruned int64
@@ -25,7 +26,7 @@ func (s *Store) Prune(ctx context.Context, keepDays int) (int, error) {
 		}
 		before := s.now().AddDate(0, 0, -keepDays).UnixMilli()
 		res, err := tx.ExecContext(ctx, `UPDATE record AS rec SET body = NULL
-			WHERE rec.body IS NOT NULL AND rec.written_ms <= ? AND `+coveredSQL, before)
+			WHERE rec.body IS NOT NULL AND rec.kind != ? AND rec.written_ms <= ? AND `+coveredSQL, int64(servicev1.RecordKind_RECORD_KIND_COUPON), before)
 		if err != nil {
 			return err
 		}

@@ -51,6 +51,8 @@ const (
 	RecordKind_RECORD_KIND_QUESTIONNAIRE RecordKind = 11
 	// Direct identifiers were exported: hearth.service.v1.ExportAudit. Subject: "exports"; all of a study stand together.
 	RecordKind_RECORD_KIND_EXPORT RecordKind = 12
+	// Something happened to a coupon: hearth.service.v1.CouponEvent. Subject: "coupons"; all of a study stand together.
+	RecordKind_RECORD_KIND_COUPON RecordKind = 13
 )
 
 // Enum value maps for RecordKind.
@@ -67,6 +69,7 @@ var (
 		9:  "RECORD_KIND_PARADATA",
 		11: "RECORD_KIND_QUESTIONNAIRE",
 		12: "RECORD_KIND_EXPORT",
+		13: "RECORD_KIND_COUPON",
 	}
 	RecordKind_value = map[string]int32{
 		"RECORD_KIND_UNSPECIFIED":   0,
@@ -80,6 +83,7 @@ var (
 		"RECORD_KIND_PARADATA":      9,
 		"RECORD_KIND_QUESTIONNAIRE": 11,
 		"RECORD_KIND_EXPORT":        12,
+		"RECORD_KIND_COUPON":        13,
 	}
 )
 
@@ -1484,7 +1488,7 @@ const file_hearth_service_v1_log_proto_rawDesc = "" +
 	"\acounter\x18\x02 \x01(\x04R\acounter\"a\n" +
 	"\x06Cursor\x12!\n" +
 	"\fserver_epoch\x18\x01 \x01(\fR\vserverEpoch\x124\n" +
-	"\x05parts\x18\x02 \x03(\v2\x1e.hearth.service.v1.PartCounterR\x05parts*\xbf\x02\n" +
+	"\x05parts\x18\x02 \x03(\v2\x1e.hearth.service.v1.PartCounterR\x05parts*\xd7\x02\n" +
 	"\n" +
 	"RecordKind\x12\x1b\n" +
 	"\x17RECORD_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
@@ -1497,7 +1501,8 @@ const file_hearth_service_v1_log_proto_rawDesc = "" +
 	"\x12RECORD_KIND_REVIEW\x10\a\x12\x18\n" +
 	"\x14RECORD_KIND_PARADATA\x10\t\x12\x1d\n" +
 	"\x19RECORD_KIND_QUESTIONNAIRE\x10\v\x12\x16\n" +
-	"\x12RECORD_KIND_EXPORT\x10\f\"\x04\b\b\x10\b\"\x04\b\n" +
+	"\x12RECORD_KIND_EXPORT\x10\f\x12\x16\n" +
+	"\x12RECORD_KIND_COUPON\x10\r\"\x04\b\b\x10\b\"\x04\b\n" +
 	"\x10\n" +
 	"*\x9e\x01\n" +
 	"\fEntryOutcome\x12\x1d\n" +

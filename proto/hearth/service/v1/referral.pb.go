@@ -153,6 +153,12 @@ const (
 	EdgeState_EDGE_STATE_REUSED EdgeState = 5
 	// The recruit was interviewed before the referral was made.
 	EdgeState_EDGE_STATE_TIME_CONFLICT EdgeState = 6
+	// The tablet of the coupon's number gave out a later one, and this one never.
+	EdgeState_EDGE_STATE_NEVER_ISSUED EdgeState = 7
+	// The coupon had been declared void.
+	EdgeState_EDGE_STATE_VOIDED EdgeState = 8
+	// The coupon was handed in after its last day.
+	EdgeState_EDGE_STATE_EXPIRED EdgeState = 9
 )
 
 // Enum value maps for EdgeState.
@@ -165,6 +171,9 @@ var (
 		4: "EDGE_STATE_CYCLE_BROKEN",
 		5: "EDGE_STATE_REUSED",
 		6: "EDGE_STATE_TIME_CONFLICT",
+		7: "EDGE_STATE_NEVER_ISSUED",
+		8: "EDGE_STATE_VOIDED",
+		9: "EDGE_STATE_EXPIRED",
 	}
 	EdgeState_value = map[string]int32{
 		"EDGE_STATE_UNSPECIFIED":   0,
@@ -174,6 +183,9 @@ var (
 		"EDGE_STATE_CYCLE_BROKEN":  4,
 		"EDGE_STATE_REUSED":        5,
 		"EDGE_STATE_TIME_CONFLICT": 6,
+		"EDGE_STATE_NEVER_ISSUED":  7,
+		"EDGE_STATE_VOIDED":        8,
+		"EDGE_STATE_EXPIRED":       9,
 	}
 )
 
@@ -202,6 +214,151 @@ func (x EdgeState) Number() protoreflect.EnumNumber {
 // Deprecated: Use EdgeState.Descriptor instead.
 func (EdgeState) EnumDescriptor() ([]byte, []int) {
 	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{1}
+}
+
+// CouponEventKind is what happened to a coupon.
+type CouponEventKind int32
+
+const (
+	CouponEventKind_COUPON_EVENT_KIND_UNSPECIFIED CouponEventKind = 0
+	CouponEventKind_COUPON_EVENT_KIND_ISSUED      CouponEventKind = 1
+	CouponEventKind_COUPON_EVENT_KIND_REDEEMED    CouponEventKind = 2
+	CouponEventKind_COUPON_EVENT_KIND_VOIDED      CouponEventKind = 3
+	// What was promised for it was paid to who had been given it.
+	CouponEventKind_COUPON_EVENT_KIND_PAID CouponEventKind = 4
+)
+
+// Enum value maps for CouponEventKind.
+var (
+	CouponEventKind_name = map[int32]string{
+		0: "COUPON_EVENT_KIND_UNSPECIFIED",
+		1: "COUPON_EVENT_KIND_ISSUED",
+		2: "COUPON_EVENT_KIND_REDEEMED",
+		3: "COUPON_EVENT_KIND_VOIDED",
+		4: "COUPON_EVENT_KIND_PAID",
+	}
+	CouponEventKind_value = map[string]int32{
+		"COUPON_EVENT_KIND_UNSPECIFIED": 0,
+		"COUPON_EVENT_KIND_ISSUED":      1,
+		"COUPON_EVENT_KIND_REDEEMED":    2,
+		"COUPON_EVENT_KIND_VOIDED":      3,
+		"COUPON_EVENT_KIND_PAID":        4,
+	}
+)
+
+func (x CouponEventKind) Enum() *CouponEventKind {
+	p := new(CouponEventKind)
+	*p = x
+	return p
+}
+
+func (x CouponEventKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CouponEventKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_hearth_service_v1_referral_proto_enumTypes[2].Descriptor()
+}
+
+func (CouponEventKind) Type() protoreflect.EnumType {
+	return &file_hearth_service_v1_referral_proto_enumTypes[2]
+}
+
+func (x CouponEventKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CouponEventKind.Descriptor instead.
+func (CouponEventKind) EnumDescriptor() ([]byte, []int) {
+	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{2}
+}
+
+// CouponEvent is the payload of RECORD_KIND_COUPON, written on a tablet.
+type CouponEvent struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Code   *string                `protobuf:"bytes,1,opt,name=code" json:"code,omitempty"`
+	Kind   *CouponEventKind       `protobuf:"varint,2,opt,name=kind,enum=hearth.service.v1.CouponEventKind" json:"kind,omitempty"`
+	TimeMs *int64                 `protobuf:"varint,3,opt,name=time_ms,json=timeMs" json:"time_ms,omitempty"`
+	// The end of its last day; issued only, unset: it does not expire.
+	ExpiresTimeMs *int64 `protobuf:"varint,4,opt,name=expires_time_ms,json=expiresTimeMs" json:"expires_time_ms,omitempty"`
+	// Of who was given it (issued), or of who handed it in (redeemed).
+	InterviewId *string `protobuf:"bytes,5,opt,name=interview_id,json=interviewId" json:"interview_id,omitempty"`
+	// Why it is void; what was paid.
+	Note          *string `protobuf:"bytes,6,opt,name=note" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CouponEvent) Reset() {
+	*x = CouponEvent{}
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CouponEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CouponEvent) ProtoMessage() {}
+
+func (x *CouponEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CouponEvent.ProtoReflect.Descriptor instead.
+func (*CouponEvent) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *CouponEvent) GetCode() string {
+	if x != nil && x.Code != nil {
+		return *x.Code
+	}
+	return ""
+}
+
+func (x *CouponEvent) GetKind() CouponEventKind {
+	if x != nil && x.Kind != nil {
+		return *x.Kind
+	}
+	return CouponEventKind_COUPON_EVENT_KIND_UNSPECIFIED
+}
+
+func (x *CouponEvent) GetTimeMs() int64 {
+	if x != nil && x.TimeMs != nil {
+		return *x.TimeMs
+	}
+	return 0
+}
+
+func (x *CouponEvent) GetExpiresTimeMs() int64 {
+	if x != nil && x.ExpiresTimeMs != nil {
+		return *x.ExpiresTimeMs
+	}
+	return 0
+}
+
+func (x *CouponEvent) GetInterviewId() string {
+	if x != nil && x.InterviewId != nil {
+		return *x.InterviewId
+	}
+	return ""
+}
+
+func (x *CouponEvent) GetNote() string {
+	if x != nil && x.Note != nil {
+		return *x.Note
+	}
+	return ""
 }
 
 // ReferralNode is a person of the graph, after merging.
@@ -235,7 +392,7 @@ type ReferralNode struct {
 
 func (x *ReferralNode) Reset() {
 	*x = ReferralNode{}
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[0]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -247,7 +404,7 @@ func (x *ReferralNode) String() string {
 func (*ReferralNode) ProtoMessage() {}
 
 func (x *ReferralNode) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[0]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -260,7 +417,7 @@ func (x *ReferralNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReferralNode.ProtoReflect.Descriptor instead.
 func (*ReferralNode) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{0}
+	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *ReferralNode) GetPersonId() string {
@@ -372,7 +529,7 @@ type ReferralEdge struct {
 
 func (x *ReferralEdge) Reset() {
 	*x = ReferralEdge{}
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[1]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -384,7 +541,7 @@ func (x *ReferralEdge) String() string {
 func (*ReferralEdge) ProtoMessage() {}
 
 func (x *ReferralEdge) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[1]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -397,7 +554,7 @@ func (x *ReferralEdge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReferralEdge.ProtoReflect.Descriptor instead.
 func (*ReferralEdge) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{1}
+	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ReferralEdge) GetReferralId() string {
@@ -467,7 +624,7 @@ type ReferralGraph struct {
 
 func (x *ReferralGraph) Reset() {
 	*x = ReferralGraph{}
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[2]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -479,7 +636,7 @@ func (x *ReferralGraph) String() string {
 func (*ReferralGraph) ProtoMessage() {}
 
 func (x *ReferralGraph) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[2]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -492,7 +649,7 @@ func (x *ReferralGraph) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReferralGraph.ProtoReflect.Descriptor instead.
 func (*ReferralGraph) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{2}
+	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ReferralGraph) GetNodes() []*ReferralNode {
@@ -525,7 +682,7 @@ type SeedStats struct {
 
 func (x *SeedStats) Reset() {
 	*x = SeedStats{}
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[3]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -537,7 +694,7 @@ func (x *SeedStats) String() string {
 func (*SeedStats) ProtoMessage() {}
 
 func (x *SeedStats) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[3]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -550,7 +707,7 @@ func (x *SeedStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeedStats.ProtoReflect.Descriptor instead.
 func (*SeedStats) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{3}
+	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SeedStats) GetPersonId() string {
@@ -621,7 +778,7 @@ type ReferralStats struct {
 
 func (x *ReferralStats) Reset() {
 	*x = ReferralStats{}
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[4]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -633,7 +790,7 @@ func (x *ReferralStats) String() string {
 func (*ReferralStats) ProtoMessage() {}
 
 func (x *ReferralStats) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[4]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -646,7 +803,7 @@ func (x *ReferralStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReferralStats.ProtoReflect.Descriptor instead.
 func (*ReferralStats) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{4}
+	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ReferralStats) GetPersons() int64 {
@@ -791,7 +948,7 @@ type GetReferralStatsRequest struct {
 
 func (x *GetReferralStatsRequest) Reset() {
 	*x = GetReferralStatsRequest{}
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[5]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -803,7 +960,7 @@ func (x *GetReferralStatsRequest) String() string {
 func (*GetReferralStatsRequest) ProtoMessage() {}
 
 func (x *GetReferralStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[5]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -816,7 +973,7 @@ func (x *GetReferralStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReferralStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetReferralStatsRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{5}
+	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetReferralStatsRequest) GetStudy() string {
@@ -895,7 +1052,7 @@ type GetReferralStatsResponse struct {
 
 func (x *GetReferralStatsResponse) Reset() {
 	*x = GetReferralStatsResponse{}
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[6]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -907,7 +1064,7 @@ func (x *GetReferralStatsResponse) String() string {
 func (*GetReferralStatsResponse) ProtoMessage() {}
 
 func (x *GetReferralStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[6]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -920,7 +1077,7 @@ func (x *GetReferralStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReferralStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetReferralStatsResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{6}
+	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetReferralStatsResponse) GetStats() *ReferralStats {
@@ -959,7 +1116,7 @@ type ReportRow struct {
 
 func (x *ReportRow) Reset() {
 	*x = ReportRow{}
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[7]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -971,7 +1128,7 @@ func (x *ReportRow) String() string {
 func (*ReportRow) ProtoMessage() {}
 
 func (x *ReportRow) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[7]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -984,7 +1141,7 @@ func (x *ReportRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRow.ProtoReflect.Descriptor instead.
 func (*ReportRow) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{7}
+	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ReportRow) GetSection() string {
@@ -1030,7 +1187,7 @@ type ReferralEstimate struct {
 
 func (x *ReferralEstimate) Reset() {
 	*x = ReferralEstimate{}
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[8]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1042,7 +1199,7 @@ func (x *ReferralEstimate) String() string {
 func (*ReferralEstimate) ProtoMessage() {}
 
 func (x *ReferralEstimate) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[8]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1055,7 +1212,7 @@ func (x *ReferralEstimate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReferralEstimate.ProtoReflect.Descriptor instead.
 func (*ReferralEstimate) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{8}
+	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReferralEstimate) GetVariable() string {
@@ -1108,7 +1265,7 @@ type LevelShare struct {
 
 func (x *LevelShare) Reset() {
 	*x = LevelShare{}
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[9]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1120,7 +1277,7 @@ func (x *LevelShare) String() string {
 func (*LevelShare) ProtoMessage() {}
 
 func (x *LevelShare) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[9]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1133,7 +1290,7 @@ func (x *LevelShare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LevelShare.ProtoReflect.Descriptor instead.
 func (*LevelShare) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{9}
+	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LevelShare) GetLevel() string {
@@ -1191,7 +1348,7 @@ type EstimateAssumption struct {
 
 func (x *EstimateAssumption) Reset() {
 	*x = EstimateAssumption{}
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[10]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1203,7 +1360,7 @@ func (x *EstimateAssumption) String() string {
 func (*EstimateAssumption) ProtoMessage() {}
 
 func (x *EstimateAssumption) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[10]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1216,7 +1373,7 @@ func (x *EstimateAssumption) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EstimateAssumption.ProtoReflect.Descriptor instead.
 func (*EstimateAssumption) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{10}
+	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *EstimateAssumption) GetText() *v1.Text {
@@ -1262,7 +1419,7 @@ type GetReferralGraphRequest struct {
 
 func (x *GetReferralGraphRequest) Reset() {
 	*x = GetReferralGraphRequest{}
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[11]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1274,7 +1431,7 @@ func (x *GetReferralGraphRequest) String() string {
 func (*GetReferralGraphRequest) ProtoMessage() {}
 
 func (x *GetReferralGraphRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[11]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1287,7 +1444,7 @@ func (x *GetReferralGraphRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReferralGraphRequest.ProtoReflect.Descriptor instead.
 func (*GetReferralGraphRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{11}
+	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetReferralGraphRequest) GetStudy() string {
@@ -1364,7 +1521,7 @@ type GetReferralGraphResponse struct {
 
 func (x *GetReferralGraphResponse) Reset() {
 	*x = GetReferralGraphResponse{}
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[12]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1376,7 +1533,7 @@ func (x *GetReferralGraphResponse) String() string {
 func (*GetReferralGraphResponse) ProtoMessage() {}
 
 func (x *GetReferralGraphResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_referral_proto_msgTypes[12]
+	mi := &file_hearth_service_v1_referral_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1389,7 +1546,7 @@ func (x *GetReferralGraphResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReferralGraphResponse.ProtoReflect.Descriptor instead.
 func (*GetReferralGraphResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{12}
+	return file_hearth_service_v1_referral_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetReferralGraphResponse) GetMediaType() string {
@@ -1410,7 +1567,14 @@ var File_hearth_service_v1_referral_proto protoreflect.FileDescriptor
 
 const file_hearth_service_v1_referral_proto_rawDesc = "" +
 	"\n" +
-	" hearth/service/v1/referral.proto\x12\x11hearth.service.v1\x1a\x1chearth/form/v1/options.proto\x1a\x1bhearth/service/v1/log.proto\"\xf4\x02\n" +
+	" hearth/service/v1/referral.proto\x12\x11hearth.service.v1\x1a\x1chearth/form/v1/options.proto\x1a\x1bhearth/service/v1/log.proto\"\xd1\x01\n" +
+	"\vCouponEvent\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x126\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\".hearth.service.v1.CouponEventKindR\x04kind\x12\x17\n" +
+	"\atime_ms\x18\x03 \x01(\x03R\x06timeMs\x12&\n" +
+	"\x0fexpires_time_ms\x18\x04 \x01(\x03R\rexpiresTimeMs\x12!\n" +
+	"\finterview_id\x18\x05 \x01(\tR\vinterviewId\x12\x12\n" +
+	"\x04note\x18\x06 \x01(\tR\x04note\"\xf4\x02\n" +
 	"\fReferralNode\x12\x1b\n" +
 	"\tperson_id\x18\x01 \x01(\tR\bpersonId\x12#\n" +
 	"\rinterview_key\x18\x02 \x01(\tR\finterviewKey\x12\x12\n" +
@@ -1554,7 +1718,7 @@ const file_hearth_service_v1_referral_proto_rawDesc = "" +
 	"\x18GRAPH_FORMAT_CONVERGENCE\x10\x11\x12\x1b\n" +
 	"\x17GRAPH_FORMAT_BOTTLENECK\x10\x12\x12\x1f\n" +
 	"\x1bGRAPH_FORMAT_COPRESENCE_CSV\x10\x13\x12\x1a\n" +
-	"\x16GRAPH_FORMAT_SITES_CSV\x10\x14*\xc2\x01\n" +
+	"\x16GRAPH_FORMAT_SITES_CSV\x10\x14*\x8e\x02\n" +
 	"\tEdgeState\x12\x1a\n" +
 	"\x16EDGE_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13EDGE_STATE_RESOLVED\x10\x01\x12\x19\n" +
@@ -1562,7 +1726,16 @@ const file_hearth_service_v1_referral_proto_rawDesc = "" +
 	"\x0fEDGE_STATE_SELF\x10\x03\x12\x1b\n" +
 	"\x17EDGE_STATE_CYCLE_BROKEN\x10\x04\x12\x15\n" +
 	"\x11EDGE_STATE_REUSED\x10\x05\x12\x1c\n" +
-	"\x18EDGE_STATE_TIME_CONFLICT\x10\x062\xeb\x01\n" +
+	"\x18EDGE_STATE_TIME_CONFLICT\x10\x06\x12\x1b\n" +
+	"\x17EDGE_STATE_NEVER_ISSUED\x10\a\x12\x15\n" +
+	"\x11EDGE_STATE_VOIDED\x10\b\x12\x16\n" +
+	"\x12EDGE_STATE_EXPIRED\x10\t*\xac\x01\n" +
+	"\x0fCouponEventKind\x12!\n" +
+	"\x1dCOUPON_EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18COUPON_EVENT_KIND_ISSUED\x10\x01\x12\x1e\n" +
+	"\x1aCOUPON_EVENT_KIND_REDEEMED\x10\x02\x12\x1c\n" +
+	"\x18COUPON_EVENT_KIND_VOIDED\x10\x03\x12\x1a\n" +
+	"\x16COUPON_EVENT_KIND_PAID\x10\x042\xeb\x01\n" +
 	"\x0fReferralService\x12k\n" +
 	"\x10GetReferralStats\x12*.hearth.service.v1.GetReferralStatsRequest\x1a+.hearth.service.v1.GetReferralStatsResponse\x12k\n" +
 	"\x10GetReferralGraph\x12*.hearth.service.v1.GetReferralGraphRequest\x1a+.hearth.service.v1.GetReferralGraphResponseBCZAgithub.com/hearth-survey/hearth/proto/hearth/service/v1;servicev1b\beditionsp\xe8\a"
@@ -1579,57 +1752,60 @@ func file_hearth_service_v1_referral_proto_rawDescGZIP() []byte {
 	return file_hearth_service_v1_referral_proto_rawDescData
 }
 
-var file_hearth_service_v1_referral_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_hearth_service_v1_referral_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_hearth_service_v1_referral_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_hearth_service_v1_referral_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_hearth_service_v1_referral_proto_goTypes = []any{
 	(GraphFormat)(0),                 // 0: hearth.service.v1.GraphFormat
 	(EdgeState)(0),                   // 1: hearth.service.v1.EdgeState
-	(*ReferralNode)(nil),             // 2: hearth.service.v1.ReferralNode
-	(*ReferralEdge)(nil),             // 3: hearth.service.v1.ReferralEdge
-	(*ReferralGraph)(nil),            // 4: hearth.service.v1.ReferralGraph
-	(*SeedStats)(nil),                // 5: hearth.service.v1.SeedStats
-	(*ReferralStats)(nil),            // 6: hearth.service.v1.ReferralStats
-	(*GetReferralStatsRequest)(nil),  // 7: hearth.service.v1.GetReferralStatsRequest
-	(*GetReferralStatsResponse)(nil), // 8: hearth.service.v1.GetReferralStatsResponse
-	(*ReportRow)(nil),                // 9: hearth.service.v1.ReportRow
-	(*ReferralEstimate)(nil),         // 10: hearth.service.v1.ReferralEstimate
-	(*LevelShare)(nil),               // 11: hearth.service.v1.LevelShare
-	(*EstimateAssumption)(nil),       // 12: hearth.service.v1.EstimateAssumption
-	(*GetReferralGraphRequest)(nil),  // 13: hearth.service.v1.GetReferralGraphRequest
-	(*GetReferralGraphResponse)(nil), // 14: hearth.service.v1.GetReferralGraphResponse
-	nil,                              // 15: hearth.service.v1.ReferralStats.EdgesByStateEntry
-	nil,                              // 16: hearth.service.v1.ReferralStats.EdgesByModeEntry
-	(*Cursor)(nil),                   // 17: hearth.service.v1.Cursor
-	(*v1.Text)(nil),                  // 18: hearth.form.v1.Text
+	(CouponEventKind)(0),             // 2: hearth.service.v1.CouponEventKind
+	(*CouponEvent)(nil),              // 3: hearth.service.v1.CouponEvent
+	(*ReferralNode)(nil),             // 4: hearth.service.v1.ReferralNode
+	(*ReferralEdge)(nil),             // 5: hearth.service.v1.ReferralEdge
+	(*ReferralGraph)(nil),            // 6: hearth.service.v1.ReferralGraph
+	(*SeedStats)(nil),                // 7: hearth.service.v1.SeedStats
+	(*ReferralStats)(nil),            // 8: hearth.service.v1.ReferralStats
+	(*GetReferralStatsRequest)(nil),  // 9: hearth.service.v1.GetReferralStatsRequest
+	(*GetReferralStatsResponse)(nil), // 10: hearth.service.v1.GetReferralStatsResponse
+	(*ReportRow)(nil),                // 11: hearth.service.v1.ReportRow
+	(*ReferralEstimate)(nil),         // 12: hearth.service.v1.ReferralEstimate
+	(*LevelShare)(nil),               // 13: hearth.service.v1.LevelShare
+	(*EstimateAssumption)(nil),       // 14: hearth.service.v1.EstimateAssumption
+	(*GetReferralGraphRequest)(nil),  // 15: hearth.service.v1.GetReferralGraphRequest
+	(*GetReferralGraphResponse)(nil), // 16: hearth.service.v1.GetReferralGraphResponse
+	nil,                              // 17: hearth.service.v1.ReferralStats.EdgesByStateEntry
+	nil,                              // 18: hearth.service.v1.ReferralStats.EdgesByModeEntry
+	(*Cursor)(nil),                   // 19: hearth.service.v1.Cursor
+	(*v1.Text)(nil),                  // 20: hearth.form.v1.Text
 }
 var file_hearth_service_v1_referral_proto_depIdxs = []int32{
-	1,  // 0: hearth.service.v1.ReferralEdge.state:type_name -> hearth.service.v1.EdgeState
-	2,  // 1: hearth.service.v1.ReferralGraph.nodes:type_name -> hearth.service.v1.ReferralNode
-	3,  // 2: hearth.service.v1.ReferralGraph.edges:type_name -> hearth.service.v1.ReferralEdge
-	5,  // 3: hearth.service.v1.ReferralStats.chains:type_name -> hearth.service.v1.SeedStats
-	15, // 4: hearth.service.v1.ReferralStats.edges_by_state:type_name -> hearth.service.v1.ReferralStats.EdgesByStateEntry
-	16, // 5: hearth.service.v1.ReferralStats.edges_by_mode:type_name -> hearth.service.v1.ReferralStats.EdgesByModeEntry
-	17, // 6: hearth.service.v1.GetReferralStatsRequest.as_of:type_name -> hearth.service.v1.Cursor
-	6,  // 7: hearth.service.v1.GetReferralStatsResponse.stats:type_name -> hearth.service.v1.ReferralStats
-	9,  // 8: hearth.service.v1.GetReferralStatsResponse.report:type_name -> hearth.service.v1.ReportRow
-	10, // 9: hearth.service.v1.GetReferralStatsResponse.estimates:type_name -> hearth.service.v1.ReferralEstimate
-	18, // 10: hearth.service.v1.ReportRow.name:type_name -> hearth.form.v1.Text
-	18, // 11: hearth.service.v1.ReportRow.value:type_name -> hearth.form.v1.Text
-	11, // 12: hearth.service.v1.ReferralEstimate.levels:type_name -> hearth.service.v1.LevelShare
-	12, // 13: hearth.service.v1.ReferralEstimate.assumptions:type_name -> hearth.service.v1.EstimateAssumption
-	18, // 14: hearth.service.v1.ReferralEstimate.notes:type_name -> hearth.form.v1.Text
-	18, // 15: hearth.service.v1.EstimateAssumption.text:type_name -> hearth.form.v1.Text
-	0,  // 16: hearth.service.v1.GetReferralGraphRequest.format:type_name -> hearth.service.v1.GraphFormat
-	17, // 17: hearth.service.v1.GetReferralGraphRequest.as_of:type_name -> hearth.service.v1.Cursor
-	7,  // 18: hearth.service.v1.ReferralService.GetReferralStats:input_type -> hearth.service.v1.GetReferralStatsRequest
-	13, // 19: hearth.service.v1.ReferralService.GetReferralGraph:input_type -> hearth.service.v1.GetReferralGraphRequest
-	8,  // 20: hearth.service.v1.ReferralService.GetReferralStats:output_type -> hearth.service.v1.GetReferralStatsResponse
-	14, // 21: hearth.service.v1.ReferralService.GetReferralGraph:output_type -> hearth.service.v1.GetReferralGraphResponse
-	20, // [20:22] is the sub-list for method output_type
-	18, // [18:20] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	2,  // 0: hearth.service.v1.CouponEvent.kind:type_name -> hearth.service.v1.CouponEventKind
+	1,  // 1: hearth.service.v1.ReferralEdge.state:type_name -> hearth.service.v1.EdgeState
+	4,  // 2: hearth.service.v1.ReferralGraph.nodes:type_name -> hearth.service.v1.ReferralNode
+	5,  // 3: hearth.service.v1.ReferralGraph.edges:type_name -> hearth.service.v1.ReferralEdge
+	7,  // 4: hearth.service.v1.ReferralStats.chains:type_name -> hearth.service.v1.SeedStats
+	17, // 5: hearth.service.v1.ReferralStats.edges_by_state:type_name -> hearth.service.v1.ReferralStats.EdgesByStateEntry
+	18, // 6: hearth.service.v1.ReferralStats.edges_by_mode:type_name -> hearth.service.v1.ReferralStats.EdgesByModeEntry
+	19, // 7: hearth.service.v1.GetReferralStatsRequest.as_of:type_name -> hearth.service.v1.Cursor
+	8,  // 8: hearth.service.v1.GetReferralStatsResponse.stats:type_name -> hearth.service.v1.ReferralStats
+	11, // 9: hearth.service.v1.GetReferralStatsResponse.report:type_name -> hearth.service.v1.ReportRow
+	12, // 10: hearth.service.v1.GetReferralStatsResponse.estimates:type_name -> hearth.service.v1.ReferralEstimate
+	20, // 11: hearth.service.v1.ReportRow.name:type_name -> hearth.form.v1.Text
+	20, // 12: hearth.service.v1.ReportRow.value:type_name -> hearth.form.v1.Text
+	13, // 13: hearth.service.v1.ReferralEstimate.levels:type_name -> hearth.service.v1.LevelShare
+	14, // 14: hearth.service.v1.ReferralEstimate.assumptions:type_name -> hearth.service.v1.EstimateAssumption
+	20, // 15: hearth.service.v1.ReferralEstimate.notes:type_name -> hearth.form.v1.Text
+	20, // 16: hearth.service.v1.EstimateAssumption.text:type_name -> hearth.form.v1.Text
+	0,  // 17: hearth.service.v1.GetReferralGraphRequest.format:type_name -> hearth.service.v1.GraphFormat
+	19, // 18: hearth.service.v1.GetReferralGraphRequest.as_of:type_name -> hearth.service.v1.Cursor
+	9,  // 19: hearth.service.v1.ReferralService.GetReferralStats:input_type -> hearth.service.v1.GetReferralStatsRequest
+	15, // 20: hearth.service.v1.ReferralService.GetReferralGraph:input_type -> hearth.service.v1.GetReferralGraphRequest
+	10, // 21: hearth.service.v1.ReferralService.GetReferralStats:output_type -> hearth.service.v1.GetReferralStatsResponse
+	16, // 22: hearth.service.v1.ReferralService.GetReferralGraph:output_type -> hearth.service.v1.GetReferralGraphResponse
+	21, // [21:23] is the sub-list for method output_type
+	19, // [19:21] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_referral_proto_init() }
@@ -1643,8 +1819,8 @@ func file_hearth_service_v1_referral_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_service_v1_referral_proto_rawDesc), len(file_hearth_service_v1_referral_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   15,
+			NumEnums:      3,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
