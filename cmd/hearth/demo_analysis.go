@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"github.com/hearth-survey/hearth/server/export"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -89,7 +91,7 @@ func (d *demo) graph() error {
 
 // export makes the data files.
 func (d *demo) export() error {
-	flags := exportMakeCmd{Format: []string{"csv", "parquet", "xlsx", "dta", "sav"}, Profile: "research", Lang: d.cmd.Lang}
+	flags := exportMakeCmd{Format: []string{"csv", "parquet", "xlsx", "dta", "sav"}, Profile: "research", Lang: d.cmd.Lang, Weights: true}
 	req, err := flags.request()
 	if err != nil {
 		return err
@@ -108,6 +110,19 @@ func (d *demo) export() error {
 	d.say("Exported %d files without direct identifiers to %s", len(files), d.path("export"))
 	d.tell("%d CSV, %d Parquet, %d Excel, %d Stata, %d SPSS; codebook.html, manifest.json; referral/referral.svg, .graphml",
 		byKind[".csv"], byKind[".parquet"], byKind[".xlsx"], byKind[".dta"], byKind[".sav"])
+	raw, err := os.ReadFile(d.path("export", "manifest.json"))
+	m := &export.Manifest{}
+	if err == nil {
+		err = json.Unmarshal(raw, m)
+	}
+	if err != nil || m.Analysis == nil {
+		return errors.Join(errors.New("the manifest of the export does not say what the analysis set is"), err)
+	}
+	in, all := int64(0), int64(0)
+	for name, n := range m.Analysis.Received {
+		in, all = in+m.Analysis.Interviews[name], all+n
+	}
+	d.tell("analysis set: %d of %d interviews, the others marked with the reason (cleaning.csv); scripts/analysis.R, .py and .do load, merge and weigh", in, all)
 	return nil
 }
 
