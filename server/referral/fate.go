@@ -49,7 +49,7 @@ func fatesOf(events []*servicev1.CouponEvent, codes map[string]int32) []fate {
 		out[at].expires = day
 	}
 	for code, at := range codes {
-		if at == none || issued[code] {
+		if at == none || issued[code] || len(last) == 0 {
 			continue
 		}
 		if c, err := ParseCoupon(code); err == nil {

@@ -54,6 +54,11 @@ func TestCouponFates(t *testing.T) {
 			s.interviewed("c", 5)
 			coupon(s.told("r1", "", "c", 5), code(1))
 			s.Coupons = tc.events
+			if n := len(tc.events); n == 1 && tc.events[0].InterviewId != nil {
+				if c := Measure(s.Facts, Build(s.Facts), MeasureOptions{}).Coupons; c.Issued != 1 || c.Holders != 1 {
+					t.Errorf("%d issued to %d people", c.Issued, c.Holders)
+				}
+			}
 			for range 2 {
 				if diff := cmp.Diff([]string{tc.want}, edgeLines(Build(s.Facts))); diff != "" {
 					t.Errorf("edges (-want +got):\n%s", diff)

@@ -468,18 +468,25 @@ func (w *measuring) coupons() {
 		}
 		return id
 	}
+	hold := func(s, holder string) {
+		code := couponCode(s)
+		if code == "" || holders[code][holder] {
+			return
+		}
+		if holders[code] == nil {
+			holders[code] = map[string]bool{}
+		}
+		holders[code][holder] = true
+		given[holder]++
+	}
 	for _, r := range w.f.Recruitments {
-		holder := who(r.GetPersonId(), r.GetInterviewId())
 		for _, s := range r.GetCouponsGiven() {
-			code := couponCode(s)
-			if code == "" || holders[code][holder] {
-				continue
-			}
-			if holders[code] == nil {
-				holders[code] = map[string]bool{}
-			}
-			holders[code][holder] = true
-			given[holder]++
+			hold(s, who(r.GetPersonId(), r.GetInterviewId()))
+		}
+	}
+	for _, ev := range w.f.Coupons {
+		if ev.GetKind() == servicev1.CouponEventKind_COUPON_EVENT_KIND_ISSUED {
+			hold(ev.GetCode(), who("", ev.GetInterviewId()))
 		}
 	}
 	redeemers := map[string]map[string]bool{}
