@@ -64,6 +64,8 @@ const (
 	TicketTwice Bug = "ticket-twice"
 	// WordKept believes what a server said of attachments before it was restored.
 	WordKept Bug = "word-kept"
+	// PrunedAhead prunes a record while an attachment that it lists waits to be sent.
+	PrunedAhead Bug = "pruned-ahead"
 	// HalfAttachment takes an attachment for whole of which only a part is at headquarters.
 	HalfAttachment Bug = "half-attachment"
 	// ForceIgnored has who was given an assignment without waiting go on waiting.
@@ -81,6 +83,6 @@ func All() []Bug {
 		SameEpoch, DedupeByID, PartialBatch, GapIgnored, ForkDropped, QuarantineDropped, ErasedAccepted, CursorApart, CursorKept,
 		WithheldCovered, OfferSkipped, HeldBelieved, CountedTwice, DigestUnchecked, SignatureUnchecked, RevokedAccepted,
 		HubReceiptPrunes, HalfProjected, TicketTwice, ForceIgnored, RejectionEnds, RejectionUnanswered, WordKept,
-		HalfAttachment,
+		HalfAttachment, PrunedAhead,
 	}
 }

@@ -13,11 +13,17 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Prune drops the bytes of records that headquarters has signed for and that were written more than keepDays ago, and
-// returns how many, and with them the bytes of attachments of which headquarters has said, after its receipts for all
-// records that list them, that it has them whole. What is needed to know them again stays, and so does what
-// happened to coupons. Each receipt's signature and chain hash is verified anew;
-// one that fails stops the pruning with fault.StoreDamaged before anything is dropped.
+// attachmentsHereSQL is true of a record (alias rec) that lists an attachment whose bytes are here. Headquarters asks for an
+// attachment by the record that lists it: had the record gone first, a headquarters restored from a backup older than both
+// could be given neither.
+const attachmentsHereSQL = `EXISTS (SELECT 1 FROM blob_use AS u JOIN blob AS b ON b.sha256 = u.sha256 WHERE u.digest = rec.digest
+	AND NOT EXISTS (SELECT 1 FROM blob_piece AS p WHERE p.sha256 = u.sha256 AND p.bytes IS NULL))`
+
+// Prune drops the bytes of attachments of which headquarters has said, after its receipts for all records that list them,
+// that it has them whole, and then those of records that headquarters has signed for, that were written more than keepDays
+// ago, and whose attachments are gone from here; it returns how many records. What is needed to know them again stays, and so
+// does what happened to coupons. Each receipt's signature and chain hash is verified anew; one that fails stops the
+// pruning with fault.StoreDamaged before anything is dropped.
 func (s *Store) Prune(ctx context.Context, keepDays int) (int, error) {
 	var pruned int64
 	err := inTx(ctx, s.db, func(tx *sql.Tx) error {
@@ -25,16 +31,20 @@ func (s *Store) Prune(ctx context.Context, keepDays int) (int, error) {
 			return err
 		}
 		before := s.now().AddDate(0, 0, -keepDays).UnixMilli()
-		res, err := tx.ExecContext(ctx, `UPDATE record AS rec SET body = NULL
-			WHERE rec.body IS NOT NULL AND rec.kind != ? AND rec.written_ms <= ? AND `+coveredSQL, int64(servicev1.RecordKind_RECORD_KIND_COUPON), before)
-		if err != nil {
-			return err
-		}
-		if pruned, err = res.RowsAffected(); err != nil {
+		if err := pruneBlobs(ctx, tx, before); err != nil {
 			return err
 		}
 		failpoint.Hit("tablet.in-prune")
-		return pruneBlobs(ctx, tx, before)
+		due := "rec.body IS NOT NULL AND rec.kind != ? AND rec.written_ms <= ? AND " + coveredSQL
+		if !plant.In(plant.PrunedAhead) {
+			due += " AND NOT " + attachmentsHereSQL
+		}
+		res, err := tx.ExecContext(ctx, "UPDATE record AS rec SET body = NULL WHERE "+due, int64(servicev1.RecordKind_RECORD_KIND_COUPON), before)
+		if err != nil {
+			return err
+		}
+		pruned, err = res.RowsAffected()
+		return err
 	})
 	failpoint.Hit("tablet.after-prune")
 	return int(pruned), dbFault(err, "prune %s", s.path)
