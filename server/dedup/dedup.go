@@ -30,7 +30,7 @@ type Options struct {
 	// MaxBlock is the largest group of records that are all compared with each other because they share one blocking
 	// key; larger groups are split by a second key. 0 means 400.
 	MaxBlock int
-	// PairsPerRecord bounds how many pairs are compared, per record; 0 means 60.
+	// PairsPerRecord bounds how many pairs are compared, per record, fewer where there are more than 20,000; 0 means 60.
 	PairsPerRecord int
 	// NoHousehold switches off the evidence from other members of the same household.
 	NoHousehold bool
