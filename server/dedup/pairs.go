@@ -240,6 +240,9 @@ func (f *frame) draw(b *blocking) {
 	for p, end := range b.blocks.ends {
 		most += int64(end) - int64(p) - 1
 	}
+	if most > mostLearnt && most < 8*mostLearnt { // many keys bring the same pairs together
+		_, most = f.pairs(b.blocks, 0)
+	}
 	b.share = min(1, mostLearnt/float64(max(most, 1)))
 	b.pairs, b.compared = f.pairs(b.blocks, b.share)
 }
