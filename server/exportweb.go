@@ -222,7 +222,7 @@ func disposition(study, file string) string {
 
 // requestFrom reads the query of a URL.
 func requestFrom(q url.Values) (*servicev1.ExportRequest, error) {
-	req := &servicev1.ExportRequest{Filter: &servicev1.ExportFilter{}, Anonymity: &servicev1.Anonymity{}}
+	req := &servicev1.ExportRequest{Filter: &servicev1.ExportFilter{}, Anonymity: &servicev1.Anonymity{}, Weights: proto.Bool(true)}
 	f := req.Filter
 	for name, values := range q {
 		last := values[len(values)-1]
@@ -274,6 +274,16 @@ func readOther(req *servicev1.ExportRequest, name, last string, all []string, ba
 	f := req.Filter
 	yes := last == "" || last == "1" || last == "true"
 	switch name {
+	case "include":
+		req.Include = &last
+	case "duplicates":
+		req.Duplicates = &last
+	case "conflicts":
+		req.Conflicts = &last
+	case "left_out":
+		req.LeftOut = &last
+	case "weights":
+		req.Weights = &yes
 	case "suppress":
 		req.Anonymity.Suppress = &yes
 	case "free_text":
@@ -315,7 +325,7 @@ func readOther(req *servicev1.ExportRequest, name, last string, all []string, ba
 			}
 		}
 	default:
-		return bad("there is no such option: there are profile, format, lang, level, site, enumerator, result, round, questionnaire, from, before, as_of, quasi, k, suppress, free_text, reason, by")
+		return bad("there is no such option: there are profile, format, lang, level, site, enumerator, result, round, questionnaire, from, before, as_of, include, duplicates, conflicts, left_out, weights, quasi, k, suppress, free_text, reason, by")
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func library(t *testing.T, n int) (*desk, *tablet) {
 
 func TestDownload(t *testing.T) {
 	d, tb := library(t, 12)
-	files, _ := exported(t, d, &servicev1.ExportRequest{Study: proto.String("guiyang"), Formats: []servicev1.ExportFormat{asCSV, servicev1.ExportFormat_EXPORT_FORMAT_DTA, servicev1.ExportFormat_EXPORT_FORMAT_PARQUET}})
+	files, _ := exported(t, d, &servicev1.ExportRequest{Study: proto.String("guiyang"), Weights: proto.Bool(true), Formats: []servicev1.ExportFormat{asCSV, servicev1.ExportFormat_EXPORT_FORMAT_DTA, servicev1.ExportFormat_EXPORT_FORMAT_PARQUET}})
 	for path, kind := range map[string]string{"csv/person.csv": "text/csv; charset=utf-8", "stata/person.dta": "application/octet-stream", "codebook.html": "text/html; charset=utf-8", "parquet/household.parquet": "application/vnd.apache.parquet"} {
 		resp, body := get(t, d, http.MethodGet, "/export/guiyang/"+path)
 		if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != kind {
