@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/hearth-survey/hearth/proto/decode"
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
@@ -149,7 +148,7 @@ func (s *Server) answers(ctx context.Context, sum *servicev1.InterviewSummary) (
 		return nil, fmt.Errorf("read interview %s: %w", sum.GetInterviewId(), err)
 	}
 	iv := &surveyv1.Interview{}
-	if err := decode.Unmarshal(rec.GetPayload(), iv); err != nil {
+	if err := proto.Unmarshal(rec.GetPayload(), iv); err != nil {
 		return &surveyv1.Interview{InterviewId: sum.InterviewId, Study: sum.Study}, nil // flagged as unreadable
 	}
 	return iv, nil

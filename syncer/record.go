@@ -3,7 +3,6 @@ package syncer
 import (
 	"fmt"
 
-	"github.com/hearth-survey/hearth/proto/decode"
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"google.golang.org/protobuf/proto"
@@ -29,11 +28,10 @@ func Seal(r *servicev1.Record) ([]byte, Digest, error) {
 	return raw, DigestOf(raw), nil
 }
 
-// Open reads the envelope of a record; the payload stays bytes. Bytes in the envelope are views of raw, which must not be
-// changed as long as they are in use. It fails with fault.RecordUnreadable.
+// Open reads the envelope of a record; the payload stays bytes. It fails with fault.RecordUnreadable.
 func Open(raw []byte) (*servicev1.Record, error) {
 	r := &servicev1.Record{}
-	if err := decode.Unmarshal(raw, r); err != nil {
+	if err := proto.Unmarshal(raw, r); err != nil {
 		return nil, fault.New(fault.Invalid, fault.RecordUnreadable, "record of %d bytes: %w", len(raw), err)
 	}
 	if err := checkEnvelope(r); err != nil {

@@ -3,7 +3,6 @@ package syncer
 import (
 	"sync"
 
-	"github.com/hearth-survey/hearth/proto/decode"
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/klauspost/compress/zstd"
@@ -84,7 +83,7 @@ func unsqueeze(b *servicev1.Batch, lim Limits) ([]*servicev1.Entry, error) {
 		return nil, fault.New(fault.TooLarge, fault.BatchTooLarge, "more than %d records in one batch", lim.Records)
 	}
 	list := &servicev1.EntryList{}
-	if err := decode.Unmarshal(raw, list); err != nil {
+	if err := proto.Unmarshal(raw, list); err != nil {
 		return nil, fault.New(fault.Invalid, fault.BadBatch, "compressed entries: %w", err)
 	}
 	return list.GetEntries(), nil

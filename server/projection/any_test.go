@@ -40,46 +40,6 @@ func TestWhateverIsLeftOut(t *testing.T) {
 	}
 }
 
-// A projection is that of the interview as it is, though the interviews that come after are read in the memory of its own.
-func TestProjectionsOutliveInterviews(t *testing.T) {
-	answers := (&surveyv1.Interview{}).ProtoReflect().Descriptor().Oneofs().ByName("answers").Fields()
-	var made, was []*servicev1.InterviewProjection
-	for round := range 12 {
-		iv := &surveyv1.Interview{}
-		m := iv.ProtoReflect()
-		fill(m, 0)
-		fd := answers.Get(round % answers.Len())
-		inner := m.NewField(fd)
-		fill(inner.Message(), 1)
-		m.Set(fd, inner)
-		iv.InterviewId = proto.String(interviewID)
-		raw, err := proto.Marshal(iv)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rev := revise(iv)
-		rev.Interview = iv // as it is
-		want, err := Interview([]Revision{rev}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rev.Interview, rev.Record.Payload = nil, raw // to be read
-		p, err := Interview([]Revision{rev}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if round%answers.Len() == 0 && len(p.GetPeople()) == 0 {
-			t.Error("nobody was found in an interview that tells of everything")
-		}
-		made, was = append(made, p), append(was, want)
-	}
-	for i := range made {
-		if !proto.Equal(made[i], was[i]) {
-			t.Fatalf("projection %d is\n%v\nand should be\n%v", i, made[i], was[i])
-		}
-	}
-}
-
 // fill sets every field of a message, lists to one element.
 func fill(m protoreflect.Message, depth int) {
 	fields := m.Descriptor().Fields()

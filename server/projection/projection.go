@@ -12,10 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
-	"github.com/hearth-survey/hearth/proto/decode"
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
@@ -55,12 +53,7 @@ func (b Builder) Interview(revs []Revision) (*servicev1.InterviewProjection, err
 
 // Reviewed is Interview for one of which something was said: reviews are the records about it of that kind.
 func (b Builder) Reviewed(revs, reviews []Revision) (*servicev1.InterviewProjection, error) {
-	l := lenders.Get().(*decode.Lender)
-	defer func() {
-		l.TakeBack()
-		lenders.Put(l)
-	}()
-	revs = readable(revs, l)
+	revs = readable(revs)
 	if len(revs) == 0 {
 		return nil, errors.New("an interview without revisions has no projection")
 	}
@@ -104,19 +97,16 @@ func (b Builder) project(shown Revision, heads []syncer.Digest, revisions int) (
 	return w.finish()
 }
 
-// lenders read the interviews of which projections are made, each in the memory of the one before.
-var lenders = sync.Pool{New: func() any { return decode.NewLender(&servicev1.InterviewProjection{}) }}
-
-// readable orders revisions by digest, drops those that come twice, and parses payloads that nobody has parsed; these are
-// good until they are taken back.
-func readable(revs []Revision, l *decode.Lender) []Revision {
+// readable orders revisions by digest, drops those that come twice, and parses payloads that nobody has parsed.
+func readable(revs []Revision) []Revision {
 	out := make([]Revision, 0, len(revs))
 	for _, r := range revs {
 		if r.Record == nil {
 			continue
 		}
 		if r.Interview == nil {
-			if iv, err := decode.Lend[surveyv1.Interview](l, r.Record.GetPayload()); err == nil && len(r.Record.GetPayload()) > 0 {
+			iv := &surveyv1.Interview{}
+			if proto.Unmarshal(r.Record.GetPayload(), iv) == nil && len(r.Record.GetPayload()) > 0 {
 				r.Interview = iv
 			}
 		}
