@@ -51,6 +51,7 @@ if (nrow(study) == 0) {
   weighted <- FALSE
 {{- end}}
   study$w <- if (weighted) study$weight else rep(1, nrow(study))
+  if (anyNA(study$w)) cat(sum(is.na(study$w)), "households have no weight, their sample has no probabilities: they are left out\n")
   study <- study[!is.na(study$w), ]
   if (requireNamespace("survey", quietly = TRUE)) {
     options(survey.lonely.psu = "adjust")

@@ -61,9 +61,11 @@ def estimate(x, w=None, strata=None, psu=None):
     variance = 0.0
     for _, s in d.groupby("stratum"):
         totals = s.groupby("psu")["z"].sum()
-        if len(totals) > 1:
+        if len(totals) == 1:  # alone in its stratum: as far from the mean of all, as R's survey does with "adjust"
+            variance += float((totals ** 2).sum())
+        else:
             variance += len(totals) / (len(totals) - 1) * ((totals - totals.mean()) ** 2).sum()
-    return mean, math.sqrt(variance), n
+    return mean, math.sqrt(variance) if n > 1 else float("nan"), n
 
 
 tables = {name: load_table(name) for name in SCHEMA}
@@ -74,8 +76,12 @@ households = join(tables["household"], tables["interview"])
 study = households[(households["analysis_set_code"] == 1) & (households["in_study_code"] == 1)]
 weight = strata = psu = None
 {{if .Weights}}if study["weight"].notna().any():
+    if study["weight"].isna().any():
+        print(study["weight"].isna().sum(), "households have no weight, their sample has no probabilities: they are left out")
     study = study[study["weight"].notna()]
-    weight, strata, psu = study["weight"], study["design_stratum"], study["design_psu"]
+    weight = study["weight"]  # strata and clusters count where all have them
+    strata = study["design_stratum"] if study["design_stratum"].notna().all() else None
+    psu = study["design_psu"] if study["design_psu"].notna().all() else None
 {{end}}print("%-28s %24s %24s" % ("", "rural migrant", "mixed-status"))
 for v in ("owns_home_here_code", "any_urban_pension_code", "any_local_health_code", "split_household_code", "head_age", "size_of_household", "income_yuan"):
     if v not in study.columns:
