@@ -378,20 +378,16 @@ func bestShift(r *TableResult, t Table, first int32) (best, at float64) {
 // TestSpoiled finds people again in sets with errors of another kind than those the engine was made with, by the same options and
 // at its own threshold.
 func TestSpoiled(t *testing.T) {
-	n := 6000
-	if testing.Short() {
-		n = 1500
-	}
 	for _, test := range []struct {
 		name  string
 		table Table
 		floor float64
 	}{
-		{"historical", historical(n, 1), .95},
+		{"historical", historical(6000, 1), .95},
 		{"address book", addressBook(2), .99},
 		{"register", register(3), .88},
 	} {
-		if testing.Short() && test.name != "historical" {
+		if testing.Short() && test.name != "address book" {
 			continue
 		}
 		t.Run(test.name, func(t *testing.T) {
