@@ -18,7 +18,7 @@ const leastColumns = 3
 // set of blocking columns, in which those columns are free and the others stay near u, and one for families, in which many
 // things go together. It corrects the plain sum where agreements of different people go together.
 func (m *Model) mixture(t *table, b *blocking) {
-	if len(b.pairs) < leastPairs || len(m.columns) < leastColumns {
+	if len(b.pairs) < leastPairs || m.telling() < leastColumns {
 		return
 	}
 	m.share = m.firstShare(t)
@@ -68,6 +68,17 @@ func (m *Model) mixture(t *table, b *blocking) {
 			break
 		}
 	}
+}
+
+// telling counts the columns that say anything: not those in which nearly all records have one value.
+func (m *Model) telling() int {
+	n := 0
+	for _, c := range m.columns {
+		if c.chance < .9 {
+			n++
+		}
+	}
+	return n
 }
 
 // firstShare is the share of matches to begin with: what the plain sum of evidence makes of the pairs, if that is much.
