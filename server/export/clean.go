@@ -78,13 +78,12 @@ func standings() []ValueLabel {
 // cleaning is the stage that marks the analysis set. It is the first of all stages.
 type cleaning struct {
 	plainStage
-	opts      Clean
-	canonical map[string]string
-	merged    map[string]bool // ids of households that are the same as another, and of those they stand for
-	marks     map[*Table]int  // column of analysis_set
-	second    int             // column of duplicate_of_another in the table of interviews
-	best      map[string]candidate
-	weights   *weighting
+	opts    Clean
+	merged  map[string]bool // ids of households that linkage decided on
+	marks   map[*Table]int  // column of analysis_set
+	second  int             // column of duplicate_of_another in the table of interviews
+	best    map[string]candidate
+	weights *weighting
 
 	interview *surveyv1.Interview
 	here      standing
@@ -119,11 +118,13 @@ func newCleaning(j *job) (*cleaning, error) {
 		return nil, err
 	}
 	c := &cleaning{
-		opts: opts, canonical: j.src.Canonical, merged: map[string]bool{}, marks: map[*Table]int{}, second: -1, best: map[string]candidate{},
+		opts: opts, merged: map[string]bool{}, marks: map[*Table]int{}, second: -1, best: map[string]candidate{},
 		flow: map[string]*flow{}, rules: map[string]int64{},
 	}
-	for from, to := range j.src.Canonical {
-		c.merged[from], c.merged[to] = true, true
+	for _, d := range j.src.Decisions {
+		if d.GetSubject() == servicev1.LinkSubject_LINK_SUBJECT_HOUSEHOLD {
+			c.merged[d.GetAId()], c.merged[d.GetBId()] = true, true
+		}
 	}
 	if opts.Weights {
 		c.weights = newWeighting()

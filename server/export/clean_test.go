@@ -50,6 +50,7 @@ func fieldOfEight() Source {
 	list[4].Summary.SoftFlags = proto.Uint32(1)
 	return Source{
 		Study: &surveyv1.Study{Study: proto.String("s")}, Graph: &servicev1.ReferralGraph{}, Canonical: map[string]string{"h-2": "h-1"},
+		Decisions: []*servicev1.LinkDecision{{Subject: servicev1.LinkSubject_LINK_SUBJECT_HOUSEHOLD.Enum(), AId: proto.String("h-1"), BId: proto.String("h-2")}},
 		Interviews: func(yield func(*Answered, error) bool) {
 			for _, a := range list {
 				if !yield(a, nil) {

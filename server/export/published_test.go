@@ -298,7 +298,7 @@ func TestPublishedLeavesOthers(t *testing.T) {
 	b, _ := export(t, with, Options{Profile: identified})
 	compared := 0
 	for path, content := range a.files {
-		if strings.HasPrefix(path, "codebook") || strings.HasPrefix(path, "xlsx/") || strings.HasPrefix(path, "gpkg/") || path == "manifest.json" {
+		if strings.HasPrefix(path, "codebook") || strings.HasPrefix(path, "xlsx/") || strings.HasPrefix(path, "gpkg/") || strings.HasPrefix(path, "scripts/") || path == "manifest.json" {
 			continue
 		}
 		if compared++; !bytes.Equal(content, b.files[path]) {
