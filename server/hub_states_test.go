@@ -149,8 +149,7 @@ func TestHubHandsDownOnlyWhatIsDelivered(t *testing.T) {
 	}
 }
 
-// A tablet that came back from a backup meets a hub while headquarters holds its lane further, by another way. What headquarters
-// has of it is signed as far as the hub has brought it: the tablet need not go to the city to be rid of what is there.
+// A tablet that came back from a backup meets a hub, and headquarters holds its lane further: it signs as far as the hub has it.
 func TestHubOfATabletThatWasRestored(t *testing.T) {
 	t.Parallel()
 	f, ts := teamOf(t, 1, "a")
@@ -171,9 +170,6 @@ func TestHubOfATabletThatWasRestored(t *testing.T) {
 	}
 	if r := old.sync(hub); r.Pending != 0 {
 		t.Errorf("after it went on: %+v", r)
-	}
-	if n := f.atHQ(a); n < 7 {
-		t.Errorf("headquarters has %d of the 7 that were written before", n)
 	}
 }
 

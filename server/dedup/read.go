@@ -91,11 +91,10 @@ func decode(text string) string {
 
 // cutter cuts a text into rows and cells.
 type cutter struct {
-	text  string
-	sep   byte
-	at    int
-	open  int // no quote that begins at or behind it is closed, if it is over 0
-	quote bool
+	text string
+	sep  byte
+	at   int
+	open int // no quote that begins at or behind it is closed, if it is over 0
 }
 
 // span is one cell of a text; quoted, its double quotes stand for one.

@@ -77,7 +77,6 @@ func standings() []ValueLabel {
 
 // cleaning is the stage that marks the analysis set. It is the first of all stages.
 type cleaning struct {
-	plainStage
 	opts    Clean
 	merged  map[string]bool // ids of households that linkage decided on
 	marks   map[*Table]int  // column of analysis_set
@@ -85,10 +84,9 @@ type cleaning struct {
 	best    map[string]candidate
 	weights *weighting
 
-	interview *surveyv1.Interview
-	here      standing
-	flow      map[string]*flow // by questionnaire
-	rules     map[string]int64 // soft checks that stand unresolved in the set
+	here  standing
+	flow  map[string]*flow // by questionnaire
+	rules map[string]int64 // soft checks that stand unresolved in the set
 }
 
 // candidate is the best interview of a household so far.

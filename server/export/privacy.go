@@ -66,7 +66,6 @@ const (
 
 // privacy is the stage that carries a profile out. It is the last of all stages.
 type privacy struct {
-	plainStage
 	public  bool
 	opts    Privacy
 	names   *pseudonyms

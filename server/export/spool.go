@@ -23,7 +23,6 @@ type spool struct {
 	number map[*Table]uint64
 	buf    []byte
 	file   *scratchFile
-	w      *bufio.Writer
 	row    []byte
 }
 

@@ -12,7 +12,6 @@ import (
 
 // trial is a stage that does each thing a stage can do.
 type trial struct {
-	plainStage
 	women, added int
 	seen         int64
 }
