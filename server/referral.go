@@ -145,6 +145,15 @@ func (s *referralService) GetReferralGraph(ctx context.Context, req *servicev1.G
 	if req.GetWithNames() {
 		o.Names = names
 	}
+	colours, ok := referral.ColourBy(req.GetColour(), o.Graph, values)
+	if !ok {
+		more, err := referral.Answers(f, []string{req.GetColour()})
+		if err != nil {
+			return nil, err
+		}
+		colours = &more[0]
+	}
+	o.Colour = colours
 	o.Sample = referral.SampleOf(f, o.Graph, values...)
 	var out bytes.Buffer
 	media, err := o.Write(&out, graphFormats[req.GetFormat()])

@@ -164,6 +164,7 @@ type referralGraphCmd struct {
 	Names      bool     `help:"Label people by name instead of interview key."`
 	Outcome    []string `help:"Variable of a plot of an estimate; variables of rdsat and r: sex, education, hukou_type, role, site, age_group."`
 	Population float64  `help:"Size of the population."`
+	Colour     string   `help:"What colours the nodes of an SVG: wave, seed, mode, or a variable as in --outcome." default:"wave"`
 	Lang       string   `help:"Language of pictures: en or zh." enum:"en,zh" default:"en" env:"HEARTH_LANG"`
 	Out        string   `short:"o" help:"File to write; standard output if empty." type:"path"`
 }
@@ -190,7 +191,7 @@ func (c *referralGraphCmd) Run(e *env) error {
 	defer cc.Close()
 	resp, err := servicev1.NewReferralServiceClient(cc).GetReferralGraph(e.ctx, &servicev1.GetReferralGraphRequest{
 		Study: &c.Study, Format: graphFormat(c.Format).Enum(), WithNames: &c.Names, Unmerged: &c.Unmerged, AsOfTimeMs: at, Language: &c.Lang,
-		Outcomes: c.Outcome, Population: &c.Population,
+		Outcomes: c.Outcome, Population: &c.Population, Colour: &c.Colour,
 	}, grpc.MaxCallRecvMsgSize(maxGraph))
 	if err != nil {
 		return err

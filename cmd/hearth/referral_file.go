@@ -30,6 +30,7 @@ type referralFileCmd struct {
 	Format       string   `help:"Format of --out: ${formats}." enum:"${formatnames}" default:"svg"`
 	Out          string   `short:"o" help:"Write the graph here, in --format." type:"path"`
 	SVG          string   `help:"Write the picture here." type:"path"`
+	Colour       string   `help:"What colours the nodes of an SVG: wave, seed, mode, or a column." default:"wave"`
 	GraphML      string   `help:"Write GraphML here." name:"graphml" type:"path"`
 	Report       bool     `help:"Print all measures too."`
 	Strobe       bool     `help:"Print the STROBE-RDS table only."`
@@ -54,12 +55,16 @@ func (c *referralFileCmd) Run(e *env) error {
 		return err
 	}
 	sample := referral.SampleOf(facts, g, outcomes...)
+	colour, err := c.colour(g, rows)
+	if err != nil {
+		return err
+	}
 	for _, f := range []struct{ path, format string }{{c.Out, c.Format}, {c.SVG, "svg"}, {c.GraphML, "graphml"}} {
 		if f.path == "" {
 			continue
 		}
 		if err := writeFile(f.path, func(w io.Writer) error {
-			o := &referral.Output{Facts: facts, Graph: g, Sample: sample, Language: c.Lang, Population: c.Population}
+			o := &referral.Output{Facts: facts, Graph: g, Sample: sample, Language: c.Lang, Population: c.Population, Colour: colour}
 			_, err := o.Write(w, f.format)
 			return err
 		}); err != nil {
@@ -100,6 +105,18 @@ func reportJSON(report []*servicev1.ReportRow) []map[string]any {
 		})
 	}
 	return out
+}
+
+// colour reads what colours the nodes.
+func (c *referralFileCmd) colour(g *servicev1.ReferralGraph, rows referral.Table) (*referral.Values, error) {
+	if v, ok := referral.ColourBy(c.Colour, g, nil); ok {
+		return v, nil
+	}
+	values, err := referral.ReadOutcomes(rows, c.ID, c.Colour)
+	if err != nil {
+		return nil, err
+	}
+	return &values[0], nil
 }
 
 func (c *referralFileCmd) read(e *env) (referral.Table, referral.Facts, error) {

@@ -32,6 +32,7 @@ type crowd struct {
 	w, h    int
 	maxWave int
 	other   [][2]int32 // referrals that are not primary
+	colours *colouring // nil: by wave
 }
 
 // childrenOf lists the children of each node of a forest, in the order of their numbers.
@@ -107,6 +108,9 @@ func newCrowd(g *servicev1.ReferralGraph, opts SVGOptions) *crowd {
 			c.other = append(c.other, [2]int32{from, to})
 		}
 	}
+	if opts.Colour != nil {
+		c.colours = newColouring(opts.Colour, c.nodes, c.words)
+	}
 	cutCircles(c.parent)
 	c.x, c.y, c.w, c.h = layForest(c.parent, crowdUnit, crowdLevel)
 	c.w = max(c.w, 900)
@@ -149,6 +153,9 @@ func (c *crowd) looks() []crowdLook {
 	const dot = `stroke-linecap="round" stroke-width="5" stroke=`
 	is := func(l look) func(n *servicev1.ReferralNode) bool {
 		return func(n *servicev1.ReferralNode) bool { return lookOf(n) == l }
+	}
+	if c.colours != nil {
+		return c.colouredLooks(dot, is)
 	}
 	var out []crowdLook
 	for i, colour := range shades {

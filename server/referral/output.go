@@ -19,6 +19,8 @@ type Output struct {
 	Names      map[string]string
 	Language   string
 	Population float64
+	// Colour gives the nodes of an SVG their colours; nil: waves do.
+	Colour *Values
 }
 
 // format is one way to write a graph.
@@ -28,7 +30,7 @@ type format struct {
 }
 
 func formats() []format {
-	svg := func(o *Output) SVGOptions { return SVGOptions{Language: o.Language, Names: o.Names} }
+	svg := func(o *Output) SVGOptions { return SVGOptions{Language: o.Language, Names: o.Names, Colour: o.Colour} }
 	const picture, table, data = "image/svg+xml", "text/csv; charset=utf-8", "application/json"
 	return []format{
 		{"graphml", "application/graphml+xml", func(w io.Writer, o *Output) error { return WriteGraphML(w, o.Graph, o.Names) }},

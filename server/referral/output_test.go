@@ -227,3 +227,45 @@ func TestReport(t *testing.T) {
 		t.Errorf("an unknown variable: %v", err)
 	}
 }
+
+// TestColour colours by a chain, by the way of referral and by a variable with more levels than there are colours, small and
+// large; the legend names the levels, and a colour that is not there is told.
+func TestColour(t *testing.T) {
+	for _, n := range []int{300, MostDrawnNodes + 500} {
+		o := outputOf(t, n)
+		many := Values{Name: "village", Of: map[string]string{}}
+		for i, node := range o.Graph.GetNodes() {
+			if i%11 != 0 {
+				many.Of[node.GetPersonId()] = "v" + string(rune('a'+i%13))
+			}
+		}
+		for _, name := range []string{"seed", "mode", "village"} {
+			colour, ok := ColourBy(name, o.Graph, []Values{many})
+			if !ok || colour == nil {
+				t.Fatalf("no colour for %s", name)
+			}
+			o.Colour = colour
+			var out bytes.Buffer
+			if _, err := o.Write(&out, "svg"); err != nil {
+				t.Fatal(err)
+			}
+			svg := out.String()
+			if name == "village" && (!strings.Contains(svg, "va") || !strings.Contains(svg, "6 others")) {
+				t.Errorf("%d people: the legend does not name the villages", n)
+			}
+			first := lightened(0)
+			if n > MostDrawnNodes {
+				first = strong(0)
+			}
+			if !strings.Contains(svg, first) {
+				t.Errorf("%d people by %s: the first colour is not there", n, name)
+			}
+		}
+	}
+	if v, ok := ColourBy("wave", nil, nil); v != nil || !ok {
+		t.Error("waves are no variable")
+	}
+	if _, ok := ColourBy("shoe_size", nil, nil); ok {
+		t.Error("there is a shoe size")
+	}
+}

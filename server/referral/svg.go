@@ -20,6 +20,8 @@ type SVGOptions struct {
 	Names map[string]string
 	// Title stands above the picture; empty means a general one.
 	Title string
+	// Colour are values by person id that colour the nodes in place of their waves; nil: waves do.
+	Colour *Values
 }
 
 // Sizes of the picture in pixels.
@@ -79,6 +81,7 @@ type picture struct {
 	maxWave int
 	w, h    float64
 	legend  []legendItem
+	colours *colouring // nil: by wave
 }
 
 func newPicture(g *servicev1.ReferralGraph, opts SVGOptions) *picture {
@@ -94,6 +97,9 @@ func newPicture(g *servicev1.ReferralGraph, opts SVGOptions) *picture {
 		return cmp.Or(compareNatural(a.node.GetInterviewKey(), b.node.GetInterviewKey()),
 			compareNatural(a.node.GetPersonId(), b.node.GetPersonId()))
 	})
+	if opts.Colour != nil {
+		p.colours = newColouring(opts.Colour, g.GetNodes(), p.words)
+	}
 	p.width = minNode
 	for i, d := range p.nodes {
 		p.index[d.node.GetPersonId()] = int32(i)

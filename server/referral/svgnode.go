@@ -1,6 +1,7 @@
 package referral
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -37,16 +38,21 @@ func (p *picture) drawNode(d *drawn) {
 	p.escaped(d.node.GetPersonId())
 	p.text(`"><title>`)
 	p.escaped(p.words.tooltip(d.node, d.label))
+	if value := p.colours.of(d.node); value != "" {
+		p.escaped("\n" + p.colours.name + ": " + value)
+	}
 	p.text(`</title>`)
 	if d.orphaned {
 		top := d.y - nodeHeight/2
 		p.text(`<path class="hr-stub" d="M`, px(d.x+p.width/4), ` `, px(top), `v-11"/><text class="hr-q" x="`, px(d.x+p.width/4+5), `" y="`, px(top-3), `">?</text>`)
 	}
-	p.shape(d.x, d.y, p.width, lookOf(d.node), int(d.node.GetWave()))
+	p.shape(d.x, d.y, p.width, lookOf(d.node), int(d.node.GetWave()), p.colours.fill(d.node))
 	p.text(`<text`)
 	switch lookOf(d.node) {
 	case lookSeed:
-		p.text(` class="hr-on"`)
+		if p.colours == nil {
+			p.text(` class="hr-on"`)
+		}
 	case lookNever:
 		p.text(` class="hr-off"`)
 	}
@@ -55,24 +61,31 @@ func (p *picture) drawNode(d *drawn) {
 	p.text("</text></g>\n")
 }
 
-// shape draws the outline of a node around its centre.
-func (p *picture) shape(x, y, width float64, l look, wave int) {
+// shape draws the outline of a node around its centre; fill is its colour where not its wave gives it.
+func (p *picture) shape(x, y, width float64, l look, wave int, fill string) {
 	rect := func(attributes string, inset, corner float64) {
 		p.text(`<rect`, attributes, ` x="`, px(x-width/2+inset), `" y="`, px(y-nodeHeight/2+inset), `" width="`, px(width-2*inset),
 			`" height="`, px(nodeHeight-2*inset), `" rx="`, px(corner), `"/>`)
 	}
+	styled := ""
+	if fill != "" {
+		styled = ` style="fill:` + fill + `"`
+	}
 	switch l {
 	case lookSeed:
-		rect(` class="hr-seed"`, 0, 3)
+		rect(` class="hr-seed"`+styled, 0, 3)
+		if fill != "" { // it is dark no more, and a root that nobody marked has the same outline
+			rect(` class="hr-in"`, 3, 1)
+		}
 	case lookRoot:
-		rect(` class="hr-root"`, 0, 3)
+		rect(` class="hr-root"`+styled, 0, 3)
 	case lookNever:
-		rect(` class="hr-never"`, 0, 10)
+		rect(` class="hr-never"`+styled, 0, 10)
 	case lookSite:
 		rect(` class="hr-site"`, 0, 0)
 		rect(` class="hr-in"`, 2.5, 0)
 	default:
-		rect(` fill="`+tint(wave, p.maxWave)+`"`, 0, 10)
+		rect(` fill="`+cmp.Or(fill, tint(wave, p.maxWave))+`"`, 0, 10)
 	}
 }
 
@@ -125,13 +138,24 @@ func (p *picture) layLegend() {
 	node := func(l look, wave int) func(x, y float64) {
 		return func(x, y float64) {
 			p.text(`<g class="hr-n">`)
-			p.shape(x+signWidth/2, y, signWidth, l, wave)
+			fill := ""
+			if p.colours != nil {
+				fill = "#fff"
+			}
+			p.shape(x+signWidth/2, y, signWidth, l, wave, fill)
 			p.text("</g>\n")
 		}
 	}
 	sign(has[lookSeed], p.words.seed, node(lookSeed, 0))
 	sign(has[lookRoot], p.words.otherRoot, node(lookRoot, 0))
-	sign(has[lookWave], p.words.wave, p.drawScale)
+	sign(has[lookWave] && p.colours == nil, p.words.wave, p.drawScale)
+	for i, level := range p.colours.shown() {
+		sign(true, p.colours.name+" "+level, func(x, y float64) {
+			p.text(`<g class="hr-n">`)
+			p.shape(x+signWidth/2, y, signWidth, lookWave, 0, lightened(i))
+			p.text("</g>\n")
+		})
+	}
 	sign(has[lookNever], p.words.notInterviewed, node(lookNever, 0))
 	sign(has[lookSite], p.words.site, node(lookSite, 0))
 	sign(primary, p.words.primary, func(x, y float64) {

@@ -1411,8 +1411,10 @@ type GetReferralGraphRequest struct {
 	// Words of pictures: "en" or "zh".
 	Language *string `protobuf:"bytes,7,opt,name=language" json:"language,omitempty"`
 	// The variable of a plot of an estimate, of RDSAT and of R; see GetReferralStatsRequest.
-	Outcomes      []string `protobuf:"bytes,8,rep,name=outcomes" json:"outcomes,omitempty"`
-	Population    *float64 `protobuf:"fixed64,9,opt,name=population" json:"population,omitempty"`
+	Outcomes   []string `protobuf:"bytes,8,rep,name=outcomes" json:"outcomes,omitempty"`
+	Population *float64 `protobuf:"fixed64,9,opt,name=population" json:"population,omitempty"`
+	// What colours the nodes of an SVG: "wave", which is the default, "seed", "mode", or a variable as in outcomes.
+	Colour        *string `protobuf:"bytes,10,opt,name=colour" json:"colour,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1508,6 +1510,13 @@ func (x *GetReferralGraphRequest) GetPopulation() float64 {
 		return *x.Population
 	}
 	return 0
+}
+
+func (x *GetReferralGraphRequest) GetColour() string {
+	if x != nil && x.Colour != nil {
+		return *x.Colour
+	}
+	return ""
 }
 
 // GetReferralGraphResponse holds the file.
@@ -1677,7 +1686,7 @@ const file_hearth_service_v1_referral_proto_rawDesc = "" +
 	"\x12EstimateAssumption\x12(\n" +
 	"\x04text\x18\x01 \x01(\v2\x14.hearth.form.v1.TextR\x04text\x12\x16\n" +
 	"\x06broken\x18\x02 \x01(\x03R\x06broken\x12\x14\n" +
-	"\x05share\x18\x03 \x01(\x01R\x05share\"\xcd\x02\n" +
+	"\x05share\x18\x03 \x01(\x01R\x05share\"\xe5\x02\n" +
 	"\x17GetReferralGraphRequest\x12\x14\n" +
 	"\x05study\x18\x01 \x01(\tR\x05study\x126\n" +
 	"\x06format\x18\x02 \x01(\x0e2\x1e.hearth.service.v1.GraphFormatR\x06format\x12\x1d\n" +
@@ -1691,7 +1700,9 @@ const file_hearth_service_v1_referral_proto_rawDesc = "" +
 	"\boutcomes\x18\b \x03(\tR\boutcomes\x12\x1e\n" +
 	"\n" +
 	"population\x18\t \x01(\x01R\n" +
-	"population\"S\n" +
+	"population\x12\x16\n" +
+	"\x06colour\x18\n" +
+	" \x01(\tR\x06colour\"S\n" +
 	"\x18GetReferralGraphResponse\x12\x1d\n" +
 	"\n" +
 	"media_type\x18\x01 \x01(\tR\tmediaType\x12\x18\n" +
