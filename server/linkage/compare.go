@@ -129,6 +129,22 @@ func (w *work) share(ctx context.Context, a, b *known) (bool, error) {
 	return false, nil
 }
 
+// before is the link that two people had.
+func (w *work) before(ctx context.Context, p pair) (outcome, error) {
+	for i := range p { // one of the two is affected, and has been asked about
+		if rows := w.rows[p[i]]; rows != nil {
+			bare, ok := rows[p[1-i]]
+			return outcome{bare, ok}, nil
+		}
+	}
+	rows, err := w.links(ctx, p[0])
+	bare, ok := rows[p[1]]
+	return outcome{bare, ok}, err
+}
+
+// strong says whether there is a link, and it is evidence for others.
+func (o outcome) strong() bool { return o.there && o.bare >= dedup.StrongLink }
+
 // linksAfter are the links that a person will have.
 func (w *work) linksAfter(ctx context.Context, id string) (map[string]float64, error) {
 	if rows := w.later[id]; rows != nil {
@@ -158,9 +174,11 @@ func (w *work) disturb(ctx context.Context) error {
 		if o := w.now[p[0]][p[1]]; o.there {
 			w.again[p] = true
 		}
-		if rows, err := w.links(ctx, p[0]); err != nil {
+		was, err := w.before(ctx, p)
+		if err != nil {
 			return err
-		} else if bare, ok := rows[p[1]]; !(ok && bare >= dedup.StrongLink) && !(w.now[p[0]][p[1]].there && w.now[p[0]][p[1]].bare >= dedup.StrongLink) {
+		}
+		if !was.strong() && !w.now[p[0]][p[1]].strong() {
 			continue
 		}
 		a, b := w.people[p[0]], w.people[p[1]]
@@ -230,11 +248,11 @@ func (w *work) disturbBetween(ctx context.Context, x, y string) error {
 // score explains the pairs anew, and writes what is kept of them.
 func (w *work) score(ctx context.Context) error {
 	for p := range w.touched {
-		rows, err := w.links(ctx, p[0])
+		was, err := w.before(ctx, p)
 		if err != nil {
 			return err
 		}
-		if _, was := rows[p[1]]; was && !w.now[p[0]][p[1]].there {
+		if was.there && !w.now[p[0]][p[1]].there {
 			w.out = append(w.out, store.IndexEntry{Key: linkKey(w.g, p[0], p[1])}, store.IndexEntry{Key: linkKey(w.g, p[1], p[0])})
 		}
 	}
@@ -248,11 +266,14 @@ func (w *work) score(ctx context.Context) error {
 	}
 	h := &homes{w: w, ctx: ctx, strong: map[pair][]dedup.Link{}}
 	for p := range w.again {
-		rows, err := w.linksAfter(ctx, p[0])
-		if err != nil {
-			return err
+		is, touched := w.now[p[0]][p[1]]
+		if !touched {
+			var err error
+			if is, err = w.before(ctx, p); err != nil {
+				return err
+			}
 		}
-		entries, err := linkEntries(w.g, w.m, rows[p[1]], w.people[p[0]].person, w.people[p[1]].person, h)
+		entries, err := linkEntries(w.g, w.m, is.bare, w.people[p[0]].person, w.people[p[1]].person, h)
 		if err != nil {
 			return err
 		}

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"path/filepath"
@@ -10,121 +9,108 @@ import (
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	"github.com/hearth-survey/hearth/server/store"
-	"github.com/hearth-survey/hearth/syncer/prepared"
 )
 
 // indexFile is opened when it is first asked for. A store that is only read keeps its index in memory.
 const indexFile = "linkage.sqlite"
 
-// index is linkage.sqlite. One connection writes, several read.
+// index is linkage.sqlite. One connection does everything: its one reader is the linkage, which asks many small questions, and
+// a pool would cost as much as the answers.
 type index struct {
-	mu  sync.Mutex // held while it is opened, written or dropped
-	db  *sql.DB
-	w   *conn
-	get *stmt
-	put *stmt
-	del *stmt
+	mu         sync.Mutex
+	c          *conn // nil: not open
+	get        *stmt
+	scan, rest *stmt // up to a key, and to the end
+	put, del   *stmt
 }
 
-// openIndex opens the file, throws away one that is of another log or cannot be used, and returns what reads it.
-func (s *Store) openIndex() (*sql.DB, error) {
-	s.index.mu.Lock()
-	defer s.index.mu.Unlock()
-	if s.index.db != nil {
-		return s.index.db, nil
+// open opens the file and throws away one that is of another log or cannot be used. The lock is held.
+func (x *index) open(s *Store) error {
+	if x.c != nil {
+		return nil
 	}
 	path := filepath.Join(s.dir, indexFile)
-	err := s.dialIndex(path)
+	err := x.dial(s, path)
 	if err != nil && unusable(err) && !s.ro {
 		if err = removeDatabase(s.disk, path); err == nil {
-			err = s.dialIndex(path)
+			err = x.dial(s, path)
 		}
 	}
-	return s.index.db, wrap(err, "open "+path)
+	return wrap(err, "open "+path)
 }
 
-func (s *Store) dialIndex(path string) (err error) {
-	x := &index{}
+func (x *index) dial(s *Store, path string) (err error) {
+	if s.ro {
+		x.c, err = dial(dsn(osDisk{}, "/linkage", "memory"))
+	} else if err = s.disk.Make(path); err != nil {
+		err = fault.New(fault.Unavailable, "", "make %s: %w", path, err)
+	} else {
+		x.c, err = dialWriter(s.disk, path, "NORMAL")
+	}
+	if err != nil {
+		x.c = nil
+		return err
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, x.close())
 		}
 	}()
-	var name string
-	if s.ro {
-		name = dsn(osDisk{}, "/linkage-"+s.epoch.String(), "memory") + "&cache=shared"
-		x.w, err = dial(name)
-	} else {
-		if err := s.disk.Make(path); err != nil {
-			return fault.New(fault.Unavailable, "", "make %s: %w", path, err)
-		}
-		name = dsn(s.disk, path, "ro", "query_only(1)", "cache_size(-4000)")
-		x.w, err = dialWriter(s.disk, path, "NORMAL")
-	}
-	if err != nil {
-		return err
-	}
 	// What people told of themselves does not stay behind in pages that are free.
-	if err := x.w.run("PRAGMA secure_delete = ON"); err != nil {
+	if err := x.c.run("PRAGMA secure_delete = ON"); err != nil {
 		return err
 	}
-	if err := migrate(x.w, []step{indexSQL}, indexFile); err != nil {
+	if err := migrate(x.c, []step{indexSQL}, indexFile); err != nil {
 		return errors.Join(errUnusable, err)
 	}
-	if err := complete(x.w, []step{indexSQL}, indexFile); err != nil {
+	if err := complete(x.c, []step{indexSQL}, indexFile); err != nil {
 		return errors.Join(errUnusable, err)
 	}
-	if _, err := x.w.prepare(`INSERT INTO meta (one, epoch) VALUES (1, ?) ON CONFLICT (one) DO NOTHING`).exec(s.epoch[:]); err != nil {
+	if _, err := x.c.prepare(`INSERT INTO meta (one, epoch) VALUES (1, ?) ON CONFLICT (one) DO NOTHING`).exec(s.epoch[:]); err != nil {
 		return err
 	}
-	row, err := x.w.prepare(`SELECT epoch FROM meta`).row()
+	row, err := x.c.prepare(`SELECT epoch FROM meta`).row()
 	if err != nil {
 		return err
 	}
-	if of, _ := row[0].([]byte); string(of) != string(s.epoch[:]) {
+	if string(bytesOf(row[0])) != string(s.epoch[:]) {
 		return errUnusable
 	}
-	x.get = x.w.prepare(`SELECT value FROM entry WHERE key = ?`)
-	x.put = x.w.prepare(`INSERT INTO entry (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value`)
-	x.del = x.w.prepare(`DELETE FROM entry WHERE key = ?`)
-	if x.db, err = prepared.Open(name); err != nil {
-		return err
-	}
-	x.db.SetMaxOpenConns(4)
-	x.db.SetMaxIdleConns(4)
-	s.index.db, s.index.w, s.index.get, s.index.put, s.index.del = x.db, x.w, x.get, x.put, x.del
+	x.get = x.c.prepare(`SELECT value FROM entry WHERE key = ?`)
+	x.scan = x.c.prepare(`SELECT key, value FROM entry WHERE key >= ? AND key > ? AND key < ? ORDER BY key LIMIT ?`)
+	x.rest = x.c.prepare(`SELECT key, value FROM entry WHERE key >= ? AND key > ? ORDER BY key LIMIT ?`)
+	x.put = x.c.prepare(`INSERT INTO entry (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value`)
+	x.del = x.c.prepare(`DELETE FROM entry WHERE key = ?`)
 	return nil
 }
 
 func (x *index) close() error {
-	var errs []error
-	if x.db != nil {
-		errs = append(errs, x.db.Close())
+	if x.c == nil {
+		return nil
 	}
-	if x.w != nil {
-		errs = append(errs, x.w.close())
-	}
-	x.db, x.w = nil, nil
-	return errors.Join(errs...)
+	c := x.c
+	x.c = nil
+	return c.close()
 }
 
 // IndexGet returns the values of keys.
 func (s *Store) IndexGet(ctx context.Context, keys ...string) ([][]byte, error) {
-	db, err := s.openIndex()
-	if err != nil {
+	s.index.mu.Lock()
+	defer s.index.mu.Unlock()
+	if err := s.index.open(s); err != nil {
 		return nil, err
 	}
 	out := make([][]byte, len(keys))
 	for i, k := range keys {
-		err := db.QueryRowContext(ctx, `SELECT value FROM entry WHERE key = ?`, []byte(k)).Scan(&out[i])
-		if errors.Is(err, sql.ErrNoRows) {
-			continue
+		if err := ctx.Err(); err != nil {
+			return nil, err
 		}
+		row, err := s.index.get.row([]byte(k))
 		if err != nil {
 			return nil, wrap(err, "read what the linkage keeps")
 		}
-		if out[i] == nil {
-			out[i] = []byte{}
+		if row != nil {
+			out[i] = append([]byte{}, bytesOf(row[0])...)
 		}
 	}
 	return out, nil
@@ -132,62 +118,51 @@ func (s *Store) IndexGet(ctx context.Context, keys ...string) ([][]byte, error) 
 
 // IndexScan returns entries by the beginning of their keys.
 func (s *Store) IndexScan(ctx context.Context, prefix, after string, limit int) ([]store.IndexEntry, error) {
-	db, err := s.openIndex()
-	if err != nil {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.index.mu.Lock()
+	defer s.index.mu.Unlock()
+	if err := s.index.open(s); err != nil {
 		return nil, err
 	}
 	if limit <= 0 {
 		limit = -1
 	}
-	const begin, end = `SELECT key, value FROM entry WHERE key >= ? AND key > ?`, ` ORDER BY key LIMIT ?`
-	var rows *sql.Rows
-	if to, ok := store.Behind(prefix); ok {
-		rows, err = db.QueryContext(ctx, begin+` AND key < ?`+end, []byte(prefix), []byte(after), []byte(to), limit)
-	} else {
-		rows, err = db.QueryContext(ctx, begin+end, []byte(prefix), []byte(after), limit)
-	}
-	if err != nil {
-		return nil, wrap(err, "read what the linkage keeps")
-	}
-	defer rows.Close()
 	var out []store.IndexEntry
-	for rows.Next() {
-		var key sql.RawBytes
-		e := store.IndexEntry{}
-		if err := rows.Scan(&key, &e.Value); err != nil {
-			return nil, wrap(err, "read what the linkage keeps")
-		}
-		if e.Key = string(key); e.Value == nil {
-			e.Value = []byte{}
-		}
-		out = append(out, e)
+	take := func(row []driver.Value) error {
+		out = append(out, store.IndexEntry{Key: string(bytesOf(row[0])), Value: append([]byte{}, bytesOf(row[1])...)})
+		return nil
 	}
-	return out, wrap(rows.Err(), "read what the linkage keeps")
+	var err error
+	if to, ok := store.Behind(prefix); ok {
+		err = s.index.scan.each(take, []byte(prefix), []byte(after), []byte(to), int64(limit))
+	} else {
+		err = s.index.rest.each(take, []byte(prefix), []byte(after), int64(limit))
+	}
+	return out, wrap(err, "read what the linkage keeps")
 }
 
 // IndexApply makes changes in one transaction.
 func (s *Store) IndexApply(ctx context.Context, guard store.IndexEntry, changes []store.IndexEntry) error {
-	if _, err := s.openIndex(); err != nil {
-		return err
-	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	s.index.mu.Lock()
 	defer s.index.mu.Unlock()
-	if s.index.w == nil {
-		return fault.New(fault.Conflict, "", "what the linkage keeps was thrown away meanwhile")
+	if err := s.index.open(s); err != nil {
+		return err
 	}
 	return wrap(s.index.apply(guard, changes), "write what the linkage keeps")
 }
 
 func (x *index) apply(guard store.IndexEntry, changes []store.IndexEntry) (err error) {
-	if err := x.w.run("BEGIN IMMEDIATE"); err != nil {
+	if err := x.c.run("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			_ = x.w.run("ROLLBACK")
+			_ = x.c.run("ROLLBACK")
 		}
 	}()
 	row, err := x.get.row([]byte(guard.Key))
@@ -211,7 +186,7 @@ func (x *index) apply(guard store.IndexEntry, changes []store.IndexEntry) (err e
 			return err
 		}
 	}
-	return x.w.run("COMMIT")
+	return x.c.run("COMMIT")
 }
 
 func bytesOf(v driver.Value) []byte {
