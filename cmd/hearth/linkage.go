@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"github.com/hearth-survey/hearth/server/dedup"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -118,7 +119,9 @@ func (p pairArgs) subject() *servicev1.LinkSubject {
 type dedupExplainCmd struct {
 	target
 	pairArgs
-	JSON bool `help:"Print JSON."`
+	Format string `help:"text, json, or svg, a picture of what each field adds." enum:"text,json,svg" default:"text"`
+	Lang   string `help:"Language of the picture: en or zh." enum:"en,zh" default:"en" env:"HEARTH_LANG"`
+	JSON   bool   `help:"Print JSON."`
 }
 
 // Run explains one pair.
@@ -132,8 +135,12 @@ func (c *dedupExplainCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	if c.JSON {
+	switch {
+	case c.JSON || c.Format == "json":
 		return printJSON(e.stdout, resp)
+	case c.Format == "svg":
+		_, err = e.stdout.Write(dedup.Waterfall(resp.GetPair(), c.Lang == "zh"))
+		return err
 	}
 	return say(e, resp.GetText())
 }
