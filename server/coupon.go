@@ -6,7 +6,6 @@ import (
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
-	"github.com/hearth-survey/hearth/server/referral"
 	"github.com/hearth-survey/hearth/syncer"
 	"google.golang.org/protobuf/proto"
 )
@@ -18,7 +17,7 @@ func usableCoupon(r *servicev1.Record) *fault.Error {
 	if err := proto.Unmarshal(r.GetPayload(), ev); err != nil {
 		return fault.New(fault.Invalid, fault.PayloadUnreadable, "the payload is not an event of a coupon: %w", err)
 	}
-	if r.GetSubject() != referral.CouponsSubject || r.GetPart() != syncer.Part(r.GetStudy(), "") || ev.GetCode() == "" {
+	if r.GetSubject() != syncer.CouponsSubject || r.GetPart() != syncer.Part(r.GetStudy(), "") || ev.GetCode() == "" {
 		return fault.New(fault.Invalid, fault.PayloadUnreadable, "the event names no coupon, or does not stand with the coupons of its study")
 	}
 	return nil
@@ -27,7 +26,7 @@ func usableCoupon(r *servicev1.Record) *fault.Error {
 // couponEvents are what happened to the coupons of a study by the cursor, or until now.
 func (s *Server) couponEvents(ctx context.Context, study string, until *syncer.Cursor) ([]*servicev1.CouponEvent, error) {
 	part := syncer.Part(study, "")
-	all, err := s.store.Revisions(ctx, part, servicev1.RecordKind_RECORD_KIND_COUPON, referral.CouponsSubject)
+	all, err := s.store.Revisions(ctx, part, servicev1.RecordKind_RECORD_KIND_COUPON, syncer.CouponsSubject)
 	if err != nil {
 		return nil, fmt.Errorf("read what happened to coupons: %w", err)
 	}

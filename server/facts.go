@@ -19,7 +19,7 @@ type facts struct {
 	referrals    []*servicev1.ReferralRecord
 	recruitments []*servicev1.RecruitmentRecord
 	decisions    []*servicev1.LinkDecision
-	coupons      []*servicev1.CouponEvent
+	coupons      []*servicev1.CouponEvent // for the referral graph alone: see gatherCoupons
 }
 
 // gather reads the projections of a study, which are up to date afterwards; an empty code means all studies.
@@ -38,6 +38,11 @@ func (s *Server) gather(ctx context.Context, study string) (*facts, error) {
 	if f.decisions, err = s.store.Decisions(ctx, study); err != nil {
 		return nil, fmt.Errorf("read the decisions: %w", err)
 	}
+	return f, nil
+}
+
+// gatherCoupons adds what happened to the coupons of a study, or of all studies that have interviews.
+func (s *Server) gatherCoupons(ctx context.Context, f *facts, study string) error {
 	studies := map[string]bool{study: study != ""}
 	for _, iv := range f.interviews {
 		studies[iv.GetStudy()] = true
@@ -48,11 +53,11 @@ func (s *Server) gather(ctx context.Context, study string) (*facts, error) {
 		}
 		events, err := s.couponEvents(ctx, code, nil)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		f.coupons = append(f.coupons, events...)
 	}
-	return f, nil
+	return nil
 }
 
 // add takes in one interview.

@@ -47,18 +47,25 @@ func (s *linkageService) RunLinkage(ctx context.Context, req *servicev1.RunLinka
 	}, nil
 }
 
+// pairPosition is the place in a list of pairs that a page token names; without one the first.
+func pairPosition(method string, req proto.Message, token string) (int, error) {
+	position, err := pagePosition(method, req, token)
+	if err != nil || position == "" {
+		return 0, err
+	}
+	start, err := strconv.Atoi(position)
+	if err != nil || start < 0 {
+		return 0, fault.New(fault.Invalid, fault.BadPageToken, "the page token names no pair")
+	}
+	return start, nil
+}
+
 // ListPairs lists the pairs found, heaviest first.
 func (s *linkageService) ListPairs(ctx context.Context, req *servicev1.ListPairsRequest) (*servicev1.ListPairsResponse, error) {
 	const method = servicev1.LinkageService_ListPairs_FullMethodName
-	position, err := pagePosition(method, req, req.GetPageToken())
+	start, err := pairPosition(method, req, req.GetPageToken())
 	if err != nil {
 		return nil, err
-	}
-	start := 0
-	if position != "" {
-		if start, err = strconv.Atoi(position); err != nil || start < 0 {
-			return nil, fault.New(fault.Invalid, fault.BadPageToken, "the page token names no pair")
-		}
 	}
 	r, err := s.search(ctx, req.GetStudy())
 	if err != nil {

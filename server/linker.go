@@ -79,31 +79,12 @@ func (l *linker) run(ctx context.Context) {
 			return
 		case <-l.woken:
 		}
-		l.await(ctx)
+		awaitPause(ctx, l.woken, linkerPause, linkerPatience)
 		if ctx.Err() != nil {
 			return
 		}
 		if err := l.catchUp(ctx); err != nil && ctx.Err() == nil {
 			l.log.ErrorContext(ctx, "the linkage is behind the log", "error", err)
-		}
-	}
-}
-
-// await waits until new projections pause.
-func (l *linker) await(ctx context.Context) {
-	patience, pause := time.NewTimer(linkerPatience), time.NewTimer(linkerPause)
-	defer patience.Stop()
-	defer pause.Stop()
-	for {
-		select {
-		case <-l.woken:
-			pause.Reset(linkerPause)
-		case <-ctx.Done():
-			return
-		case <-pause.C:
-			return
-		case <-patience.C:
-			return
 		}
 	}
 }

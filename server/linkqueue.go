@@ -18,15 +18,9 @@ const maxRivals = 4
 // ListQueue lists what is to be decided, what gains most first.
 func (s *linkageService) ListQueue(ctx context.Context, req *servicev1.ListQueueRequest) (*servicev1.ListQueueResponse, error) {
 	const method = servicev1.LinkageService_ListQueue_FullMethodName
-	position, err := pagePosition(method, req, req.GetPageToken())
+	start, err := pairPosition(method, req, req.GetPageToken())
 	if err != nil {
 		return nil, err
-	}
-	start := 0
-	if position != "" {
-		if start, err = strconv.Atoi(position); err != nil || start < 0 {
-			return nil, fault.New(fault.Invalid, fault.BadPageToken, "the page token names no pair")
-		}
 	}
 	r, err := s.search(ctx, req.GetStudy())
 	if err != nil {

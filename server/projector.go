@@ -93,24 +93,24 @@ func (p *projector) run(ctx context.Context, log *slog.Logger, idle func(context
 		case <-poll.C:
 		case <-p.woken:
 		}
-		p.await(ctx)
+		awaitPause(ctx, p.store.Notify(), projectorPause, projectorPatience)
 	}
 }
 
-// await waits until appends pause.
-func (p *projector) await(ctx context.Context) {
-	patience, pause := time.NewTimer(projectorPatience), time.NewTimer(projectorPause)
-	defer patience.Stop()
-	defer pause.Stop()
+// awaitPause waits until nothing has been told for as long as the pause, but no longer than the patience.
+func awaitPause(ctx context.Context, told <-chan struct{}, pause, patience time.Duration) {
+	end, quiet := time.NewTimer(patience), time.NewTimer(pause)
+	defer end.Stop()
+	defer quiet.Stop()
 	for {
 		select {
-		case <-p.store.Notify():
-			pause.Reset(projectorPause)
+		case <-told:
+			quiet.Reset(pause)
 		case <-ctx.Done():
 			return
-		case <-pause.C:
+		case <-quiet.C:
 			return
-		case <-patience.C:
+		case <-end.C:
 			return
 		}
 	}

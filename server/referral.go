@@ -29,6 +29,9 @@ func (s *Server) referralFacts(ctx context.Context, code string) (referral.Facts
 		code = study.GetStudy()
 	}
 	f, err := s.gather(ctx, code)
+	if err == nil {
+		err = s.gatherCoupons(ctx, f, code)
+	}
 	if err != nil {
 		return referral.Facts{}, nil, err
 	}

@@ -11,6 +11,9 @@ import (
 // MaxRecordBytes is the largest record a store may write: 1 MiB, so that a batch of one always fits in a message.
 const MaxRecordBytes = 1 << 20
 
+// CouponsSubject is what the records of all events of coupons of a study are about.
+const CouponsSubject = "coupons"
+
 // Seal turns a record into the bytes that are stored and hashed for ever, and their digest. Only the record's author
 // seals it; everybody else keeps the bytes. It fails with fault.RecordTooLarge over MaxRecordBytes and with
 // fault.RecordUnreadable if the envelope is not complete.

@@ -40,14 +40,7 @@ func (m *Model) Assemble(people []*servicev1.PersonRecord, households []*service
 		v.decided(p)
 		written[ordered(p.GetAId(), p.GetBId())] = true
 	}
-	var forced [][2]string
-	for pair := range v.by {
-		if !written[pair] {
-			forced = append(forced, pair)
-		}
-	}
-	slices.SortFunc(forced, func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
-	for _, pair := range forced {
+	for _, pair := range v.missing(written) {
 		if p := score(pair[0], pair[1]); p != nil {
 			v.decided(p)
 			pairs = append(pairs, p)

@@ -20,6 +20,18 @@ type verdicts struct {
 	links [][2]string
 }
 
+// missing lists the pairs under decision that are not among those written, in order.
+func (v verdicts) missing(written map[[2]string]bool) [][2]string {
+	var out [][2]string
+	for pair := range v.by {
+		if !written[pair] {
+			out = append(out, pair)
+		}
+	}
+	slices.SortFunc(out, func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
+	return out
+}
+
 // ordered gives two ids smallest first.
 func ordered(a, b string) [2]string {
 	if b < a {

@@ -1,7 +1,6 @@
 package dedup
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -153,14 +152,7 @@ func (m *Model) personPairs(f *frame, edges []edge, profiles []profile, v verdic
 			write(e.a, e.b)
 		}
 	}
-	var forced [][2]string
-	for pair := range v.by {
-		if !written[pair] {
-			forced = append(forced, pair)
-		}
-	}
-	slices.SortFunc(forced, func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
-	for _, pair := range forced {
+	for _, pair := range v.missing(written) {
 		i, okA := m.rows[pair[0]]
 		j, okB := m.rows[pair[1]]
 		if okA && okB {

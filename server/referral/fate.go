@@ -6,9 +6,6 @@ import (
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 )
 
-// CouponsSubject is what the records of all events of coupons of a study are about.
-const CouponsSubject = "coupons"
-
 // fate is what tablets say became of a coupon, beside who was given it.
 type fate struct {
 	voided, expires int64 // or never

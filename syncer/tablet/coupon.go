@@ -10,9 +10,6 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// couponsSubject is what the records of all events of coupons are about.
-const couponsSubject = "coupons"
-
 // CouponEvents are what happened to coupons on this tablet, in the order they were written.
 func (s *Store) CouponEvents(ctx context.Context) ([]*servicev1.CouponEvent, error) {
 	all, err := couponEvents(ctx, s.db)
@@ -21,7 +18,7 @@ func (s *Store) CouponEvents(ctx context.Context) ([]*servicev1.CouponEvent, err
 
 func couponEvents(ctx context.Context, q querier) ([]*servicev1.CouponEvent, error) {
 	rows, err := q.QueryContext(ctx, "SELECT body FROM record WHERE subject = ? AND kind = ? AND body IS NOT NULL ORDER BY n",
-		couponsSubject, int64(servicev1.RecordKind_RECORD_KIND_COUPON))
+		syncer.CouponsSubject, int64(servicev1.RecordKind_RECORD_KIND_COUPON))
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +76,7 @@ func (s *Store) writeCoupon(ctx context.Context, tx *sql.Tx, ev *servicev1.Coupo
 		return err
 	}
 	r := &servicev1.Record{
-		Id: id[:], Kind: servicev1.RecordKind_RECORD_KIND_COUPON.Enum(), Subject: proto.String(couponsSubject), Study: &s.study,
+		Id: id[:], Kind: servicev1.RecordKind_RECORD_KIND_COUPON.Enum(), Subject: proto.String(syncer.CouponsSubject), Study: &s.study,
 		Part: proto.Uint64(syncer.Part(s.study, "")), Author: &s.enumerator, Device: s.device[:], WallTimeMs: proto.Int64(now.UnixMilli()),
 		BootId: s.boot[:], MonotonicMs: proto.Int64(now.Sub(s.opened).Milliseconds()), Payload: payload,
 	}
