@@ -16,10 +16,12 @@ import (
 // simulateCmd makes a study with known truth, fills a questionnaire with answers, or tells what happens to a field team when
 // everything fails that can.
 type simulateCmd struct {
-	Households int    `help:"How many households." default:"1000"`
+	Households int    `help:"How many households: 1000, or with --published the 1736 of the published study."`
 	Tablets    int    `help:"How many tablets share them." default:"10"`
 	Seed       uint64 `help:"Seed: the same seed makes the same study, or tells the same story." default:"1"`
 	Out        string `short:"o" help:"Folder to write to; must be empty or not exist." type:"path"`
+
+	Published string `help:"Households in cities of 29 provinces, as in the published study that study/TABLES.md is about, each met once; 3.1 follows its Table 3.1, 3.2 decides by the model of its Table 3.2 who owns a home." enum:",3.1,3.2" default:"" placeholder:"3.1|3.2"`
 
 	Form       string `help:"Instead: fill interviews of this questionnaire, every question at least once where that can be: the name of one that ships with Hearth, a .proto file, an XLSForm (.xlsx)." placeholder:"NAME|FILE"`
 	Interviews int    `help:"With --form: how many interviews, which --tablets share." default:"20"`
@@ -43,6 +45,12 @@ func (c *simulateCmd) Run(e *env) (err error) {
 	if c.Out == "" {
 		return fmt.Errorf("%w: name a folder to write to with -o, or tell stories with --faults", errUsage)
 	}
+	if c.Households == 0 {
+		c.Households = 1000
+		if c.Published != "" {
+			c.Households = study.PublishedHouseholds
+		}
+	}
 	if c.Households < 1 || c.Tablets < 1 || c.Tablets > 10_000 {
 		return fmt.Errorf("%w: --households and --tablets must be at least 1, --tablets at most 10000", errUsage)
 	}
@@ -54,8 +62,18 @@ func (c *simulateCmd) Run(e *env) (err error) {
 	if err != nil {
 		return err
 	}
+	model, err := c.published(&opts)
+	if err != nil {
+		return err
+	}
 	bar, done := e.progress("simulate"), 0
 	truth, err := study.Simulate(opts, func(tablet int, iv *surveyv1.Interview) error {
+		if c.Published != "" {
+			study.Published(done, iv)
+		}
+		if model != nil {
+			model.Decide(done, iv)
+		}
 		done++
 		bar(done, max(done, c.Households))
 		return out.write(tablet, iv)
@@ -66,6 +84,11 @@ func (c *simulateCmd) Run(e *env) (err error) {
 	if err := truth.WriteCSV(filepath.Join(c.Out, "truth")); err != nil {
 		return err
 	}
+	if model != nil {
+		if err := c.writeModel(model); err != nil {
+			return err
+		}
+	}
 	def, err := protojson.MarshalOptions{UseProtoNames: true, Multiline: true}.Marshal(study.SimulatedStudy(opts))
 	if err != nil {
 		return err
@@ -74,6 +97,26 @@ func (c *simulateCmd) Run(e *env) (err error) {
 		return err
 	}
 	return say(e, fmt.Sprintf("wrote %d interviews for %d tablets to %s, and the truth to %s", done, c.Tablets, filepath.Join(c.Out, "tablets"), filepath.Join(c.Out, "truth")))
+}
+
+// published makes the options those of the published study, and the model where homes are owned by it.
+func (c *simulateCmd) published(opts *study.SimulateOptions) (*study.Model, error) {
+	if c.Published == "" {
+		return nil, nil
+	}
+	opts.DuplicateRate = -1
+	if c.Published == "3.2" {
+		return study.NewModel(c.Seed)
+	}
+	return nil, nil
+}
+
+// writeModel writes what the model was made of beside the truth, and the script that fits it.
+func (c *simulateCmd) writeModel(m *study.Model) error {
+	if err := m.WriteCSV(filepath.Join(c.Out, "truth")); err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(c.Out, "table32.R"), func(w io.Writer) error { _, err := io.WriteString(w, study.Table32); return err })
 }
 
 // emptyFolder makes a folder, or fails if there is something in it.
