@@ -76,6 +76,7 @@ func (s *Server) prepareExport(ctx context.Context, req *servicev1.ExportRequest
 		Formats: req.GetFormats(), Profile: profile, Language: req.GetLanguage(), Program: s.version, Levels: req.GetFilter().GetLevels(),
 		Clean: export.Clean{
 			Include: req.GetInclude(), Duplicates: req.GetDuplicates(), Conflicts: req.GetConflicts(), LeftOut: req.GetLeftOut(), Weights: req.GetWeights(),
+			Skipped: req.GetSkipped(),
 		},
 	}}
 	if err := s.fillExport(ctx, req, code, j); err != nil {

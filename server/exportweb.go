@@ -282,6 +282,8 @@ func readOther(req *servicev1.ExportRequest, name, last string, all []string, ba
 		req.Conflicts = &last
 	case "left_out":
 		req.LeftOut = &last
+	case "skipped":
+		req.Skipped = &last
 	case "weights":
 		req.Weights = &yes
 	case "suppress":
@@ -325,7 +327,7 @@ func readOther(req *servicev1.ExportRequest, name, last string, all []string, ba
 			}
 		}
 	default:
-		return bad("there is no such option: there are profile, format, lang, level, site, enumerator, result, round, questionnaire, from, before, as_of, include, duplicates, conflicts, left_out, weights, quasi, k, suppress, free_text, reason, by")
+		return bad("there is no such option: there are profile, format, lang, level, site, enumerator, result, round, questionnaire, from, before, as_of, include, duplicates, conflicts, left_out, skipped, weights, quasi, k, suppress, free_text, reason, by")
 	}
 	return nil
 }

@@ -49,6 +49,7 @@ type exportMakeCmd struct {
 	Duplicates string `help:"Of several interviews of a household, as linkage decided: merge (the best counts), mark (all count, marked), keep (do not look)." enum:"merge,mark,keep" default:"merge"`
 	Conflicts  string `help:"Interviews of which revisions contradict each other count when that is resolved, or all." enum:"resolved,all" default:"resolved"`
 	LeftOut    string `help:"Interviews outside of the analysis set: mark them, or drop them from the files." enum:"mark,drop" default:"mark"`
+	Skipped    string `help:"Questions that were not asked, by skip logic or by the version of the questionnaire: mark them with the reason not_asked (.s in Stata, -96 in SPSS), or blank." enum:"mark,blank" default:"mark"`
 	Weights    bool   `help:"Add design weights where the sample has probabilities, corrected for non-response." default:"true" negatable:""`
 
 	Reason   string   `help:"With --profile identified: why direct identifiers are needed. It is kept."`
@@ -85,7 +86,7 @@ func (c *exportMakeCmd) request() (*servicev1.ExportRequest, error) {
 	req := &servicev1.ExportRequest{
 		Study: &c.Study, Language: &c.Lang, Reason: &c.Reason, RequestedBy: &c.By, FreeText: &c.FreeText,
 		Anonymity: &servicev1.Anonymity{K: &c.K, QuasiIdentifiers: c.Quasi, Suppress: &c.Suppress},
-		Include:   &c.Include, Duplicates: &c.Duplicates, Conflicts: &c.Conflicts, LeftOut: &c.LeftOut, Weights: &c.Weights,
+		Include:   &c.Include, Duplicates: &c.Duplicates, Conflicts: &c.Conflicts, LeftOut: &c.LeftOut, Skipped: &c.Skipped, Weights: &c.Weights,
 		Filter: &servicev1.ExportFilter{Sites: c.Site, Enumerators: c.Enumerator, Rounds: c.Round, Questionnaires: c.Questionnaire, Levels: c.Level},
 	}
 	for _, f := range c.Format {

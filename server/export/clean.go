@@ -29,18 +29,21 @@ type Clean struct {
 	Conflicts string
 	// LeftOut: "mark" (the default), interviews outside of the set stand in the files; "drop", they do not.
 	LeftOut string
+	// Skipped: "mark" (the default), a question that an interview was not led to, by skip logic or its version, has the reason
+	// not_asked; "blank", it has none.
+	Skipped string
 	// Weights adds design weights where the sample has probabilities, with a correction for those who did not answer.
 	Weights bool
 }
 
 // cleanChoices are the choices of each step, the default first.
 var cleanChoices = map[string][]string{
-	"include": {"completed", "approved", "all"}, "duplicates": {"merge", "mark", "keep"}, "conflicts": {"resolved", "all"}, "left out": {"mark", "drop"},
+	"include": {"completed", "approved", "all"}, "duplicates": {"merge", "mark", "keep"}, "conflicts": {"resolved", "all"}, "left out": {"mark", "drop"}, "skipped": {"mark", "blank"},
 }
 
 // fill puts the defaults in, and refuses what is no choice.
 func (c Clean) fill() (Clean, error) {
-	for step, at := range map[string]*string{"include": &c.Include, "duplicates": &c.Duplicates, "conflicts": &c.Conflicts, "left out": &c.LeftOut} {
+	for step, at := range map[string]*string{"include": &c.Include, "duplicates": &c.Duplicates, "conflicts": &c.Conflicts, "left out": &c.LeftOut, "skipped": &c.Skipped} {
 		list := cleanChoices[step]
 		if *at == "" {
 			*at = list[0]
@@ -327,6 +330,7 @@ type ManifestAnalysis struct {
 	Duplicates string           `json:"duplicates"`
 	Conflicts  string           `json:"conflicts"`
 	LeftOut    string           `json:"left_out"`
+	Skipped    string           `json:"skipped"`
 	Interviews map[string]int64 `json:"analysis_set,omitempty"`
 	Received   map[string]int64 `json:"received,omitempty"`
 	Weights    *ManifestWeights `json:"weights,omitempty"`
@@ -334,7 +338,7 @@ type ManifestAnalysis struct {
 
 func (c *cleaning) record(m *Manifest) {
 	a := &ManifestAnalysis{
-		Include: c.opts.Include, Duplicates: c.opts.Duplicates, Conflicts: c.opts.Conflicts, LeftOut: c.opts.LeftOut,
+		Include: c.opts.Include, Duplicates: c.opts.Duplicates, Conflicts: c.opts.Conflicts, LeftOut: c.opts.LeftOut, Skipped: c.opts.Skipped,
 		Interviews: map[string]int64{}, Received: map[string]int64{},
 	}
 	for name, f := range c.flow {

@@ -51,6 +51,13 @@ func stages(j *job) ([]stage, error) {
 		return nil, err
 	}
 	out := []stage{c, d}
+	if c.opts.Skipped == "mark" {
+		g, err := newRouting(j)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, g)
+	}
 	if j.opts.Privacy == nil || j.opts.Profile == servicev1.PrivacyProfile_PRIVACY_PROFILE_IDENTIFIED {
 		return out, nil
 	}

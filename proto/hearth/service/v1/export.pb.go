@@ -191,7 +191,9 @@ type ExportRequest struct {
 	// "mark" (empty means this): interviews outside of the set stand in the files, marked; "drop": they do not.
 	LeftOut *string `protobuf:"bytes,23,opt,name=left_out,json=leftOut" json:"left_out,omitempty"`
 	// Add weights.
-	Weights       *bool `protobuf:"varint,24,opt,name=weights" json:"weights,omitempty"`
+	Weights *bool `protobuf:"varint,24,opt,name=weights" json:"weights,omitempty"`
+	// "mark" (empty means this): questions that were not asked, by skip logic or version, have that as the reason; "blank": none.
+	Skipped       *string `protobuf:"bytes,25,opt,name=skipped" json:"skipped,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -343,6 +345,13 @@ func (x *ExportRequest) GetWeights() bool {
 		return *x.Weights
 	}
 	return false
+}
+
+func (x *ExportRequest) GetSkipped() string {
+	if x != nil && x.Skipped != nil {
+		return *x.Skipped
+	}
+	return ""
 }
 
 // ExportFilter narrows an export; empty fields mean all.
@@ -908,7 +917,7 @@ var File_hearth_service_v1_export_proto protoreflect.FileDescriptor
 
 const file_hearth_service_v1_export_proto_rawDesc = "" +
 	"\n" +
-	"\x1ehearth/service/v1/export.proto\x12\x11hearth.service.v1\x1a\x1bhearth/service/v1/log.proto\"\x82\x05\n" +
+	"\x1ehearth/service/v1/export.proto\x12\x11hearth.service.v1\x1a\x1bhearth/service/v1/log.proto\"\x9c\x05\n" +
 	"\rExportRequest\x12\x14\n" +
 	"\x05study\x18\x01 \x01(\tR\x05study\x129\n" +
 	"\aformats\x18\x02 \x03(\x0e2\x1f.hearth.service.v1.ExportFormatR\aformats\x12;\n" +
@@ -930,7 +939,8 @@ const file_hearth_service_v1_export_proto_rawDesc = "" +
 	"duplicates\x12\x1c\n" +
 	"\tconflicts\x18\x16 \x01(\tR\tconflicts\x12\x19\n" +
 	"\bleft_out\x18\x17 \x01(\tR\aleftOut\x12\x18\n" +
-	"\aweights\x18\x18 \x01(\bR\aweights\"\x80\x02\n" +
+	"\aweights\x18\x18 \x01(\bR\aweights\x12\x18\n" +
+	"\askipped\x18\x19 \x01(\tR\askipped\"\x80\x02\n" +
 	"\fExportFilter\x12\x14\n" +
 	"\x05sites\x18\x01 \x03(\tR\x05sites\x12 \n" +
 	"\venumerators\x18\x02 \x03(\tR\venumerators\x12\x18\n" +
