@@ -11,8 +11,10 @@ import (
 	"sync"
 
 	"github.com/hearth-survey/hearth/proto/fault"
+	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"github.com/hearth-survey/hearth/proto/questionnaire"
 	"github.com/hearth-survey/hearth/server/monitor"
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
@@ -332,16 +334,41 @@ func (m *memory) FlagCells(_ context.Context, study string, shape store.FlagShap
 	counts := map[store.FlagKey]store.FlagNumbers{}
 	for _, iv := range m.interviews {
 		if study == "" || iv.GetSummary().GetStudy() == study {
-			store.CountFlags(counts, iv, 1)
+			countFlags(counts, iv, shape)
 		}
 	}
 	var out []store.FlagCell
 	for k, n := range counts {
-		if k.Shape == shape {
-			out = append(out, store.FlagCell{FlagKey: k, FlagNumbers: n})
-		}
+		out = append(out, store.FlagCell{FlagKey: k, FlagNumbers: n})
 	}
 	return out, nil
+}
+
+// countFlags counts plainly what store.FlagCounts counts fast.
+func countFlags(counts map[store.FlagKey]store.FlagNumbers, iv *servicev1.InterviewProjection, shape store.FlagShape) {
+	s, met := iv.GetSummary(), map[store.FlagKey]bool{}
+	for _, f := range iv.GetFlags() {
+		k := store.FlagKey{Study: s.GetStudy(), Questionnaire: s.GetQuestionnaire(), Enumerator: s.GetEnumerator(), SiteID: s.GetSiteId(), Shape: shape}
+		if shape&store.FlagsByQuestion != 0 {
+			k.Question = questionnaire.WithoutRows(f.GetPath())
+		}
+		if shape&store.FlagsByRule != 0 {
+			k.Rule = f.GetRule()
+		}
+		if shape&store.FlagsBySeverity != 0 {
+			k.Severity = f.GetSeverity()
+		}
+		more := store.FlagNumbers{Flags: 1}
+		if f.GetSeverity() == formv1.Severity_SEVERITY_HARD {
+			more.Hard = 1
+		}
+		if !met[k] {
+			met[k], more.Interviews = true, 1
+		}
+		n := counts[k]
+		n.Add(more)
+		counts[k] = n
+	}
 }
 
 func (m *memory) Interviews(_ context.Context, f store.Filter) iter.Seq2[*servicev1.InterviewProjection, error] {

@@ -15,7 +15,7 @@ type flagStmts struct {
 }
 
 // flagCounts are how the numbers of flags change, by part.
-type flagCounts map[int64]map[store.FlagKey]store.FlagNumbers
+type flagCounts map[int64]*store.FlagCounts
 
 func (f flagCounts) add(iv *servicev1.InterviewProjection, times int64) {
 	if len(iv.GetFlags()) == 0 {
@@ -23,9 +23,9 @@ func (f flagCounts) add(iv *servicev1.InterviewProjection, times int64) {
 	}
 	part := int64(iv.GetSummary().GetPart())
 	if f[part] == nil {
-		f[part] = map[store.FlagKey]store.FlagNumbers{}
+		f[part] = &store.FlagCounts{}
 	}
-	store.CountFlags(f[part], iv, times)
+	f[part].Add(iv, times)
 }
 
 // takeAway takes away the flags of an interview that stands in a body.
@@ -47,15 +47,12 @@ func (p *projection) prepareFlags() {
 
 func (p *projection) putFlags(counts flagCounts) error {
 	for part, cells := range counts {
-		for k, n := range cells {
-			if n == (store.FlagNumbers{}) {
-				continue
-			}
-			args := []any{part, int64(k.Shape), k.Study, k.Questionnaire, k.Enumerator, k.SiteID, k.Question, k.Rule, int64(k.Severity)}
-			if _, err := p.addToFlags.exec(append(args, n.Flags, n.Hard, n.Interviews)...); err != nil {
+		for c := range cells.Cells() {
+			args := []any{part, int64(c.Shape), c.Study, c.Questionnaire, c.Enumerator, c.SiteID, c.Question, c.Rule, int64(c.Severity)}
+			if _, err := p.addToFlags.exec(append(args, c.Flags, c.Hard, c.Interviews)...); err != nil {
 				return err
 			}
-			if n.Interviews < 0 {
+			if c.Interviews < 0 {
 				if _, err := p.dropFlags.exec(args...); err != nil {
 					return err
 				}
