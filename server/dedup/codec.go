@@ -54,8 +54,9 @@ type savedComponent struct {
 func (m *Model) MarshalBinary() ([]byte, error) {
 	s := savedModel{Version: modelVersion, Options: m.opts, Prior: m.prior, Shift: m.shift, Share: m.share, Keys: m.keys, Recall: m.recall}
 	for k, c := range m.columns {
+		canons, sounds := c.counted()
 		s.Columns = append(s.Columns, savedColumn{
-			c.field, kindName(c.kind), m.m[k], m.u[k], c.total, c.values, c.chance, c.soundChance, c.canons, c.sounds,
+			c.field, kindName(c.kind), m.m[k], m.u[k], c.total, c.values, c.chance, c.soundChance, canons, sounds,
 		})
 	}
 	for _, c := range m.others {
@@ -98,7 +99,7 @@ func UnmarshalModel(data []byte) (*Model, error) {
 		m.m, m.u = append(m.m, c.Same), append(m.u, c.Different)
 		m.columns = append(m.columns, &terms{
 			field: c.Field, kind: k, scale: scaleOf(k), total: c.Total, values: c.Values, chance: c.Chance, soundChance: c.SoundChance,
-			canons: c.Canons, sounds: c.Sounds,
+			held: func() (canons, sounds map[string]int32) { return c.Canons, c.Sounds },
 		})
 	}
 	for _, c := range s.Others {

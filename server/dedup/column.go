@@ -1,8 +1,10 @@
 package dedup
 
 import (
+	"math"
 	"slices"
-	"strings"
+	"sync"
+	"unicode/utf8"
 )
 
 // atom is one value of a column, read once however many records carry it.
@@ -12,13 +14,9 @@ type atom struct {
 	sound   string // how a name sounds
 	name    *nameForm
 	date    *dateForm
-	text    *textForm
-	canonID int32
+	canonID int32 // set where the atom is of a column
 	soundID int32
 }
-
-// textForm is a text as it is compared letter by letter.
-type textForm struct{ runes []rune }
 
 // terms is what a model keeps of a column: what it holds, and how common its values are.
 type terms struct {
@@ -28,21 +26,74 @@ type terms struct {
 	total               int     // records that carry any value
 	values              int     // distinct canons
 	chance, soundChance float64 // probability that two records agree on canon, on sound
-	// How many records carry a canon or a sound, where two and more do.
-	canons, sounds map[string]int32
+	// held is how many records carry a canon or a sound, where two and more do; nil: none does.
+	held func() (canons, sounds map[string]int32)
 }
 
-// column is one field of all records. A record may have several values: a person met twice, or with other names.
+// column is one field of all records. A record may have several values: a person met twice, or with other names. What is
+// known of a million values is kept in a few pieces of memory without pointers, an atom is made of it when it is asked for.
 type column struct {
 	terms
-	atoms []atom
-	rows  rows   // atoms of each record, in the order of their texts
-	same  []int8 // level of each atom with itself
+	atoms            int
+	shown            texts   // as told
+	canons, sounds   texts   // by canonID and soundID; kinds without a sound have one list for both
+	shownID          []int32 // by atom; so are all that follow, up to the counts
+	canonID, soundID []int32
+	names            []nameRow
+	parts            nameParts
+	dates            []dateForm
+	quick            quick
+	same             []int8 // level of each atom with itself
+
+	rows rows // atoms of each record, in the order of their texts
 	// How many records carry each canon and each sound.
 	canonCount, soundCount []int32
 	// The bits that the rarity of each canon and of each sound adds, by a model.
 	canonBits, soundBits []float64
-	quick                quick
+}
+
+// nameRow numbers the readings of a name among those of all names of a column, and says which letters they have.
+type nameRow struct {
+	canon, sound, near, family, given, soundFamily, soundGiven int32
+	letters, soundLetters                                      uint64
+	last                                                       rune   // character
+	length                                                     uint16 // of the characters
+	spelled                                                    uint8  // length of the sound, maxRunes at most
+	han, familyIsKnown                                         bool
+}
+
+// nameParts are the texts of the readings but canon and sound.
+type nameParts struct{ near, family, given, soundFamily, soundGiven texts }
+
+// view is an atom with all it points to.
+type view struct {
+	atom
+	form nameForm
+	day  dateForm
+}
+
+// see reads an atom into a place that is there.
+func (c *column) see(x int32, v *view) {
+	v.shown, v.canonID, v.soundID = c.shown.of(c.shownID[x]), c.canonID[x], c.soundID[x]
+	v.canon, v.sound = c.canons.of(v.canonID), c.sounds.of(v.soundID)
+	switch c.kind {
+	case kindPerson:
+		n := &c.names[x]
+		v.form = nameForm{
+			han: n.han, familyIsKnown: n.familyIsKnown, folded: v.canon, sound: v.sound, near: c.parts.near.of(n.near), family: c.parts.family.of(n.family),
+			given: c.parts.given.of(n.given), soundFamily: c.parts.soundFamily.of(n.soundFamily), soundGiven: c.parts.soundGiven.of(n.soundGiven),
+		}
+	case kindDate:
+		v.day = c.dates[x]
+	}
+}
+
+// atom is an atom by its number.
+func (c *column) atom(x int32) *atom {
+	v := &view{}
+	c.see(x, v)
+	v.name, v.date = &v.form, &v.day
+	return &v.atom
 }
 
 // source is what one record says of one column: atoms not yet interned, possibly none.
@@ -129,73 +180,132 @@ func (f *frame) align() {
 
 // newColumn interns what the records say.
 func newColumn(field string, k kind, said []source) *column {
-	which := make([]int32, len(said))
-	for i := range which {
-		which[i] = int32(i)
-	}
-	return newColumnOf(field, k, len(said), func(i int) source { return said[i] }, which, false)
+	return newColumnOf(field, k, len(said), func(i int) source { return said[i] }, nil, false)
 }
 
-// newColumnOf is newColumn where many records say the same of n things: which says of each record what it says. distinct says
-// that no two of them hold the same value.
+// builder takes in what is said of a column.
+type builder struct {
+	*column
+	distinct                                   bool
+	canon, sound, shown                        *interner
+	near, family, given, soundFamily, soundOwn *interner
+	index                                      map[[3]int32]int32 // atoms by their texts
+}
+
+// newColumnOf is newColumn where many records say the same of n things: which says of each record what it says, nil: there is one
+// record for each thing. distinct says that no two things are the same value. What is said is asked for in any order, several
+// things at once.
 func newColumnOf(field string, k kind, n int, say func(i int) source, which []int32, distinct bool) *column {
 	c := &column{terms: terms{field: field, kind: k, scale: scaleOf(k)}}
-	canons, sounds := newInterner(), newInterner()
-	type key struct {
-		canon, sound int32
-		shown        string
-	}
-	index := map[key]int32{}
-	if distinct {
-		c.atoms = make([]atom, 0, n)
-	}
+	b := &builder{column: c, distinct: distinct, canon: newInterner(), sound: newInterner(), shown: newInterner(), index: map[[3]int32]int32{}}
+	b.near, b.family, b.given, b.soundFamily, b.soundOwn = newInterner(), newInterner(), newInterner(), newInterner(), newInterner()
 	told := newLists[int32](n)
 	several := false
 	var row []int32
-	for i := range n {
-		row = row[:0]
-		s := say(i)
-		for i := range s {
-			a := &s[i]
-			a.canonID = canons.add(a.canon)
-			a.soundID = a.canonID
-			if k == kindPerson {
-				a.soundID = sounds.add(a.sound)
+	const batch, piece = 1 << 15, 1 << 10
+	said := make([]source, min(n, batch))
+	for start := 0; start < n; start += batch {
+		m := min(batch, n-start)
+		each((m+piece-1)/piece, func(p int) {
+			for i := p * piece; i < min(m, (p+1)*piece); i++ {
+				said[i] = say(start + i)
 			}
-			id, at, ok := key{a.canonID, a.soundID, a.shown}, int32(0), false
-			if !distinct {
-				at, ok = index[id]
+		})
+		for _, s := range said[:m] {
+			if row = row[:0]; len(s) > 1 {
+				slices.SortFunc(s, compareAtoms)
+				several = true
 			}
-			if !ok {
-				if at = int32(len(c.atoms)); !distinct {
-					index[id] = at
-				}
-				a.spell(k)
-				c.atoms = append(c.atoms, *a)
+			for i := range s {
+				row = append(row, b.add(&s[i]))
 			}
-			row = append(row, at)
+			told.add(slices.Compact(row))
 		}
-		if len(row) > 1 {
-			slices.SortFunc(row, func(x, y int32) int { return compareAtoms(c.atoms[x], c.atoms[y]) })
+	}
+	b.done()
+	c.place(told, which, several)
+	c.chance, c.values = chance(c.canonCount, c.total)
+	c.soundChance, _ = chance(c.soundCount, c.total)
+	c.hurry()
+	c.same = make([]int8, c.atoms)
+	for x := range int32(c.atoms) {
+		c.same[x] = int8(c.thorough(x, x))
+	}
+	return c
+}
+
+// add numbers one value.
+func (b *builder) add(a *atom) int32 {
+	id := [3]int32{b.canon.add(a.canon)}
+	id[1] = id[0]
+	if b.kind == kindPerson {
+		id[1] = b.sound.add(a.sound)
+	}
+	if b.distinct {
+		id[2] = b.shown.push(a.shown)
+	} else {
+		id[2] = b.shown.add(a.shown)
+		if at, ok := b.index[id]; ok {
+			return at
 		}
-		told.add(slices.Compact(row))
-		several = several || len(row) > 1
+		b.index[id] = int32(b.atoms)
 	}
-	for i := range c.atoms {
-		c.same = append(c.same, int8(levelOfAtoms(k, &c.atoms[i], &c.atoms[i])))
+	b.atoms++
+	b.canonID, b.shownID = append(b.canonID, id[0]), append(b.shownID, id[2])
+	switch b.kind {
+	case kindPerson:
+		b.soundID = append(b.soundID, id[1])
+		b.names = append(b.names, b.row(a.name, id[0], id[1]))
+	case kindDate:
+		b.dates = append(b.dates, *a.date)
 	}
-	c.canonCount = make([]int32, len(canons.values))
-	c.soundCount = c.canonCount
-	if k == kindPerson {
-		c.soundCount = make([]int32, len(sounds.values))
+	return int32(b.atoms - 1)
+}
+
+func (b *builder) row(f *nameForm, canon, sound int32) nameRow {
+	n := nameRow{
+		canon: canon, sound: sound, near: b.near.add(f.near), family: b.family.add(f.family), given: b.given.add(f.given),
+		soundFamily: b.soundFamily.add(f.soundFamily), soundGiven: b.soundOwn.add(f.soundGiven), han: f.han, familyIsKnown: f.familyIsKnown,
+	}
+	length, spelled := 0, 0
+	n.letters, length = lettersOf(f.folded)
+	n.soundLetters, spelled = lettersOf(f.sound)
+	n.length, n.spelled = uint16(min(length, math.MaxUint16)), uint8(min(spelled, maxRunes))
+	n.last, _ = utf8.DecodeLastRuneInString(f.folded)
+	return n
+}
+
+// texts gives the texts of a column while it is being built, and done when it is.
+func (b *builder) done() {
+	b.column.shown, b.canons = b.shown.texts(), b.canon.texts()
+	b.canonCount = make([]int32, b.canons.len())
+	b.column.sounds, b.soundCount = b.canons, b.canonCount
+	if b.kind != kindPerson {
+		b.soundID = b.canonID
+		return
+	}
+	b.column.sounds = b.sound.texts()
+	b.soundCount = make([]int32, b.column.sounds.len())
+	b.parts = nameParts{b.near.texts(), b.family.texts(), b.given.texts(), b.soundFamily.texts(), b.soundOwn.texts()}
+}
+
+// place notes which atoms each record has, and how many records have each.
+func (c *column) place(told lists[int32], which []int32, several bool) {
+	n := len(which)
+	if which == nil {
+		n = len(told.start) - 1
 	}
 	if several {
-		c.rows.many = newLists[int32](len(which))
+		c.rows.many = newLists[int32](n)
 	} else {
-		c.rows = rows{one: make([]int32, len(which)), stride: 1}
+		c.rows = rows{one: make([]int32, n), stride: 1}
 	}
-	for i, w := range which {
-		row := told.of(int(w))
+	for i := range n {
+		at := i
+		if which != nil {
+			at = int(which[i])
+		}
+		row := told.of(at)
 		switch {
 		case several:
 			c.rows.many.add(row)
@@ -209,10 +319,6 @@ func newColumnOf(field string, k kind, n int, say func(i int) source, which []in
 		}
 		c.count(row)
 	}
-	c.chance, c.values = chance(c.canonCount, c.total)
-	c.soundChance, _ = chance(c.soundCount, c.total)
-	c.hurry()
-	return c
 }
 
 // intern numbers a text.
@@ -228,17 +334,16 @@ func intern(ids map[string]int32, text string) int32 {
 // count adds one record's distinct canons and sounds.
 func (c *column) count(row []int32) {
 	for i, x := range row {
-		a := &c.atoms[x]
 		newCanon, newSound := true, true
 		for _, y := range row[:i] {
-			newCanon = newCanon && c.atoms[y].canonID != a.canonID
-			newSound = newSound && c.atoms[y].soundID != a.soundID
+			newCanon = newCanon && c.canonID[y] != c.canonID[x]
+			newSound = newSound && c.soundID[y] != c.soundID[x]
 		}
 		if newCanon {
-			c.canonCount[a.canonID]++
+			c.canonCount[c.canonID[x]]++
 		}
 		if newSound && c.kind == kindPerson {
-			c.soundCount[a.soundID]++
+			c.soundCount[c.soundID[x]]++
 		}
 	}
 }
@@ -258,41 +363,54 @@ func chance(counts []int32, total int) (float64, int) {
 	return float64(sum) / float64(total) / float64(total), values
 }
 
-// spell fills in what comparison letter by letter needs.
-func (a *atom) spell(k kind) {
-	if a.text == nil && (k == kindText || k == kindDigits) {
-		a.text = &textForm{runes: []rune(a.canon)}
-	}
-}
-
 // compare finds the best level that any two values of two records reach, and the values; -1 where one says nothing.
-func (c *column) compare(i, j int) (lvl int, a, b *atom) {
-	return c.compareRows(c.rows.of(i), c.rows.of(j))
+func (c *column) compare(i, j int) (lvl int, a, b int32) {
+	ra, rb := c.rows.of(i), c.rows.of(j)
+	switch {
+	case len(ra) == 0 || len(rb) == 0:
+		return -1, -1, -1
+	case len(ra) == 1 && len(rb) == 1:
+		return c.level(ra[0], rb[0]), ra[0], rb[0]
+	}
+	lvl = -1
+	best, length := 0.0, 0
+	for _, x := range ra {
+		for _, y := range rb {
+			l := c.level(x, y)
+			w, n := c.scale[l].m/c.scale[l].u, c.canons.length(c.canonID[x])+c.canons.length(c.canonID[y])
+			if lvl < 0 || w > best || w == best && n > length {
+				lvl, a, b, best, length = l, x, y, w, n
+			}
+		}
+	}
+	return lvl, a, b
 }
 
-// compareRows is compare for any two lists of atoms.
-func (c *column) compareRows(ra, rb []int32) (lvl int, a, b *atom) {
-	if len(ra) == 0 || len(rb) == 0 {
-		return -1, nil, nil
+// level compares two atoms.
+func (c *column) level(x, y int32) int {
+	if x == y {
+		return int(c.same[x])
 	}
-	if len(ra) == 1 && len(rb) == 1 {
-		x, y := &c.atoms[ra[0]], &c.atoms[rb[0]]
-		if ra[0] == rb[0] {
-			return int(c.same[ra[0]]), x, x
-		}
-		if l := c.quickLevel(ra[0], rb[0]); l >= 0 {
-			return l, x, y
-		}
-		return levelOfAtoms(c.kind, x, y), x, y
+	if l := c.quickLevel(x, y); l >= 0 {
+		return l
 	}
-	return c.best(c.told(ra), c.told(rb))
+	return c.thorough(x, y)
+}
+
+// thorough compares two atoms by their texts.
+func (c *column) thorough(x, y int32) int {
+	var a, b view
+	c.see(x, &a)
+	c.see(y, &b)
+	a.name, a.date, b.name, b.date = &a.form, &a.day, &b.form, &b.day // here, so that the two need not be on the heap
+	return levelOfAtoms(c.kind, &a.atom, &b.atom)
 }
 
 // told is the atoms of a list.
 func (c *column) told(row []int32) []*atom {
 	out := make([]*atom, len(row))
 	for i, x := range row {
-		out[i] = &c.atoms[x]
+		out[i] = c.atom(x)
 	}
 	return out
 }
@@ -321,21 +439,36 @@ func (c *column) learnTerms() *terms {
 	if c.soundBits = c.canonBits; c.kind == kindPerson {
 		c.soundBits = t.rarities(c.soundCount, t.soundChance)
 	}
-	t.canons, t.sounds = map[string]int32{}, map[string]int32{}
-	canons, sounds := false, false
-	for l := range c.scale {
-		canons, sounds = canons || c.counts(l) == 1, sounds || c.counts(l) == 2
-	}
-	for i := range c.atoms {
-		a := &c.atoms[i]
-		if n := c.canonCount[a.canonID]; canons && n > 1 {
-			t.canons[a.canon] = n
-		}
-		if n := c.soundCount[a.soundID]; sounds && n > 1 {
-			t.sounds[a.sound] = n
-		}
-	}
+	t.held = sync.OnceValues(c.several)
 	return &t
+}
+
+// several counts the records of the values that two and more have, where their rarity matters.
+func (c *column) several() (canons, sounds map[string]int32) {
+	canons, sounds = map[string]int32{}, map[string]int32{}
+	ofCanons, ofSounds := false, false
+	for l := range c.scale {
+		ofCanons, ofSounds = ofCanons || c.counts(l) == 1, ofSounds || c.counts(l) == 2
+	}
+	for id, n := range c.canonCount {
+		if ofCanons && n > 1 {
+			canons[c.canons.of(int32(id))] = n
+		}
+	}
+	for id, n := range c.soundCount {
+		if ofSounds && n > 1 {
+			sounds[c.sounds.of(int32(id))] = n
+		}
+	}
+	return canons, sounds
+}
+
+// counted is what held says.
+func (c *terms) counted() (canons, sounds map[string]int32) {
+	if c.held == nil {
+		return nil, nil
+	}
+	return c.held()
 }
 
 // rarities works out the bits of all counts.
@@ -351,20 +484,22 @@ func (c *terms) rarities(counts []int32, usual float64) []float64 {
 func (c *column) rarify(t *terms) {
 	c.values = t.values // for whether rarity counts at all
 	c.canonBits, c.soundBits = make([]float64, len(c.canonCount)), make([]float64, len(c.soundCount))
-	for i := range c.atoms {
-		a := &c.atoms[i]
-		_, c.canonBits[a.canonID] = t.term(max(t.canons[a.canon], 1), t.chance)
-		_, c.soundBits[a.soundID] = t.term(max(t.sounds[a.sound], 1), t.soundChance)
+	canons, sounds := t.counted()
+	for id := range c.canonBits {
+		_, c.canonBits[id] = t.term(max(canons[c.canons.of(int32(id))], 1), t.chance)
+	}
+	for id := range c.soundBits {
+		_, c.soundBits[id] = t.term(max(sounds[c.sounds.of(int32(id))], 1), t.soundChance)
 	}
 }
 
 // rarity is how many bits rarer than usual the value is on which two atoms agree at this level.
-func (c *column) rarity(l int, a *atom) float64 {
+func (c *column) rarity(l int, x int32) float64 {
 	switch c.counts(l) {
 	case 1:
-		return c.canonBits[a.canonID]
+		return c.canonBits[c.canonID[x]]
 	case 2:
-		return c.soundBits[a.soundID]
+		return c.soundBits[c.soundID[x]]
 	}
 	return 0
 }
@@ -382,9 +517,11 @@ func (c *terms) counts(l int) uint8 {
 func (c *terms) rarityOf(l int, a *atom) (share, bits float64) {
 	switch c.counts(l) {
 	case 1:
-		return c.term(max(c.canons[a.canon], 1), c.chance)
+		canons, _ := c.counted()
+		return c.term(max(canons[a.canon], 1), c.chance)
 	case 2:
-		return c.term(max(c.sounds[a.sound], 1), c.soundChance)
+		_, sounds := c.counted()
+		return c.term(max(sounds[a.sound], 1), c.soundChance)
 	}
 	return 0, 0
 }
@@ -396,191 +533,4 @@ func (c *terms) term(n int32, usual float64) (share, bits float64) {
 	}
 	share = float64(n) / float64(c.total)
 	return share, log2(usual / share)
-}
-
-// levelOfAtoms compares two values of a kind.
-func levelOfAtoms(k kind, x, y *atom) int {
-	switch k {
-	case kindPerson:
-		return nameLevel(x, y)
-	case kindDate:
-		return dateLevel(x, y)
-	case kindPhone:
-		return phoneLevel(x, y)
-	case kindResident:
-		return residentLevel(x.canon, y.canon)
-	case kindDigits:
-		return digitsLevel(x, y)
-	case kindPlace:
-		return placeLevel(x.canon, y.canon)
-	case kindCategory:
-		if x.canon == y.canon {
-			return 0
-		}
-		return 1
-	case kindOrdered:
-		return orderedLevel(x.canon, y.canon)
-	}
-	return textLevel(x, y)
-}
-
-// textLevel compares by Jaro-Winkler.
-func textLevel(x, y *atom) int {
-	if x.canon == y.canon {
-		return 0
-	}
-	switch s := jaroWinkler(x.text.runes, y.text.runes); {
-	case s >= .94:
-		return 1
-	case s >= .88:
-		return 2
-	case s >= .8:
-		return 3
-	case s >= .7:
-		return 4
-	}
-	return 5
-}
-
-// nameLevel compares two names of people.
-func nameLevel(x, y *atom) int {
-	a, b := x.name, y.name
-	family := a.familyIsKnown && b.familyIsKnown && a.soundFamily == b.soundFamily
-	if !a.han || !b.han {
-		return spelledLevel(x, y, family)
-	}
-	sameFamily := a.familyIsKnown && a.family == b.family
-	switch {
-	case x.canon == y.canon:
-		return nameExact
-	case x.sound == y.sound:
-		return nameSound
-	case a.familyIsKnown && b.familyIsKnown && (a.reversed == y.canon || b.reversed == x.canon):
-		return nameReversed
-	case a.near == b.near || family && len(a.sound) > 5 && oneApart(string(a.sound), string(b.sound)):
-		return nameNear
-	case sameFamily && len(a.folded) > 1 && len(b.folded) > 1 && a.folded[len(a.folded)-1] == b.folded[len(b.folded)-1],
-		len(a.folded) > len(b.folded) && len(b.folded) > 1 && contains(a.folded, b.folded),
-		len(b.folded) > len(a.folded) && len(a.folded) > 1 && contains(b.folded, a.folded):
-		return namePart
-	case family && jaroWinkler(a.sound, b.sound) >= .87:
-		return nameSimilar
-	case family:
-		return nameFamily
-	}
-	return nameDiffers
-}
-
-// spelledLevel compares two names of which at least one is not in characters.
-func spelledLevel(x, y *atom, family bool) int {
-	a, b := x.name, y.name
-	switch {
-	case x.sound == y.sound:
-		return spelledSame
-	case a.familyIsKnown && b.familyIsKnown && (a.reversedSound == y.sound || b.reversedSound == x.sound):
-		return spelledReversed
-	case a.near == b.near || len(a.sound) > 5 && oneApart(x.sound, y.sound):
-		return spelledNear
-	case jaroWinkler(a.sound, b.sound) >= .88:
-		return spelledSimilar
-	case family:
-		return spelledFamily
-	}
-	return spelledDiffers
-}
-
-// phoneLevel compares two telephone numbers.
-func phoneLevel(x, y *atom) int {
-	if x.canon == y.canon {
-		return 0
-	}
-	if len(x.canon) >= 7 && oneApart(x.canon, y.canon) {
-		return 1
-	}
-	switch n := suffix(x.canon, y.canon); {
-	case n >= 8 || n >= 7 && n == min(len(x.canon), len(y.canon)):
-		return 2
-	case n >= 4:
-		return 3
-	}
-	return 4
-}
-
-// residentLevel compares two resident identity numbers. The old form of 15 digits lacks the century and the check.
-func residentLevel(a, b string) int {
-	if len(a) == 4 || len(b) == 4 {
-		if len(a) != 15 && len(b) != 15 && suffix(a, b) >= 4 {
-			return 4
-		}
-		return 5
-	}
-	if len(a) == 18 && len(b) == 15 {
-		a = a[:6] + a[8:17]
-	}
-	if len(b) == 18 && len(a) == 15 {
-		b = b[:6] + b[8:17]
-	}
-	switch n := prefix(a, b); {
-	case a == b:
-		return 0
-	case oneApart(a, b) && !(residentChecks(a) && residentChecks(b)):
-		return 1
-	case n >= 14 || len(a) == 15 && n >= 12:
-		return 2
-	}
-	return 3
-}
-
-// digitsLevel compares two numbers that are names, by typing errors.
-func digitsLevel(x, y *atom) int {
-	if x.canon == y.canon {
-		return 0
-	}
-	if len(x.canon) < 3 && len(y.canon) < 3 {
-		return 3
-	}
-	switch d := osa(x.text.runes, y.text.runes); {
-	case d <= 1:
-		return 1
-	case d == 2 && max(len(x.canon), len(y.canon)) > 4:
-		return 2
-	}
-	return 3
-}
-
-// placeLevel compares two division codes as far as the shorter one goes.
-func placeLevel(a, b string) int {
-	return placeLevelOf(min(len(a), len(b)), prefix(a, b))
-}
-
-// placeLevelOf is the level of two codes that agree in their first digits, of so many that the shorter one has.
-func placeLevelOf(short, same int) int {
-	lengths := [5]int{12, 9, 6, 4, 2}
-	starts := [5]int{0, 6, 11, 15, 18}
-	for g, n := range lengths {
-		if short < n {
-			continue
-		}
-		for i := g; i < len(lengths); i++ {
-			if same >= lengths[i] {
-				return starts[g] + i - g
-			}
-		}
-		return starts[g] + len(lengths) - g
-	}
-	return starts[4] + 1
-}
-
-// orderedLevel compares two numbers of an ordered list, written with two digits.
-func orderedLevel(a, b string) int {
-	switch d := strings.Compare(a, b); {
-	case d == 0:
-		return 0
-	case len(a) == 2 && len(b) == 2:
-		x, y := int(a[0])*10+int(a[1]), int(b[0])*10+int(b[1])
-		if x-y == 1 || y-x == 1 {
-			return 1
-		}
-	}
-	return 2
 }

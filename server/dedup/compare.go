@@ -1,31 +1,65 @@
 package dedup
 
+import (
+	"math/bits"
+	"unicode/utf8"
+)
+
 // maxRunes bounds how much of a text is compared letter by letter.
 const maxRunes = 64
 
-// clip cuts a text to what the comparators look at.
-func clip(a []rune) []rune {
-	if len(a) > maxRunes {
-		return a[:maxRunes]
+// isLetters says whether a text has only 7-bit bytes, and no more than the comparators look at: most have.
+func isLetters(text string) bool { return len(text) <= maxRunes && isASCII(text) }
+
+// runesOf is the part of a text that the comparators look at.
+func runesOf(text string, into *[maxRunes]rune) []rune {
+	n := 0
+	for _, r := range text {
+		if n == maxRunes {
+			break
+		}
+		into[n] = r
+		n++
 	}
-	return a
+	return into[:n]
 }
 
 // jaroWinkler is the similarity of two texts between 0 and 1, with a bonus for a common beginning. It is symmetric.
-func jaroWinkler(a, b []rune) float64 {
-	a, b = clip(a), clip(b)
-	if len(a) > len(b) {
-		a, b = b, a
+func jaroWinkler(a, b string) float64 {
+	if isLetters(a) && isLetters(b) {
+		if len(a) > len(b) {
+			a, b = b, a
+		}
+		p := 0
+		for p < 4 && p < len(a) && a[p] == b[p] {
+			p++
+		}
+		return winkler(jaroLetters(a, b), p)
 	}
-	s := jaro(a, b)
+	var ra, rb [maxRunes]rune
+	x, y := runesOf(a, &ra), runesOf(b, &rb)
+	if len(x) > len(y) {
+		x, y = y, x
+	}
+	p := 0
+	for p < 4 && p < len(x) && x[p] == y[p] {
+		p++
+	}
+	return winkler(jaro(x, y), p)
+}
+
+// winkler adds the bonus for so many common letters at the beginning.
+func winkler(s float64, common int) float64 {
 	if s < 0.7 {
 		return s
 	}
-	p := 0
-	for p < 4 && p < len(a) && a[p] == b[p] {
-		p++
-	}
-	return s + float64(p)*0.1*(1-s)
+	return s + float64(common)*0.1*(1-s)
+}
+
+// similarity is the measure of Jaro for two lengths, common letters, and those of them that moved.
+func similarity(a, b, common, moved int) float64 {
+	c := float64(common)
+	return (c/float64(a) + c/float64(b) + (c-float64(moved)/2)/c) / 3
 }
 
 // jaro counts common letters that are near each other; a is the shorter text.
@@ -61,13 +95,54 @@ func jaro(a, b []rune) float64 {
 		}
 		j++
 	}
-	c := float64(common)
-	return (c/float64(len(a)) + c/float64(len(b)) + (c-float64(moved)/2)/c) / 3
+	return similarity(len(a), len(b), common, moved)
+}
+
+// jaroLetters is jaro for 7-bit texts of 64 letters at most: where each letter stands in b are the bits of a number.
+func jaroLetters(a, b string) float64 {
+	if len(a) == 0 || len(b) == 0 {
+		return 0
+	}
+	var at [128]uint64
+	for j := range len(b) {
+		at[b[j]&127] |= 1 << j
+	}
+	window := max(len(b)/2-1, 0)
+	var inA, inB uint64
+	for i := range len(a) {
+		near := ^uint64(0) << max(0, i-window)
+		if last := i + window; last < 63 {
+			near &= 1<<(last+1) - 1
+		}
+		if m := at[a[i]&127] & near &^ inB; m != 0 {
+			inA |= 1 << i
+			inB |= m & -m
+		}
+	}
+	common, moved := bits.OnesCount64(inA), 0
+	if common == 0 {
+		return 0
+	}
+	for inA != 0 {
+		if a[bits.TrailingZeros64(inA)] != b[bits.TrailingZeros64(inB)] {
+			moved++
+		}
+		inA &= inA - 1
+		inB &= inB - 1
+	}
+	return similarity(len(a), len(b), common, moved)
 }
 
 // osa is the optimal string alignment distance: insertions, deletions, substitutions and swaps of neighbours.
-func osa(a, b []rune) int {
-	a, b = clip(a), clip(b)
+func osa(a, b string) int {
+	if isLetters(a) && isLetters(b) {
+		return osaLetters(a, b)
+	}
+	var ra, rb [maxRunes]rune
+	return osaRunes(runesOf(a, &ra), runesOf(b, &rb))
+}
+
+func osaRunes(a, b []rune) int {
 	var rows [3][maxRunes + 1]int
 	before, prev, cur := 2, 0, 1
 	for j := range len(b) + 1 {
@@ -89,6 +164,35 @@ func osa(a, b []rune) int {
 		before, prev, cur = prev, cur, before
 	}
 	return rows[prev][len(b)]
+}
+
+// osaLetters is osa for 7-bit texts of 64 letters at most, a column of the table at a time as bits of a number (Hyyrö 2003).
+func osaLetters(a, b string) int {
+	if len(a) == 0 {
+		return len(b)
+	}
+	var at [128]uint64
+	for i := range len(a) {
+		at[a[i]&127] |= 1 << i
+	}
+	up, down, diagonal, before := ^uint64(0), uint64(0), uint64(0), uint64(0)
+	last, d := uint64(1)<<(len(a)-1), len(a)
+	for j := range len(b) {
+		here := at[b[j]&127]
+		swapped := ^diagonal & here << 1 & before
+		diagonal = (here&up + up ^ up) | here | down | swapped
+		right, left := down|^(diagonal|up), diagonal&up
+		if right&last != 0 {
+			d++
+		}
+		if left&last != 0 {
+			d--
+		}
+		right, left = right<<1|1, left<<1
+		up, down = left|^(diagonal|right), right&diagonal
+		before = here
+	}
+	return d
 }
 
 // oneApart says whether two texts are at OSA distance 1 or less, without the table.
@@ -131,12 +235,12 @@ func prefix(a, b string) int {
 }
 
 // contains says whether all of part stands in whole, in order, possibly with others between.
-func contains(whole, part []rune) bool {
-	i := 0
+func contains(whole, part string) bool {
 	for _, r := range whole {
-		if i < len(part) && part[i] == r {
-			i++
+		p, n := utf8.DecodeRuneInString(part)
+		if n > 0 && p == r {
+			part = part[n:]
 		}
 	}
-	return i == len(part)
+	return part == ""
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -185,10 +186,10 @@ func TestDistances(t *testing.T) {
 		{"martha", "marhta", .9611, 1}, {"dixon", "dicksonx", .8133, 4}, {"dwayne", "duane", .84, 2},
 		{"", "abc", 0, 3}, {"abc", "abc", 1, 0}, {"ca", "abc", 0, 3}, {"zhang", "zahng", .94, 1},
 	} {
-		if got := jaroWinkler([]rune(test.a), []rune(test.b)); math.Abs(got-test.jw) > .001 {
+		if got := jaroWinkler(test.a, test.b); math.Abs(got-test.jw) > .001 {
 			t.Errorf("jaroWinkler(%s, %s) = %.4f, want %.4f", test.a, test.b, got, test.jw)
 		}
-		if got := osa([]rune(test.a), []rune(test.b)); got != test.osa {
+		if got := osa(test.a, test.b); got != test.osa {
 			t.Errorf("osa(%s, %s) = %d, want %d", test.a, test.b, got, test.osa)
 		}
 	}
@@ -200,15 +201,42 @@ func TestDistanceLaws(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := text.Draw(t, "a"), text.Draw(t, "b")
 		x, y := []rune(a), []rune(b)
-		if s, r := jaroWinkler(x, y), jaroWinkler(y, x); math.Abs(s-r) > 1e-12 || s < 0 || s > 1+1e-12 {
+		if s, r := jaroWinkler(a, b), jaroWinkler(b, a); math.Abs(s-r) > 1e-12 || s < 0 || s > 1+1e-12 {
 			t.Fatalf("jaroWinkler(%q, %q) = %v and %v", a, b, s, r)
 		}
-		d := osa(x, y)
-		if d != osa(y, x) || (d == 0) != (a == b) || d > max(len(x), len(y)) {
-			t.Fatalf("osa(%q, %q) = %d, other way %d", a, b, d, osa(y, x))
+		d := osa(a, b)
+		if d != osa(b, a) || (d == 0) != (a == b) || d > max(len(x), len(y)) {
+			t.Fatalf("osa(%q, %q) = %d, other way %d", a, b, d, osa(b, a))
 		}
 		if isASCII(a) && isASCII(b) && oneApart(a, b) != (d <= 1) {
 			t.Fatalf("oneApart(%q, %q) = %v at distance %d", a, b, oneApart(a, b), d)
+		}
+	})
+}
+
+// TestLetters holds the comparators of 7-bit texts, which work on bits, to those that compare letter by letter.
+func TestLetters(t *testing.T) {
+	text := rapid.StringOfN(rapid.RuneFrom([]rune("abcde019 '")), 0, 70, -1)
+	short := rapid.StringOfN(rapid.RuneFrom([]rune("abc")), 0, 6, -1)
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := rapid.OneOf(text, short).Draw(t, "a"), rapid.OneOf(text, short).Draw(t, "b")
+		if rapid.Bool().Draw(t, "near") { // one is the other with something in it
+			at := rapid.IntRange(0, len(a)).Draw(t, "at")
+			b = a[:at] + short.Draw(t, "more") + a[at:]
+		}
+		x, y := []rune(a)[:min(len(a), maxRunes)], []rune(b)[:min(len(b), maxRunes)]
+		if len(x) > len(y) {
+			x, y = y, x
+		}
+		common := 0
+		for common < min(4, len(x)) && x[common] == y[common] {
+			common++
+		}
+		if got, want := jaroWinkler(a, b), winkler(jaro(x, y), common); got != want {
+			t.Fatalf("jaroWinkler(%q, %q) = %v, letter by letter %v", a, b, got, want)
+		}
+		if got, want := osa(a, b), osaRunes(x, y); got != want {
+			t.Fatalf("osa(%q, %q) = %d, letter by letter %d", a, b, got, want)
 		}
 	})
 }
@@ -267,18 +295,30 @@ func TestFolding(t *testing.T) {
 	}
 }
 
-// BenchmarkJaroWinkler measures the comparator of text.
-func BenchmarkJaroWinkler(b *testing.B) {
-	x, y := []rune("zhangxiuying"), []rune("zhangxiaoying")
-	for b.Loop() {
-		jaroWinkler(x, y)
-	}
-}
-
-// BenchmarkOSA measures the comparator of numbers.
-func BenchmarkOSA(b *testing.B) {
-	x, y := []rune("13812345678"), []rune("13812354679")
-	for b.Loop() {
-		osa(x, y)
+// BenchmarkComparators measures the comparators, each also letter by letter, which is what it is to be held against.
+func BenchmarkComparators(b *testing.B) {
+	x, y := "zhangxiuying", "zhangxiaoying"
+	m, n := "13812345678", "13812354679"
+	for _, bench := range []struct {
+		name       string
+		fast, slow func()
+	}{
+		{"jaroWinkler", func() { jaroWinkler(x, y) }, func() { winkler(jaro([]rune(x), []rune(y)), 4) }},
+		{"osa", func() { osa(m, n) }, func() { osaRunes([]rune(m), []rune(n)) }},
+		{"oneApart", func() { oneApart(m, n) }, func() { osaRunes([]rune(m), []rune(n)) }},
+		{"jaroWinkler of characters", func() { jaroWinkler("欧阳秀英", "欧阳秀莹") }, func() { winkler(jaro([]rune("欧阳秀英"), []rune("欧阳秀莹")), 3) }},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			for b.Loop() {
+				bench.fast()
+			}
+			fast := float64(b.Elapsed().Nanoseconds()) / float64(b.N)
+			start := time.Now()
+			const rounds = 20_000
+			for range rounds {
+				bench.slow()
+			}
+			b.ReportMetric(float64(time.Since(start).Nanoseconds())/rounds/fast, "x-letter-by-letter")
+		})
 	}
 }

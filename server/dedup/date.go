@@ -11,8 +11,8 @@ import (
 type dateForm struct {
 	year, month, day int16
 	reckoned         bool
-	days             int32 // since 1970, full dates only
-	digits           string
+	days             int32  // since 1970, full dates only
+	digits           uint32 // eight decimal digits, four bits each, full dates only
 }
 
 // Years that make sense: of the persons of a register, and where a number without more is to be a year at all.
@@ -38,7 +38,9 @@ func newDate(year, month, day int, reckoned bool) (dateForm, bool) {
 	}
 	f.day = int16(day)
 	f.days = int32(time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC).Unix() / 86400)
-	f.digits = fmt.Sprintf("%04d%02d%02d", year, month, day)
+	for _, d := range [8]int{year / 1000, year / 100, year / 10, year, month / 10, month, day / 10, day} {
+		f.digits = f.digits<<4 | uint32(d%10)
+	}
 	return f, true
 }
 
@@ -111,8 +113,7 @@ func dateAtom(f dateForm, shown string) atom {
 }
 
 // dateLevel compares two dates as far as both are known.
-func dateLevel(x, y *atom) int {
-	a, b := *x.date, *y.date
+func dateLevel(a, b dateForm) int {
 	year := apart(int32(a.year), int32(b.year))
 	switch {
 	case a.reckoned || b.reckoned:
@@ -146,23 +147,19 @@ func dateLevel(x, y *atom) int {
 
 // fullDateLevel compares two dates that are known to the day.
 func fullDateLevel(a, b dateForm) int {
+	x := a.digits ^ b.digits
+	year, month, day := x>>16 == 0, x>>8&0xff == 0, x&0xff == 0
 	days := apart(a.days, b.days)
-	same := 0
-	for _, s := range [3]bool{a.year == b.year, a.month == b.month, a.day == b.day} {
-		if s {
-			same++
-		}
-	}
 	switch {
-	case same == 3:
+	case x == 0:
 		return dateExact
-	case a.year == b.year && a.month == b.day && a.day == b.month, oneApart(a.digits, b.digits):
+	case year && a.month == b.day && a.day == b.month, oneDigit(uint64(a.digits), uint64(b.digits)):
 		return dateTypo
-	case same == 2:
+	case year && (month || day) || month && day:
 		return dateTwoParts
 	case days <= 59:
 		return dateLunar
-	case a.year == b.year:
+	case year:
 		return dateSameYear
 	case days <= 400:
 		return dateYearOff

@@ -113,9 +113,9 @@ func (t *Table) column(c int) (counts map[string]int, sampled, filled, distinct 
 			sampled++
 		}
 	}
-	seen := make([]bool, len(column.values))
+	seen := make([]bool, column.values.len())
 	for _, v := range column.at {
-		if column.values[v] != "" {
+		if column.values.length(v) > 0 {
 			filled++
 			if !seen[v] {
 				seen[v] = true

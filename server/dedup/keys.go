@@ -16,7 +16,7 @@ type single struct {
 	byAtom []uint64 // hash of each atom of the column; 0 for none
 	rows   *rows
 	filled float64 // share of records that have it
-	values int     // how many there are
+	values int     // how many there are: none, one, or more
 }
 
 // hashes appends the distinct values of a record.
@@ -181,28 +181,28 @@ func (f *frame) allSingles() []*single {
 // fill works out the values of a simple key.
 func (f *frame) fill(s *single, t transform) {
 	c := f.columns[s.col]
-	s.byAtom = make([]uint64, len(c.atoms))
-	for i := range c.atoms {
-		if v := t.of(&c.atoms[i]); v != "" {
-			s.byAtom[i] = hash(v)
-			if s.values == 0 || s.values == 1 && s.byAtom[i] != s.byAtom[s.firstAtom()] {
-				s.values++
+	s.byAtom = make([]uint64, c.atoms)
+	first := uint64(0)
+	v := &view{}
+	v.name, v.date = &v.form, &v.day
+	for x := range s.byAtom {
+		c.see(int32(x), v)
+		if text := t.of(&v.atom); text != "" {
+			h := hash(text)
+			if s.byAtom[x] = h; s.values == 0 {
+				s.values, first = 1, h
+			} else if h != first {
+				s.values = 2
 			}
 		}
 	}
 	filled := 0
-	var buf []uint64
 	for i := range f.n {
-		if buf = s.hashes(buf[:0], int32(i)); len(buf) > 0 {
+		if slices.ContainsFunc(c.rows.of(i), func(x int32) bool { return s.byAtom[x] != 0 }) {
 			filled++
 		}
 	}
 	s.filled = float64(filled) / float64(max(f.n, 1))
-}
-
-// firstAtom is the first atom that has a value.
-func (s *single) firstAtom() int {
-	return slices.IndexFunc(s.byAtom, func(h uint64) bool { return h != 0 })
 }
 
 // candidates lists the keys that are cheap enough: simple ones, and conjunctions of two and three where those are not.

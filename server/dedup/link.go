@@ -114,16 +114,17 @@ func joined(a, b Table) (both Table, columns []int) {
 	}
 	for x, i := range columns {
 		in := newInterner()
+		var at []int32
 		for _, column := range []cells{a.columns[i], b.columns[inB[x]]} {
-			numbers := make([]int32, len(column.values))
-			for v, text := range column.values {
-				numbers[v] = in.add(text)
+			numbers := make([]int32, column.values.len())
+			for v := range numbers {
+				numbers[v] = in.add(column.values.of(int32(v)))
 			}
 			for _, v := range column.at {
-				in.at = append(in.at, numbers[v])
+				at = append(at, numbers[v])
 			}
 		}
-		both.columns = append(both.columns, cells{in.values, in.at})
+		both.columns = append(both.columns, cells{in.texts(), at})
 	}
 	return both, columns
 }

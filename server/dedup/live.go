@@ -25,12 +25,11 @@ func NewPerson(records []*servicev1.PersonRecord) *Person {
 	}
 	p := newProfile(id, records)
 	out := &Person{id: id, keys: p.keys(), rosters: p.rosters(), values: make(values, len(personFields))}
-	for k, field := range personFields {
+	for k := range personFields {
 		said := p.told(k)
 		slices.SortFunc(said, compareAtoms)
 		said = slices.CompactFunc(said, func(a, b atom) bool { return compareAtoms(a, b) == 0 })
 		for i := range said {
-			said[i].spell(field.kind)
 			out.values[k] = append(out.values[k], &said[i])
 		}
 	}

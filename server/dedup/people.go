@@ -143,11 +143,7 @@ func peopleFrame(profiles []profile) *frame {
 	f := &frame{n: len(profiles)}
 	homes, lines := newLists[int32](len(profiles)), newLists[int32](len(profiles))
 	for k, field := range personFields {
-		said := make([]source, len(profiles))
-		for i := range profiles {
-			said[i] = profiles[i].told(k)
-		}
-		f.columns = append(f.columns, newColumn(field.name, field.kind, said))
+		f.columns = append(f.columns, newColumnOf(field.name, field.kind, len(profiles), func(i int) source { return profiles[i].told(k) }, nil, false))
 	}
 	houses, rosters := map[string]int32{}, map[string]int32{}
 	for i := range profiles {
@@ -189,8 +185,8 @@ func nameAtom(s *speller, full, family, given, spelled string) []atom {
 	if len(f.folded) == 0 {
 		return nil
 	}
-	a := one(full, string(f.folded))
-	a[0].sound, a[0].name = string(f.sound), &f
+	a := one(full, f.folded)
+	a[0].sound, a[0].name = f.sound, &f
 	return a
 }
 

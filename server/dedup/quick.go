@@ -7,30 +7,10 @@ import (
 
 // quick is what most pairs of values can be compared by without looking at their texts: a few numbers per value, side by side
 // in memory. Where they do not settle the level, the values themselves are compared. Either way the level is that of
-// levelOfAtoms.
+// levelOfAtoms. Those of names and dates are kept by the column.
 type quick struct {
-	names   []quickName
-	dates   []quickDate
 	numbers []quickNumber
 	texts   []quickText
-	ids     []int32
-}
-
-// quickName numbers the readings of a name.
-type quickName struct {
-	canon, sound, near, family, soundFamily int32
-	reversed, reversedSound                 int32 // the number that the turned name would have as canon or sound; -1 if none has it
-	letters, soundLetters                   uint64
-	last                                    rune  // character
-	length                                  uint8 // of the characters
-	spelled                                 uint8 // length of the sound
-	han                                     bool
-}
-
-// quickDate is a full date; day 0 stands for others.
-type quickDate struct {
-	days   int32
-	digits uint32 // eight decimal digits, four bits each
 }
 
 // quickNumber is up to fifteen digits, four bits each, the last lowest.
@@ -42,7 +22,6 @@ type quickNumber struct {
 // quickText is which letters a text has.
 type quickText struct {
 	letters uint64
-	canon   int32
 	length  uint8 // of the part that is compared
 }
 
@@ -50,76 +29,28 @@ type quickText struct {
 func (c *column) hurry() {
 	q := &c.quick
 	switch c.kind {
-	case kindPerson:
-		q.names = quickNames(c.atoms)
-	case kindDate:
-		q.dates = make([]quickDate, len(c.atoms))
-		for i := range c.atoms {
-			if d := c.atoms[i].date; d.day > 0 {
-				n := quickNumberOf(d.digits)
-				q.dates[i] = quickDate{d.days, uint32(n.digits)}
-			}
-		}
 	case kindPhone, kindPlace:
-		q.numbers = make([]quickNumber, len(c.atoms))
-		for i := range c.atoms {
-			q.numbers[i] = quickNumberOf(c.atoms[i].canon)
-		}
-	case kindCategory, kindOrdered:
-		q.ids = make([]int32, len(c.atoms))
-		for i := range c.atoms {
-			q.ids[i] = c.atoms[i].canonID
+		q.numbers = make([]quickNumber, c.atoms)
+		for x := range q.numbers {
+			q.numbers[x] = quickNumberOf(c.canons.of(c.canonID[x]))
 		}
 	case kindText, kindDigits:
-		q.texts = make([]quickText, len(c.atoms))
-		for i := range c.atoms {
-			r := clip(c.atoms[i].text.runes)
-			q.texts[i] = quickText{lettersOf(r), c.atoms[i].canonID, uint8(len(r))}
+		q.texts = make([]quickText, c.atoms)
+		for x := range q.texts {
+			letters, length := lettersOf(c.canons.of(c.canonID[x]))
+			q.texts[x] = quickText{letters, uint8(min(length, maxRunes))}
 		}
 	}
 }
 
-// quickNames numbers the readings of names.
-func quickNames(atoms []atom) []quickName {
-	near, family, soundFamily := newInterner(), newInterner(), newInterner()
-	canons, sounds := make(map[string]int32, len(atoms)), make(map[string]int32, len(atoms))
-	for i := range atoms {
-		canons[atoms[i].canon], sounds[atoms[i].sound] = atoms[i].canonID, atoms[i].soundID
-	}
-	find := func(m map[string]int32, text string) int32 {
-		if n, ok := m[text]; ok {
-			return n
-		}
-		return -1
-	}
-	out := make([]quickName, len(atoms))
-	for i := range atoms {
-		a := &atoms[i]
-		n := a.name
-		out[i] = quickName{
-			canon: a.canonID, sound: a.soundID, near: near.add(n.near), family: family.add(n.family), soundFamily: soundFamily.add(n.soundFamily),
-			reversed: -1, reversedSound: -1, length: uint8(min(len(n.folded), 255)), spelled: uint8(min(len(n.sound), maxRunes)), han: n.han,
-		}
-		out[i].letters, out[i].soundLetters = lettersOf(n.folded), lettersOf(clip(n.sound))
-		if len(n.folded) > 0 {
-			out[i].last = n.folded[len(n.folded)-1]
-		}
-		if n.familyIsKnown {
-			out[i].reversed, out[i].reversedSound = find(canons, n.reversed), find(sounds, n.reversedSound)
-		} else {
-			out[i].family, out[i].soundFamily = -1-int32(i), -1-int32(i)
+// lettersOf is which of 64 classes of letters occur in the part of a text that is compared, and how long the text is.
+func lettersOf(text string) (set uint64, length int) {
+	for _, r := range text {
+		if length++; length <= maxRunes {
+			set |= 1 << (uint32(r) * 0x9E3779B1 >> 26)
 		}
 	}
-	return out
-}
-
-// lettersOf is which of 64 classes of letters occur.
-func lettersOf(runes []rune) uint64 {
-	set := uint64(0)
-	for _, r := range runes {
-		set |= 1 << (uint32(r) * 0x9E3779B1 >> 26)
-	}
-	return set
+	return set, length
 }
 
 // quickNumberOf packs digits.
@@ -142,20 +73,18 @@ func quickNumberOf(digits string) quickNumber {
 func (c *column) quickLevel(x, y int32) int {
 	switch c.kind {
 	case kindCategory:
-		if c.quick.ids[x] == c.quick.ids[y] {
+		if c.canonID[x] == c.canonID[y] {
 			return 0
 		}
 		return 1
 	case kindOrdered:
-		if c.quick.ids[x] == c.quick.ids[y] {
+		if c.canonID[x] == c.canonID[y] {
 			return 0
 		}
 	case kindPerson:
-		return c.quick.names[x].level(&c.quick.names[y])
+		return c.names[x].level(&c.names[y])
 	case kindDate:
-		if a, b := c.quick.dates[x], c.quick.dates[y]; a.digits != 0 && b.digits != 0 {
-			return a.level(b)
-		}
+		return dateLevel(c.dates[x], c.dates[y])
 	case kindPhone:
 		if a, b := c.quick.numbers[x], c.quick.numbers[y]; a.length >= 7 && a.length == b.length {
 			return a.phoneLevel(b)
@@ -165,79 +94,65 @@ func (c *column) quickLevel(x, y int32) int {
 			return a.placeLevel(b)
 		}
 	case kindText:
+		if c.canonID[x] == c.canonID[y] {
+			return 0
+		}
 		return c.quick.texts[x].textLevel(&c.quick.texts[y])
 	case kindDigits:
+		if c.canonID[x] == c.canonID[y] {
+			return 0
+		}
 		return c.quick.texts[x].digitsLevel(&c.quick.texts[y])
 	}
 	return -1
 }
 
 // level settles names that have nothing in common.
-func (a *quickName) level(b *quickName) int {
-	if !a.han || !b.han {
-		return a.spelledLevel(b)
+func (n *nameRow) level(o *nameRow) int {
+	if !n.han || !o.han {
+		return n.spelledLevel(o)
 	}
+	known := n.familyIsKnown && o.familyIsKnown
+	soundFamily := known && n.soundFamily == o.soundFamily
 	switch {
-	case a.canon == b.canon:
+	case n.canon == o.canon:
 		return nameExact
-	case a.sound == b.sound:
+	case n.sound == o.sound:
 		return nameSound
-	case a.reversed == b.canon || b.reversed == a.canon:
+	case n.letters == o.letters && n.length == o.length: // perhaps turned
 		return -1
-	case a.near == b.near:
+	case n.near == o.near:
 		return nameNear
-	case a.length > b.length && b.letters&^a.letters == 0, b.length > a.length && a.letters&^b.letters == 0:
+	case n.length > o.length && o.letters&^n.letters == 0, o.length > n.length && n.letters&^o.letters == 0, n.length > maxRunes, o.length > maxRunes:
 		return -1
-	case a.soundFamily != b.soundFamily && a.family != b.family:
+	case !soundFamily && !(known && n.family == o.family):
 		return nameDiffers
-	case a.last == b.last, a.soundFamily != b.soundFamily, a.spelled == maxRunes || b.spelled == maxRunes:
+	case n.last == o.last, !soundFamily, n.spelled == maxRunes || o.spelled == maxRunes:
 		return -1
-	case lettersApart(a.soundLetters, b.soundLetters) < 2:
+	case lettersApart(n.soundLetters, o.soundLetters) < 2:
 		return -1
-	case mostAlike(a.soundLetters, b.soundLetters, a.spelled, b.spelled) >= .87:
+	case mostAlike(n.soundLetters, o.soundLetters, n.spelled, o.spelled) >= .87:
 		return -1
 	}
 	return nameFamily
 }
 
-// lettersApart is how many letters at least one must put in or take out to come from one text to the other; a letter replaced is
-// one.
-func lettersApart(a, b uint64) int { return max(bits.OnesCount64(a&^b), bits.OnesCount64(b&^a)) }
-
 // spelledLevel settles names of other letters that have too few in common to be alike.
-func (a *quickName) spelledLevel(b *quickName) int {
+func (n *nameRow) spelledLevel(o *nameRow) int {
 	switch {
-	case a.sound == b.sound:
+	case n.sound == o.sound:
 		return spelledSame
-	case a.han || b.han, a.reversedSound == b.sound, b.reversedSound == a.sound, a.near == b.near, a.soundFamily == b.soundFamily:
+	case n.han || o.han, n.soundLetters == o.soundLetters && n.spelled == o.spelled, n.near == o.near, n.familyIsKnown && o.familyIsKnown && n.soundFamily == o.soundFamily:
 		return -1
-	case a.spelled == maxRunes || b.spelled == maxRunes || mostAlike(a.soundLetters, b.soundLetters, a.spelled, b.spelled) >= .88:
+	case n.spelled == maxRunes || o.spelled == maxRunes || mostAlike(n.soundLetters, o.soundLetters, n.spelled, o.spelled) >= .88:
 		return -1
 	}
 	return spelledDiffers
 }
 
-// level compares two full dates.
-func (a quickDate) level(b quickDate) int {
-	x := a.digits ^ b.digits
-	year, month, day := x>>16 == 0, x>>8&0xff == 0, x&0xff == 0
-	days := apart(a.days, b.days)
-	switch {
-	case x == 0:
-		return dateExact
-	case year && a.digits>>8&0xff == b.digits&0xff && a.digits&0xff == b.digits>>8&0xff, oneDigit(uint64(a.digits), uint64(b.digits)):
-		return dateTypo
-	case year && (month || day) || month && day:
-		return dateTwoParts
-	case days <= 59:
-		return dateLunar
-	case year:
-		return dateSameYear
-	case days <= 400:
-		return dateYearOff
-	}
-	return dateDiffers
-}
+// lettersApart is how many letters at least one must put in or take out to come from one text to the other; a letter replaced is
+// one.
+func lettersApart(a, b uint64) int { return max(bits.OnesCount64(a&^b), bits.OnesCount64(b&^a)) }
 
 // oneDigit says whether two different numbers of the same length are one digit, or two neighbours swapped, apart.
 func oneDigit(a, b uint64) bool {
@@ -296,22 +211,16 @@ func mostAlike(a, b uint64, lengthA, lengthB uint8) float64 {
 	return s + .4*(1-s) + 1e-9
 }
 
-// textLevel settles texts that have too few letters in common to be alike.
+// textLevel settles different texts that have too few letters in common to be alike.
 func (a *quickText) textLevel(b *quickText) int {
-	if a.canon == b.canon {
-		return 0
-	}
 	if mostAlike(a.letters, b.letters, a.length, b.length) < .7 {
 		return 5
 	}
 	return -1
 }
 
-// digitsLevel settles numbers that are more than two errors apart.
+// digitsLevel settles different numbers that are more than two errors apart.
 func (a *quickText) digitsLevel(b *quickText) int {
-	if a.canon == b.canon {
-		return 0
-	}
 	apart := max(lettersApart(a.letters, b.letters), int(max(a.length, b.length)-min(a.length, b.length)))
 	if apart > 2 || apart == 2 && max(a.length, b.length) <= 4 {
 		return 3

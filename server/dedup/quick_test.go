@@ -62,16 +62,16 @@ func TestQuick(t *testing.T) {
 			said = append(said, drawCell(t, k))
 		}
 		c := newColumn("x", k, said)
-		for i := range c.atoms {
-			for j := range c.atoms {
+		for i := range int32(c.atoms) {
+			for j := range int32(c.atoms) {
 				asked[k]++
-				got := c.quickLevel(int32(i), int32(j))
+				got := c.quickLevel(i, j)
 				if got < 0 {
 					continue
 				}
 				settled[k]++
-				if want := levelOfAtoms(k, &c.atoms[i], &c.atoms[j]); got != want {
-					t.Fatalf("%s %q and %q: quickly %q, thoroughly %q", kindName(k), c.atoms[i].shown, c.atoms[j].shown, c.scale[got].name, c.scale[want].name)
+				if want := levelOfAtoms(k, c.atom(i), c.atom(j)); got != want {
+					t.Fatalf("%s %q and %q: quickly %q, thoroughly %q", kindName(k), c.atom(i).shown, c.atom(j).shown, c.scale[got].name, c.scale[want].name)
 				}
 			}
 		}

@@ -46,12 +46,12 @@ func ReadTable(r io.Reader) (Table, error) {
 		}
 	}
 	header := c.next(nil)
-	if header == nil {
+	if len(header) == 0 {
 		return Table{}, fault.New(fault.Invalid, fault.TableEmpty, "the table is empty; its first line must name the columns")
 	}
 	t := Table{Header: make([]string, len(header))}
 	for i, cell := range header {
-		t.Header[i] = strings.TrimSpace(cell.of(text))
+		t.Header[i] = strings.Clone(strings.TrimSpace(cell.of(text))) // or all of the text would be kept
 	}
 	t.columns = c.rest(len(t.Header))
 	return t, nil
@@ -112,13 +112,13 @@ func (s span) of(text string) string {
 	return v
 }
 
-// next appends the cells of the next row; nil at the end. Empty lines are left out.
+// next appends the cells of the next row; none at the end. Empty lines are left out.
 func (c *cutter) next(row []span) []span {
 	for c.at < len(c.text) && (c.text[c.at] == '\n' || c.text[c.at] == '\r') {
 		c.at++
 	}
 	if c.at >= len(c.text) {
-		return nil
+		return row
 	}
 	for {
 		for c.at < len(c.text) && c.text[c.at] == ' ' {
@@ -180,41 +180,63 @@ func (c *cutter) quoted() (span, bool) {
 	}
 }
 
-// rest reads all rows that are left, column by column: as many as there are cores at once.
+// rest reads all rows that are left, column by column: as many at once as there are cores, and the next rows are cut meanwhile.
 func (c *cutter) rest(width int) []cells {
 	out := make([]*interner, width)
+	columns := make([]cells, width)
 	for i := range out {
 		out[i] = newInterner()
 	}
-	const rows = 1 << 15
-	chunk := make([]span, 0, min(rows*width, 1<<20))
-	starts := make([]int, 0, rows+1)
-	var row []span
-	for more := true; more; {
-		chunk, starts = chunk[:0], append(starts[:0], 0)
-		for len(starts) <= rows && len(chunk) < 1<<20 {
-			if row = c.next(row[:0]); row == nil {
-				more = false
-				break
+	now, next := newSheet(width), newSheet(width)
+	for now.cut(c); now.rows() > 0; now, next = next, now {
+		each(1+width, func(k int) {
+			if k == 0 {
+				next.cut(c)
+				return
 			}
-			chunk = append(chunk, row...)
-			starts = append(starts, len(chunk))
-		}
-		each(width, func(k int) {
-			for r := range len(starts) - 1 {
+			k--
+			at := columns[k].at
+			for r := range now.rows() {
 				cell := ""
-				if at := starts[r] + k; at < starts[r+1] {
-					cell = trimCell(chunk[at].of(c.text))
+				if x := now.starts[r] + k; x < now.starts[r+1] {
+					cell = trimCell(now.spans[x].of(c.text))
 				}
-				out[k].at = append(out[k].at, out[k].add(cell))
+				at = append(at, out[k].add(cell))
 			}
+			columns[k].at = at
 		})
 	}
-	columns := make([]cells, width)
 	for k, in := range out {
-		columns[k] = cells{in.values, in.at}
+		columns[k].values = in.texts()
 	}
 	return columns
+}
+
+// sheet is some rows that are cut.
+type sheet struct {
+	spans  []span
+	starts []int // of each row, and where the last one ends
+}
+
+// A sheet ends when it has so many rows, or so many cells.
+const sheetRows, sheetCells = 1 << 14, 1 << 19
+
+func newSheet(width int) *sheet {
+	return &sheet{spans: make([]span, 0, min(sheetRows*width, sheetCells)), starts: make([]int, 0, sheetRows+1)}
+}
+
+func (s *sheet) rows() int { return len(s.starts) - 1 }
+
+// cut fills the sheet with the next rows.
+func (s *sheet) cut(c *cutter) {
+	s.spans, s.starts = s.spans[:0], append(s.starts[:0], 0)
+	for s.rows() < sheetRows && len(s.spans) < sheetCells {
+		before := len(s.spans)
+		if s.spans = c.next(s.spans); len(s.spans) == before {
+			return
+		}
+		s.starts = append(s.starts, len(s.spans))
+	}
 }
 
 // each calls do with 0 to n-1, on as many cores as there are.
@@ -245,53 +267,9 @@ func trimCell(v string) string {
 
 // cells is one column of a table: its distinct values and which of them each row has.
 type cells struct {
-	values []string
+	values texts
 	at     []int32
 }
 
 // of is the value of a row.
-func (c *cells) of(row int) string { return c.values[c.at[row]] }
-
-// interner numbers texts in the order in which they come.
-type interner struct {
-	slots  []int32 // number of a text plus one; 0 is free
-	hashes []uint32
-	values []string
-	at     []int32
-}
-
-// newInterner makes one; the empty text is number 0.
-func newInterner() *interner {
-	in := &interner{slots: make([]int32, 64)}
-	in.add("")
-	return in
-}
-
-// add gives the number of a text.
-func (in *interner) add(text string) int32 {
-	h := uint32(hash(text))
-	mask := uint32(len(in.slots) - 1)
-	i := h & mask
-	for in.slots[i] != 0 {
-		n := in.slots[i] - 1
-		if in.hashes[n] == h && in.values[n] == text {
-			return n
-		}
-		i = (i + 1) & mask
-	}
-	n := int32(len(in.values))
-	in.slots[i] = n + 1
-	in.values, in.hashes = append(in.values, text), append(in.hashes, h)
-	if 2*len(in.values) > len(in.slots) {
-		in.slots = make([]int32, 2*len(in.slots))
-		mask = uint32(len(in.slots) - 1)
-		for n, h := range in.hashes {
-			i := h & mask
-			for in.slots[i] != 0 {
-				i = (i + 1) & mask
-			}
-			in.slots[i] = int32(n) + 1
-		}
-	}
-	return n
-}
+func (c *cells) of(row int) string { return c.values.of(c.at[row]) }

@@ -120,15 +120,15 @@ func (t *Table) byColumn() Table {
 		out.columns = make([]cells, len(t.Header))
 		for c := range out.columns {
 			in := newInterner()
-			in.at = make([]int32, 0, len(t.Rows))
+			at := make([]int32, 0, len(t.Rows))
 			for _, row := range t.Rows {
 				cell := ""
 				if c < len(row) {
 					cell = strings.ToValidUTF8(strings.TrimSpace(row[c]), "\uFFFD")
 				}
-				in.at = append(in.at, in.add(cell))
+				at = append(at, in.add(cell))
 			}
-			out.columns[c] = cells{in.values, in.at}
+			out.columns[c] = cells{in.texts(), at}
 		}
 	}
 	return out
@@ -136,13 +136,21 @@ func (t *Table) byColumn() Table {
 
 // blanked is a column without the ways to write that there is no value.
 func (c cells) blanked() cells {
-	copied := false
-	for i, v := range c.values {
-		if b := blankMissing(v); b != v {
-			if !copied {
-				c.values, copied = slices.Clone(c.values), true
+	var blank []bool
+	for v := range int32(c.values.len()) {
+		if c.values.length(v) > 0 && blankMissing(c.values.of(v)) == "" {
+			if blank == nil {
+				blank = make([]bool, c.values.len())
 			}
-			c.values[i] = b
+			blank[v] = true
+		}
+	}
+	if blank != nil {
+		c.at = slices.Clone(c.at)
+		for i, v := range c.at {
+			if blank[v] {
+				c.at[i] = 0
+			}
 		}
 	}
 	return c
@@ -330,7 +338,7 @@ func (t *Table) readColumn(g guess, spelled int) *column {
 		}
 		which = next
 	}
-	seen := make([]int32, len(t.columns[g.col].values))
+	seen := make([]int32, t.columns[g.col].values.len())
 	if len(join) > 0 {
 		most := int32(0)
 		for _, w := range which {
@@ -355,7 +363,7 @@ func (t *Table) houses(col int) rows {
 	column := t.columns[col]
 	out := rows{one: make([]int32, len(column.at)), stride: 1}
 	for i, v := range column.at {
-		if out.one[i] = v; column.values[v] == "" {
+		if out.one[i] = v; v == 0 {
 			out.one[i] = -1
 		}
 	}

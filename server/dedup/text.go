@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/mozillazg/go-pinyin"
 	"golang.org/x/text/unicode/norm"
@@ -26,6 +27,7 @@ const surnameReadings = "曾zeng 单shan 解xie 仇qiu 任ren 区ou 查zha 盖ge
 // speller knows how names are written and read. It is built once per search and only read afterwards.
 type speller struct {
 	fold     map[rune]rune
+	simple   [lastHan - firstHan + 1]rune // fold for the common block, 0 where there is none
 	compound map[string]bool
 	reading  map[string]string
 	args     pinyin.Args
@@ -51,6 +53,9 @@ func newSpeller() *speller {
 		pairs := []rune(strings.TrimSpace(line))
 		for i := 0; i+1 < len(pairs); i += 2 {
 			s.fold[pairs[i]] = pairs[i+1]
+			if at := pairs[i] - firstHan; at >= 0 && int(at) < len(s.simple) {
+				s.simple[at] = pairs[i+1]
+			}
 		}
 	}
 	for _, n := range strings.Fields(compoundSurnames) {
@@ -66,15 +71,24 @@ func newSpeller() *speller {
 // nameForm is a name taken apart for comparison.
 type nameForm struct {
 	han           bool   // written in characters
-	folded        []rune // simplified, lower case, nothing but letters
+	folded        string // simplified, lower case, nothing but letters
 	family, given string // folded
-	sound         []rune // toneless pinyin of the whole name, or its letters
+	sound         string // toneless pinyin of the whole name, or its letters
 	soundFamily   string
 	soundGiven    string
 	near          string // sound with the mergers of south-western Mandarin
-	reversed      string // folded, given name first
-	reversedSound string // sound, given name first
 	familyIsKnown bool
+}
+
+// turned says whether a name is that of another with the given name first.
+func (f *nameForm) turned(name string) bool { return isTwo(name, f.given, f.family) }
+
+// turnedSound is turned for how names sound.
+func (f *nameForm) turnedSound(sound string) bool { return isTwo(sound, f.soundGiven, f.soundFamily) }
+
+// isTwo says whether a text is two others behind each other.
+func isTwo(text, a, b string) bool {
+	return len(text) == len(a)+len(b) && text[:len(a)] == a && text[len(a):] == b
 }
 
 // plain folds width, case, accents and traditional characters.
@@ -82,9 +96,10 @@ func (s *speller) plain(text string) string {
 	if isASCII(text) {
 		return strings.ToLower(text)
 	}
-	if !isPlainHan(text) {
-		text = norm.NFKD.String(strings.ToValidUTF8(text, ""))
+	if isPlainHan(text) {
+		return s.simplified(text)
 	}
+	text = norm.NFKD.String(strings.ToValidUTF8(text, ""))
 	var b strings.Builder
 	b.Grow(len(text))
 	for _, r := range text {
@@ -99,11 +114,31 @@ func (s *speller) plain(text string) string {
 	return b.String()
 }
 
+// simplified folds traditional characters in a text of the common block; mostly there are none.
+func (s *speller) simplified(text string) string {
+	for i, r := range text {
+		if s.simple[r-firstHan] == 0 {
+			continue
+		}
+		var b strings.Builder
+		b.Grow(len(text))
+		b.WriteString(text[:i])
+		for _, r := range text[i:] {
+			if f := s.simple[r-firstHan]; f != 0 {
+				r = f
+			}
+			b.WriteRune(r)
+		}
+		return b.String()
+	}
+	return text
+}
+
 // isPlainHan says whether the text has only characters of the block in which nearly all names are written, none of which is
 // made of others, an accent, or a letter with two cases.
 func isPlainHan(text string) bool {
 	for _, r := range text {
-		if r < 0x4e00 || r > 0x9fff {
+		if r < firstHan || r > lastHan {
 			return false
 		}
 	}
@@ -127,6 +162,9 @@ func words(plain string) []string {
 
 // letters drops everything but letters and digits.
 func letters(plain string) string {
+	if isPlainHan(plain) {
+		return plain
+	}
 	return strings.Map(func(r rune) rune {
 		if unicode.IsLetter(r) || unicode.IsDigit(r) {
 			return r
@@ -137,36 +175,45 @@ func letters(plain string) string {
 
 // isHan says whether a text is written in Chinese characters, wholly or in part.
 func isHan(text string) bool {
-	return strings.ContainsFunc(text, func(r rune) bool { return unicode.Is(unicode.Han, r) })
+	return strings.ContainsFunc(text, func(r rune) bool { return r >= firstHan && r <= lastHan || r >= 0x80 && unicode.Is(unicode.Han, r) })
 }
 
 // name takes a name apart. family and given may be empty; so may spelled, the pinyin that was recorded with it.
 func (s *speller) name(full, family, given, spelled string) nameForm {
 	p := s.plain(full)
-	f := nameForm{folded: []rune(letters(p)), han: isHan(p)}
+	f := nameForm{folded: letters(p), han: isHan(p)}
 	f.family, f.given = s.divide(p, f.folded, f.han, family, given)
-	f.soundFamily, f.soundGiven = s.sound(f.family, true), s.sound(f.given, false)
-	f.sound = []rune(f.soundFamily + f.soundGiven)
-	if w := words(s.plain(spelled)); len(w) > 0 && f.han {
-		heard := syllables(strings.Join(w, ""))
-		if !isHan(heard) {
-			f.sound = []rune(heard)
-			if len(w) > 1 {
-				f.soundFamily, f.soundGiven = syllables(w[0]), syllables(strings.Join(w[1:], ""))
-			} else if strings.HasPrefix(heard, f.soundFamily) {
-				f.soundGiven = heard[len(f.soundFamily):]
-			}
-		}
+	if !f.han || !f.spell(s, s.plain(spelled)) {
+		f.soundFamily, f.soundGiven = s.sound(f.family, true), s.sound(f.given, false)
+		f.sound = f.soundFamily + f.soundGiven
 	}
-	f.near = dialect(string(f.sound))
-	f.reversed = f.given + f.family
-	f.reversedSound = f.soundGiven + f.soundFamily
+	f.near = dialect(f.sound)
 	f.familyIsKnown = f.family != ""
 	return f
 }
 
+// spell takes how a name sounds from the pinyin that was recorded with it, if there is any.
+func (f *nameForm) spell(s *speller, spelled string) bool {
+	w := words(spelled)
+	all := strings.Join(w, "")
+	heard := syllables(all)
+	if len(w) == 0 || isHan(heard) {
+		return false
+	}
+	f.sound = heard
+	if len(w) > 1 {
+		f.soundFamily, f.soundGiven = syllables(w[0]), syllables(all[len(w[0]):])
+		return true
+	}
+	f.soundFamily, f.soundGiven = s.sound(f.family, true), s.sound(f.given, false)
+	if strings.HasPrefix(heard, f.soundFamily) {
+		f.soundGiven = heard[len(f.soundFamily):]
+	}
+	return true
+}
+
 // divide tells family and given name apart, by what is told or by how the name is written.
-func (s *speller) divide(plain string, folded []rune, han bool, family, given string) (string, string) {
+func (s *speller) divide(plain, folded string, han bool, family, given string) (string, string) {
 	family, given = letters(s.plain(family)), letters(s.plain(given))
 	switch {
 	case family != "" && given != "":
@@ -177,7 +224,7 @@ func (s *speller) divide(plain string, folded []rune, han bool, family, given st
 	if w := words(plain); len(w) > 1 {
 		return w[0], letters(strings.Join(w[1:], ""))
 	}
-	return "", string(folded)
+	return "", folded
 }
 
 // surname is the soundFamily of name, without the rest.
@@ -186,20 +233,21 @@ func (s *speller) surname(full, family, given, spelled string) string {
 		return s.name(full, family, given, spelled).soundFamily
 	}
 	p := s.plain(full)
-	family, _ = s.divide(p, []rune(letters(p)), isHan(p), family, given)
+	family, _ = s.divide(p, letters(p), isHan(p), family, given)
 	return s.sound(family, true)
 }
 
 // split divides a name in characters into family and given name.
-func (s *speller) split(name []rune) (family, given string) {
-	switch n := len(name); {
-	case n < 2:
-		return "", string(name)
-	case n > 2 && s.compound[string(name[:2])]:
-		return string(name[:2]), string(name[2:])
-	default:
-		return string(name[:1]), string(name[1:])
+func (s *speller) split(name string) (family, given string) {
+	_, one := utf8.DecodeRuneInString(name)
+	_, two := utf8.DecodeRuneInString(name[one:])
+	switch {
+	case two == 0:
+		return "", name
+	case len(name) > one+two && s.compound[name[:one+two]]:
+		return name[:one+two], name[one+two:]
 	}
+	return name[:one], name[one:]
 }
 
 // sound gives the toneless pinyin of folded text; letters stay.
@@ -251,14 +299,11 @@ func (s *speller) syllable(r rune) string {
 	return out
 }
 
-var (
-	oneWay = strings.NewReplacer("'", "", "’", "", "u:", "u", "lyu", "lu", "nyu", "nu", "lv", "lu", "nv", "nu")
-	merged = strings.NewReplacer("zh", "z", "ch", "c", "sh", "s", "ng", "n", "l", "n")
-)
+var oneWay = strings.NewReplacer("'", "", "’", "", "u:", "u", "lyu", "lu", "nyu", "nu", "lv", "lu", "nv", "nu")
 
 // syllables brings the ways to write ü to one, and drops apostrophes.
 func syllables(letters string) string {
-	if !strings.ContainsAny(letters, "v'’u:") {
+	if !strings.ContainsAny(letters, "v'’:") && !strings.Contains(letters, "lyu") && !strings.Contains(letters, "nyu") {
 		return letters
 	}
 	return oneWay.Replace(letters)
@@ -267,7 +312,27 @@ func syllables(letters string) string {
 // dialect merges the sounds that south-western Mandarin does not tell apart: zh z, ch c, sh s, n l, in ing, en eng, an ang.
 // In pinyin the letter l stands only at the start of a syllable, so that it may be replaced wherever it is.
 func dialect(sound string) string {
-	return merged.Replace(sound)
+	out := make([]byte, 0, 64)
+	for i := 0; i < len(sound); i++ {
+		c, next := sound[i], byte(0)
+		if i+1 < len(sound) {
+			next = sound[i+1]
+		}
+		switch c {
+		case 'l':
+			c = 'n'
+		case 'z', 'c', 's':
+			if next == 'h' {
+				i++
+			}
+		case 'n':
+			if next == 'g' {
+				i++
+			}
+		}
+		out = append(out, c)
+	}
+	return string(out)
 }
 
 // digitsOf keeps the ASCII digits of a text, full-width ones folded.

@@ -3,6 +3,7 @@ package dedup
 import (
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // transform makes one blocking value of an atom; empty means none. agree is the assumed chance that two records of one
@@ -76,10 +77,13 @@ func transformsOf(k kind) []transform {
 		return []transform{{"", .75, canon}, {" last four", .78, last(4)}}
 	}
 	return []transform{{"", .72, canon}, {" first three", .82, func(a *atom) string {
-		if len(a.text.runes) < 4 {
-			return ""
+		for i, n := 0, 0; i < len(a.canon); n++ {
+			_, size := utf8.DecodeRuneInString(a.canon[i:])
+			if i += size; n == 2 && i < len(a.canon) {
+				return a.canon[:i]
+			}
 		}
-		return string(a.text.runes[:3])
+		return ""
 	}}, {" first word", .77, func(a *atom) string {
 		w, _, more := strings.Cut(a.shown, " ")
 		if !more {
