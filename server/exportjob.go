@@ -6,7 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"hash/maphash"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -200,6 +202,9 @@ func (s *Server) sourceOf(ctx context.Context, req *servicev1.ExportRequest, j *
 		Study: n.study, Cursor: n.cursor.Proto(), Canonical: told.facts.canonical(), Referrals: told.kept, Decisions: n.decisions,
 		Graph: &servicev1.ReferralGraph{}, Published: published, Questionnaires: answered, Schemas: n.questionnairesOf(told.versions),
 	}
+	if len(told.again.more) > 0 {
+		src.Revisited = told.again.may
+	}
 	if told.related() {
 		src.Graph = referral.Build(told.facts.graph(n.study))
 	}
@@ -266,12 +271,46 @@ func requestOf(f *servicev1.ExportFilter, c *servicev1.Cursor) *export.ManifestR
 	return m
 }
 
+// revisited knows by their hashes which households were interviewed more than once with a questionnaire in a round. While they
+// are counted it takes eight bytes for each interview of a household.
+type revisited struct {
+	seed maphash.Seed
+	all  []uint64
+	more map[uint64]bool
+}
+
+func (v *revisited) hash(household, questionnaire string, round uint32) uint64 {
+	return maphash.Comparable(v.seed, [3]string{household, questionnaire, strconv.FormatUint(uint64(round), 10)})
+}
+
+func (v *revisited) add(s *servicev1.InterviewSummary) {
+	if id := s.GetHouseholdId(); id != "" {
+		v.all = append(v.all, v.hash(id, s.GetQuestionnaire(), s.GetRound()))
+	}
+}
+
+func (v *revisited) settle() {
+	slices.Sort(v.all)
+	v.more = map[uint64]bool{}
+	for i := 1; i < len(v.all); i++ {
+		if v.all[i] == v.all[i-1] {
+			v.more[v.all[i]] = true
+		}
+	}
+	v.all = nil
+}
+
+func (v *revisited) may(household, questionnaire string, round uint32) bool {
+	return v.more[v.hash(household, questionnaire, round)]
+}
+
 // telling is what the interviews of a state say of one another.
 type telling struct {
 	facts    facts // of all interviews, as far as linkage and the referral graph need them
 	kept     []*servicev1.ReferralRecord
 	people   map[string]bool // ids of people and households in the interviews that the filter keeps
 	versions map[string]map[uint32]int
+	again    *revisited
 }
 
 // related says whether anybody was referred by anybody. A sample without referrals has no graph: its nodes would be all
@@ -285,7 +324,8 @@ func (t *telling) related() bool {
 // tell collects what concerns several interviews. Of people it keeps those whom linkage decided on and those who belong to
 // the referral graph: in a large sample nearly all are neither.
 func (n *snapshot) tell(ctx context.Context) (*telling, error) {
-	t := &telling{versions: map[string]map[uint32]int{}}
+	t := &telling{versions: map[string]map[uint32]int{}, again: &revisited{seed: maphash.MakeSeed()}}
+	defer t.again.settle()
 	t.facts.decisions = n.decisions
 	wanted := map[string]bool{}
 	for _, d := range n.decisions {
@@ -307,6 +347,7 @@ func (n *snapshot) tell(ctx context.Context) (*telling, error) {
 				t.versions[sum.GetQuestionnaire()] = v
 			}
 			v[sum.GetQuestionnaireVersion()]++
+			t.again.add(sum)
 			t.kept = append(t.kept, p.GetReferrals()...)
 		}
 		for _, r := range p.GetReferrals() {

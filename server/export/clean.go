@@ -17,12 +17,12 @@ import (
 // Clean says which interviews belong to the analysis set, and what becomes of the others. The tables of
 // interviews, households, people, schools and spells have the variable analysis_set, and cleaning.csv counts what each step leaves out. Empty fields are the defaults.
 type Clean struct {
-	// Include: "completed" (the default), those that the enumerator has finished and nobody has rejected; "approved", those that a
-	// supervisor or headquarters has approved; "all".
+	// Include: "completed" (the default), those that the enumerator has finished with answers and nobody has rejected; "approved", those
+	// of them that a supervisor or headquarters has approved; "all".
 	Include string
 	// Duplicates: "merge" (the default), of the interviews of one household in one round only the best counts: approved before
-	// completed, then the first; "mark", they stay in the set and the variable duplicate_of_another says which they are; "keep",
-	// they are not looked at.
+	// completed, then of visits under one id the last, and of ids that linkage found to be one household the first; "mark", they stay in
+	// the set and the variable duplicate_of_another says which they are; "keep", they are not looked at.
 	Duplicates string
 	// Conflicts: "resolved" (the default), interviews of which two revisions contradict each other are left out until somebody
 	// has decided; "all".
@@ -65,6 +65,9 @@ const (
 	unapproved
 	inConflict
 	duplicate
+	visitedAgain
+	notHeld
+	allStandings
 )
 
 func standings() []ValueLabel {
@@ -75,6 +78,8 @@ func standings() []ValueLabel {
 		{Code: int32(unapproved), Label: text("not approved yet", "尚未审核通过")},
 		{Code: int32(inConflict), Label: text("revisions contradict each other", "修订之间存在冲突")},
 		{Code: int32(duplicate), Label: text("duplicate of another interview", "与另一次访问重复")},
+		{Code: int32(visitedAgain), Label: text("another visit to the household counts", "以对该住户的另一次访问为准")},
+		{Code: int32(notHeld), Label: text("no interview: refused, not met, not eligible", "未访成：拒访、未遇或不合资格")},
 	}
 }
 
@@ -83,8 +88,8 @@ type cleaning struct {
 	opts    Clean
 	merged  map[string]bool // ids of households that linkage decided on
 	marks   map[*Table]int  // column of analysis_set
-	second  int             // column of duplicate_of_another in the table of interviews
-	best    map[string]candidate
+	second  int             // column of duplicate_of_another in the table of interviews, and behind it that of household_visit
+	visits  revisits
 	weights *weighting
 
 	here  standing
@@ -92,23 +97,9 @@ type cleaning struct {
 	rules map[string]int64 // soft checks that stand unresolved in the set
 }
 
-// candidate is the best interview of a household so far.
-type candidate struct {
-	rank  int
-	start int64
-	id    string
-}
-
-func (c candidate) before(o candidate) bool {
-	if c.rank != o.rank {
-		return c.rank > o.rank
-	}
-	return c.start < o.start || c.start == o.start && c.id < o.id
-}
-
 // flow counts where the interviews of a questionnaire went.
 type flow struct {
-	by        [duplicate + 1]int64
+	by        [allStandings]int64
 	flagged   int64 // in the set, with checks that fail
 	secondary int64 // in the set, and the same household as another
 }
@@ -119,7 +110,7 @@ func newCleaning(j *job) (*cleaning, error) {
 		return nil, err
 	}
 	c := &cleaning{
-		opts: opts, merged: map[string]bool{}, marks: map[*Table]int{}, second: -1, best: map[string]candidate{},
+		opts: opts, merged: map[string]bool{}, marks: map[*Table]int{}, second: -1, visits: revisits{again: j.src.Revisited},
 		flow: map[string]*flow{}, rules: map[string]int64{},
 	}
 	for _, d := range j.src.Decisions {
@@ -150,7 +141,11 @@ func (c *cleaning) layOut(j *job) error {
 	if c.opts.Duplicates != "keep" {
 		c.second = j.plan.interview.addColumn(Column{
 			Name: "duplicate_of_another", Kind: KindYesNo, enum: "yes_no", Values: yesNoLabels(), Personal: formv1.PersonalData_PERSONAL_DATA_NONE,
-			Label: text("Linkage found that another interview is of the same household, and counts", "关联判定该住户另有一次访问，以那一次为准"),
+			Label: text("Another interview of the same household counts: under the same id, or as linkage found", "该住户另有一次访问（同一编号，或经关联判定），以那一次为准"),
+		})
+		j.plan.interview.addColumn(Column{
+			Name: "household_visit", Kind: KindInteger, Measure: formv1.Measure_MEASURE_ORDINAL, Personal: formv1.PersonalData_PERSONAL_DATA_NONE,
+			Label: text("Which interview of the household it is, in its round", "本轮对该住户的第几次访问"),
 		})
 	}
 	if c.weights != nil {
@@ -161,37 +156,30 @@ func (c *cleaning) layOut(j *job) error {
 
 // looks is whether anything depends on interviews that come later.
 func (c *cleaning) looks() bool {
-	return c.weights != nil || c.opts.Duplicates != "keep" && len(c.merged) > 0
+	return c.weights != nil || c.opts.Duplicates != "keep" && (len(c.merged) > 0 || c.visits.again != nil)
 }
 
 // key names the household of an interview where it may be another's too, within a questionnaire and a round.
 func (c *cleaning) key(x *extractor) string {
-	id := x.interview.GetHousehold().GetHouseholdId()
-	if id == "" || !c.merged[id] || c.opts.Duplicates == "keep" {
+	id, questionnaire := x.interview.GetHousehold().GetHouseholdId(), x.summary.GetQuestionnaire()
+	if id == "" || c.opts.Duplicates == "keep" || !c.merged[id] && !c.visits.may(id, questionnaire, x.interview.GetRound()) {
 		return ""
 	}
-	return x.same(id) + " " + x.summary.GetQuestionnaire() + " " + strconv.Itoa(int(x.interview.GetRound()))
+	return x.same(id) + " " + questionnaire + " " + strconv.Itoa(int(x.interview.GetRound()))
 }
 
 func (c *cleaning) look(x *extractor, r *row) error {
 	if r.table != x.plan.interview {
 		return nil
 	}
-	key := c.key(x)
-	if key != "" && c.alone(x) == inSet {
-		mine := candidateOf(x)
-		if old, ok := c.best[key]; !ok || mine.before(old) {
-			c.best[key] = mine
-		}
+	key, here := c.key(x), c.alone(x)
+	if key != "" {
+		c.visits.add(key, visitOf(x, here == inSet))
 	}
 	if c.weights != nil {
-		c.weights.look(x, c.alone(x), key, c.opts.Duplicates == "merge")
+		c.weights.look(x, here, key, c.opts.Duplicates == "merge")
 	}
 	return nil
-}
-
-func candidateOf(x *extractor) candidate {
-	return candidate{rank: int(x.summary.GetReviewState()), start: x.summary.GetStartTimeMs(), id: x.interview.GetInterviewId()}
 }
 
 // alone is what becomes of an interview whatever the others are.
@@ -206,6 +194,11 @@ func (c *cleaning) alone(x *extractor) standing {
 			return unfinished
 		case servicev1.ReviewState_REVIEW_STATE_REJECTED_BY_SUPERVISOR, servicev1.ReviewState_REVIEW_STATE_REJECTED_BY_HEADQUARTERS:
 			return rejected
+		}
+		if d := dispositionOf(x.interview.GetResult()); d != complete && d != partial && d != noResult {
+			return notHeld
+		}
+		switch state {
 		case servicev1.ReviewState_REVIEW_STATE_COMPLETED:
 			if c.opts.Include == "approved" {
 				return unapproved
@@ -223,8 +216,11 @@ func (c *cleaning) row(x *extractor, r *row) (bool, error) {
 	if x.interview == nil {
 		return true, nil
 	}
+	if !x.looking {
+		c.visits.settle()
+	}
 	if c.weights != nil && !x.looking && !c.weights.settled {
-		c.weights.settle(c.best)
+		c.weights.settle(&c.visits)
 	}
 	if r.table == x.plan.interview {
 		c.decide(x, r)
@@ -244,13 +240,19 @@ func (c *cleaning) row(x *extractor, r *row) (bool, error) {
 // decide finds what becomes of the interview, and counts it.
 func (c *cleaning) decide(x *extractor, r *row) {
 	c.here = c.alone(x)
-	key := c.key(x)
-	second := key != "" && c.here == inSet && !x.looking && c.best[key].id != x.interview.GetInterviewId()
-	if second && c.opts.Duplicates == "merge" {
-		c.here = duplicate
+	number, counts, second := int64(1), x.interview.GetInterviewId(), false
+	if key := c.key(x); key != "" && !x.looking {
+		number, counts = c.visits.of(key, x.interview.GetInterviewId())
+		second = c.here == inSet && counts != x.interview.GetInterviewId()
+		if second && c.opts.Duplicates == "merge" {
+			c.here = c.visits.why(key, x.interview.GetHousehold().GetHouseholdId())
+		}
 	}
 	if c.second >= 0 {
 		r.cells[c.second] = boolCell(second)
+		if x.interview.GetHousehold().GetHouseholdId() != "" {
+			r.cells[c.second+1] = intCell(number)
+		}
 	}
 	if x.looking {
 		return
@@ -314,8 +316,10 @@ func (f *flow) write(o Clean, name string, count func(step, option, questionnair
 		step, option string
 	}{
 		{unfinished, "left out: not finished", "include=" + o.Include}, {rejected, "left out: rejected", "include=" + o.Include},
+		{notHeld, "left out: no interview was held", "include=" + o.Include},
 		{unapproved, "left out: not approved yet", "include=" + o.Include}, {inConflict, "left out: revisions contradict each other", "conflicts=" + o.Conflicts},
 		{duplicate, "left out: duplicate of another interview", "duplicates=" + o.Duplicates},
+		{visitedAgain, "left out: another visit to the household counts", "duplicates=" + o.Duplicates},
 	} {
 		count(s.step, s.option, name, "", f.by[s.at])
 	}

@@ -73,25 +73,25 @@ func marks(t *testing.T, clean Clean) (marked, weights string, files *memory, m 
 	return strings.Join(a, ""), strings.Join(b, " "), files, m
 }
 
-// Each step leaves out what its option says: 1 in the set, 2 not finished, 3 rejected, 4 not approved, 5 in conflict, 6 duplicate.
+// Each step leaves out what its option says: 1 in the set, 2 not finished, 3 rejected, 4 not approved, 5 in conflict, 6 duplicate, 8 not held.
 func TestAnalysisSet(t *testing.T) {
 	for _, c := range []struct {
 		clean Clean
 		want  string
 	}{
-		{Clean{}, "61131251"},
-		{Clean{Duplicates: "mark"}, "11131251"},
-		{Clean{Duplicates: "keep", Conflicts: "all"}, "11131211"},
-		{Clean{Include: "approved"}, "41434244"},
+		{Clean{}, "61831251"},
+		{Clean{Duplicates: "mark"}, "11831251"},
+		{Clean{Duplicates: "keep", Conflicts: "all"}, "11831211"},
+		{Clean{Include: "approved"}, "41834244"},
 		{Clean{Include: "all"}, "61111151"},
-		{Clean{LeftOut: "drop"}, "1111"},
+		{Clean{LeftOut: "drop"}, "111"},
 	} {
 		if got, _, _, _ := marks(t, c.clean); got != c.want {
 			t.Errorf("%+v: %s, want %s", c.clean, got, c.want)
 		}
 	}
 	_, _, files, m := marks(t, Clean{})
-	if a := m.Analysis; a.Include != "completed" || a.Duplicates != "merge" || a.Interviews["hearth.survey.v1.Household"] != 4 || a.Received["hearth.survey.v1.Household"] != 8 {
+	if a := m.Analysis; a.Include != "completed" || a.Duplicates != "merge" || a.Interviews["hearth.survey.v1.Household"] != 3 || a.Received["hearth.survey.v1.Household"] != 8 {
 		t.Errorf("manifest says %+v", a)
 	}
 	flow := map[string]string{}
@@ -100,7 +100,7 @@ func TestAnalysisSet(t *testing.T) {
 	}
 	for step, want := range map[string]string{
 		"interviews received": "8", "left out: not finished": "1", "left out: rejected": "1", "left out: revisions contradict each other": "1",
-		"left out: duplicate of another interview": "1", "analysis set": "4", "of these with checks that fail": "1",
+		"left out: duplicate of another interview": "1", "left out: no interview was held": "1", "analysis set": "3", "of these with checks that fail": "1",
 		"check fails in the analysis set, and was let standhearth.survey.v1.HouseholdMember.age/x": "1",
 	} {
 		if flow[step] != want {
@@ -109,6 +109,65 @@ func TestAnalysisSet(t *testing.T) {
 	}
 	if _, err := newJob(fieldOfEight(), Options{Clean: Clean{Duplicates: "burn"}}, &memory{}, nil); err == nil || !strings.Contains(err.Error(), "merge, mark, keep") {
 		t.Errorf("a choice that there is not gives %v", err)
+	}
+}
+
+// A household that is visited again counts once, by the last visit that was held, or the one that was approved; and its result
+// counts once, whether it was ever met or not. Other rounds and other questionnaires are other interviews.
+func TestRevisits(t *testing.T) {
+	const (
+		done, approved   = servicev1.ReviewState_REVIEW_STATE_COMPLETED, servicev1.ReviewState_REVIEW_STATE_APPROVED_BY_SUPERVISOR
+		complete, nobody = surveyv1.ResultCode_RESULT_CODE_COMPLETE, surveyv1.ResultCode_RESULT_CODE_NO_ONE_HOME
+	)
+	list := []*Answered{
+		visited("i-1", "h-1", 1, done, nobody, "a", .1),                                                          // not met at first,
+		visited("i-2", "h-1", 2, done, complete, "a", .1),                                                        // met,
+		visited("i-3", "h-1", 3, done, complete, "a", .1),                                                        // corrected: this counts
+		visited("i-4", "h-2", 4, approved, complete, "a", .1), visited("i-5", "h-2", 5, done, complete, "a", .1), // the approved one counts
+		visited("i-6", "h-3", 6, done, nobody, "a", .1), visited("i-7", "h-3", 7, done, surveyv1.ResultCode_RESULT_CODE_REFUSAL, "a", .1), // never
+		visited("i-8", "h-1", 8, done, complete, "a", .1),                                                                                                           // round 2
+		visited("i-9", "h-4", 9, done, complete, "a", .1), visited("i-10", "h-5", 10, done, complete, "a", .1), visited("i-11", "h-5", 11, done, complete, "a", .1), // 4 and 5 are one: the first id, its last
+	}
+	list[7].Interview.Round = proto.Uint32(2)
+	src := Source{
+		Study: &surveyv1.Study{Study: proto.String("s")}, Graph: &servicev1.ReferralGraph{}, Canonical: map[string]string{"h-5": "h-4"},
+		Decisions: []*servicev1.LinkDecision{{Subject: servicev1.LinkSubject_LINK_SUBJECT_HOUSEHOLD.Enum(), AId: proto.String("h-4"), BId: proto.String("h-5")}},
+		Interviews: func(yield func(*Answered, error) bool) {
+			for _, a := range list {
+				if !yield(a, nil) {
+					return
+				}
+			}
+		},
+	}
+	src.Revisited = func(household, questionnaire string, round uint32) bool {
+		return questionnaire == "hearth.survey.v1.Household" && round == 0 && household != "h-4"
+	}
+	for _, c := range []struct {
+		clean           Clean
+		set, second, of string
+	}{
+		{Clean{Weights: true}, "87117881166", "01001000011", "1 2 3 1 2 1 2 1 1 2 3"},
+		{Clean{Duplicates: "mark"}, "81111881111", "01001000011", "1 2 3 1 2 1 2 1 1 2 3"},
+	} {
+		files, m := export(t, src, Options{Formats: []servicev1.ExportFormat{asCSV}, Clean: c.clean, Levels: []string{"interview"}})
+		var set, second, of []string
+		for _, r := range records(t, files.files["csv/interview.csv"]) {
+			set, second, of = append(set, r["analysis_set"]), append(second, r["duplicate_of_another"]), append(of, r["household_visit"])
+		}
+		if got := strings.Join(set, ""); got != c.set {
+			t.Errorf("%+v: analysis set %s, want %s", c.clean, got, c.set)
+		}
+		if got := strings.Join(second, ""); got != c.second {
+			t.Errorf("%+v: duplicates %s, want %s", c.clean, got, c.second)
+		}
+		if got := strings.Join(of, " "); got != c.of {
+			t.Errorf("%+v: visits %s, want %s", c.clean, got, c.of)
+		}
+		// Households 1, 2 and 4 answered, and 1 again in round 2; 3 refused at last.
+		if c.clean.Weights && m.Analysis.Weights.Responses["RR1"] != .8 {
+			t.Errorf("response rates %v, want 4 of 5", m.Analysis.Weights.Responses)
+		}
 	}
 }
 

@@ -63,6 +63,9 @@ type Source struct {
 	Referrals []*servicev1.ReferralRecord
 	Graph     *servicev1.ReferralGraph
 	Decisions []*servicev1.LinkDecision
+	// Revisited tells of a household's id whether there are several interviews of it with a questionnaire in a round, or whether
+	// there may be. Nil: of none.
+	Revisited func(household, questionnaire string, round uint32) bool
 	// Published are the questionnaires published at run time whose answers are exported.
 	Published []Published
 	// Questionnaires are those that were answered; their schemas go with the data.

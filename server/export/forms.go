@@ -27,7 +27,7 @@ func (j *job) writeForms() error {
 	texts := map[string]string{}
 	for _, q := range j.src.Questionnaires {
 		name := clean(string(q.Descriptor().Name()))
-		raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(q.Files())
+		raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(questionnaire.WithoutPlaces(q.Files()))
 		if err != nil {
 			return fault.New(fault.Internal, "", "the schema of %s cannot be encoded: %w", q.Name(), err)
 		}

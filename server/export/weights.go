@@ -31,7 +31,7 @@ type responses struct {
 // weighed is an interview whose standing depends on others.
 type weighed struct {
 	key, class string
-	mine       candidate
+	interview  string
 	weight     float64
 	result     surveyv1.ResultCode
 }
@@ -91,11 +91,11 @@ func designWeight(s *surveyv1.SampleOrigin) float64 {
 // look adds an interview to its stratum.
 func (w *weighting) look(x *extractor, here standing, key string, merge bool) {
 	s := origin(x.interview)
-	m := weighed{key: key, class: s.GetStratum(), mine: candidateOf(x), weight: designWeight(s), result: x.interview.GetResult()}
+	m := weighed{key: key, class: s.GetStratum(), interview: x.interview.GetInterviewId(), weight: designWeight(s), result: x.interview.GetResult()}
 	if here != inSet && (m.result == surveyv1.ResultCode_RESULT_CODE_COMPLETE || m.result == surveyv1.ResultCode_RESULT_CODE_PARTIAL) {
 		m.result = surveyv1.ResultCode_RESULT_CODE_POSTPONED // it was there, and what it gave is not used
 	}
-	if key != "" && merge && here == inSet {
+	if key != "" && merge {
 		w.waiting = append(w.waiting, m)
 		return
 	}
@@ -125,11 +125,11 @@ func (w *weighting) add(m weighed) {
 	}
 }
 
-// settle is done once all have been seen: best says which of several interviews of a household counts.
-func (w *weighting) settle(best map[string]candidate) {
+// settle is done once all have been seen: visits say which of several interviews of a household counts.
+func (w *weighting) settle(all *revisits) {
 	w.settled = true
 	for _, m := range w.waiting {
-		if best[m.key] == m.mine {
+		if all.result(m.key, m.interview) {
 			w.add(m)
 		}
 	}
