@@ -27,6 +27,7 @@ type gate struct {
 	table *Table
 	above *gate // of the nearest table above that has one
 	cols  []int
+	asked [][]int // by quasi-identifier: the questions whose reasons for no answer are its own, the innermost first
 	k     int
 
 	last    string // the combination of the row at hand, with those above
@@ -71,7 +72,7 @@ func (p *privacy) layGates(plan *Plan) error {
 				continue
 			}
 			name := t.Name + "." + c.Name
-			marked := c.Personal == formv1.PersonalData_PERSONAL_DATA_QUASI_IDENTIFIER && countable(p.rules[t][i])
+			marked := (c.Personal == formv1.PersonalData_PERSONAL_DATA_QUASI_IDENTIFIER || placeName(c)) && countable(p.rules[t][i])
 			switch {
 			case chosen[name]:
 				found[name] = true
@@ -85,6 +86,9 @@ func (p *privacy) layGates(plan *Plan) error {
 		}
 		if len(g.cols) > 0 {
 			g.blanked = make([]int64, len(g.cols))
+			for _, i := range g.cols {
+				g.asked = append(g.asked, t.questionsOf(i))
+			}
 			p.gates[t] = g
 			p.order = append(p.order, g)
 		}
@@ -95,6 +99,31 @@ func (p *privacy) layGates(plan *Plan) error {
 		}
 	}
 	return nil
+}
+
+// placeName says whether a column names a place: what the code of the place says, or where there is none, the same in words.
+func placeName(c *Column) bool {
+	return c.field != nil && c.Kind == KindText && c.field.Parent().FullName() == "hearth.survey.v1.Place"
+}
+
+// questionsOf are the questions that a column belongs to, the innermost first.
+func (t *Table) questionsOf(col int) (out []int) {
+	for q := len(t.Questions) - 1; q >= 0; q-- {
+		if t.Questions[q].from <= col && col < t.Questions[q].at {
+			out = append(out, q)
+		}
+	}
+	return out
+}
+
+// reason is why a quasi-identifier has no value, which tells people apart as a value does; 0: nobody says.
+func (g *gate) reason(n int, r *row) int32 {
+	for _, q := range g.asked[n] {
+		if r.why[q] != 0 {
+			return r.why[q]
+		}
+	}
+	return 0
 }
 
 // countable is false for what is a pseudonym: it says nothing to whoever has no key.
@@ -112,17 +141,17 @@ func (g *gate) combination(r *row) string {
 	if g.above != nil {
 		b = append(b, g.above.last...)
 	}
-	for _, i := range g.cols {
-		b = g.append(b, r.table.Columns[i].Kind, &r.cells[i])
+	for n, i := range g.cols {
+		b = g.append(b, r.table.Columns[i].Kind, &r.cells[i], g.reason(n, r))
 	}
 	g.last = string(b)
 	return g.last
 }
 
-func (g *gate) append(b []byte, kind Kind, c *cell) []byte {
+func (g *gate) append(b []byte, kind Kind, c *cell, why int32) []byte {
 	switch {
 	case !c.set:
-		return append(b, 0)
+		return append(b, 0, byte(why))
 	case kind == KindText || kind == KindDate:
 		n, ok := g.texts[c.s]
 		if !ok {
@@ -165,9 +194,12 @@ func (g *gate) meet(r *row, who uint32) {
 // describe says a combination in words.
 func (g *gate) describe(r *row) string {
 	var parts []string
-	for _, i := range g.cols {
+	for n, i := range g.cols {
 		c := r.table.Columns[i]
 		v := "(none)"
+		if why := g.reason(n, r); why != 0 {
+			v = "(" + reason(why) + ")"
+		}
 		if cl := &r.cells[i]; cl.set {
 			switch c.Kind {
 			case KindText, KindDate:
@@ -282,7 +314,7 @@ func (g *gate) prefix(key string, keep int) string {
 	for at := 0; at < len(key); {
 		switch key[at] {
 		case 0:
-			at++
+			at += 2
 		case 1:
 			_, n := binary.Uvarint([]byte(key[at+1:]))
 			at += 1 + n
@@ -311,9 +343,12 @@ func (g *gate) pass(r *row) bool {
 		return false
 	}
 	for n, i := range g.cols[c.keep:] {
-		if r.cells[i].set {
+		if n += c.keep; r.cells[i].set || g.reason(n, r) != 0 {
 			r.cells[i] = cell{}
-			g.blanked[c.keep+n]++
+			g.blanked[n]++
+		}
+		for _, q := range g.asked[n] {
+			r.why[q] = 0
 		}
 	}
 	return true

@@ -286,13 +286,21 @@ func (c *cleaning) finish(j *job, _ map[*Table]*layout) error {
 	w := csv.NewWriter(f)
 	w.UseCRLF = true
 	_ = w.Write([]string{"step", "option", "questionnaire", "rule", "count"}) // what cannot be written, Error says
+	few := int64(j.smallCount())
 	count := func(step, option, questionnaire, rule string, n int64) {
-		_ = w.Write([]string{step, option, questionnaire, rule, strconv.FormatInt(n, 10)})
+		said := strconv.FormatInt(n, 10)
+		if n > 0 && n < few {
+			said = "<" + strconv.FormatInt(few, 10)
+		}
+		_ = w.Write([]string{step, option, questionnaire, rule, said})
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.flow)) {
 		c.flow[name].write(c.opts, name, count)
 	}
 	for _, rule := range slices.Sorted(maps.Keys(c.rules)) {
+		if few > 0 {
+			break // of checks a public export says nothing
+		}
 		count("check fails in the analysis set, and was let stand", "", "", rule, c.rules[rule])
 	}
 	if c.weights != nil {
@@ -303,6 +311,17 @@ func (c *cleaning) finish(j *job, _ map[*Table]*layout) error {
 		return writeFault("cleaning.csv", err)
 	}
 	return f.close()
+}
+
+// smallCount is how many interviews must be counted together in a public export; 0 in others.
+func (j *job) smallCount() int {
+	if j.opts.Profile != servicev1.PrivacyProfile_PRIVACY_PROFILE_PUBLIC {
+		return 0
+	}
+	if k := j.opts.Privacy.K; k > 0 {
+		return k
+	}
+	return defaultK
 }
 
 func (f *flow) write(o Clean, name string, count func(step, option, questionnaire, rule string, n int64)) {

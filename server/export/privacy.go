@@ -132,8 +132,9 @@ func (p *privacy) layOut(j *job) error {
 	return nil
 }
 
-// notPublic are the tables about how the data came about, which nobody outside needs.
-var notPublic = []string{"paradata", "flag", "link", "appearance"}
+// notPublic are the tables about how the data came about, which nobody outside needs, and those that say who referred whom and
+// who was present: somebody is found by the place in a network though every row looks like others. Graphs are made of them.
+var notPublic = []string{"paradata", "flag", "link", "appearance", "presence", "referral", "referral_told", "referral_node", "referral_edge"}
 
 func (p *privacy) looks() bool { return p.public }
 
@@ -338,6 +339,8 @@ func (p *privacy) treat(c *Column) (treatment, string) {
 	switch {
 	case owner == string(geoPointName):
 		return leftOut, "positions"
+	case p.public && (name == "coupon_code" || name == "coupons_given" || strings.HasSuffix(name, "_person_id") || strings.HasSuffix(name, "_person_ids")):
+		return leftOut, "ties between people"
 	case owner == "hearth.survey.v1.Place" && c.Kind == KindText:
 		return p.treatPlace(name)
 	case c.Personal == formv1.PersonalData_PERSONAL_DATA_UNSPECIFIED && !strings.HasPrefix(owner, "hearth.") && identifies(c, cmp.Or(c.formName, name)):

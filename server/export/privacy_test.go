@@ -402,7 +402,7 @@ func TestGateAgainstSDCMicro(t *testing.T) {
 			for i, name := range all[0] {
 				for n := range strings.SplitSeq(tt.names, " ") {
 					if n == name {
-						g.cols = append(g.cols, len(table.Columns))
+						g.cols, g.asked = append(g.cols, len(table.Columns)), append(g.asked, nil)
 						table.Columns = append(table.Columns, &Column{Name: n, Kind: KindInteger})
 						at = append(at, i)
 					}
