@@ -151,6 +151,15 @@ func (s *deviceService) enrol(ctx context.Context, req *servicev1.EnrolRequest) 
 	if req.GetHub() {
 		return resp, s.enrolHub(ctx, req, resp)
 	}
+	if len(req.GetEpoch()) > 0 {
+		lane, err := laneOf(device, req.GetEpoch())
+		if err != nil {
+			return nil, err
+		}
+		if resp.CouponNumber, err = s.couponNumber(ctx, e.Study, lane); err != nil {
+			return nil, err
+		}
+	}
 	return resp, nil
 }
 

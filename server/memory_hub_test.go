@@ -101,6 +101,20 @@ func (m *memory) Put(_ context.Context, items ...store.Item) error {
 	return nil
 }
 
+func (m *memory) Claim(_ context.Context, it store.Item) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := it.Space + "\x00" + string(it.Key)
+	if held, ok := m.shelf[key]; ok {
+		return held.Value, nil
+	}
+	if m.shelf == nil {
+		m.shelf = map[string]store.Item{}
+	}
+	m.shelf[key] = store.Item{Space: it.Space, Key: bytes.Clone(it.Key), Value: append([]byte{}, it.Value...)}
+	return m.shelf[key].Value, nil
+}
+
 func (m *memory) Get(_ context.Context, space string, key []byte) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

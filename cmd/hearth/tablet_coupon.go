@@ -106,7 +106,6 @@ type couponIssueCmd struct {
 	Interview string `arg:"" help:"Id or key of the interview whose respondent is given them."`
 	Count     int    `help:"How many." default:"3"`
 	Expires   string `help:"Their last day, yyyy-mm-dd; empty: they do not expire."`
-	Number    *int   `help:"The number that headquarters gave this tablet for coupons, from 0, different for each tablet. Needed the first time only."`
 }
 
 // Run gives them out.
@@ -128,8 +127,8 @@ func (c *couponIssueCmd) Run(e *env) error {
 			return err
 		}
 		var codes []string
-		err = st.ChangeCoupons(e.ctx, func(before []*servicev1.CouponEvent) ([]*servicev1.CouponEvent, error) {
-			next, err := nextCoupon(before, c.Number)
+		err = st.ChangeCoupons(e.ctx, func(before []*servicev1.CouponEvent, number int) ([]*servicev1.CouponEvent, error) {
+			next, err := nextCoupon(before, number)
 			if err != nil {
 				return nil, err
 			}
@@ -154,24 +153,20 @@ func (c *couponIssueCmd) Run(e *env) error {
 	})
 }
 
-// nextCoupon is the first coupon that was not given out.
-func nextCoupon(before []*servicev1.CouponEvent, number *int) (referral.CouponCode, error) {
-	next := referral.CouponCode{Device: -1}
+// nextCoupon is the first coupon that was not given out under the tablet's number.
+func nextCoupon(before []*servicev1.CouponEvent, number int) (referral.CouponCode, error) {
+	if number < 0 {
+		return referral.CouponCode{}, fault.New(fault.Invalid, fault.BadRequest,
+			"headquarters has given this tablet no number for coupons yet: sync once with headquarters itself, not with a hub; without it two tablets could make the same code")
+	}
+	next := referral.CouponCode{Device: number}
 	for _, ev := range before {
 		if ev.GetKind() != servicev1.CouponEventKind_COUPON_EVENT_KIND_ISSUED {
 			continue
 		}
-		if c, err := referral.ParseCoupon(ev.GetCode()); err == nil {
-			next.Device, next.Counter = c.Device, max(next.Counter, c.Counter+1)
+		if c, err := referral.ParseCoupon(ev.GetCode()); err == nil && c.Device == number {
+			next.Counter = max(next.Counter, c.Counter+1)
 		}
-	}
-	switch {
-	case next.Device < 0 && number == nil:
-		return next, fault.New(fault.Invalid, fault.BadRequest, "this tablet has given out no coupon yet: say its number with --number, another for each tablet, so that no two ever make the same code")
-	case next.Device < 0:
-		next.Device = *number
-	case number != nil && *number != next.Device:
-		return next, fault.New(fault.Conflict, fault.BadRequest, "this tablet gives out coupons as number %d, not %d: leave --number out", next.Device, *number)
 	}
 	return next, nil
 }
@@ -192,8 +187,12 @@ func (c *couponCheckCmd) Run(e *env) error {
 		if err != nil {
 			return err
 		}
+		number, err := st.CouponNumber(e.ctx)
+		if err != nil {
+			return err
+		}
 		_, of := couponStates(events)
-		if err := unmade(events, of[code], code, parts); err != nil {
+		if err := unmade(of[code], code, parts, number); err != nil {
 			return err
 		}
 		if err := of[code].takes(code, time.Now()); err != nil {
@@ -204,9 +203,8 @@ func (c *couponCheckCmd) Run(e *env) error {
 }
 
 // unmade refuses a code of this tablet's own number that it never gave out.
-func unmade(events []*servicev1.CouponEvent, c *couponState, code string, parts referral.CouponCode) error {
-	next, err := nextCoupon(events, nil)
-	if err == nil && next.Device == parts.Device && (c == nil || c.issued == nil) {
+func unmade(c *couponState, code string, parts referral.CouponCode, number int) error {
+	if parts.Device == number && (c == nil || c.issued == nil) {
 		return fault.New(fault.NotFound, fault.BadRequest, "coupon %s has this tablet's number, but this tablet never gave it out: do not take it", code)
 	}
 	return nil
@@ -263,10 +261,10 @@ func couponEvent(e *env, f tabletFile, text, interview, note string, kind servic
 		if note != "" {
 			ev.Note = &note
 		}
-		err := st.ChangeCoupons(e.ctx, func(before []*servicev1.CouponEvent) ([]*servicev1.CouponEvent, error) {
+		err := st.ChangeCoupons(e.ctx, func(before []*servicev1.CouponEvent, number int) ([]*servicev1.CouponEvent, error) {
 			_, of := couponStates(before)
 			c := of[code]
-			if err := unmade(before, c, code, parts); err != nil {
+			if err := unmade(c, code, parts, number); err != nil {
 				return nil, err
 			}
 			switch {

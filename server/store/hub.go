@@ -51,6 +51,9 @@ type RunTotals struct {
 type Shelf interface {
 	// Put stores values, in one transaction that is durable when it returns. A nil value takes the key away.
 	Put(ctx context.Context, items ...Item) error
+	// Claim stores a value where the key has none, durably, and returns what the key holds then: of many who claim it at the
+	// same time all are told the same.
+	Claim(ctx context.Context, item Item) ([]byte, error)
 	// Get returns a value, nil if there is none.
 	Get(ctx context.Context, space string, key []byte) ([]byte, error)
 	// List returns at most limit items of a space in order of their keys' bytes, from behind a key.
@@ -90,6 +93,10 @@ const (
 	ShelfHubRow = "hub/row"
 	// ShelfTickets has the last number with which each device has used a ticket, by its id.
 	ShelfTickets = "tickets"
+	// ShelfCoupons has the LaneKey of the lane that was given each number for coupons, by the CouponKey.
+	ShelfCoupons = "coupons"
+	// ShelfCouponLanes has the number that a lane was given, by the code of the study, a zero byte and the LaneKey.
+	ShelfCouponLanes = "coupons/lane"
 	// ShelfHubs has a HubReport for each hub that headquarters has enrolled, by its id.
 	ShelfHubs = "hubs"
 	// ShelfHubSeen has a SeenDevice for each tablet that was at a hub, by its id.
@@ -113,6 +120,11 @@ func BucketKey(study string, kind servicev1.BucketKind, scope string) []byte {
 
 // RowKey is the key of a row of a bucket.
 func RowKey(bucket []byte, key string) []byte { return append(bytes.Clone(bucket), key...) }
+
+// CouponKey is the key of a number for coupons of a study; keys of a study are in the order of the numbers.
+func CouponKey(study string, n int64) []byte {
+	return append(append([]byte(study), 0), NumberKey(n)...)
+}
 
 // NumberKey is the key of a number; keys are in the order of the numbers.
 func NumberKey(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }

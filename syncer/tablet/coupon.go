@@ -42,15 +42,65 @@ func couponEvents(ctx context.Context, q querier) ([]*servicev1.CouponEvent, err
 	return all, rows.Err()
 }
 
-// ChangeCoupons records the events that decide returns for what happened before, all or none; nobody else writes meanwhile,
-// so that two who give out coupons at once never give out the same. The time is filled in.
-func (s *Store) ChangeCoupons(ctx context.Context, decide func(before []*servicev1.CouponEvent) ([]*servicev1.CouponEvent, error)) error {
+// CouponNumber is the number under which this tablet gives out coupons, -1 as long as headquarters has given it none: it is
+// asked for when the tablet enrols, and at each sync with headquarters itself until it is there. A store that finds that it
+// has a copy has none again, so that the two never give out the same code from then on.
+func (s *Store) CouponNumber(ctx context.Context) (int, error) {
+	n, err := couponNumber(ctx, s.db)
+	return n, dbFault(err, "read the number for coupons of %s", s.path)
+}
+
+func couponNumber(ctx context.Context, q querier) (int, error) {
+	rows, err := q.QueryContext(ctx, "SELECT c.number FROM coupon_number AS c JOIN meta AS m ON m.epoch = c.epoch")
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	n := -1
+	for rows.Next() {
+		if err := rows.Scan(&n); err != nil {
+			return 0, err
+		}
+	}
+	return n, rows.Err()
+}
+
+// askCouponNumber adds to a Hello that the lane written to has no number yet.
+func (s *Store) askCouponNumber(ctx context.Context, req *servicev1.HelloRequest) error {
+	n, err := couponNumber(ctx, s.db)
+	if err != nil || n >= 0 {
+		return err
+	}
+	epoch, err := currentEpoch(ctx, s.db)
+	req.CouponEpoch = epoch[:]
+	return err
+}
+
+// keepCouponNumber keeps what was answered. The first word stands.
+func keepCouponNumber(ctx context.Context, q interface {
+	ExecContext(context.Context, string, ...any) (sql.Result, error)
+}, epoch []byte, number *uint32) error {
+	if number == nil || len(epoch) == 0 {
+		return nil
+	}
+	_, err := q.ExecContext(ctx, "INSERT INTO coupon_number (epoch, number) VALUES (?, ?) ON CONFLICT DO NOTHING", epoch, int64(*number))
+	return err
+}
+
+// ChangeCoupons records the events that decide returns for what happened before and the number for coupons, -1 if there is
+// none; all or none of them. Nobody else writes meanwhile, so that two who give out coupons at once never give out the same.
+// The time is filled in.
+func (s *Store) ChangeCoupons(ctx context.Context, decide func(before []*servicev1.CouponEvent, number int) ([]*servicev1.CouponEvent, error)) error {
 	err := inTx(ctx, s.db, func(tx *sql.Tx) error {
 		before, err := couponEvents(ctx, tx)
 		if err != nil {
 			return err
 		}
-		events, err := decide(before)
+		number, err := couponNumber(ctx, tx)
+		if err != nil {
+			return err
+		}
+		events, err := decide(before, number)
 		if err != nil {
 			return err
 		}

@@ -130,9 +130,13 @@ func enrolNew(ctx context.Context, waiting string, conn grpc.ClientConnInterface
 // enrol has the open store enrolled and writes down what headquarters says.
 func (s *Store) enrol(ctx context.Context, conn grpc.ClientConnInterface, opts EnrolOptions) error {
 	failpoint.Hit("tablet.before-enrol")
+	lane, err := currentEpoch(ctx, s.db)
+	if err != nil {
+		return dbFault(err, "enrol %s", s.path)
+	}
 	resp, err := servicev1.NewDeviceServiceClient(conn).Enrol(ctx, &servicev1.EnrolRequest{
 		Code: proto.String(string(opts.Code)), Device: bytes.Clone(s.device[:]), PublicKey: bytes.Clone(s.key.Public().(ed25519.PublicKey)),
-		Signature: syncer.SignEnrolment(s.key, opts.Code, s.device),
+		Signature: syncer.SignEnrolment(s.key, opts.Code, s.device), Epoch: lane[:],
 	})
 	if err != nil {
 		return wireFault(err, "enrol the tablet")
@@ -156,6 +160,9 @@ func (s *Store) enrol(ctx context.Context, conn grpc.ClientConnInterface, opts E
 		}
 		if known != nil && !syncer.SameKey(known, key) {
 			return fault.New(fault.Conflict, fault.ServerChanged, "the server has the key %x, this tablet knows one with %x", key[:4], known[:4])
+		}
+		if err := keepCouponNumber(ctx, tx, lane[:], resp.CouponNumber); err != nil {
+			return err
 		}
 		_, err := tx.ExecContext(ctx, "UPDATE meta SET name = ?, enumerator = ?, study = ?, server_key = ?, server_epoch = ?",
 			resp.GetDeviceName(), resp.GetEnumerator(), resp.GetStudy(), []byte(key), epochOrNull(resp.GetServerEpoch()))

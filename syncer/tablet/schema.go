@@ -31,6 +31,11 @@ var downSchema string
 //go:embed contact.sql
 var contactSchema string
 
+// couponSchema adds the table of numbers for coupons.
+//
+//go:embed coupon.sql
+var couponSchema string
+
 // addition is a group of tables that came after schema.sql: a store that was made without them gets them when it is opened.
 type addition struct {
 	// table is one of them; where it is, all are.
@@ -46,6 +51,7 @@ func additions() []addition {
 		{"custody", custodySchema},
 		{"down_bucket", downSchema},
 		{"contact", contactSchema},
+		{"coupon_number", couponSchema},
 	}
 }
 

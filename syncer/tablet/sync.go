@@ -318,6 +318,9 @@ func (x *session) sayHello(ctx context.Context, req *servicev1.HelloRequest) (ma
 		return nil, err
 	}
 	failpoint.Hit("tablet.after-hello")
+	if err := keepCouponNumber(ctx, x.s.db, req.GetCouponEpoch(), resp.CouponNumber); err != nil {
+		return nil, err
+	}
 	x.down.answer, x.down.told = resp, req.GetDownSum()
 	x.limits = limitsOf(resp.GetLimits())
 	x.packing, x.dictionaries = resp.GetPacking(), resp.GetDictionaries()
@@ -459,6 +462,9 @@ func (s *Store) helloRequest(ctx context.Context) (*servicev1.HelloRequest, erro
 		m := head.Proto(syncer.LaneID{Device: s.device, Epoch: e})
 		m.Receipted = proto.Uint64(signed)
 		req.Lanes = append(req.Lanes, m)
+	}
+	if err := s.askCouponNumber(ctx, req); err != nil {
+		return nil, err
 	}
 	return req, s.addDown(ctx, req)
 }

@@ -88,6 +88,7 @@ func (s *Store) Bytes(ctx context.Context, digest syncer.Digest) ([]byte, int64,
 
 func (l *logConn) prepareShelf() {
 	l.putItem = l.prepare(`INSERT OR REPLACE INTO shelf (space, key, value, sum) VALUES (?, ?, ?, ?)`)
+	l.heldItem = l.prepare(`SELECT value, sum FROM shelf WHERE space = ? AND key = ?`)
 	l.dropItem = l.prepare(`DELETE FROM shelf WHERE space = ? AND key = ?`)
 }
 
@@ -115,6 +116,28 @@ func (s *Store) Put(ctx context.Context, items ...store.Item) error {
 		}
 		return nil
 	})
+}
+
+// Claim stores a value where the key has none, and returns what the key holds.
+func (s *Store) Claim(ctx context.Context, it store.Item) (held []byte, err error) {
+	key := append([]byte{}, it.Key...)
+	err = s.change(ctx, func(t *tx) error {
+		row, err := t.heldItem.row(it.Space, key)
+		if err != nil {
+			return err
+		}
+		if row != nil {
+			held = bytes.Clone(blob(row[0]))
+			if integer(row[1]) != itemSum(it.Space, key, held) {
+				return damaged("shelf: a value of %s was changed on the disk", it.Space)
+			}
+			return nil
+		}
+		held = append([]byte{}, it.Value...)
+		_, err = t.exec(t.putItem, it.Space, key, held, itemSum(it.Space, key, held))
+		return err
+	})
+	return held, err
 }
 
 // Get returns a value of the shelf.

@@ -342,7 +342,7 @@ type logConn struct {
 	quarantineSize, lastQuarantine, runWith *stmt
 	device, saveDevice, deviceAll           *stmt
 	rightsStmts
-	putItem, dropItem *stmt
+	putItem, dropItem, heldItem *stmt
 }
 
 // dialLog opens the log for writing and makes or migrates it.

@@ -17,6 +17,7 @@ var hubTests = map[string]func(*testing.T, Factory){
 	"bytes by digest":                   testBytes,
 	"shelf":                             testShelf,
 	"shelf survives a restart":          testShelfReopen,
+	"a key is claimed once":             testClaim,
 }
 
 // What went in as batches comes out as runs, in the order of arrival, under the signatures that came: a batch made of one
@@ -162,6 +163,36 @@ func testShelf(t *testing.T, f Factory) {
 	}
 	if diff := cmp.Diff([]string{"00=", "41=甲", "61=丙", "ff=last"}, got); diff != "" {
 		t.Errorf("the shelf, by the keys' bytes: %s", diff)
+	}
+}
+
+func testClaim(t *testing.T, f Factory) {
+	s := f.Open(t)
+	const claims = 8
+	told := make(chan string, claims)
+	for i := range claims {
+		go func() {
+			held, err := s.Claim(t.Context(), store.Item{Space: "claim", Key: []byte("k"), Value: []byte{byte('a' + i)}})
+			if err != nil {
+				t.Errorf("Claim %d: %v", i, err)
+			}
+			told <- string(held)
+		}()
+	}
+	first := <-told
+	for range claims - 1 {
+		if again := <-told; again != first || len(again) != 1 {
+			t.Errorf("one who claims is told %q, another %q", first, again)
+		}
+	}
+	if held, err := s.Get(t.Context(), "claim", []byte("k")); err != nil || string(held) != first {
+		t.Errorf("the key holds %q, %v, want %q", held, err, first)
+	}
+	if err := s.Put(t.Context(), store.Item{Space: "claim", Key: []byte("k")}); err != nil {
+		t.Fatal(err)
+	}
+	if held, err := s.Claim(t.Context(), store.Item{Space: "claim", Key: []byte("k"), Value: []byte("new")}); err != nil || string(held) != "new" {
+		t.Errorf("Claim of a key that was taken away = %q, %v", held, err)
 	}
 }
 

@@ -181,7 +181,9 @@ type EnrolRequest struct {
 	// Ed25519 over (tag, code, device, public key).
 	Signature []byte `protobuf:"bytes,4,opt,name=signature" json:"signature,omitempty"`
 	// A hub asks, not a tablet; the code must have been made for one.
-	Hub           *bool `protobuf:"varint,5,opt,name=hub" json:"hub,omitempty"`
+	Hub *bool `protobuf:"varint,5,opt,name=hub" json:"hub,omitempty"`
+	// The epoch of the lane that the tablet writes to; by a tablet alone.
+	Epoch         []byte `protobuf:"bytes,6,opt,name=epoch" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -251,6 +253,13 @@ func (x *EnrolRequest) GetHub() bool {
 	return false
 }
 
+func (x *EnrolRequest) GetEpoch() []byte {
+	if x != nil {
+		return x.Epoch
+	}
+	return nil
+}
+
 // EnrolResponse says who the tablet is and whom it talks to.
 type EnrolResponse struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -260,7 +269,9 @@ type EnrolResponse struct {
 	DeviceName  *string                `protobuf:"bytes,4,opt,name=device_name,json=deviceName" json:"device_name,omitempty"`
 	Enumerator  *string                `protobuf:"bytes,5,opt,name=enumerator" json:"enumerator,omitempty"`
 	// For a hub: what it shows to tablets.
-	Hub           *HubCertificate `protobuf:"bytes,6,opt,name=hub" json:"hub,omitempty"`
+	Hub *HubCertificate `protobuf:"bytes,6,opt,name=hub" json:"hub,omitempty"`
+	// The number for coupons of the lane named; unset where none was named, or where all were given away.
+	CouponNumber  *uint32 `protobuf:"varint,7,opt,name=coupon_number,json=couponNumber" json:"coupon_number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -335,6 +346,13 @@ func (x *EnrolResponse) GetHub() *HubCertificate {
 		return x.Hub
 	}
 	return nil
+}
+
+func (x *EnrolResponse) GetCouponNumber() uint32 {
+	if x != nil && x.CouponNumber != nil {
+		return *x.CouponNumber
+	}
+	return 0
 }
 
 // BeginSessionRequest names the tablet.
@@ -684,14 +702,15 @@ const file_hearth_service_v1_device_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x17\n" +
 	"\aqr_text\x18\x02 \x01(\tR\x06qrText\x12\x1d\n" +
 	"\n" +
-	"expires_ms\x18\x03 \x01(\x03R\texpiresMs\"\x89\x01\n" +
+	"expires_ms\x18\x03 \x01(\x03R\texpiresMs\"\x9f\x01\n" +
 	"\fEnrolRequest\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\fR\x06device\x12\x1d\n" +
 	"\n" +
 	"public_key\x18\x03 \x01(\fR\tpublicKey\x12\x1c\n" +
 	"\tsignature\x18\x04 \x01(\fR\tsignature\x12\x10\n" +
-	"\x03hub\x18\x05 \x01(\bR\x03hub\"\xdd\x01\n" +
+	"\x03hub\x18\x05 \x01(\bR\x03hub\x12\x14\n" +
+	"\x05epoch\x18\x06 \x01(\fR\x05epoch\"\x82\x02\n" +
 	"\rEnrolResponse\x12\x1d\n" +
 	"\n" +
 	"server_key\x18\x01 \x01(\fR\tserverKey\x12!\n" +
@@ -702,7 +721,8 @@ const file_hearth_service_v1_device_proto_rawDesc = "" +
 	"\n" +
 	"enumerator\x18\x05 \x01(\tR\n" +
 	"enumerator\x123\n" +
-	"\x03hub\x18\x06 \x01(\v2!.hearth.service.v1.HubCertificateR\x03hub\"-\n" +
+	"\x03hub\x18\x06 \x01(\v2!.hearth.service.v1.HubCertificateR\x03hub\x12#\n" +
+	"\rcoupon_number\x18\a \x01(\rR\fcouponNumber\"-\n" +
 	"\x13BeginSessionRequest\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\fR\x06device\"\xa7\x01\n" +
 	"\x14BeginSessionResponse\x12\x1c\n" +

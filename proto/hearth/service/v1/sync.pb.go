@@ -106,7 +106,9 @@ type HelloRequest struct {
 	// Code of the study that the tablet is for.
 	Study *string `protobuf:"bytes,14,opt,name=study" json:"study,omitempty"`
 	// To a hub, if asked: headquarters' receipts over what need not be sent to it.
-	Receipts      []*Receipt `protobuf:"bytes,17,rep,name=receipts" json:"receipts,omitempty"`
+	Receipts []*Receipt `protobuf:"bytes,17,rep,name=receipts" json:"receipts,omitempty"`
+	// The epoch of the lane that the tablet writes to now, where it has no number for the coupons of that lane.
+	CouponEpoch   []byte `protobuf:"bytes,18,opt,name=coupon_epoch,json=couponEpoch" json:"coupon_epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -232,6 +234,13 @@ func (x *HelloRequest) GetReceipts() []*Receipt {
 	return nil
 }
 
+func (x *HelloRequest) GetCouponEpoch() []byte {
+	if x != nil {
+		return x.CouponEpoch
+	}
+	return nil
+}
+
 // HelloResponse says how far the server has got.
 type HelloResponse struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -264,8 +273,11 @@ type HelloResponse struct {
 	Results []*LaneResults `protobuf:"bytes,19,rep,name=results" json:"results,omitempty"`
 	// By a hub: how long ago headquarters last answered it, in milliseconds.
 	HeadquartersAgeMs *int64 `protobuf:"varint,20,opt,name=headquarters_age_ms,json=headquartersAgeMs" json:"headquarters_age_ms,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// By headquarters: the number for coupons of the lane whose epoch was named in coupon_epoch. No other lane of the study
+	// gets it, ever.
+	CouponNumber  *uint32 `protobuf:"varint,21,opt,name=coupon_number,json=couponNumber" json:"coupon_number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HelloResponse) Reset() {
@@ -406,6 +418,13 @@ func (x *HelloResponse) GetResults() []*LaneResults {
 func (x *HelloResponse) GetHeadquartersAgeMs() int64 {
 	if x != nil && x.HeadquartersAgeMs != nil {
 		return *x.HeadquartersAgeMs
+	}
+	return 0
+}
+
+func (x *HelloResponse) GetCouponNumber() uint32 {
+	if x != nil && x.CouponNumber != nil {
+		return *x.CouponNumber
 	}
 	return 0
 }
@@ -1571,7 +1590,7 @@ const file_hearth_service_v1_sync_proto_rawDesc = "" +
 	"\x06Limits\x12*\n" +
 	"\x11max_batch_records\x18\x01 \x01(\rR\x0fmaxBatchRecords\x12&\n" +
 	"\x0fmax_batch_bytes\x18\x02 \x01(\x04R\rmaxBatchBytes\x12(\n" +
-	"\x10max_record_bytes\x18\x03 \x01(\x04R\x0emaxRecordBytes\"\xc7\x03\n" +
+	"\x10max_record_bytes\x18\x03 \x01(\x04R\x0emaxRecordBytes\"\xea\x03\n" +
 	"\fHelloRequest\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\fR\x06device\x12\x1f\n" +
@@ -1590,7 +1609,8 @@ const file_hearth_service_v1_sync_proto_rawDesc = "" +
 	"\x05brief\x18\v \x01(\bR\x05brief\x12\x19\n" +
 	"\bdown_sum\x18\r \x01(\x06R\adownSum\x12\x14\n" +
 	"\x05study\x18\x0e \x01(\tR\x05study\x126\n" +
-	"\breceipts\x18\x11 \x03(\v2\x1a.hearth.service.v1.ReceiptR\breceipts\"\xcd\x05\n" +
+	"\breceipts\x18\x11 \x03(\v2\x1a.hearth.service.v1.ReceiptR\breceipts\x12!\n" +
+	"\fcoupon_epoch\x18\x12 \x01(\fR\vcouponEpoch\"\xf2\x05\n" +
 	"\rHelloResponse\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12!\n" +
 	"\fserver_epoch\x18\x02 \x01(\fR\vserverEpoch\x12\x1d\n" +
@@ -1610,7 +1630,8 @@ const file_hearth_service_v1_sync_proto_rawDesc = "" +
 	"\x03hub\x18\x11 \x01(\v2!.hearth.service.v1.HubCertificateR\x03hub\x126\n" +
 	"\breceipts\x18\x12 \x03(\v2\x1a.hearth.service.v1.ReceiptR\breceipts\x128\n" +
 	"\aresults\x18\x13 \x03(\v2\x1e.hearth.service.v1.LaneResultsR\aresults\x12.\n" +
-	"\x13headquarters_age_ms\x18\x14 \x01(\x03R\x11headquartersAgeMs\"V\n" +
+	"\x13headquarters_age_ms\x18\x14 \x01(\x03R\x11headquartersAgeMs\x12#\n" +
+	"\rcoupon_number\x18\x15 \x01(\rR\fcouponNumber\"V\n" +
 	"\fSessionProof\x12\x16\n" +
 	"\x06ticket\x18\x01 \x01(\fR\x06ticket\x12\x10\n" +
 	"\x03use\x18\x02 \x01(\x04R\x03use\x12\x1c\n" +
