@@ -335,6 +335,35 @@ func random(seed uint64, n int, f *filler) Source {
 	return src
 }
 
+// everyQuestion is a source of random with an interview before it for each built-in questionnaire, in which every question is
+// answered: whatever the schema becomes, every kind of answer occurs.
+func everyQuestion(seed uint64, n int) Source {
+	f := &filler{}
+	src := random(seed, n, f)
+	f.all = true
+	var full []*Answered
+	answers := (&surveyv1.Interview{}).ProtoReflect().Descriptor().Oneofs().ByName("answers").Fields()
+	for i := range answers.Len() {
+		if answers.Get(i).Message().FullName() == "hearth.survey.v1.OtherAnswers" {
+			continue
+		}
+		iv := &surveyv1.Interview{}
+		f.message(iv.ProtoReflect(), 0, false)
+		f.field(iv.ProtoReflect(), answers.Get(i), 0, false)
+		full = append(full, &Answered{Interview: iv, Summary: &servicev1.InterviewSummary{}})
+	}
+	rest := src.Interviews
+	src.Interviews = func(yield func(*Answered, error) bool) {
+		for _, a := range full {
+			if !yield(a, nil) {
+				return
+			}
+		}
+		rest(yield)
+	}
+	return src
+}
+
 func source(interviews []*surveyv1.Interview, summaries []*servicev1.InterviewSummary) Source {
 	return Source{
 		Study: &surveyv1.Study{Study: proto.String("guiyang-2016"), TitleEn: proto.String("Guiyang <2016>"), TitleZh: proto.String("贵阳")},

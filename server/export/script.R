@@ -1,7 +1,8 @@
 # Loads the export of {{plain .Study}} into R, labels it, merges the levels and sets the survey design.
 #   Rscript scripts/analysis.R [FOLDER]     FOLDER is that of the export; without it, the folder above this script.
 # Needs R alone; package survey for the design, package haven to read the Stata or SPSS files in place of these.
-# Afterwards: `tables` (one data frame per level), `people` and `households` (merged), `design` (for survey::svymean and others).
+# Afterwards: `tables` (one data frame per level), with_above("school_attempt") (a level with all levels above it), `people` and
+# `households` (those two, merged), `design` (for survey::svymean and others).
 {{- if .Household}} It prints the table of the study.{{end}}
 
 arguments <- commandArgs(trailingOnly = TRUE)
@@ -28,19 +29,51 @@ tables[[{{q .Name}}]] <- load_table({{q .Name}}, codes = list(
     labels = c({{range $k, $v := $c.Values}}{{if $k}}, {{end}}{{label $v}}{{end}}))
 {{- end}}), numbers = c({{list .Numbers}}))
 {{end}}
-{{- if .Household}}
-# The levels merge by all the keys that both have.
-join <- function(lower, upper) {
-  by <- intersect(names(lower), c("interview_id", "household_id"))
-  merge(lower, upper[, c(by, setdiff(names(upper), names(lower)))], by = by, all.x = TRUE, sort = FALSE)
+
+# The levels above each level, the nearest first, and the keys: as the lower level calls them = as the level itself does.
+above <- list(
+{{- range $i, $t := .Tables}}{{if $t.Above}}
+  {{q $t.Name}} = list({{range $k, $l := $t.Above}}{{if $k}}, {{end}}list({{q $l.Name}}, c({{list $l.Lower}}), c({{list $l.Keys}})){{end}}),
+{{- end}}{{end}}
+  NULL)
+
+# A level with the variables of all levels above it: one row for each of its own, in their order.
+with_above <- function(name) {
+  d <- tables[[name]]
+  for (up in above[[name]]) {
+    upper <- tables[[up[[1]]]]
+    key <- function(x, by) do.call(paste, c(unname(as.list(x[by])), sep = "\r"))
+    new <- setdiff(names(upper), names(d))
+    if (length(new) > 0) d[new] <- upper[match(key(d, up[[2]]), key(upper, up[[3]])), new]
+  }
+  d
 }
-households <- join(tables$household, tables$interview)
+
+# The design of a sample: weights, and strata and clusters where all have them. Needs package survey.
+survey_design <- function(d) {
+  if (!requireNamespace("survey", quietly = TRUE)) return(NULL)
+  options(survey.lonely.psu = "adjust")
+  known <- function(v) v %in% names(d) && nrow(d) > 0 && all(!is.na(d[[v]]))
+  survey::svydesign(ids = if (known("design_psu")) ~design_psu else ~1, strata = if (known("design_stratum")) ~design_stratum else NULL,
+                    weights = ~w, nest = TRUE, data = d)
+}
+{{- if not .Household}}
+{{- if .Interviews}}
+interviews <- subset(tables$interview, analysis_set_code == 1)
+if (any(!is.na(interviews$weight))) {
+  interviews$w <- interviews$weight
+  design <- survey_design(interviews[!is.na(interviews$w), ])
+  cat("design: the", sum(!is.na(interviews$w)), "interviews of the analysis set that have a weight, of", nrow(interviews), "\n")
+}
+{{- end}}
+{{- end}}
+{{- if .Household}}
+households <- with_above("household")
 {{- if .Person}}
-people <- join(tables$person, households)
+people <- with_above("person")
 {{- end}}
 
 # The analysis set, of the households that are in the study.
-yes <- function(x) x == 1
 study <- subset(households, analysis_set_code == 1 & in_study_code == 1 & household_kind_code %in% 1:2)
 if (nrow(study) == 0) {
   cat("no household of the analysis set is in the study\n")
@@ -53,17 +86,7 @@ if (nrow(study) == 0) {
   study$w <- if (weighted) study$weight else rep(1, nrow(study))
   if (anyNA(study$w)) cat(sum(is.na(study$w)), "households have no weight, their sample has no probabilities: they are left out\n")
   study <- study[!is.na(study$w), ]
-  if (requireNamespace("survey", quietly = TRUE)) {
-    options(survey.lonely.psu = "adjust")
-{{- if .Weights}}
-    clustered <- weighted && all(!is.na(study$design_psu))
-    layered <- weighted && all(!is.na(study$design_stratum))
-    design <- survey::svydesign(ids = if (clustered) ~design_psu else ~1, strata = if (layered) ~design_stratum else NULL,
-                                weights = ~w, nest = TRUE, data = study)
-{{- else}}
-    design <- survey::svydesign(ids = ~1, weights = ~w, data = study)
-{{- end}}
-  }
+  design <- survey_design(study)
   percent <- c(owns_home_here = "owns a home in the city of residence", any_urban_pension = "urban pension", any_local_health = "local health insurance",
     any_unemployment = "unemployment insurance", any_injury = "work injury compensation", any_maternity = "maternity insurance",
     any_fund = "housing provident fund", head_female = "head is female", any_public = "public sector", any_contract = "formal contract",
@@ -78,7 +101,7 @@ if (nrow(study) == 0) {
     n <- sum(keep)
     m <- if (n > 0) sum(x[keep] * study$w[keep]) / sum(study$w[keep]) else NA
     se <- NA
-    if (n > 1 && exists("design") && weighted) {
+    if (n > 1 && !is.null(design) && weighted) {
       d <- design; d$variables$value_ <- x
       se <- as.numeric(survey::SE(survey::svymean(~value_, subset(d, keep))))
     } else if (n > 1) se <- sd(x[keep]) / sqrt(n)

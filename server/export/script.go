@@ -26,6 +26,50 @@ type scriptTable struct {
 	// Codes are the variables with value labels, Numbers those that are numbers; the others stay text.
 	Codes   []scriptCode
 	Numbers []string
+	// Above are the levels above that stand in the export, the nearest first.
+	Above []scriptLevel
+}
+
+// scriptLevel is a level above another, and its keys: as the lower table calls them, and as it does itself.
+type scriptLevel struct {
+	Name        string
+	Lower, Keys []string
+}
+
+// Renamed are the keys of a level that the lower table calls otherwise, and what it calls so itself.
+func (l scriptLevel) Renamed() (out []scriptRename) {
+	for i, k := range l.Keys {
+		if l.Lower[i] != k {
+			out = append(out, scriptRename{l.Lower[i], k})
+		}
+	}
+	return out
+}
+
+type scriptRename struct{ Lower, Key string }
+
+// above are the levels above a table.
+func above(t *Table) (out []scriptLevel) {
+	here := make([]int, len(t.Columns)) // by column of the level at hand, its place in the table
+	for i := range here {
+		here[i] = i
+	}
+	for at := t; at.Parent != nil; at = at.Parent {
+		up := make([]int, len(at.Parent.Columns))
+		for i := range up {
+			up[i] = -1
+		}
+		l := scriptLevel{Name: at.Parent.Name}
+		for _, k := range at.inherited {
+			if up[k.from] = here[k.to]; up[k.from] >= 0 {
+				l.Lower, l.Keys = append(l.Lower, t.Columns[up[k.from]].Name), append(l.Keys, at.Parent.Columns[k.from].Name)
+			}
+		}
+		if here = up; !at.Parent.left && len(l.Keys) > 0 {
+			out = append(out, l)
+		}
+	}
+	return out
 }
 
 // scriptCode is a variable with its value labels.
@@ -40,6 +84,7 @@ type scriptStudy struct {
 	Study, Lang       string
 	Tables            []scriptTable
 	Household, Person bool
+	Interviews        bool // weights of interviews, where there is no table of the study
 	Weights           bool
 	CSV, Stata        bool
 }
@@ -58,10 +103,13 @@ func (j *job) writeScripts(layouts map[*Table]*layout) error {
 		has := func(name string) bool {
 			return slices.ContainsFunc(l.slots, func(o slot) bool { return o.name == name })
 		}
+		weighed := has("weight") && has("design_psu") && has("design_stratum")
 		switch t.Name {
+		case "interview":
+			s.Interviews = weighed && has("analysis_set")
 		case "household":
 			s.Household = has("in_study") && has("analysis_set")
-			s.Weights = has("weight") && has("design_psu") && has("design_stratum")
+			s.Weights = weighed
 		case "person":
 			s.Person = has("rural_migrant")
 		}
@@ -81,7 +129,7 @@ func (j *job) writeScripts(layouts map[*Table]*layout) error {
 }
 
 func (j *job) scriptTable(t *Table, l *layout) scriptTable {
-	out := scriptTable{Name: t.Name}
+	out := scriptTable{Name: t.Name, Above: above(t)}
 	for _, o := range l.slots {
 		c := o.column
 		switch {
@@ -112,6 +160,7 @@ func (j *job) writeScript(name, source string, s scriptStudy) error {
 			}
 			return strings.Join(all, ", ")
 		},
+		"words": func(names []string) string { return strings.Join(names, " ") },
 		"plain": func(text string) string { return strings.NewReplacer("\n", " ", "\r", " ", "*/", "").Replace(text) },
 	}).Parse(source)
 	if err != nil {

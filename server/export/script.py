@@ -2,7 +2,8 @@
 
     python3 scripts/analysis.py [FOLDER]     FOLDER is that of the export; without it, the folder above this script.
 
-Afterwards (python3 -i): tables (one data frame per level), people and households (merged), estimate(x, w, strata, psu).
+Afterwards (python3 -i): tables (one data frame per level), with_above("school_attempt") (a level with all levels above it), people
+and households (those two, merged), estimate(x, w, strata, psu, rows) for means and their standard errors.
 """
 import math
 import os
@@ -40,24 +41,42 @@ def load_table(name):
     return pd.DataFrame(columns, index=raw.index)
 
 
-def join(lower, upper):
-    """Merges a level to the one above by all the keys that both have."""
-    by = [k for k in ("interview_id", "household_id") if k in lower.columns and k in upper.columns]
-    return lower.merge(upper[by + [c for c in upper.columns if c not in lower.columns]], on=by, how="left")
+# The levels above each level, the nearest first, and the keys: as the lower level calls them, and as the level itself does.
+ABOVE = {
+{{- range $i, $t := .Tables}}{{if $t.Above}}
+    {{q $t.Name}}: [{{range $k, $l := $t.Above}}{{if $k}}, {{end}}({{q $l.Name}}, [{{list $l.Lower}}], [{{list $l.Keys}}]){{end}}],
+{{- end}}{{end}}
+}
 
 
-def estimate(x, w=None, strata=None, psu=None):
-    """The weighted mean and its standard error, by linearisation: clusters are drawn within strata with replacement."""
-    keep = x.notna() if w is None else x.notna() & w.notna()
-    x = x[keep].astype(float)
-    w = pd.Series(1.0, index=x.index) if w is None else w[keep].astype(float)
-    n = len(x)
+def with_above(name):
+    """A level with the variables of all levels above it: one row for each of its own, in their order."""
+    d = tables[name]
+    for level, lower, keys in ABOVE.get(name, []):
+        upper = tables[level]
+        new = [c for c in upper.columns if c not in d.columns]
+        found = upper[keys + new].drop_duplicates(keys).rename(columns={k: "key_" + k for k in keys})
+        d = d.merge(found, left_on=lower, right_on=["key_" + k for k in keys], how="left").drop(columns=["key_" + k for k in keys])
+    return d
+
+
+def estimate(x, w=None, strata=None, psu=None, rows=None):
+    """The weighted mean of rows (all, where none are named) and its standard error, by linearisation: clusters are drawn within
+    strata with replacement, and those without a row that counts are clusters too."""
+    keep = x.notna() if rows is None else x.notna() & rows
+    if w is not None:
+        keep = keep & w.notna()
+    n = int(keep.sum())
     if n == 0:
         return float("nan"), float("nan"), 0
+    x = x.where(keep, 0).astype(float)
+    w = keep.astype(float) if w is None else w.where(keep, 0).astype(float)
     mean = (x * w).sum() / w.sum()
     d = pd.DataFrame({"z": w * (x - mean) / w.sum()})
-    d["psu"] = range(n) if psu is None else psu[keep].fillna("").values
-    d["stratum"] = 0 if strata is None else strata[keep].fillna("").values
+    if strata is None and psu is None and rows is not None:
+        d = d[keep]
+    d["psu"] = range(len(d)) if psu is None else psu.fillna("").values
+    d["stratum"] = 0 if strata is None else strata.fillna("").values
     variance = 0.0
     for _, s in d.groupby("stratum"):
         totals = s.groupby("psu")["z"].sum()
@@ -70,8 +89,8 @@ def estimate(x, w=None, strata=None, psu=None):
 
 tables = {name: load_table(name) for name in SCHEMA}
 {{if .Household}}
-households = join(tables["household"], tables["interview"])
-{{if .Person}}people = join(tables["person"], households)
+households = with_above("household")
+{{if .Person}}people = with_above("person")
 {{end}}
 study = households[(households["analysis_set_code"] == 1) & (households["in_study_code"] == 1)]
 weight = strata = psu = None
@@ -89,7 +108,6 @@ for v in ("owns_home_here_code", "any_urban_pension_code", "any_local_health_cod
     cells = []
     for kind in (1, 2):
         rows = study["household_kind_code"] == kind
-        part = [None if s is None else s[rows] for s in (weight, strata, psu)]
-        cells.append("%12.3f (%9.3f)" % estimate(study.loc[rows, v], *part)[:2])
+        cells.append("%12.3f (%9.3f)" % estimate(study[v], weight, strata, psu, rows)[:2])
     print("%-28s %24s %24s" % (v.replace("_code", ""), *cells))
 {{end}}
