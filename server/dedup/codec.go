@@ -111,6 +111,7 @@ func UnmarshalModel(data []byte) (*Model, error) {
 	if s.House != nil {
 		m.house = houseModel{on: true, bits: *s.House}
 	}
+	m.fast = newScorer(m)
 	return m, nil
 }
 
@@ -145,7 +146,7 @@ func (s *savedModel) wrong() string {
 		}
 		same, different = append(same, c.Same), append(different, c.Different)
 	}
-	ok := fits(same) && fits(different) && math.Abs(s.Prior) < 1e3 && math.Abs(s.Shift) < 1e3 && (len(s.Others) == 0 || s.Share > 0 && s.Share < 1) && len(s.Others) <= 64 && (len(s.Sorts) == 0 || len(s.Sorts) == 2)
+	ok := fits(same) && fits(different) && math.Abs(s.Prior) < 1e3 && math.Abs(s.Shift) < 1e3 && (len(s.Others) == 0 || s.Share > 0 && s.Share < 1) && len(s.Others) <= mostKinds && (len(s.Sorts) == 0 || len(s.Sorts) == 2)
 	for _, c := range append(slices.Clone(s.Others), s.Sorts...) {
 		ok = ok && fits(c.P) && c.Share > 0 && c.Share <= 1
 	}

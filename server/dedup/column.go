@@ -65,35 +65,27 @@ type nameRow struct {
 // nameParts are the texts of the readings but canon and sound.
 type nameParts struct{ near, family, given, soundFamily, soundGiven texts }
 
-// view is an atom with all it points to.
-type view struct {
-	atom
-	form nameForm
-	day  dateForm
-}
-
-// see reads an atom into a place that is there.
-func (c *column) see(x int32, v *view) {
-	v.shown, v.canonID, v.soundID = c.shown.of(c.shownID[x]), c.canonID[x], c.soundID[x]
-	v.canon, v.sound = c.canons.of(v.canonID), c.sounds.of(v.soundID)
+// see reads an atom, and what its name and its date are to point to, into places that are there.
+func (c *column) see(x int32, a *atom, name *nameForm, date *dateForm) {
+	a.shown, a.canonID, a.soundID = c.shown.of(c.shownID[x]), c.canonID[x], c.soundID[x]
+	a.canon, a.sound = c.canons.of(a.canonID), c.sounds.of(a.soundID)
 	switch c.kind {
 	case kindPerson:
 		n := &c.names[x]
-		v.form = nameForm{
-			han: n.han, familyIsKnown: n.familyIsKnown, folded: v.canon, sound: v.sound, near: c.parts.near.of(n.near), family: c.parts.family.of(n.family),
+		*name = nameForm{
+			han: n.han, familyIsKnown: n.familyIsKnown, folded: a.canon, sound: a.sound, near: c.parts.near.of(n.near), family: c.parts.family.of(n.family),
 			given: c.parts.given.of(n.given), soundFamily: c.parts.soundFamily.of(n.soundFamily), soundGiven: c.parts.soundGiven.of(n.soundGiven),
 		}
 	case kindDate:
-		v.day = c.dates[x]
+		*date = c.dates[x]
 	}
 }
 
 // atom is an atom by its number.
 func (c *column) atom(x int32) *atom {
-	v := &view{}
-	c.see(x, v)
-	v.name, v.date = &v.form, &v.day
-	return &v.atom
+	a := &atom{name: &nameForm{}, date: &dateForm{}}
+	c.see(x, a, a.name, a.date)
+	return a
 }
 
 // source is what one record says of one column: atoms not yet interned, possibly none.
@@ -399,11 +391,13 @@ func (c *column) level(x, y int32) int {
 
 // thorough compares two atoms by their texts.
 func (c *column) thorough(x, y int32) int {
-	var a, b view
-	c.see(x, &a)
-	c.see(y, &b)
-	a.name, a.date, b.name, b.date = &a.form, &a.day, &b.form, &b.day // here, so that the two need not be on the heap
-	return levelOfAtoms(c.kind, &a.atom, &b.atom)
+	var a, b atom
+	var nameA, nameB nameForm
+	var dateA, dateB dateForm
+	c.see(x, &a, &nameA, &dateA)
+	c.see(y, &b, &nameB, &dateB)
+	a.name, a.date, b.name, b.date = &nameA, &dateA, &nameB, &dateB
+	return levelOfAtoms(c.kind, &a, &b)
 }
 
 // told is the atoms of a list.

@@ -52,7 +52,7 @@ func (m *Model) bare(a, b values) float64 {
 			rare += bits
 		}
 	}
-	return m.plain(&p) + m.together(&p) + rare
+	return m.scorer().weight(&p) + rare
 }
 
 // evidence compares two records field by field. same says that they stand on one roster of a table where double entries are
@@ -77,7 +77,7 @@ func (m *Model) evidence(a, b values, same bool, house int) (rows []*servicev1.E
 		compared++
 		share, bits := c.rarityOf(l, x)
 		e.ValueA, e.ValueB = proto.String(x.shown), proto.String(y.shown)
-		weight := m.bits(k, l)
+		weight := m.scorer().bit(k, l)
 		if same {
 			weight = m.doubleBits(k, l)
 		}
@@ -92,7 +92,7 @@ func (m *Model) evidence(a, b values, same bool, house int) (rows []*servicev1.E
 		rows = append(rows, &servicev1.Evidence{
 			Field: proto.String(fieldRoster), Level: proto.String("on one roster"), Weight: proto.Float64(m.doubles.prior - m.prior),
 		})
-	} else if w := m.together(&p); w != 0 {
+	} else if w := m.scorer().correction(&p); w != 0 {
 		rows = append(rows, &servicev1.Evidence{Field: proto.String(fieldTogether), Level: proto.String("correction"), Weight: proto.Float64(w)})
 	}
 	if house >= 0 {
@@ -219,5 +219,6 @@ func unlearnt() *Model {
 		m.m, m.u = append(m.m, pm), append(m.u, pu)
 		m.columns = append(m.columns, t)
 	}
+	m.fast = newScorer(m)
 	return m
 }

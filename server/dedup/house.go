@@ -147,28 +147,19 @@ func (h *houseModel) between(ha, hb, a, b int32, weight float64) int {
 }
 
 // weights is everything but household evidence for each pair: the pattern and the rarity of the values.
-func (m *Model) weights(f *frame, b *blocking, t *table) []float64 {
+func (m *Model) weights(b *blocking, t *table) []float64 {
 	base := make([]float64, len(t.patterns))
-	for id := range t.patterns {
-		base[id] = m.plain(&t.patterns[id]) + m.together(&t.patterns[id])
-	}
+	s := newScorer(m)
+	parts(len(base), func() struct{} { return struct{}{} }, func(_ struct{}, from, to int) {
+		for id := from; id < to; id++ {
+			base[id] = s.weight(&t.patterns[id])
+		}
+	})
 	out := make([]float64, len(b.pairs))
 	for x, p := range b.pairs {
-		out[x] = base[p.pattern] + f.rarities(p.a, p.b, &t.patterns[p.pattern])
+		out[x] = base[p.pattern] + t.rare[x]
 	}
 	return out
-}
-
-// rarities adds up what the rarity of the agreeing values says.
-func (f *frame) rarities(a, b int32, p *pattern) float64 {
-	w := 0.0
-	for k, c := range f.columns {
-		if l := p[k]; l >= 0 && c.counts(int(l)) > 0 {
-			l, x, _ := c.compare(int(a), int(b))
-			w += c.rarity(l, x)
-		}
-	}
-	return w
 }
 
 // houseWeights adds household evidence to weights.

@@ -183,11 +183,10 @@ func (f *frame) fill(s *single, t transform) {
 	c := f.columns[s.col]
 	s.byAtom = make([]uint64, c.atoms)
 	first := uint64(0)
-	v := &view{}
-	v.name, v.date = &v.form, &v.day
+	a := &atom{name: &nameForm{}, date: &dateForm{}}
 	for x := range s.byAtom {
-		c.see(int32(x), v)
-		if text := t.of(&v.atom); text != "" {
+		c.see(int32(x), a, a.name, a.date)
+		if text := t.of(a); text != "" {
 			h := hash(text)
 			if s.byAtom[x] = h; s.values == 0 {
 				s.values, first = 1, h

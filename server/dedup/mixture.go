@@ -23,51 +23,65 @@ func (m *Model) mixture(t *table, b *blocking) {
 	}
 	m.share = m.firstShare(t)
 	m.others = m.components(t, b)
-	strength := make([]float64, len(m.others))
-	base := make([][][]float64, len(m.others))
+	n := len(m.others)
+	starts, levels := m.starts()
+	base := make([]float64, levels*n) // what each kind is held near, with its strength
 	for i, c := range m.others {
-		base[i] = clone(c.p)
-		strength[i] = float64(len(b.pairs)) / float64(len(m.others)+1)
+		strength := float64(len(b.pairs)) / float64(n+1)
+		for k := range m.columns {
+			s := strength
+			if slices.Contains(c.blocked, k) {
+				s *= .02
+			} else if len(c.blocked) == 0 {
+				s *= .05
+			}
+			for l := range m.u[k] {
+				base[(starts[k]+l)*n+i] = .05 + s*c.p[k][l]
+			}
+		}
 	}
 	logM := logs(m.m)
-	for range 60 {
-		shares := make([]float64, len(m.others))
-		acc := make([][][]float64, len(m.others))
-		logP := make([][][]float64, len(m.others))
-		for i, c := range m.others {
-			acc[i] = make([][]float64, len(m.columns))
-			for k := range m.columns {
-				s := strength[i]
-				if slices.Contains(c.blocked, k) {
-					s *= .02
-				} else if len(c.blocked) == 0 {
-					s *= .05
-				}
-				acc[i][k] = make([]float64, len(m.u[k]))
-				for l := range acc[i][k] {
-					acc[i][k][l] = .05 + s*base[i][k][l]
-				}
+	matches := make([]float64, len(t.patterns)) // by pattern, without the share
+	for id := range t.patterns {
+		for k := range m.columns {
+			if l := t.patterns[id][k]; l >= 0 {
+				matches[id] += logM[k][l]
 			}
-			logP[i] = logs(c.p)
 		}
-		matches := m.expect(t, logM, logP, shares, acc)
-		total := matches
-		for _, s := range shares {
+	}
+	for range 60 {
+		got := m.expect(t, starts, levels, matches)
+		total := got.matches
+		for _, s := range got.shares {
 			total += s
 		}
 		before := m.share
-		m.share = min(max(matches/total, 1e-9), 1-1e-9)
+		m.share = min(max(got.matches/total, 1e-9), 1-1e-9)
 		for i := range m.others {
-			m.others[i].share = max(shares[i]/total, 1e-12)
+			m.others[i].share = max(got.shares[i]/total, 1e-12)
 			for k, c := range m.columns {
-				c.scale.normalise(acc[i][k])
+				p := make([]float64, len(m.u[k]))
+				for l := range p {
+					at := (starts[k]+l)*n + i
+					p[l] = base[at] + got.levels[at]
+				}
+				c.scale.normalise(p)
+				m.others[i].p[k] = p
 			}
-			m.others[i].p = acc[i]
 		}
 		if math.Abs(m.share-before) < 1e-5*m.share {
 			break
 		}
 	}
+}
+
+// starts says where the levels of each column begin in a row of all levels, and how many there are.
+func (m *Model) starts() (starts []int, levels int) {
+	for k := range m.columns {
+		starts = append(starts, levels)
+		levels += len(m.u[k])
+	}
+	return starts, levels
 }
 
 // telling counts the columns that say anything: not those in which nearly all records have one value.
@@ -85,9 +99,10 @@ func (m *Model) telling() int {
 // Where much that was compared is of one person, a mixture that began with few matches would take them for a kind of
 // non-match.
 func (m *Model) firstShare(t *table) float64 {
+	s := newScorer(m)
 	sum, all := 0.0, 0.0
 	for id := range t.patterns {
-		sum += t.counts[id] * probability(m.plain(&t.patterns[id]))
+		sum += t.counts[id] * probability(s.plain(&t.patterns[id]))
 		all += t.counts[id]
 	}
 	if share := sum / max(all, 1); share > .05 {
@@ -96,52 +111,89 @@ func (m *Model) firstShare(t *table) float64 {
 	return .01
 }
 
-// expect is the first half of a step: it shares each pattern out among the kinds and adds it up.
-func (m *Model) expect(t *table, logM [][]float64, logP [][][]float64, shares []float64, acc [][][]float64) (matches float64) {
-	logShare := make([]float64, len(m.others))
+// sharing is how many pairs are matches, are of each kind of non-match, and those at each level.
+type sharing struct {
+	matches        float64
+	shares, levels []float64
+}
+
+// expect is the first half of a step: it shares each pattern out among the kinds and adds it up. same is how likely each pattern
+// is for a match.
+func (m *Model) expect(t *table, starts []int, levels int, same []float64) *sharing {
+	n := len(m.others)
+	shares, table := make([]float64, n), make([]float64, levels*n)
 	for i, c := range m.others {
-		logShare[i] = math.Log(c.share)
+		shares[i] = math.Log(c.share)
+		for k, start := range starts {
+			for l, p := range c.p[k] {
+				table[(start+l)*n+i] = math.Log(max(p, 1e-12))
+			}
+		}
 	}
-	post := make([]float64, len(m.others))
-	for id := range t.patterns {
-		p, n := &t.patterns[id], t.counts[id]
-		match := math.Log(m.share)
-		copy(post, logShare)
-		for k := range m.columns {
-			l := p[k]
-			if l < 0 {
-				continue
-			}
-			match += logM[k][l]
-			for i := range post {
-				post[i] += logP[i][k][l]
-			}
-		}
-		top := match
-		for _, x := range post {
-			top = max(top, x)
-		}
-		sum := math.Exp(match - top)
-		r := sum
-		for i, x := range post {
-			post[i] = math.Exp(x - top)
-			sum += post[i]
-		}
-		matches += r / sum * n
-		for i := range post {
-			w := post[i] / sum * n
-			if w < 1e-9*n {
-				continue
-			}
-			shares[i] += w
-			for k := range m.columns {
+	share := math.Log(m.share)
+	start := func() *sharing { return &sharing{shares: make([]float64, n), levels: make([]float64, levels*n)} }
+	sums := parts(len(t.patterns), start, func(e *sharing, from, to int) {
+		post := make([]float64, n)
+		for id := from; id < to; id++ {
+			p, count := &t.patterns[id], t.counts[id]
+			match := share + same[id]
+			copy(post, shares)
+			for k, start := range starts {
 				if p[k] >= 0 {
-					acc[i][k][p[k]] += w
+					at := (start + int(p[k])) * n
+					for i, x := range table[at : at+n] {
+						post[i] += x
+					}
+				}
+			}
+			e.matches += shareOut(match, post, count)
+			for i, w := range post {
+				e.shares[i] += w
+			}
+			for k, start := range starts {
+				if p[k] >= 0 {
+					at := (start + int(p[k])) * n
+					for i, w := range post {
+						e.levels[at+i] += w
+					}
 				}
 			}
 		}
+	})
+	all := start()
+	for _, e := range sums {
+		all.matches += e.matches
+		for i, x := range e.shares {
+			all.shares[i] += x
+		}
+		for i, x := range e.levels {
+			all.levels[i] += x
+		}
 	}
-	return matches
+	return all
+}
+
+// shareOut shares count pairs out among matches and other kinds by the logarithms of how likely they are, which are replaced by the
+// shares; it returns that of the matches.
+func shareOut(match float64, kinds []float64, count float64) float64 {
+	top := match
+	for _, x := range kinds {
+		top = max(top, x)
+	}
+	match = math.Exp(match - top)
+	sum := match
+	for i, x := range kinds {
+		if kinds[i] = 0; x > top-negligible {
+			kinds[i] = math.Exp(x - top)
+			sum += kinds[i]
+		}
+	}
+	for i, x := range kinds {
+		if kinds[i] = x / sum * count; x < 1e-9*sum {
+			kinds[i] = 0
+		}
+	}
+	return match / sum * count
 }
 
 // components starts the kinds of non-matches: at most a dozen sets of blocking columns, those with most pairs.
@@ -201,8 +253,14 @@ func (m *Model) calibrate(t *table, f *frame, share float64) {
 	}
 	for range 20 {
 		sum := .01 * float64(n)
-		for id, p := range t.patterns {
-			sum += t.counts[id] / share * probability(m.plain(&p)+m.together(&p))
+		s := newScorer(m)
+		type total struct{ sum float64 }
+		for _, p := range parts(len(t.patterns), func() *total { return &total{} }, func(to *total, from, end int) {
+			for id := from; id < end; id++ {
+				to.sum += t.counts[id] / share * probability(s.weight(&t.patterns[id]))
+			}
+		}) {
+			sum += p.sum
 		}
 		sum = min(max(sum, .2), all/2)
 		next := log2(sum / (all - sum + 1e-9))
@@ -214,27 +272,7 @@ func (m *Model) calibrate(t *table, f *frame, share float64) {
 	}
 }
 
-// plain is the prior and the evidence of a pattern, added up.
-func (m *Model) plain(p *pattern) float64 {
-	w := m.prior
-	for k := range m.columns {
-		if p[k] >= 0 {
-			w += m.bits(k, int(p[k]))
-		}
-	}
-	return w
-}
-
 // bits is the weight of one level of one column.
 func (m *Model) bits(k, l int) float64 {
 	return log2(max(m.m[k][l], 1e-9) / max(m.u[k][l], 1e-9))
-}
-
-// together is the correction for agreements that go together among different people: what the mixture says less the
-// plain sum.
-func (m *Model) together(p *pattern) float64 {
-	if len(m.others) == 0 {
-		return 0
-	}
-	return (math.Log(m.share)+m.logSame(p)-m.logDifferent(p)-math.Log(1-m.share))/math.Ln2 + m.shift - m.plain(p)
 }

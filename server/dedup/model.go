@@ -3,9 +3,7 @@ package dedup
 import (
 	"math"
 	"math/rand/v2"
-	"runtime"
 	"slices"
-	"sync"
 )
 
 // maxColumns bounds how many columns are compared.
@@ -32,6 +30,7 @@ type Model struct {
 	doubles   doubles          // tables only
 	recall    float64          // share of true pairs that the keys are expected to bring together
 	rows      map[string]int32 // by person id, people only
+	fast      *scorer          // its tables, once it does not change any more
 }
 
 // component is one kind of non-match among the compared pairs: those that a set of blocking columns brought together.
@@ -60,6 +59,7 @@ func (f *frame) learn(b *blocking, opts Options, truth []string) (*Model, *found
 	m.recall = b.recall
 	r := m.weighAll(f, b, numberOf(truth))
 	m.shiftBy(f.closure(r.edges), r.edges)
+	m.fast = newScorer(m)
 	if !opts.NoHousehold && !f.house.none() {
 		m.learnHouses(f, b, weights, r.edges)
 		m.houseWeights(r.edges)
@@ -93,7 +93,7 @@ func (f *frame) fit(b *blocking, u [][]float64, kept []*terms, opts Options) (*M
 	m.mixture(t, b)
 	m.learnQualities(t)
 	m.calibrate(t, f, b.share)
-	return m, m.weights(f, b, t)
+	return m, m.weights(b, t)
 }
 
 // chances estimates u from pairs drawn at random, with the priors as a little evidence of their own.
@@ -106,34 +106,36 @@ func (f *frame) chances() [][]float64 {
 			counts[k][l] *= priorPairs
 		}
 	}
-	note := func(i, j int) {
-		for k, c := range f.columns {
-			if l, _, _ := c.compare(i, j); l >= 0 {
-				counts[k][l]++
-			}
-		}
-	}
+	var drawn [][2]int32
 	const draws = 100_000
 	if f.possible() <= draws {
-		for i := range f.n {
-			for j := i + 1; j < f.n; j++ {
-				if !f.two || int32(i) < f.first && int32(j) >= f.first {
-					note(i, j)
+		for i := range int32(f.n) {
+			for j := i + 1; j < int32(f.n); j++ {
+				if !f.two || i < f.first && j >= f.first {
+					drawn = append(drawn, [2]int32{i, j})
 				}
 			}
 		}
 	} else {
 		rng := rand.New(rand.NewPCG(1, 2))
+		drawn = make([][2]int32, 0, draws)
 		for range draws {
 			i, j := rng.IntN(f.n), rng.IntN(f.n)
 			if f.two {
 				i, j = rng.IntN(int(f.first)), int(f.first)+rng.IntN(f.n-int(f.first))
 			}
 			if i != j {
-				note(i, j)
+				drawn = append(drawn, [2]int32{int32(i), int32(j)})
 			}
 		}
 	}
+	each(len(f.columns), func(k int) {
+		for _, p := range drawn {
+			if l, _, _ := f.columns[k].compare(int(p[0]), int(p[1])); l >= 0 {
+				counts[k][l]++
+			}
+		}
+	})
 	for k, c := range f.columns {
 		c.scale.normalise(counts[k])
 	}
@@ -144,35 +146,19 @@ func (f *frame) chances() [][]float64 {
 type table struct {
 	patterns []pattern
 	counts   []float64
-	byKey    []map[int32]float64
+	byKey    [][]float64 // for each key by pattern
+	rare     []float64   // what the rarity of the agreeing values says, by pair
 }
 
 // tabulate compares all pairs of a blocking.
 func (f *frame) tabulate(b *blocking) *table {
+	t := &table{byKey: make([][]float64, len(b.keys)), rare: make([]float64, len(b.pairs))}
 	found := make([]pattern, len(b.pairs))
-	const chunk = 1 << 14
-	var wg sync.WaitGroup
-	starts := make(chan int)
-	for range max(1, runtime.GOMAXPROCS(0)) {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			for s := range starts {
-				for x := s; x < min(s+chunk, len(found)); x++ {
-					found[x] = f.pattern(int(b.pairs[x].a), int(b.pairs[x].b))
-				}
-			}
-		}()
-	}
-	for s := 0; s < len(found); s += chunk {
-		starts <- s
-	}
-	close(starts)
-	wg.Wait()
-	t := &table{byKey: make([]map[int32]float64, len(b.keys))}
-	for i := range t.byKey {
-		t.byKey[i] = map[int32]float64{}
-	}
+	parts(len(found), func() struct{} { return struct{}{} }, func(_ struct{}, from, to int) {
+		for x := from; x < to; x++ {
+			found[x], t.rare[x] = f.pattern(int(b.pairs[x].a), int(b.pairs[x].b))
+		}
+	})
 	index := map[pattern]int32{}
 	for x, p := range found {
 		id, ok := index[p]
@@ -183,23 +169,28 @@ func (f *frame) tabulate(b *blocking) *table {
 		}
 		t.counts[id]++
 		b.pairs[x].pattern = id
-		for k := range b.keys {
-			if b.pairs[x].keys>>k&1 == 1 {
-				t.byKey[k][id]++
+	}
+	each(len(b.keys), func(k int) {
+		t.byKey[k] = make([]float64, len(t.patterns))
+		for _, p := range b.pairs {
+			if p.keys>>k&1 == 1 {
+				t.byKey[k][p.pattern]++
 			}
 		}
-	}
+	})
 	return t
 }
 
-// pattern compares two records.
-func (f *frame) pattern(i, j int) pattern {
-	p := emptyPattern()
+// pattern compares two records; rare is what the rarity of the agreeing values says.
+func (f *frame) pattern(i, j int) (p pattern, rare float64) {
+	p = emptyPattern()
 	for k, c := range f.columns {
-		l, _, _ := c.compare(i, j)
-		p[k] = int8(l)
+		l, x, _ := c.compare(i, j)
+		if p[k] = int8(l); l >= 0 {
+			rare += c.rarity(l, x)
+		}
 	}
-	return p
+	return p, rare
 }
 
 // emptyPattern says nothing about anything.
@@ -234,18 +225,25 @@ func (m *Model) sessions(t *table, b *blocking) {
 		}
 		weight[k] = priorWeight
 	}
+	type session struct {
+		est     [][]float64
+		matches float64
+		ok      bool
+	}
+	held := make([]session, len(b.keys))
+	each(len(held), func(i int) {
+		held[i].est, held[i].matches, held[i].ok = m.session(t, t.byKey[i], b.keys[i].columnsOf())
+	})
 	for i, key := range b.keys {
-		blocked := key.columnsOf()
-		est, matches, ok := m.session(t, t.byKey[i], blocked)
-		if !ok {
+		if !held[i].ok {
 			continue
 		}
-		w := math.Sqrt(matches)
+		w, blocked := math.Sqrt(held[i].matches), key.columnsOf()
 		for k := range m.columns {
 			if slices.Contains(blocked, k) {
 				continue
 			}
-			for l, v := range est[k] {
+			for l, v := range held[i].est[k] {
 				sum[k][l] += w * v
 			}
 			weight[k] += w
@@ -258,11 +256,14 @@ func (m *Model) sessions(t *table, b *blocking) {
 }
 
 // session runs one such estimation. It returns m, the number of matches it saw, and whether it is to be believed.
-func (m *Model) session(t *table, counts map[int32]float64, blocked []int) (est [][]float64, matches float64, ok bool) {
-	ids := sortedKeys(counts)
+func (m *Model) session(t *table, counts []float64, blocked []int) (est [][]float64, matches float64, ok bool) {
+	var ids []int32
 	total := 0.0
-	for _, id := range ids {
-		total += counts[id]
+	for id, n := range counts {
+		if n > 0 {
+			ids = append(ids, int32(id))
+			total += n
+		}
 	}
 	free := make([]bool, len(m.columns))
 	for k := range free {
@@ -338,15 +339,5 @@ func logs(p [][]float64) [][]float64 {
 			out[k][l] = math.Log(max(v, 1e-12))
 		}
 	}
-	return out
-}
-
-// sortedKeys lists the patterns of a count in order.
-func sortedKeys(counts map[int32]float64) []int32 {
-	out := make([]int32, 0, len(counts))
-	for id := range counts {
-		out = append(out, id)
-	}
-	slices.Sort(out)
 	return out
 }

@@ -25,9 +25,12 @@ func (m *Model) learnQualities(t *table) {
 		return
 	}
 	different := make([]float64, len(t.patterns))
-	for id := range t.patterns {
-		different[id] = m.logDifferent(&t.patterns[id])
-	}
+	s := newScorer(m)
+	parts(len(different), func() struct{} { return struct{}{} }, func(_ struct{}, from, to int) {
+		for id := from; id < to; id++ {
+			different[id] = s.logDifferent(&t.patterns[id])
+		}
+	})
 	best, _ := m.likelihood(t, different, []quality{{1, m.m}})
 	share := 0.0
 	for _, f := range factors {
@@ -77,8 +80,8 @@ func (m *Model) scaled(factor float64) [][]float64 {
 // how likely that makes the pairs. The shares of the sorts are changed in place.
 func (m *Model) likelihood(t *table, different []float64, sorts []quality) (likelihood, share float64) {
 	likely := make([][]float64, len(sorts))
-	for q, s := range sorts {
-		l := logs(s.m)
+	each(len(sorts), func(q int) {
+		l := logs(sorts[q].m)
 		likely[q] = make([]float64, len(t.patterns))
 		for id := range t.patterns {
 			for k := range m.columns {
@@ -87,32 +90,50 @@ func (m *Model) likelihood(t *table, different []float64, sorts []quality) (like
 				}
 			}
 		}
+	})
+	total := 0.0
+	for _, n := range t.counts {
+		total += n
 	}
 	share, sum := m.share, 0.0
+	type outcome struct {
+		sum, matches float64
+		got          [2]float64
+	}
 	for range 40 {
-		total, matches := 0.0, 0.0
+		before, matches := sum, 0.0
 		got := make([]float64, len(sorts))
-		before := sum
 		sum = 0
-		for id, n := range t.counts {
-			u := math.Log(1-share) + different[id]
-			top := u
-			var each [2]float64
-			for q, s := range sorts {
-				each[q] = math.Log(share) + math.Log(s.share) + likely[q][id]
-				top = max(top, each[q])
+		other, one := math.Log(1-share), make([]float64, len(sorts))
+		for q, s := range sorts {
+			one[q] = math.Log(share) + math.Log(s.share)
+		}
+		for _, p := range parts(len(t.counts), func() *outcome { return &outcome{} }, func(o *outcome, from, to int) {
+			for id := from; id < to; id++ {
+				n, u := t.counts[id], other+different[id]
+				top := u
+				var each [2]float64
+				for q := range sorts {
+					each[q] = one[q] + likely[q][id]
+					top = max(top, each[q])
+				}
+				all := math.Exp(u - top)
+				for q := range sorts {
+					each[q] = math.Exp(each[q] - top)
+					all += each[q]
+				}
+				o.sum += n * (top + math.Log(all))
+				for q := range sorts {
+					o.got[q] += n * each[q] / all
+					o.matches += n * each[q] / all
+				}
 			}
-			all := math.Exp(u - top)
-			for q := range sorts {
-				each[q] = math.Exp(each[q] - top)
-				all += each[q]
+		}) {
+			sum += p.sum
+			matches += p.matches
+			for q := range got {
+				got[q] += p.got[q]
 			}
-			sum += n * (top + math.Log(all))
-			for q := range sorts {
-				got[q] += n * each[q] / all
-				matches += n * each[q] / all
-			}
-			total += n
 		}
 		share = min(max(matches/total, 1e-9), 1-1e-9)
 		for q := range sorts {
@@ -123,47 +144,6 @@ func (m *Model) likelihood(t *table, different []float64, sorts []quality) (like
 		}
 	}
 	return sum, share
-}
-
-// logDifferent is the logarithm of how likely a pattern is for different people, by the mixture.
-func (m *Model) logDifferent(p *pattern) float64 {
-	top, all := math.Inf(-1), 0.0
-	post := make([]float64, len(m.others))
-	for i, c := range m.others {
-		post[i] = math.Log(c.share / (1 - m.share))
-		for k := range m.columns {
-			if p[k] >= 0 {
-				post[i] += math.Log(max(c.p[k][p[k]], 1e-12))
-			}
-		}
-		top = max(top, post[i])
-	}
-	for _, x := range post {
-		all += math.Exp(x - top)
-	}
-	return top + math.Log(all)
-}
-
-// logSame is the logarithm of how likely a pattern is for one person.
-func (m *Model) logSame(p *pattern) float64 {
-	if m.qualities == nil {
-		return m.logOf(m.m, p)
-	}
-	x, y := m.qualities[0], m.qualities[1]
-	a, b := math.Log(x.share)+m.logOf(x.m, p), math.Log(y.share)+m.logOf(y.m, p)
-	top := max(a, b)
-	return top + math.Log(math.Exp(a-top)+math.Exp(b-top))
-}
-
-// logOf adds up the logarithms of the levels of a pattern.
-func (m *Model) logOf(table [][]float64, p *pattern) float64 {
-	sum := 0.0
-	for k := range m.columns {
-		if p[k] >= 0 {
-			sum += math.Log(max(table[k][p[k]], 1e-12))
-		}
-	}
-	return sum
 }
 
 // mostSame is the greatest of the chances that a match of any sort reaches a level.

@@ -97,7 +97,7 @@ func TestWeighAllIsExact(t *testing.T) {
 	m, found := f.learn(b, Options{}.withDefaults(), nil)
 	pairs, all := f.pairs(b.blocks, 1)
 	b.pairs = pairs
-	weights := m.weights(f, b, f.tabulate(b))
+	weights := m.weights(b, f.tabulate(b))
 	kept := map[[2]int32]float64{}
 	for _, e := range found.edges {
 		kept[[2]int32{e.a, e.b}] = e.weight

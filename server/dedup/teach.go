@@ -50,7 +50,7 @@ func (m *Model) taught(answers []taught) *Model {
 		return m
 	}
 	out := *m
-	out.m, out.qualities = m.surprised(answers), nil
+	out.m, out.qualities, out.fast = m.surprised(answers), nil, nil
 	for _, q := range m.qualities { // the sorts of matches move as all of them do
 		moved := clone(q.m)
 		for k, c := range m.columns {
@@ -61,6 +61,7 @@ func (m *Model) taught(answers []taught) *Model {
 		}
 		out.qualities = append(out.qualities, quality{q.share, moved})
 	}
+	out.fast = newScorer(&out)
 	weights := make([]float64, len(answers))
 	for i, a := range answers {
 		weights[i] = out.bare(a.a, a.b)
@@ -68,6 +69,7 @@ func (m *Model) taught(answers []taught) *Model {
 	bits := mostLikelyShift(weights, answers)
 	out.prior += bits
 	out.shift += bits
+	out.fast = newScorer(&out)
 	return &out
 }
 

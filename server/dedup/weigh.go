@@ -36,7 +36,7 @@ type chain struct {
 
 // newWeigher makes a weigher for pairs of a blocking.
 func (m *Model) newWeigher(f *frame, b *blocking) *weigher {
-	w := &weigher{f: f, m: m, floor: worthTrack, base: func(p *pattern) float64 { return m.plain(p) + m.together(p) }}
+	w := &weigher{f: f, m: m, floor: worthTrack, base: newScorer(m).weight}
 	w.arrange()
 	if len(m.others) == 0 {
 		w.chains = []chain{w.chain(m.prior, m.u, 1e-9)}
