@@ -70,9 +70,9 @@ func TestBlocksAreCapped(t *testing.T) {
 	for i := range 5000 {
 		all = append(all, entry{mix(uint64(min(i/10, 100)), 3), int32(i)})
 	}
-	members, ends := cutBlocks(all, 400)
-	if len(members) != 1000 || len(ends) != 1000 {
-		t.Errorf("%d records in blocks, want those of a hundred small blocks", len(members))
+	b := (&sorter{entries: all}).cut(400)
+	if len(b.members) != 1000 || len(b.ends) != 1000 {
+		t.Errorf("%d records in blocks, want those of a hundred small blocks", len(b.members))
 	}
 }
 

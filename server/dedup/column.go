@@ -68,12 +68,13 @@ type nameParts struct{ near, family, given, soundFamily, soundGiven texts }
 // see reads an atom, and what its name and its date are to point to, into places that are there.
 func (c *column) see(x int32, a *atom, name *nameForm, date *dateForm) {
 	a.shown, a.canonID, a.soundID = c.shown.of(c.shownID[x]), c.canonID[x], c.soundID[x]
-	a.canon, a.sound = c.canons.of(a.canonID), c.sounds.of(a.soundID)
+	canon, sound := c.canons.of(a.canonID), c.sounds.of(a.soundID)
+	a.canon, a.sound = canon, sound
 	switch c.kind {
 	case kindPerson:
 		n := &c.names[x]
 		*name = nameForm{
-			han: n.han, familyIsKnown: n.familyIsKnown, folded: a.canon, sound: a.sound, near: c.parts.near.of(n.near), family: c.parts.family.of(n.family),
+			han: n.han, familyIsKnown: n.familyIsKnown, folded: canon, sound: sound, near: c.parts.near.of(n.near), family: c.parts.family.of(n.family),
 			given: c.parts.given.of(n.given), soundFamily: c.parts.soundFamily.of(n.soundFamily), soundGiven: c.parts.soundGiven.of(n.soundGiven),
 		}
 	case kindDate:

@@ -42,14 +42,13 @@ func (m *Model) doubleBits(k, l int) float64 {
 
 // blocksOfRosters makes a block of each roster.
 func (f *frame) blocksOfRosters(largest int) *blocks {
-	var all []entry
+	s := &sorter{entries: make([]entry, 0, f.n)}
 	for i := range f.n {
 		for _, r := range f.roster.of(i) {
-			all = append(all, entry{mix(uint64(r), 0), int32(i)})
+			s.entries = append(s.entries, entry{mix(uint64(r), 0), int32(i)})
 		}
 	}
-	members, ends := cutBlocks(all, largest)
-	return f.newBlocks([]keyBlocks{{members, ends}}, true)
+	return f.newBlocks([]keyBlocks{s.cut(largest)}, true)
 }
 
 // learnDoubles estimates how often the different people of one roster agree, and how many pairs are double entries, with

@@ -60,7 +60,7 @@ type blocking struct {
 func (f *frame) block(opts Options) *blocking {
 	b := &blocking{share: 1}
 	if f.n < 2 {
-		b.blocks = f.blocksOf(nil, opts.MaxBlock)
+		b.blocks = f.blocksOf(nil, opts.MaxBlock, nil)
 		return b
 	}
 	b.budget = budget(opts, f.n)
@@ -94,7 +94,7 @@ func (f *frame) gather(b *blocking, opts Options) {
 	for _, k := range b.keys {
 		b.names = append(b.names, k.name(f))
 	}
-	b.blocks = f.blocksOf(b.keys, opts.MaxBlock)
+	b.blocks = f.blocksOf(b.keys, opts.MaxBlock, b.blocks)
 	f.draw(b)
 }
 
@@ -208,51 +208,65 @@ func (f *frame) fill(s *single, t transform) {
 func (f *frame) candidates(singles []*single, opts Options, budget int64) []*key {
 	each := budget / 4
 	sample := f.someRows()
-	scale := float64(f.n) / float64(max(len(sample), 1))
-	counts := newCounter(len(sample))
 	var out []*key
-	var all []entry
-	measure := func(parts ...*single) (broad bool) {
-		k := &key{parts: parts}
-		all = all[:0]
-		for _, row := range sample {
-			all = k.entries(all, row)
+	// measure keeps of the keys those that are cheap enough, and says which are too broad.
+	measure := func(keys []*key) (broad []bool) {
+		f.measure(keys, sample, opts.MaxBlock)
+		broad = make([]bool, len(keys))
+		for i, k := range keys {
+			if k.cost <= each && k.lost < .5 {
+				out = append(out, k)
+			}
+			broad[i] = k.cost > each || k.lost > .02
 		}
-		k.cost, k.lost = counts.cost(all, opts.MaxBlock, scale)
-		if k.cost <= each && k.lost < .5 {
-			out = append(out, k)
-		}
-		return k.cost > each || k.lost > .02
+		return broad
+	}
+	var keys []*key
+	for _, s := range singles {
+		keys = append(keys, &key{parts: []*single{s}})
 	}
 	var broad []*single
-	for _, s := range singles {
-		if measure(s) {
-			broad = append(broad, s)
+	for i, b := range measure(keys) {
+		if b {
+			broad = append(broad, singles[i])
 		}
 	}
 	const mostConjunctions = 300
-	var pairs [][2]*single
-	tried := 0
+	keys = nil
 	for i, s := range broad {
 		for _, t := range broad[i+1:] {
-			if s.col == t.col || tried >= mostConjunctions {
-				continue
-			}
-			tried++
-			if measure(s, t) {
-				pairs = append(pairs, [2]*single{s, t})
+			if s.col != t.col && len(keys) < mostConjunctions {
+				keys = append(keys, &key{parts: []*single{s, t}})
 			}
 		}
 	}
-	for _, p := range pairs {
+	var threes []*key
+	most := 2*mostConjunctions - len(keys)
+	for i, b := range measure(keys) {
 		for _, s := range broad {
-			if s.col > p[1].col && tried < 2*mostConjunctions {
-				tried++
-				measure(p[0], p[1], s)
+			if p := keys[i].parts; b && s.col > p[1].col && len(threes) < most {
+				threes = append(threes, &key{parts: []*single{p[0], p[1], s}})
 			}
 		}
 	}
+	measure(threes)
 	return out
+}
+
+// measure works out on a sample of the rows what keys cost, several keys at once.
+func (f *frame) measure(keys []*key, sample []int32, maxBlock int) {
+	type state struct {
+		counts *counter
+		all    []entry
+	}
+	scale := float64(f.n) / float64(max(len(sample), 1))
+	eachWith(len(keys), func() *state { return &state{counts: newCounter(len(sample))} }, func(s *state, i int) {
+		s.all = s.all[:0]
+		for _, row := range sample {
+			s.all = keys[i].entries(s.all, row)
+		}
+		keys[i].cost, keys[i].lost = s.counts.cost(s.all, maxBlock, scale)
+	})
 }
 
 // mostMeasured is on how many records at most the cost of a key is measured.

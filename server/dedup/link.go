@@ -56,14 +56,12 @@ func LinkTables(a, b Table, many bool) (*TableResult, error) {
 	if len(f.columns) == 0 {
 		return nil, fault.New(fault.Invalid, fault.TableTellsNothing, "the two tables have no column in common that tells records apart; columns such as a name, a date of birth or a telephone number are needed")
 	}
-	var truth []string
+	var truth []int32
 	if ca.truth >= 0 {
-		truth = make([]string, f.n)
-		for i := range truth {
-			if int32(i) < first {
-				truth[i] = sa.value(i, ca.truth)
-			} else {
-				truth[i] = sb.value(i-int(first), cb.truth)
+		in := newInterner()
+		for _, column := range []*cells{&sa.columns[ca.truth], &sb.columns[cb.truth]} {
+			for i := range column.at {
+				truth = append(truth, in.add(column.of(i))-1)
 			}
 		}
 	}
@@ -208,7 +206,7 @@ type linked struct {
 }
 
 // link compares the two halves of a frame.
-func (f *frame) link(opts Options, many bool, truth []string, answers *answered) *linked {
+func (f *frame) link(opts Options, many bool, truth []int32, answers *answered) *linked {
 	l := &linked{blocking: f.block(opts)}
 	l.model, l.found = f.learn(l.blocking, opts, truth)
 	l.model, l.found = f.teach(l.model, l.blocking, l.found, answers, truth)

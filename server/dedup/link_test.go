@@ -229,7 +229,7 @@ func TestMatchUp(t *testing.T) {
 
 func TestBCubed(t *testing.T) {
 	// Clusters {1,2,3} {4}; people {1,2} {3,4}.
-	m := score([]int32{0, 0, 0, 3}, []string{"x", "x", "y", "y"}, nil, 0, -1).BCubed
+	m := score([]int32{0, 0, 0, 3}, []int32{0, 0, 1, 1}, nil, 0, -1).BCubed
 	p := (2.0/3 + 2.0/3 + 1.0/3 + 1) / 4
 	r := (1 + 1 + .5 + .5) / 4
 	if math.Abs(m.Precision-p) > 1e-12 || math.Abs(m.Recall-r) > 1e-12 || math.Abs(m.F1-2*p*r/(p+r)) > 1e-12 {

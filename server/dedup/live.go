@@ -226,6 +226,6 @@ func (f *frame) blockWith(m *Model) *blocking {
 		}
 		b.keys, b.names = append(b.keys, k), append(b.names, k.name(f))
 	}
-	b.blocks = f.blocksOf(b.keys, m.opts.MaxBlock)
+	b.blocks = f.blocksOf(b.keys, m.opts.MaxBlock, nil)
 	return b
 }

@@ -44,8 +44,8 @@ type component struct {
 func log2(x float64) float64 { return math.Log2(x) }
 
 // learn estimates the model on the pairs drawn by a blocking, chooses the keys anew by what it found, and weighs all pairs. truth,
-// if it is known, says whose each record is.
-func (f *frame) learn(b *blocking, opts Options, truth []string) (*Model, *found) {
+// if it is known, says whose each record is, -1 for unknown.
+func (f *frame) learn(b *blocking, opts Options, truth []int32) (*Model, *found) {
 	u := f.chances()
 	kept := make([]*terms, len(f.columns))
 	each(len(kept), func(k int) { kept[k] = f.columns[k].learnTerms() })
@@ -57,7 +57,7 @@ func (f *frame) learn(b *blocking, opts Options, truth []string) (*Model, *found
 		m.keys = append(m.keys, k.spec())
 	}
 	m.recall = b.recall
-	r := m.weighAll(f, b, numberOf(truth))
+	r := m.weighAll(f, b, truth)
 	m.shiftBy(f.closure(r.edges), r.edges)
 	m.fast = newScorer(m)
 	if !opts.NoHousehold && !f.house.none() {

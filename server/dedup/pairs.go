@@ -60,23 +60,42 @@ type blocks struct {
 	ends    []int32 // where the block of a member ends
 	keys    []int32 // where the members of each key begin; one more than there are keys
 	places  lists[int32]
+	of      []*key // none where they are not those of keys
 	rosters bool
 }
 
 // keyBlocks are the blocks of one key.
 type keyBlocks struct{ members, ends []int32 }
 
-// blocksOf makes the blocks of keys, several keys at once.
-func (f *frame) blocksOf(keys []*key, maxBlock int) *blocks {
+// blocksOf makes the blocks of keys, several keys at once. Those of keys that others were made of before are taken from there.
+func (f *frame) blocksOf(keys []*key, maxBlock int, before *blocks) *blocks {
 	all := make([]keyBlocks, len(keys))
-	each(len(keys), func(i int) {
-		entries := make([]entry, 0, f.n)
-		for row := range f.n {
-			entries = keys[i].entries(entries, int32(row))
+	eachWith(len(keys), func() *sorter { return &sorter{} }, func(s *sorter, i int) {
+		if before != nil {
+			if at := slices.Index(before.of, keys[i]); at >= 0 {
+				all[i] = before.key(at)
+				return
+			}
 		}
-		all[i].members, all[i].ends = cutBlocks(entries, maxBlock)
+		s.entries = s.entries[:0]
+		for row := range f.n {
+			s.entries = keys[i].entries(s.entries, int32(row))
+		}
+		all[i] = s.cut(maxBlock)
 	})
-	return f.newBlocks(all, false)
+	b := f.newBlocks(all, false)
+	b.of = keys
+	return b
+}
+
+// key is the blocks of one key by themselves.
+func (b *blocks) key(at int) keyBlocks {
+	from, to := b.keys[at], b.keys[at+1]
+	out := keyBlocks{b.members[from:to:to], slices.Clone(b.ends[from:to])}
+	for i := range out.ends {
+		out.ends[i] -= from
+	}
+	return out
 }
 
 // newBlocks puts the blocks of keys together. rosters says that they are those of rosters, whose records are apart otherwise.
@@ -111,34 +130,49 @@ func (f *frame) newBlocks(all []keyBlocks, rosters bool) *blocks {
 	return b
 }
 
-// cutBlocks sorts the entries of a key and keeps the blocks of two to maxBlock records.
-func cutBlocks(all []entry, maxBlock int) (members, ends []int32) {
-	sortEntries(all)
-	for s := 0; s < len(all); {
-		t, rows := s, 0
-		for ; t < len(all) && all[t].hash == all[s].hash; t++ {
-			if t == s || all[t].row != all[t-1].row {
-				rows++
-			}
-		}
-		if rows > 1 && rows <= maxBlock {
-			end := int32(len(members) + rows)
-			for i := s; i < t; i++ {
-				if i == s || all[i].row != all[i-1].row {
-					members, ends = append(members, all[i].row), append(ends, end)
+// sorter makes blocks of entries, with the same memory for one key after the other.
+type sorter struct{ entries, spare []entry }
+
+// cut sorts the entries and keeps the blocks of two to maxBlock records.
+func (s *sorter) cut(maxBlock int) keyBlocks {
+	s.sort()
+	all := s.entries
+	blocks := func(keep func(from, to, rows int)) {
+		for from := 0; from < len(all); {
+			to, rows := from+1, 1
+			for ; to < len(all) && all[to].hash == all[from].hash; to++ {
+				if all[to].row != all[to-1].row {
+					rows++
 				}
 			}
+			if rows > 1 && rows <= maxBlock {
+				keep(from, to, rows)
+			}
+			from = to
 		}
-		s = t
 	}
-	return members, ends
+	total := 0
+	blocks(func(_, _, rows int) { total += rows })
+	out := keyBlocks{make([]int32, 0, total), make([]int32, 0, total)}
+	blocks(func(from, to, rows int) {
+		end := int32(len(out.members) + rows)
+		for i := from; i < to; i++ {
+			if i == from || all[i].row != all[i-1].row {
+				out.members, out.ends = append(out.members, all[i].row), append(out.ends, end)
+			}
+		}
+	})
+	return out
 }
 
-// sortEntries sorts by hash, entries of one hash as they stand: two passes over 12 bits each, and the few that are left by
+// sort sorts by hash, entries of one hash as they stand: two passes over 12 bits each, and the few that are left by
 // insertion.
-func sortEntries(all []entry) {
+func (s *sorter) sort() {
 	const bits = 12
-	spare := make([]entry, len(all))
+	if cap(s.spare) < len(s.entries) {
+		s.spare = make([]entry, len(s.entries), cap(s.entries))
+	}
+	all, spare := s.entries, s.spare[:len(s.entries)]
 	for _, shift := range [2]int{64 - 2*bits, 64 - bits} {
 		var at [1<<bits + 1]int32
 		for _, e := range all {

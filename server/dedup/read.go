@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -241,19 +242,21 @@ func (s *sheet) cut(c *cutter) {
 
 // each calls do with 0 to n-1, on as many cores as there are.
 func each(n int, do func(i int)) {
+	eachWith(n, func() struct{} { return struct{}{} }, func(_ struct{}, i int) { do(i) })
+}
+
+// eachWith is each where whoever does something needs something to do it with, which start makes.
+func eachWith[T any](n int, start func() T, do func(with T, i int)) {
 	var wg sync.WaitGroup
-	next := make(chan int)
+	var next atomic.Int64
 	for range min(n, runtime.GOMAXPROCS(0)) {
 		wg.Go(func() {
-			for i := range next {
-				do(i)
+			with := start()
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(with, i)
 			}
 		})
 	}
-	for i := range n {
-		next <- i
-	}
-	close(next)
 	wg.Wait()
 }
 

@@ -37,15 +37,18 @@ func (m Measures) over(n float64) Measures {
 
 // score compares clusters with the truth, over pairs and over records. Records without truth are left out on both sides. Of
 // two tables first is how many records the first one has, and no two records of one table make a pair; of one table it is -1.
-func score(roots []int32, truth []string, edges []edge, compared int64, first int32) *Score {
-	who := numberOf(truth)
+func score(roots []int32, truth []int32, edges []edge, compared int64, first int32) *Score {
 	people := int32(0)
-	for _, t := range who {
+	for _, t := range truth {
 		people = max(people, t+1)
+	}
+	several := make([]bool, len(roots)) // of a record by itself there is no pair, and most are
+	for i, r := range roots {
+		several[r] = several[r] || r != int32(i)
 	}
 	type cell struct{ root, who int32 }
 	byTruth, byRoot, both := make([]tally, people), make([]tally, len(roots)), map[cell]tally{}
-	for i, t := range who {
+	for i, t := range truth {
 		if t < 0 {
 			continue
 		}
@@ -55,20 +58,25 @@ func score(roots []int32, truth []string, edges []edge, compared int64, first in
 		}
 		add := func(t tally) tally { return tally{t.first + one.first, t.others + one.others} }
 		byTruth[t], byRoot[roots[i]] = add(byTruth[t]), add(byRoot[roots[i]])
-		both[cell{roots[i], t}] = add(both[cell{roots[i], t}])
+		if c := (cell{roots[i], t}); several[roots[i]] {
+			both[c] = add(both[c])
+		}
 	}
 	s := &Score{TruePairs: pairsOf(slices.Values(byTruth), first), FoundPairs: pairsOf(slices.Values(byRoot), first), RightPairs: pairsOf(maps.Values(both), first)}
 	n := 0.0
-	for i, t := range who { // in order, so that the sum is always the same
+	for i, t := range truth { // in order, so that the sum is always the same
 		if t >= 0 {
-			right := both[cell{roots[i], t}].records()
+			right := 1.0
+			if several[roots[i]] {
+				right = both[cell{roots[i], t}].records()
+			}
 			s.BCubed.Precision += right / byRoot[roots[i]].records()
 			s.BCubed.Recall += right / byTruth[t].records()
 			n++
 		}
 	}
 	s.BCubed = s.BCubed.over(n)
-	s.best(edges, who)
+	s.best(edges, truth)
 	if s.TruePairs > 0 {
 		s.Blocked = float64(compared) / float64(s.TruePairs)
 	}

@@ -358,10 +358,7 @@ func register(seed uint64) Table {
 func bestShift(r *TableResult, t Table, first int32) (best, at float64) {
 	column := slices.Index(t.Header, t.Truth)
 	s, _, _ := t.sorted(slices.Index(t.Header, t.ID))
-	truth := make([]string, s.len())
-	for i := range truth {
-		truth[i] = s.value(i, column)
-	}
+	truth := s.columns[column].numbers()
 	for shift := -4.0; shift <= 4; shift += .5 {
 		edges := slices.Clone(r.edges)
 		for i := range edges {

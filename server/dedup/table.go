@@ -156,6 +156,15 @@ func (c cells) blanked() cells {
 	return c
 }
 
+// numbers numbers the values of a column, -1 for none.
+func (c *cells) numbers() []int32 {
+	out := make([]int32, len(c.at))
+	for i, v := range c.at {
+		out[i] = v - 1
+	}
+	return out
+}
+
 // sorted returns the table by columns with the rows in order of their ids, so that the order of the file makes no
 // difference, and the ids.
 func (t *Table) sorted(idCol int) (Table, []string, error) {
@@ -235,12 +244,9 @@ func FindTable(rows Table) (*TableResult, error) {
 	if len(f.columns) == 0 {
 		return nil, fault.New(fault.Invalid, fault.TableTellsNothing, "no column of the table tells records apart; columns such as a name, a date of birth or a telephone number are needed")
 	}
-	var truth []string
+	var truth []int32
 	if truthCol >= 0 {
-		truth = make([]string, f.n)
-		for i := range truth {
-			truth[i] = t.value(i, truthCol)
-		}
+		truth = t.columns[truthCol].numbers()
 	}
 	rows.columns, t.columns = nil, nil // what is compared is in the frame now
 	r.frame, r.ids = f, ids

@@ -190,7 +190,7 @@ func (r *TableResult) rowsOf(answers []TableAnswer) (*answered, error) {
 }
 
 // teach tells a model what people decided, and weighs all pairs again.
-func (f *frame) teach(m *Model, b *blocking, before *found, answers *answered, truth []string) (*Model, *found) {
+func (f *frame) teach(m *Model, b *blocking, before *found, answers *answered, truth []int32) (*Model, *found) {
 	if len(answers.pairs) == 0 {
 		return m, before
 	}
@@ -199,7 +199,7 @@ func (f *frame) teach(m *Model, b *blocking, before *found, answers *answered, t
 		pairs = append(pairs, taught{f.values(p[0]), f.values(p[1]), answers.same[x]})
 	}
 	m = m.taught(pairs)
-	after := m.weighAll(f, b, numberOf(truth))
+	after := m.weighAll(f, b, truth)
 	if m.house.on {
 		m.house.collect(f, after.edges)
 		m.houseWeights(after.edges)

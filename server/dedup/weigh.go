@@ -181,19 +181,3 @@ func (made *weigher) all(b *blocking, truth []int32) *found {
 	}
 	return r
 }
-
-// numberOf numbers texts, -1 for empty ones.
-func numberOf(texts []string) []int32 {
-	if texts == nil {
-		return nil
-	}
-	ids := map[string]int32{}
-	out := make([]int32, len(texts))
-	for i, t := range texts {
-		out[i] = -1
-		if t != "" {
-			out[i] = intern(ids, t)
-		}
-	}
-	return out
-}
