@@ -3,7 +3,6 @@ package referral
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -25,34 +24,41 @@ const none int32 = -1
 
 // described is what the records say of a person, whatever the referrals.
 type described struct {
-	key, site, role string
-	interviewed     bool
-	held            int64 // the first interview, or never
-	size            *int32
-	entries         []entry // the earliest first
+	meeting     int32 // the first interview of which he was the respondent, or none
+	site        int32
+	size        int32
+	role        int16
+	interviewed bool
+	sized       bool
 }
 
-// nodeInfo is a node being made.
-type nodeInfo struct {
-	*described
-	id             string
-	isSite, isSeed bool
-	merged         []string
+// joined is a node of several raw persons.
+type joined struct {
+	raws    []int32 // in the order of their ids
+	entries []entry // the earliest first
 }
 
-// builder makes the graph from prepared facts. Nodes are in the order of kind and id before any choice is made.
+// What is known of a node.
+const (
+	nodeKnown  uint8 = 1 << iota // some record describes it
+	nodeSeed                     // marked as a seed
+	nodeJoined                   // of several raw persons
+)
+
+// builder makes the graph from prepared facts. Nodes are in the order of kind and id: the people, then the sites.
 type builder struct {
 	*Prepared
-	parents    []int32 // of the union of merged raw persons
-	group      []int32 // the raw persons of the nodes, each node's together
-	groupAt    []int32 // by node: where its raw persons begin
-	nodes      []nodeInfo
+	rawOf      []int32 // by node that is a person: the raw person that gave it its id
 	nodeOf     []int32 // by raw person; none if not in the graph
-	siteNode   []int32 // by site
-	known      []bool  // by node: some record describes it
+	siteNode   []int32 // by site that referred
+	desc       []described
+	held       []int64 // when first interviewed
+	flags      []uint8
+	joined     map[int32]*joined
 	edges      []edge
-	parent     []int32 // by node: primary recruiter
-	parentEdge []int32 // by node: the primary edge
+	moved      map[int32]int32 // edges by telling, where that is not the same number
+	parent     []int32         // by node: primary recruiter
+	parentEdge []int32         // by node: the primary edge
 	wave, root []int32
 	recruits   []int32
 	below      []int32
@@ -69,30 +75,44 @@ func Build(f Facts) *servicev1.ReferralGraph {
 	return Prepare(f).Build(f.Merged)
 }
 
-// merge joins the raw persons who are the same. An id that no fact names joins those merged with it.
-func (b *builder) merge(merged map[string]string) {
-	b.parents = make([]int32, len(b.raw), len(b.raw)+len(merged))
-	for i := range b.parents {
-		b.parents[i] = int32(i)
+// merge finds which raw persons are the same. An id that no fact names joins those merged with it.
+func (b *builder) merge(merged map[string]string) [][]int32 {
+	var parents, raws []int32
+	at, unnamed := map[int32]int32{}, map[string]int32{}
+	add := func(raw int32) int32 {
+		parents, raws = append(parents, int32(len(parents))), append(raws, raw)
+		return int32(len(parents) - 1)
 	}
-	unnamed := map[string]int32{}
 	number := func(id string) int32 {
-		if i, ok := b.ids[id]; ok {
-			return i
-		}
-		i, ok := unnamed[id]
+		raw, ok := b.people.find([]byte(id))
 		if !ok {
-			i = int32(len(b.parents))
-			unnamed[id] = i
-			b.parents = append(b.parents, i)
+			if _, ok := unnamed[id]; !ok {
+				unnamed[id] = add(none)
+			}
+			return unnamed[id]
 		}
-		return i
+		if _, ok := at[raw]; !ok {
+			at[raw] = add(raw)
+		}
+		return at[raw]
 	}
 	for x, y := range merged {
-		if x != "" && y != "" {
-			join(b.parents, number(x), number(y))
+		if x != "" && y != "" && x != y {
+			join(parents, number(x), number(y))
 		}
 	}
+	groups := make([][]int32, len(parents))
+	for i, raw := range raws {
+		if raw != none {
+			r := treeOf(parents, int32(i))
+			groups[r] = append(groups[r], raw)
+		}
+	}
+	groups = slices.DeleteFunc(groups, func(g []int32) bool { return len(g) < 2 })
+	for _, g := range groups {
+		slices.Sort(g)
+	}
+	return groups
 }
 
 // node is the node of a raw person, or none.
@@ -103,260 +123,308 @@ func (b *builder) node(raw int32) int32 {
 	return b.nodeOf[raw]
 }
 
+// isPerson says that a node is no site.
+func (b *builder) isPerson(n int32) bool { return int(n) < len(b.rawOf) }
+
 // makeNodes numbers the nodes in the order of their ids, each of which is that of the earliest record.
-func (b *builder) makeNodes() {
+func (b *builder) makeNodes(groups [][]int32) {
 	n := len(b.raw)
-	listed := make([]bool, len(b.parents))
-	best := slices.Repeat([]int32{none}, len(b.parents)) // by root: its earliest record
-	rootOf := make([]int32, n)
-	for i := range b.raw {
-		rootOf[i] = treeOf(b.parents, int32(i))
-		if b.raw[i].listed {
-			listed[rootOf[i]] = true
-		}
-	}
-	for i := range b.raw {
-		if r := rootOf[i]; listed[r] && b.isTold(int32(i)) && (best[r] == none || b.earlier(int32(i), best[r])) {
-			best[r] = int32(i)
-		}
-	}
-	b.nodes = make([]nodeInfo, 0, n+len(b.siteIDs))
-	nodeOfRoot := slices.Repeat([]int32{none}, len(b.parents))
-	for _, i := range b.byID {
-		if r := rootOf[i]; best[r] == i {
-			nodeOfRoot[r] = int32(len(b.nodes))
-			b.nodes = append(b.nodes, nodeInfo{id: b.raw[i].id})
-		}
-	}
-	b.known = make([]bool, len(b.nodes), len(b.nodes)+len(b.siteIDs))
+	const skip, lead = -2, -3 // who is in a group, and who gives it its id
 	b.nodeOf = make([]int32, n)
-	b.groupAt = make([]int32, len(b.nodes)+1)
-	for i := range b.raw {
-		b.nodeOf[i] = nodeOfRoot[rootOf[i]]
-		if b.nodeOf[i] != none {
-			b.groupAt[b.nodeOf[i]+1]++
+	leads := map[int32]int{}
+	for i, g := range groups {
+		best, listed := none, false
+		for _, r := range g {
+			b.nodeOf[r] = skip
+			listed = listed || b.raw[r]&isListed != 0
+			if b.raw[r] != 0 && (best == none || b.earlier(r, best)) {
+				best = r
+			}
+		}
+		if listed {
+			b.nodeOf[best], leads[best] = lead, i
 		}
 	}
-	for i := range b.nodes {
-		b.groupAt[i+1] += b.groupAt[i]
-	}
-	b.group = make([]int32, b.groupAt[len(b.nodes)])
-	next := slices.Clone(b.groupAt)
-	for _, i := range b.byID {
-		x := b.nodeOf[i]
-		if x == none {
+	b.rawOf = make([]int32, 0, n)
+	b.flags = make([]uint8, 0, n+len(b.siteOrder))
+	b.desc = make([]described, 0, n+len(b.siteOrder))
+	b.joined = make(map[int32]*joined, len(leads))
+	for r := range int32(n) {
+		switch b.nodeOf[r] {
+		case skip:
 			continue
+		case lead:
+			b.joinNode(int32(len(b.rawOf)), groups[leads[r]])
+		default:
+			if b.raw[r]&isListed == 0 {
+				b.nodeOf[r] = none
+				continue
+			}
+			b.flags = append(b.flags, b.raw[r]&isKnown)
+			b.desc = append(b.desc, b.described[r])
 		}
-		b.group[next[x]] = i
-		next[x]++
-		if !b.isTold(i) {
-			continue
+		b.nodeOf[r] = int32(len(b.rawOf))
+		b.rawOf = append(b.rawOf, r)
+	}
+	for _, g := range groups {
+		x := none
+		for _, r := range g {
+			x = max(x, b.nodeOf[r])
 		}
-		b.known[x] = b.known[x] || b.raw[i].known
-		if b.raw[i].id != b.nodes[x].id {
-			b.nodes[x].merged = append(b.nodes[x].merged, b.raw[i].id)
+		for _, r := range g {
+			b.nodeOf[r] = x
 		}
 	}
-	b.makeSiteNodes()
+	b.siteNode = make([]int32, len(b.siteKnown))
+	for _, s := range b.siteOrder {
+		b.siteNode[s] = int32(len(b.desc))
+		b.desc = append(b.desc, described{meeting: none, site: s})
+		var known uint8
+		if b.siteKnown[s] {
+			known = nodeKnown
+		}
+		b.flags = append(b.flags, known)
+	}
+	b.held = make([]int64, len(b.desc))
+	for i := range b.desc {
+		b.held[i] = never
+		if m := b.desc[i].meeting; m != none {
+			b.held[i] = b.interviews[m].start
+		}
+	}
 }
 
-// isTold says that some record or referral names the raw person, and not only a decision about who is the same.
-func (b *builder) isTold(raw int32) bool { return b.raw[raw].known || b.raw[raw].listed }
+// joinNode makes the next node of several raw persons, whose records are read together.
+func (b *builder) joinNode(x int32, raws []int32) {
+	j := &joined{raws: raws}
+	var met []appearance
+	flags := nodeJoined
+	for _, r := range raws {
+		met = append(met, b.appearances[b.appearAt[r]:b.appearAt[r+1]]...)
+		j.entries = append(j.entries, b.entriesOf(r)...)
+		flags |= b.raw[r] & isKnown
+	}
+	slices.SortFunc(met, b.byTime)
+	slices.SortFunc(j.entries, b.byEntry)
+	b.flags = append(b.flags, flags)
+	b.desc = append(b.desc, b.describe(met, j.entries))
+	b.joined[x] = j
+}
 
 // earlier orders the records of one person: by time, then by id.
 func (b *builder) earlier(x, y int32) bool {
-	p, q := &b.raw[x], &b.raw[y]
-	return cmp.Or(cmp.Compare(p.first, q.first), compareBool(!p.known, !q.known), strings.Compare(p.id, q.id)) < 0
+	return cmp.Or(cmp.Compare(b.first(x), b.first(y)), compareBool(b.raw[x]&isKnown == 0, b.raw[y]&isKnown == 0), cmp.Compare(x, y)) < 0
 }
 
-func (b *builder) makeSiteNodes() {
-	order := make([]int32, len(b.siteIDs))
-	for i := range order {
-		order[i] = int32(i)
+// first is the time of the earliest record of a raw person.
+func (p *Prepared) first(raw int32) int64 {
+	if p.appearAt[raw] == p.appearAt[raw+1] {
+		return never
 	}
-	slices.SortFunc(order, func(x, y int32) int { return strings.Compare(b.siteIDs[x], b.siteIDs[y]) })
-	b.siteNode = make([]int32, len(b.siteIDs))
-	for _, i := range order {
-		site := b.siteIDs[i]
-		id := SitePrefix + site
-		for taken := true; taken; {
-			if _, taken = b.ids[id]; taken {
-				id = SitePrefix + id
-			}
-		}
-		b.siteNode[i] = int32(len(b.nodes))
-		kind, known := b.sites[site]
-		b.nodes = append(b.nodes, nodeInfo{described: &described{site: site, role: kind, held: never}, id: id, isSite: true})
-		b.known = append(b.known, known)
-	}
+	return p.interviews[p.appearances[p.appearAt[raw]].interview].start
 }
 
-// describe finds what the records of each person say; those of merged people are read together.
-func (b *builder) describe() {
-	for n := range len(b.groupAt) - 1 {
-		raws := b.group[b.groupAt[n]:b.groupAt[n+1]]
-		if len(raws) == 1 {
-			b.nodes[n].described = &b.described[raws[0]]
-			continue
-		}
-		var met []appearance
-		var told []entry
-		for _, r := range raws {
-			met = append(met, b.appearances[b.appearAt[r]:b.appearAt[r+1]]...)
-			told = append(told, b.entries[b.entryAt[r]:b.entryAt[r+1]]...)
-		}
-		slices.SortFunc(met, byTime)
-		slices.SortFunc(told, byEntry)
-		d := &described{}
-		d.describe(met)
-		d.read(told)
-		b.nodes[n].described = d
-	}
-}
-
-// describe reads one person's appearances, which come sorted by time and interview.
-func (d *described) describe(met []appearance) {
-	d.held = never
-	role, site := "", ""
+// describe reads one person's appearances, which come sorted by time and interview, and entries: the first network size
+// told counts, and their site where no other is known.
+func (g *gathering) describe(met []appearance, told []entry) described {
+	d := described{meeting: none, site: none}
+	role, site := int16(0), none
 	for i := 0; i < len(met); {
-		told, seems, key := int8(0), false, ""
+		told, seems, best := int8(0), false, i
 		j := i
-		for ; j < len(met) && met[j].interview == met[i].interview && met[j].time == met[i].time; j++ {
+		for ; j < len(met) && g.sameMeeting(&met[j], &met[i]); j++ {
 			told = max(told, met[j].told)
-			seems = seems || met[j].seems
-			key = firstWord(key, met[j].key)
+			m := g.interviews[met[j].interview].marks
+			seems = seems || met[j].respondent && (m&isHeld != 0 || m&isSummarised == 0)
+			if x, y := g.interviews[met[j].interview].key, g.interviews[met[best].interview].key; x != none && (y == none || g.keys.compare(x, y) < 0) {
+				best = j
+			}
 		}
 		interviewed := told == 2 || told == 0 && seems
 		for k := i; k < j; k++ {
+			at := g.siteOf(&met[k])
 			if interviewed {
-				d.role, d.site = cmp.Or(d.role, met[k].role), cmp.Or(d.site, met[k].site)
+				d.role, d.site = cmp.Or(d.role, met[k].role), orSite(d.site, at)
 			}
-			role, site = cmp.Or(role, met[k].role), cmp.Or(site, met[k].site)
+			role, site = cmp.Or(role, met[k].role), orSite(site, at)
 		}
 		if interviewed && !d.interviewed {
-			d.interviewed, d.key, d.held = true, key, met[i].time
+			d.interviewed, d.meeting = true, met[best].interview
 		}
 		i = j
 	}
-	d.role, d.site = cmp.Or(d.role, role), cmp.Or(d.site, site)
+	d.role, d.site = cmp.Or(d.role, role), orSite(d.site, site)
+	for i := range told {
+		if !d.sized && told[i].sized {
+			d.size, d.sized = told[i].size, true
+		}
+		d.site = orSite(d.site, told[i].site)
+	}
+	return d
 }
 
-// read notes entries, the first network size told among them, and a site where none is known yet.
-func (d *described) read(told []entry) {
-	d.entries = told
-	for i := range told {
-		if e := &told[i]; d.size == nil && e.size != nil {
-			d.size = e.size
-		}
-		d.site = cmp.Or(d.site, told[i].site)
+func orSite(x, y int32) int32 {
+	if x == none {
+		return y
 	}
+	return x
+}
+
+// entriesOfNode are how a person was reached, the earliest first.
+func (b *builder) entriesOfNode(n int32) []entry {
+	switch {
+	case b.flags[n]&nodeJoined != 0:
+		return b.joined[n].entries
+	case b.isPerson(n):
+		return b.entriesOf(b.rawOf[n])
+	}
+	return nil
 }
 
 // cameBy says how the person came in: whether marked as a seed, and whether only the referrals told in that very
-// interview may explain it. Own is the person's first referral told by himself, or nil.
-func (b *builder) cameBy(n int32, own *edge) (seed, closed bool, at entry) {
-	es := b.nodes[n].entries
-	first := -1
-	for i := range es {
-		if e := &es[i]; e.seed || e.mode != surveyv1.RecruitmentMode_RECRUITMENT_MODE_UNSPECIFIED {
-			first = i
-			break
+// interview, at, may explain it. Own is the person's first referral told by himself, or nil.
+func (b *builder) cameBy(n int32, own *telling) (seed, closed bool, at int32) {
+	es := b.entriesOfNode(n)
+	first := slices.IndexFunc(es, func(e entry) bool { return e.seed || e.mode != 0 })
+	if own != nil {
+		if first < 0 {
+			return false, false, own.interview
+		}
+		if e := &es[first]; cmp.Or(cmp.Compare(b.toldAt(own), b.interviews[e.interview].start), b.meetings.compare(own.interview, e.interview)) < 0 {
+			return false, false, own.interview
 		}
 	}
-	if own != nil && (first < 0 || cmp.Or(cmp.Compare(own.time, es[first].time), strings.Compare(own.interview, es[first].interview)) < 0) {
-		return false, false, entry{time: own.time, interview: own.interview}
-	}
 	if first < 0 {
-		return false, false, entry{time: never}
+		return false, false, none
 	}
-	at = es[first]
-	switch at.mode {
+	e := &es[first]
+	switch surveyv1.RecruitmentMode(e.mode) {
 	case surveyv1.RecruitmentMode_RECRUITMENT_MODE_UNSPECIFIED, surveyv1.RecruitmentMode_RECRUITMENT_MODE_REFERRED:
-		return at.seed, false, at
+		return e.seed, false, e.interview
 	}
-	return at.seed, true, at
+	return e.seed, true, e.interview
+}
+
+// siteID is the id of a site's node: marked as a site, and taken by no person.
+func (p *Prepared) siteID(site int32) string {
+	id := SitePrefix + p.sites.text(site)
+	for {
+		if _, taken := p.people.find([]byte(id)); !taken {
+			return id
+		}
+		id = SitePrefix + id
+	}
 }
 
 // graph puts nodes and edges together.
 func (b *builder) graph() *servicev1.ReferralGraph {
-	g := &servicev1.ReferralGraph{Nodes: make([]*servicev1.ReferralNode, len(b.nodes)), Edges: make([]*servicev1.ReferralEdge, len(b.edges))}
-	nodes := make([]servicev1.ReferralNode, len(b.nodes))
-	for i := range b.nodes {
-		n, out := &b.nodes[i], &nodes[i]
+	g := &servicev1.ReferralGraph{Nodes: make([]*servicev1.ReferralNode, len(b.desc)), Edges: make([]*servicev1.ReferralEdge, 0, len(b.edges))}
+	nodes := make([]servicev1.ReferralNode, len(b.desc))
+	people, sites := b.people.all(), b.sites.all()
+	ids := make([]string, 0, len(b.desc))
+	for _, r := range b.rawOf {
+		ids = append(ids, people[r])
+	}
+	for _, s := range b.siteOrder {
+		ids = append(ids, b.siteID(s))
+	}
+	kinds := [2]string{KindPerson, KindSite}
+	words := newEnumWords()
+	for i := range nodes {
+		d, out := &b.desc[i], &nodes[i]
 		g.Nodes[i] = out
-		out.PersonId = &n.id
+		out.PersonId, out.RootId = &ids[i], &ids[b.root[i]]
 		out.Wave, out.Recruits, out.Descendants = &b.wave[i], &b.recruits[i], &b.below[i]
-		out.RootId = &b.nodes[b.root[i]].id
-		out.MergedIds = n.merged
-		out.Kind = proto.String(KindSite)
-		if n.role != "" {
-			out.Role = &n.role
-		}
-		if n.site != "" || n.isSite {
-			out.SiteId = &n.site
-		}
-		if n.isSite {
+		if !b.isPerson(int32(i)) {
+			out.Kind, out.SiteId = &kinds[1], &sites[d.site]
+			if kind := b.siteKind[d.site]; kind != "" {
+				out.Role = &kind
+			}
 			continue
 		}
-		*out.Kind = KindPerson
-		out.Seed, out.Interviewed = &n.isSeed, &n.interviewed
-		if n.interviewed {
-			out.InterviewKey = &n.key
+		out.Kind = &kinds[0]
+		if r := words.role(surveyv1.PersonRole(d.role)); r != "" {
+			out.Role = &r
 		}
-		if n.size != nil {
-			out.NetworkSize = proto.Int32(*n.size)
+		if d.site != none {
+			out.SiteId = &sites[d.site]
+		}
+		out.Seed, out.Interviewed = proto.Bool(b.flags[i]&nodeSeed != 0), proto.Bool(d.interviewed)
+		if d.interviewed {
+			out.InterviewKey = proto.String(b.keys.text(b.interviews[d.meeting].key))
+		}
+		if d.sized {
+			out.NetworkSize = proto.Int32(d.size)
+		}
+		if b.flags[i]&nodeJoined != 0 {
+			for _, r := range b.joined[int32(i)].raws {
+				if r != b.rawOf[i] && b.raw[r] != 0 {
+					out.MergedIds = append(out.MergedIds, people[r])
+				}
+			}
 		}
 	}
+	b.addEdges(g, ids, words)
+	return g
+}
+
+func (b *builder) addEdges(g *servicev1.ReferralGraph, ids []string, words *enumWords) {
 	edges := make([]servicev1.ReferralEdge, len(b.edges))
-	words := newEnumWords()
+	referrals := b.referrals.all()
 	for i := range b.edges {
 		e, out := &b.edges[i], &edges[i]
-		g.Edges[i] = out
-		out.ReferralId = proto.String(e.rec.GetReferralId())
-		out.State, out.Primary = &e.state, &e.primary
+		if e.again {
+			continue
+		}
+		t := &b.tellings[e.told]
+		g.Edges = append(g.Edges, out)
+		out.ReferralId = &referrals[e.told]
+		out.State, out.Primary = servicev1.EdgeState(e.state).Enum(), proto.Bool(e.primary)
 		if e.from != none {
-			out.FromId = &b.nodes[e.from].id
+			out.FromId = &ids[e.from]
 		}
 		if e.to != none {
-			out.ToId = &b.nodes[e.to].id
+			out.ToId = &ids[e.to]
 		}
-		if m := words.mode(e.rec.GetMode()); m != "" {
-			out.Mode = proto.String(m)
+		if m := words.mode(surveyv1.ReferralMode(t.mode)); m != "" {
+			out.Mode = &m
 		}
-		if r := words.relation(e.rec.GetRelation()); r != "" {
-			out.Relation = proto.String(r)
+		if r := words.relation(surveyv1.ReferralRelation(t.relation)); r != "" {
+			out.Relation = &r
 		}
-		if e.made != never {
-			out.MadeTimeMs = &e.made
+		if t.made != never {
+			out.MadeTimeMs = proto.Int64(t.made)
 		}
 	}
-	return g
 }
 
 // enumWords remembers the words of enum values.
 type enumWords struct {
 	modes     map[surveyv1.ReferralMode]string
 	relations map[surveyv1.ReferralRelation]string
+	roles     map[surveyv1.PersonRole]string
 }
 
 func newEnumWords() *enumWords {
-	return &enumWords{map[surveyv1.ReferralMode]string{}, map[surveyv1.ReferralRelation]string{}}
+	return &enumWords{map[surveyv1.ReferralMode]string{}, map[surveyv1.ReferralRelation]string{}, map[surveyv1.PersonRole]string{}}
 }
 
-func (w *enumWords) mode(m surveyv1.ReferralMode) string {
-	s, ok := w.modes[m]
-	if !ok {
-		s = lowerName(m.String(), "REFERRAL_MODE_")
-		w.modes[m] = s
-	}
-	return s
-}
+func (w *enumWords) mode(m surveyv1.ReferralMode) string { return wordOf(w.modes, m, "REFERRAL_MODE_") }
 
 func (w *enumWords) relation(r surveyv1.ReferralRelation) string {
-	s, ok := w.relations[r]
+	return wordOf(w.relations, r, "REFERRAL_RELATION_")
+}
+
+func (w *enumWords) role(r surveyv1.PersonRole) string { return wordOf(w.roles, r, "PERSON_ROLE_") }
+
+func wordOf[E interface {
+	comparable
+	String() string
+}](words map[E]string, e E, prefix string) string {
+	s, ok := words[e]
 	if !ok {
-		s = lowerName(r.String(), "REFERRAL_RELATION_")
-		w.relations[r] = s
+		s = lowerName(e.String(), prefix)
+		words[e] = s
 	}
 	return s
 }

@@ -42,195 +42,333 @@ func instant(ms *int64) int64 {
 
 // interview is what several records together say of one interview.
 type interview struct {
-	key, site, respondent string
-	told                  string // who is said to have been its respondent by the people met
-	start                 int64
-	held, summarised      bool
+	start      int64
+	key, site  int32 // in keys and sites
+	respondent int32 // raw person
+	marks      marks
 }
 
-// rawPerson is one person id as told, before merging.
-type rawPerson struct {
-	id     string
-	first  int64 // earliest record of this id
-	known  bool  // some record describes the person
-	listed bool  // belongs to the graph
-}
+// marks are what is said of an interview.
+type marks uint8
+
+const (
+	isHeld        marks = 1 << iota
+	isSummarised        // there is a summary of it
+	isSummedTwice       // there are several
+	isToldByRole        // its respondent is told by the people met, and by no summary
+	isIntroduced        // an introducer was there
+	isGroup
+	isApart // no interview, but an appearance that names none
+)
+
+// What is known of a raw person, which is one person id as told, before merging.
+const (
+	isKnown  uint8 = 1 << iota // some record describes the person
+	isListed                   // belongs to the graph
+)
 
 // appearance is one person in one interview.
 type appearance struct {
-	raw        int32
-	time       int64
-	interview  string
-	told       int8 // 2 told to be interviewed, 1 told not to be, 0 not told
-	seems      bool
-	key, role  string
-	site       string
-	respondent bool
+	raw, interview int32
+	site           int32 // or siteOfInterview
+	role           int16
+	told           int8 // 2 told to be interviewed, 1 told not to be, 0 not told
+	respondent     bool
+	summed         bool // the summary of the interview says the same
 }
+
+// siteOfInterview stands for the site of the interview, whatever it will turn out to be.
+const siteOfInterview int32 = -2
 
 // entry is what one interview says about how its respondent was reached.
 type entry struct {
-	raw       int32
-	time      int64
-	interview string
-	seed      bool
-	mode      surveyv1.RecruitmentMode
-	size      *int32
-	site      string
+	raw, interview, site int32
+	size                 int32
+	mode                 int16
+	seed, sized          bool
 }
 
-// gathering indexes the facts by person and interview.
+// gathering holds the facts in numbers. People, sites, coupons and interviews are numbered by their texts; an interview
+// without an id has the number of the empty text, and each appearance outside of any interview one of its own.
 type gathering struct {
-	interviewAt map[string]int32
-	interviews  []interview
-	ids         map[string]int32
-	raw         []rawPerson
-	appearances []appearance
-	sites       map[string]string // known site ids and the kind of each
+	people, sites, meetings, keys, codes, referrals *texts
+	raw                                             []uint8 // by person
+	siteKind                                        []string
+	siteKnown                                       []bool
+	interviews                                      []interview
+	appearances                                     []appearance
+	entries                                         []entry
+	tellings                                        []telling
+	given                                           []issue // coupons by raw person
+	open                                            []issue // coupons given to the respondents of interviews that do not name them yet
+	unnamed                                         []int32 // interviews whose summary does not name the respondent
+	scratch                                         []byte
 }
 
-// gather reads the facts in a way that no order of theirs can change.
-func gather(f Facts) *gathering {
-	g := &gathering{
-		interviewAt: make(map[string]int32, len(f.Interviews)),
-		interviews:  make([]interview, 0, len(f.Interviews)),
-		ids:         make(map[string]int32, len(f.People)),
-		raw:         make([]rawPerson, 0, len(f.People)),
-		sites:       map[string]string{},
+// newGathering makes room for so many interviews.
+func newGathering(n int) *gathering {
+	return &gathering{
+		people: newTexts(n), sites: newTexts(0), meetings: newTexts(n), keys: newTexts(0), codes: newTexts(0), referrals: newTexts(0),
+		raw: make([]uint8, 0, n), interviews: make([]interview, 0, n), appearances: make([]appearance, 0, n), entries: make([]entry, 0, n),
+		tellings: make([]telling, 0, n),
 	}
-	for _, s := range f.Sites {
-		kind := lowerName(s.GetKind().String(), "SITE_KIND_")
-		g.addSite(s.GetSiteId(), kind)
-	}
-	of := make([]int32, len(f.Interviews))
-	for i, s := range f.Interviews {
-		if s == nil {
-			continue
-		}
-		of[i] = g.interview(s.GetInterviewId())
-		iv := &g.interviews[of[i]]
-		iv.key = firstWord(iv.key, s.GetInterviewKey())
-		iv.site = firstWord(iv.site, s.GetSiteId())
-		iv.respondent = firstWord(iv.respondent, s.GetRespondentId())
-		iv.start = min(iv.start, instant(s.StartTimeMs))
-		iv.held = iv.held || held(s.GetResult())
-		iv.summarised = true
-		g.addSite(s.GetSiteId(), "")
-	}
-	at := make([]int32, len(f.People))
-	for i, p := range f.People {
-		if p == nil {
-			continue
-		}
-		at[i] = g.interview(p.GetInterviewId())
-		iv := &g.interviews[at[i]]
-		iv.key = firstWord(iv.key, p.GetInterviewKey())
-		iv.start = min(iv.start, instant(p.InterviewTimeMs))
-		if p.GetPresence() == surveyv1.PresenceRole_PRESENCE_ROLE_RESPONDENT {
-			iv.told = firstWord(iv.told, p.GetPersonId())
-		}
-		g.addSite(p.GetSiteId(), "")
-	}
-	for i := range g.interviews {
-		iv := &g.interviews[i]
-		iv.respondent = cmp.Or(iv.respondent, iv.told)
-	}
-	g.meet(f, of, at)
-	return g
 }
 
-// meet notes each appearance of each person, and who belongs to the graph. Of and at are the interviews of the summaries
-// and of the people.
-func (g *gathering) meet(f Facts, of, at []int32) {
-	g.appearances = make([]appearance, 0, len(f.People)+len(f.Interviews))
-	for i, p := range f.People {
-		if p.GetPersonId() == "" {
-			continue
-		}
-		iv := &g.interviews[at[i]]
-		a := appearance{
-			raw: g.person(p.GetPersonId()), interview: p.GetInterviewId(), key: firstWord(iv.key, p.GetInterviewKey()),
-			role: lowerName(p.GetRole().String(), "PERSON_ROLE_"), site: p.GetSiteId(), time: iv.start,
-		}
-		if p.GetInterviewId() == "" {
-			a.time, a.key = instant(p.InterviewTimeMs), p.GetInterviewKey()
-		}
-		switch p.GetPresence() {
-		case surveyv1.PresenceRole_PRESENCE_ROLE_RESPONDENT, surveyv1.PresenceRole_PRESENCE_ROLE_CO_RESPONDENT:
-			a.respondent = true
-			a.seems = iv.held || !iv.summarised
-		}
-		if p.Interviewed != nil {
-			a.told = 1
-			if p.GetInterviewed() {
-				a.told = 2
-			}
-		}
-		g.appear(a)
+// summary, met, told and reached are what messages say, with texts as bytes that need not last.
+type summary struct {
+	id, key, site, respondent []byte
+	start                     int64
+	result                    surveyv1.ResultCode
+	introduced, group         bool
+}
+
+type met struct {
+	person, interview, key, site []byte
+	time                         int64
+	role                         surveyv1.PersonRole
+	presence                     surveyv1.PresenceRole
+	interviewed                  *bool
+}
+
+type toldReferral struct {
+	id, interview, from, site, to, coupon []byte
+	made                                  int64
+	mode                                  surveyv1.ReferralMode
+	relation                              surveyv1.ReferralRelation
+	main                                  bool
+	byRecruit                             *bool
+}
+
+type reached struct {
+	person, interview, site []byte
+	coupons                 [][]byte
+	mode                    surveyv1.RecruitmentMode
+	seed                    *bool
+	size                    *int32
+}
+
+// addSummary takes in a summary.
+func (g *gathering) addSummary(s *summary) {
+	i := g.interview(s.id)
+	g.nameKey(i, s.key)
+	iv := &g.interviews[i]
+	if site := g.addSite(s.site, ""); site != none {
+		iv.site = g.firstSite(iv.site, site)
 	}
-	for i, s := range f.Interviews {
-		if s == nil {
-			continue
+	if iv.marks&isSummarised != 0 {
+		iv.marks |= isSummedTwice
+	}
+	iv.marks |= isSummarised
+	iv.start = min(iv.start, s.start)
+	if held(s.result) {
+		iv.marks |= isHeld
+	}
+	if s.introduced {
+		iv.marks |= isIntroduced
+	}
+	if s.group {
+		iv.marks |= isGroup
+	}
+	if len(s.respondent) == 0 {
+		g.unnamed = append(g.unnamed, i)
+		return
+	}
+	raw := g.person(s.respondent)
+	if iv.respondent == none || iv.marks&isToldByRole != 0 {
+		iv.respondent, iv.marks = raw, iv.marks&^isToldByRole
+	} else if g.people.compare(raw, iv.respondent) < 0 {
+		iv.respondent = raw
+	}
+	g.appear(appearance{raw: raw, interview: i, site: siteOfInterview, respondent: true})
+}
+
+// addPerson takes in a person in an interview.
+func (g *gathering) addPerson(p *met) {
+	i := g.interview(p.interview)
+	g.nameKey(i, p.key)
+	iv := &g.interviews[i]
+	iv.start = min(iv.start, p.time)
+	site := g.addSite(p.site, "")
+	if len(p.person) == 0 {
+		return
+	}
+	raw := g.person(p.person)
+	a := appearance{raw: raw, interview: i, site: site, role: small(int32(p.role))}
+	switch p.presence {
+	case surveyv1.PresenceRole_PRESENCE_ROLE_RESPONDENT:
+		a.respondent = true
+		if iv.respondent == none {
+			iv.respondent, iv.marks = raw, iv.marks|isToldByRole
+		} else if iv.marks&isToldByRole != 0 && g.people.compare(raw, iv.respondent) < 0 {
+			iv.respondent = raw
 		}
-		iv := &g.interviews[of[i]]
-		if who := cmp.Or(s.GetRespondentId(), iv.respondent); who != "" {
-			g.appear(appearance{
-				raw: g.person(who), interview: s.GetInterviewId(), time: iv.start, key: iv.key, site: iv.site,
-				respondent: true, seems: iv.held,
-			})
+	case surveyv1.PresenceRole_PRESENCE_ROLE_CO_RESPONDENT:
+		a.respondent = true
+	}
+	if p.interviewed != nil {
+		a.told = 1
+		if *p.interviewed {
+			a.told = 2
 		}
 	}
+	if len(p.interview) == 0 {
+		a.interview = g.apart(p.time, p.key)
+	} else if n := len(g.appearances) - 1; a.respondent && n >= 0 && g.appearances[n].saysLess(&a) && site == iv.site {
+		a.summed = true
+		g.appearances = g.appearances[:n]
+	}
+	g.appear(a)
+}
+
+// saysLess says that an appearance is that of a summary, to which the other, of the same person, adds.
+func (a *appearance) saysLess(other *appearance) bool {
+	return a.raw == other.raw && a.interview == other.interview && a.site == siteOfInterview
+}
+
+// apart is the number of an interview of its own for an appearance that names none.
+func (g *gathering) apart(start int64, key []byte) int32 {
+	i := g.meetings.append(nil)
+	g.interviews = append(g.interviews, interview{start: start, key: none, site: none, respondent: none, marks: isApart})
+	g.nameKey(i, key)
+	return i
 }
 
 func (g *gathering) appear(a appearance) {
-	r := &g.raw[a.raw]
-	r.known = true
-	r.first = min(r.first, a.time)
-	r.listed = r.listed || a.respondent || a.told == 2
+	g.raw[a.raw] |= isKnown
+	if a.respondent || a.told == 2 {
+		g.raw[a.raw] |= isListed
+	}
 	g.appearances = append(g.appearances, a)
 }
 
+// addRecruitment takes in how a respondent was reached.
+func (g *gathering) addRecruitment(r *reached) {
+	i := g.interview(r.interview)
+	e := entry{raw: none, interview: i, site: none, mode: small(int32(r.mode))}
+	if len(r.site) > 0 {
+		e.site = g.site(r.site)
+	}
+	if len(r.person) > 0 {
+		e.raw = g.person(r.person)
+	}
+	if r.size != nil {
+		e.size, e.sized = *r.size, true
+	}
+	e.seed = r.seed != nil && *r.seed || r.seed == nil && r.mode == surveyv1.RecruitmentMode_RECRUITMENT_MODE_SEED
+	g.entries = append(g.entries, e)
+	for _, c := range r.coupons {
+		if code := g.code(c); code != none {
+			if e.raw != none {
+				g.given = append(g.given, issue{code, e.raw})
+			} else {
+				g.open = append(g.open, issue{code, i})
+			}
+		}
+	}
+}
+
+// addReferral takes in a told referral, whose ends are found when all interviews are known.
+func (g *gathering) addReferral(r *toldReferral) {
+	t := telling{
+		made: r.made, ends: [2]int32{none, none}, site: none, code: g.code(r.coupon), interview: none, id: g.referrals.append(r.id),
+		mode: small(int32(r.mode)), relation: small(int32(r.relation)),
+	}
+	if len(r.interview) > 0 {
+		t.interview = g.interview(r.interview)
+	}
+	if len(r.from) > 0 {
+		t.ends[0] = g.person(r.from)
+	} else if len(r.site) > 0 {
+		t.site = g.site(r.site)
+	}
+	if len(r.to) > 0 {
+		t.ends[1] = g.person(r.to)
+	}
+	if r.main {
+		t.marks |= isMain
+	}
+	if r.byRecruit != nil {
+		t.marks |= isSided
+		if *r.byRecruit {
+			t.marks |= isOwn
+		}
+	}
+	g.tellings = append(g.tellings, t)
+}
+
 // interview is the number of an interview.
-func (g *gathering) interview(id string) int32 {
-	if i, ok := g.interviewAt[id]; ok {
-		return i
+func (g *gathering) interview(id []byte) int32 {
+	i := g.meetings.number(id)
+	if int(i) == len(g.interviews) {
+		g.interviews = append(g.interviews, interview{start: never, key: none, site: none, respondent: none})
 	}
-	i := int32(len(g.interviews))
-	g.interviewAt[id] = i
-	g.interviews = append(g.interviews, interview{start: never})
 	return i
 }
 
-// known is an interview that some record tells of, or nil.
-func (g *gathering) known(id string) *interview {
-	if i, ok := g.interviewAt[id]; ok {
-		return &g.interviews[i]
+// nameKey keeps the smaller of the keys of an interview, so that no order of records can matter.
+func (g *gathering) nameKey(i int32, key []byte) {
+	iv := &g.interviews[i]
+	if len(key) == 0 {
+		return
 	}
-	return nil
+	if iv.key != none {
+		var b [64]byte
+		if strings.Compare(string(key), string(g.keys.put(b[:0], iv.key))) >= 0 {
+			return
+		}
+	}
+	iv.key = g.keys.append(key)
 }
 
-func (g *gathering) person(id string) int32 {
-	if i, ok := g.ids[id]; ok {
-		return i
+func (g *gathering) person(id []byte) int32 {
+	i := g.people.number(id)
+	if int(i) == len(g.raw) {
+		g.raw = append(g.raw, 0)
 	}
-	i := int32(len(g.raw))
-	g.ids[id] = i
-	g.raw = append(g.raw, rawPerson{id: id, first: never})
 	return i
 }
 
-// list makes the person part of the graph.
-func (g *gathering) list(id string) int32 {
-	i := g.person(id)
-	g.raw[i].listed = true
+// addSite notes that a site is known.
+func (g *gathering) addSite(id []byte, kind string) int32 {
+	if len(id) == 0 {
+		return none
+	}
+	i := g.site(id)
+	g.siteKnown[i], g.siteKind[i] = true, firstWord(g.siteKind[i], kind)
 	return i
 }
 
-func (g *gathering) addSite(id, kind string) {
-	if id != "" {
-		g.sites[id] = firstWord(g.sites[id], kind)
+func (g *gathering) site(id []byte) int32 {
+	i := g.sites.number(id)
+	if int(i) == len(g.siteKnown) {
+		g.siteKnown, g.siteKind = append(g.siteKnown, false), append(g.siteKind, "")
 	}
+	return i
 }
+
+// firstSite is the smaller of two sites by their texts.
+func (g *gathering) firstSite(x, y int32) int32 {
+	if x == none || y != none && g.sites.compare(y, x) < 0 {
+		return y
+	}
+	return x
+}
+
+// code is the number of a coupon code, none for no code.
+func (g *gathering) code(s []byte) int32 {
+	if len(s) == 0 {
+		return none
+	}
+	c := couponCode(string(s))
+	if c == "" {
+		return none
+	}
+	g.scratch = append(g.scratch[:0], c...)
+	return g.codes.number(g.scratch)
+}
+
+// small keeps the number of an enum value in two bytes; there are no larger ones.
+func small(n int32) int16 { return int16(min(max(n, math.MinInt16), math.MaxInt16)) }
 
 // held says whether a visit with this result was an interview; one without a result yet is under way.
 func held(r surveyv1.ResultCode) bool {
@@ -260,49 +398,35 @@ func lowerName(name, prefix string) string {
 }
 
 // byTime orders the appearances of one person, the earliest first.
-func byTime(a, b appearance) int {
-	return cmp.Or(cmp.Compare(a.time, b.time), strings.Compare(a.interview, b.interview), cmp.Compare(b.told, a.told),
-		strings.Compare(a.key, b.key), strings.Compare(a.role, b.role), strings.Compare(a.site, b.site))
+func (g *gathering) byTime(a, b appearance) int {
+	x, y := &g.interviews[a.interview], &g.interviews[b.interview]
+	if c := cmp.Or(cmp.Compare(x.start, y.start), g.meetings.compare(a.interview, b.interview), cmp.Compare(b.told, a.told)); c != 0 {
+		return c
+	}
+	return cmp.Or(g.keys.compare(x.key, y.key), cmp.Compare(a.role, b.role), g.sites.compare(g.siteOf(&a), g.siteOf(&b)))
 }
 
-// entries reads how respondents were reached.
-func entries(f Facts, g *gathering) []entry {
-	out := make([]entry, 0, len(f.Recruitments))
-	for _, r := range f.Recruitments {
-		id := recruited(r, g)
-		if id == "" {
-			continue
-		}
-		e := entry{
-			raw: g.person(id), interview: r.GetInterviewId(), mode: r.GetMode(), size: r.NetworkSize,
-			site: r.GetSiteId(), time: never, seed: r.GetSeed(),
-		}
-		if r.Seed == nil && e.mode == surveyv1.RecruitmentMode_RECRUITMENT_MODE_SEED {
-			e.seed = true
-		}
-		if iv := g.known(e.interview); iv != nil {
-			e.time = iv.start
-		}
-		out = append(out, e)
+// siteOf is the site of an appearance.
+func (g *gathering) siteOf(a *appearance) int32 {
+	if a.site == siteOfInterview {
+		return g.interviews[a.interview].site
 	}
-	return out
+	return a.site
+}
+
+// sameMeeting says that two appearances are in one interview at one time.
+func (g *gathering) sameMeeting(a, b *appearance) bool {
+	return a.interview == b.interview || g.interviews[a.interview].start == g.interviews[b.interview].start &&
+		g.meetings.compare(a.interview, b.interview) == 0
 }
 
 // byEntry orders the entries of one person, the earliest first.
-func byEntry(a, b entry) int {
-	return cmp.Or(cmp.Compare(a.time, b.time), strings.Compare(a.interview, b.interview), compareBool(b.seed, a.seed),
-		cmp.Compare(b.mode, a.mode), comparePointer(a.size, b.size), strings.Compare(a.site, b.site))
-}
-
-// recruited is the person a recruitment is about: the one it names, else the respondent of its interview.
-func recruited(r *servicev1.RecruitmentRecord, g *gathering) string {
-	if id := r.GetPersonId(); id != "" {
-		return id
+func (g *gathering) byEntry(a, b entry) int {
+	if c := cmp.Or(cmp.Compare(g.interviews[a.interview].start, g.interviews[b.interview].start), g.meetings.compare(a.interview, b.interview),
+		compareBool(b.seed, a.seed), cmp.Compare(b.mode, a.mode), compareBool(b.sized, a.sized), cmp.Compare(a.size, b.size)); c != 0 {
+		return c
 	}
-	if iv := g.known(r.GetInterviewId()); iv != nil {
-		return iv.respondent
-	}
-	return ""
+	return g.sites.compare(a.site, b.site)
 }
 
 func compareBool(a, b bool) int {
@@ -313,17 +437,4 @@ func compareBool(a, b bool) int {
 		return -1
 	}
 	return 1
-}
-
-// comparePointer sorts what is unset last.
-func comparePointer(a, b *int32) int {
-	switch {
-	case a == nil && b == nil:
-		return 0
-	case a == nil:
-		return 1
-	case b == nil:
-		return -1
-	}
-	return cmp.Compare(*a, *b)
 }

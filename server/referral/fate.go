@@ -16,45 +16,54 @@ type fate struct {
 
 // fatesOf reads the fates of the coupons that are known by number. Of several words about one coupon the first void and
 // the last of the last days hold, whatever the order they came in.
-func fatesOf(events []*servicev1.CouponEvent, codes map[string]int32) []fate {
-	out := make([]fate, len(codes)) // one more than there are, for no code
+func (p *Prepared) fatesOf(events []*servicev1.CouponEvent) []fate {
+	if len(events) == 0 {
+		return nil
+	}
+	out := make([]fate, len(p.codes.words))
 	for i := range out {
 		out[i] = fate{voided: never, expires: never}
 	}
 	last := map[int]int{} // the greatest counter by device
-	issued := map[string]bool{}
+	issued := make([]bool, len(out))
 	days := map[int32]int64{}
 	for _, ev := range events {
-		code := couponCode(ev.GetCode())
-		at, named := codes[code]
+		at := p.code([]byte(ev.GetCode()))
+		if at == none {
+			continue
+		}
 		switch ev.GetKind() {
 		case servicev1.CouponEventKind_COUPON_EVENT_KIND_ISSUED:
-			issued[code] = true
-			if c, err := ParseCoupon(code); err == nil {
+			issued[at] = true
+			if c, err := ParseCoupon(p.codes.text(at)); err == nil {
 				last[c.Device] = max(last[c.Device], c.Counter)
 			}
-			if named && at != none {
-				days[at] = max(days[at], instant(ev.ExpiresTimeMs))
-			}
+			days[at] = max(days[at], instant(ev.ExpiresTimeMs))
 		case servicev1.CouponEventKind_COUPON_EVENT_KIND_VOIDED:
-			if named && at != none {
-				out[at].voided = min(out[at].voided, voidedAt(ev))
-			}
+			out[at].voided = min(out[at].voided, voidedAt(ev))
 		}
 	}
 	for at, day := range days {
 		out[at].expires = day
 	}
-	for code, at := range codes {
-		if at == none || issued[code] || len(last) == 0 {
+	for at := range out {
+		if issued[at] || len(last) == 0 {
 			continue
 		}
-		if c, err := ParseCoupon(code); err == nil {
+		if c, err := ParseCoupon(p.codes.text(int32(at))); err == nil {
 			high, ok := last[c.Device]
 			out[at].never = ok && c.Counter < high
 		}
 	}
 	return out
+}
+
+// fate is what became of a coupon.
+func (p *Prepared) fate(code int32) fate {
+	if p.fates == nil {
+		return fate{voided: never, expires: never}
+	}
+	return p.fates[code]
 }
 
 // voidedAt is when a coupon became void; one of which the time is not known always was.

@@ -3,72 +3,70 @@ package referral
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 )
 
 // comparePreference orders the referrals of one recruit, the most telling first: what he told himself in his earliest
 // interview, there the main one, else one with a coupon, else the one made first, else the smallest id.
-func comparePreference(a, b *telling) int {
-	if a.own != b.own {
-		return compareBool(b.own, a.own)
+func (g *gathering) comparePreference(a, b *telling) int {
+	if a.own() != b.own() {
+		return compareBool(b.own(), a.own())
 	}
-	if a.own {
-		if c := cmp.Or(cmp.Compare(a.time, b.time), strings.Compare(a.interview, b.interview)); c != 0 {
+	if a.own() {
+		if c := cmp.Or(cmp.Compare(g.toldAt(a), g.toldAt(b)), g.meetings.compare(a.interview, b.interview)); c != 0 {
 			return c
 		}
 	}
-	return cmp.Or(compareBool(b.rec.GetMain(), a.rec.GetMain()), compareBool(b.code != none, a.code != none),
-		cmp.Compare(a.made, b.made), strings.Compare(a.rec.GetReferralId(), b.rec.GetReferralId()))
+	return cmp.Or(cmp.Compare(b.marks&isMain, a.marks&isMain), compareBool(b.code != none, a.code != none), cmp.Compare(a.made, b.made),
+		g.referrals.compare(a.id, b.id))
 }
 
-// incoming lists the edges to each node, the most telling first, and where each node's begin.
-func (b *builder) incoming() (edges, at []int32) {
-	prefer := func(x, y int32) int {
-		return cmp.Or(comparePreference(b.edges[x].telling, b.edges[y].telling), cmp.Compare(x, y))
+// incoming writes the edges to a node into a list, the most telling first.
+func (b *builder) incoming(list []int32, n int32) []int32 {
+	list = list[:0]
+	if !b.isPerson(n) {
+		return list
 	}
-	to := func(i *int32) int32 { return b.edges[*i].to }
-	known := make([]int32, 0, len(b.edges))
-	if len(b.sameID) > 0 { // edges are not in the order of what was told
-		for i := range b.edges {
-			if b.edges[i].to != none {
-				known = append(known, int32(i))
+	sorted := true
+	add := func(raw int32) {
+		for _, told := range b.preferred[b.preferAt[raw]:b.preferAt[raw+1]] {
+			x := b.edgeOf(told)
+			sorted = sorted && x == told
+			if !b.edges[x].again {
+				list = append(list, x)
 			}
 		}
-		return grouped(known, len(b.nodes), to, prefer)
 	}
-	for _, i := range b.preferred {
-		if b.edges[i].to != none {
-			known = append(known, i)
+	if b.flags[n]&nodeJoined == 0 {
+		add(b.rawOf[n])
+	} else {
+		sorted = false
+		for _, raw := range b.joined[n].raws {
+			add(raw)
 		}
 	}
-	edges, at = grouped(known, len(b.nodes), to, nil)
-	for n := range len(b.groupAt) - 1 {
-		if own := edges[at[n]:at[n+1]]; len(own) > 1 && b.groupAt[n+1]-b.groupAt[n] > 1 {
-			slices.SortFunc(own, prefer)
-		}
+	if !sorted && len(list) > 1 {
+		slices.SortFunc(list, func(x, y int32) int {
+			return cmp.Or(b.comparePreference(&b.tellings[b.edges[x].told], &b.tellings[b.edges[y].told]), cmp.Compare(x, y))
+		})
 	}
-	return edges, at
+	return list
 }
 
 // plant chooses the primary edges, so that they form a forest, and marks the seeds.
 func (b *builder) plant() {
-	incoming, at := b.incoming()
-	b.parent = make([]int32, len(b.nodes))
-	b.parentEdge = make([]int32, len(b.nodes))
-	candidates := make([][]int32, len(b.nodes))
-	for n := range candidates {
-		candidates[n] = incoming[at[n]:at[n+1]]
-	}
-	for n := range b.nodes {
+	b.parent = make([]int32, len(b.desc))
+	b.parentEdge = make([]int32, len(b.desc))
+	var list []int32
+	for n := range b.parent {
 		b.parent[n], b.parentEdge[n] = none, none
-		candidates[n] = b.eligible(int32(n), candidates[n])
-		if len(candidates[n]) > 0 {
-			b.attach(int32(n), candidates[n][0])
+		list = b.eligible(int32(n), list)
+		if len(list) > 0 {
+			b.attach(int32(n), list[0])
 		}
 	}
-	b.breakCycles(candidates)
+	b.breakCycles()
 	for _, e := range b.parentEdge {
 		if e != none {
 			b.edges[e].primary = true
@@ -76,25 +74,29 @@ func (b *builder) plant() {
 	}
 }
 
-// eligible keeps those referrals of a person that may be primary, in order; it marks the seed.
-func (b *builder) eligible(n int32, sorted []int32) []int32 {
-	var own *edge
-	if len(sorted) > 0 && b.edges[sorted[0]].own {
-		own = &b.edges[sorted[0]]
+// eligible writes those referrals of a node that may be primary into a list, in order; it marks the seed.
+func (b *builder) eligible(n int32, list []int32) []int32 {
+	list = b.incoming(list, n)
+	var own *telling
+	if len(list) > 0 {
+		if t := &b.tellings[b.edges[list[0]].told]; t.own() {
+			own = t
+		}
 	}
 	seed, closed, at := b.cameBy(n, own)
-	b.nodes[n].isSeed = seed && !b.nodes[n].isSite
 	if seed {
-		return nil
+		b.flags[n] |= nodeSeed
+		return list[:0]
 	}
-	kept := sorted[:0]
-	for i, x := range sorted {
+	kept := list[:0]
+	for i, x := range list {
 		e := &b.edges[x]
-		if closed && (!e.own || e.interview != at.interview) {
+		t := &b.tellings[e.told]
+		if closed && (!t.own() || b.meetings.compare(t.interview, at) != 0) {
 			continue
 		}
-		if i == 0 && e.own && e.state == servicev1.EdgeState_EDGE_STATE_SELF {
-			return nil
+		if i == 0 && t.own() && servicev1.EdgeState(e.state) == servicev1.EdgeState_EDGE_STATE_SELF {
+			return list[:0]
 		}
 		if b.mayBePrimary(e) {
 			kept = append(kept, x)
@@ -109,10 +111,11 @@ func (b *builder) attach(n, e int32) {
 
 // breakCycles drops the latest edge of each circle of primary edges. Who loses his recruiter so gets the next one in
 // order that closes no circle.
-func (b *builder) breakCycles(candidates [][]int32) {
+func (b *builder) breakCycles() {
+	const broken = int8(servicev1.EdgeState_EDGE_STATE_CYCLE_BROKEN)
 	var bereft []int32
-	seen := make([]int32, len(b.nodes)) // number of the walk that came by; 0 for none
-	for n := range b.nodes {
+	seen := make([]int32, len(b.parent)) // number of the walk that came by; 0 for none
+	for n := range b.parent {
 		walk := int32(n) + 1
 		x := int32(n)
 		for x != none && seen[x] == 0 {
@@ -128,14 +131,21 @@ func (b *builder) breakCycles(candidates [][]int32) {
 				last = y
 			}
 		}
-		b.edges[b.parentEdge[last]].state = servicev1.EdgeState_EDGE_STATE_CYCLE_BROKEN
-		b.parent[last], b.parentEdge[last] = none, none
 		bereft = append(bereft, last)
 	}
 	if len(bereft) == 0 {
 		return
 	}
-	trees := make([]int32, len(b.nodes))
+	candidates := make([][]int32, len(bereft))
+	slices.Sort(bereft)
+	for i, n := range bereft {
+		candidates[i] = b.eligible(n, nil)
+	}
+	for _, n := range bereft {
+		b.edges[b.parentEdge[n]].state = broken
+		b.parent[n], b.parentEdge[n] = none, none
+	}
+	trees := make([]int32, len(b.parent))
 	for i := range trees {
 		trees[i] = int32(i)
 	}
@@ -144,15 +154,14 @@ func (b *builder) breakCycles(candidates [][]int32) {
 			join(trees, int32(n), p)
 		}
 	}
-	slices.Sort(bereft)
-	for _, n := range bereft {
-		for _, e := range candidates[n] {
+	for i, n := range bereft {
+		for _, e := range candidates[i] {
 			from := b.edges[e].from
-			if b.edges[e].state == servicev1.EdgeState_EDGE_STATE_CYCLE_BROKEN {
+			if b.edges[e].state == broken {
 				continue
 			}
 			if treeOf(trees, from) == treeOf(trees, n) {
-				b.edges[e].state = servicev1.EdgeState_EDGE_STATE_CYCLE_BROKEN
+				b.edges[e].state = broken
 				continue
 			}
 			b.attach(n, e)
@@ -164,9 +173,8 @@ func (b *builder) breakCycles(candidates [][]int32) {
 
 // compareAge orders the primary edges of two recruits: the later made is greater, then the later interviewed recruit.
 func (b *builder) compareAge(x, y int32) int {
-	p, q := &b.edges[b.parentEdge[x]], &b.edges[b.parentEdge[y]]
-	return cmp.Or(cmp.Compare(p.made, q.made), cmp.Compare(b.nodes[x].held, b.nodes[y].held),
-		strings.Compare(p.rec.GetReferralId(), q.rec.GetReferralId()), cmp.Compare(x, y))
+	p, q := &b.tellings[b.edges[b.parentEdge[x]].told], &b.tellings[b.edges[b.parentEdge[y]].told]
+	return cmp.Or(cmp.Compare(p.made, q.made), cmp.Compare(b.held[x], b.held[y]), b.referrals.compare(p.id, q.id), cmp.Compare(x, y))
 }
 
 func treeOf(trees []int32, x int32) int32 {
@@ -186,7 +194,7 @@ func join(trees []int32, a, b int32) {
 // measure follows the forest: waves and roots from above, recruits and descendants from below.
 func (b *builder) measure() {
 	order := topDown(b.parent)
-	n := len(b.nodes)
+	n := len(b.parent)
 	b.wave, b.root, b.recruits, b.below = make([]int32, n), make([]int32, n), make([]int32, n), make([]int32, n)
 	for _, x := range order {
 		b.root[x] = x

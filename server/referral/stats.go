@@ -62,43 +62,43 @@ func Stats(f Facts, g *servicev1.ReferralGraph) *servicev1.ReferralStats {
 // stats counts the graph from its numbers; the same as Stats of the whole graph.
 func (b *builder) stats(introduced, group int64) *servicev1.ReferralStats {
 	c := &counting{}
-	chains := make([]*servicev1.SeedStats, len(b.nodes))
-	for i := range b.nodes {
-		n, root := &b.nodes[i], b.root[i]
-		if chains[root] == nil {
-			r := &b.nodes[root]
-			chains[root] = &servicev1.SeedStats{PersonId: &r.id, Size: proto.Int32(0), MaxWave: proto.Int32(0), Seed: proto.Bool(r.isSeed)}
-			if r.interviewed {
-				chains[root].InterviewKey = &r.key
-			}
-			c.sorted = append(c.sorted, chains[root])
-			if !r.isSeed {
+	chains := slices.Repeat([]int32{none}, len(b.desc)) // by root
+	for i := range b.desc {
+		root := b.root[i]
+		if chains[root] == none {
+			chains[root] = int32(len(c.sorted))
+			c.sorted = append(c.sorted, b.chainFrom(root))
+			if b.flags[root]&nodeSeed == 0 {
 				c.otherRoots++
 			}
 		}
-		chain := chains[root]
+		chain := c.sorted[chains[root]]
 		*chain.MaxWave = max(*chain.MaxWave, b.wave[i])
 		c.maxWave = max(c.maxWave, int64(b.wave[i]))
-		if n.isSite {
+		if !b.isPerson(int32(i)) {
 			continue
 		}
 		*chain.Size++
-		c.countPerson(n.interviewed, n.isSeed, b.wave[i], b.recruits[i])
+		c.countPerson(b.desc[i].interviewed, b.flags[i]&nodeSeed != 0, b.wave[i], b.recruits[i])
 	}
 	s := &servicev1.ReferralStats{EdgesByState: map[string]int64{}, EdgesByMode: map[string]int64{}}
 	var states [16]int64
-	modes := make(map[surveyv1.ReferralMode]int64)
-	recruiter := slices.Repeat([]int32{none}, len(b.nodes))
-	several := make([]bool, len(b.nodes))
-	var primary, count int64
+	modes := make(map[int16]int64)
+	recruiter := slices.Repeat([]int32{none}, len(b.desc))
+	several := make([]bool, len(b.desc))
+	var all, primary, count int64
 	for i := range b.edges {
 		e := &b.edges[i]
+		if e.again {
+			continue
+		}
+		all++
 		states[int(e.state)&15]++
 		if e.primary {
 			primary++
-			modes[e.rec.GetMode()]++
+			modes[b.tellings[e.told].mode]++
 		}
-		if e.state == servicev1.EdgeState_EDGE_STATE_SELF || e.from == none || e.to == none {
+		if servicev1.EdgeState(e.state) == servicev1.EdgeState_EDGE_STATE_SELF || e.from == none || e.to == none {
 			continue
 		}
 		if r := recruiter[e.to]; r != none && r != e.from && !several[e.to] {
@@ -113,11 +113,25 @@ func (b *builder) stats(introduced, group int64) *servicev1.ReferralStats {
 		}
 	}
 	for m, n := range modes {
-		s.EdgesByMode[cmp.Or(lowerName(m.String(), "REFERRAL_MODE_"), Unspecified)] += n
+		s.EdgesByMode[cmp.Or(lowerName(surveyv1.ReferralMode(m).String(), "REFERRAL_MODE_"), Unspecified)] += n
 	}
-	s.Edges, s.PrimaryEdges, s.SelfReferrals = proto.Int64(int64(len(b.edges))), proto.Int64(primary), proto.Int64(states[servicev1.EdgeState_EDGE_STATE_SELF])
+	s.Edges, s.PrimaryEdges, s.SelfReferrals = proto.Int64(all), proto.Int64(primary), proto.Int64(states[servicev1.EdgeState_EDGE_STATE_SELF])
 	s.SeveralRecruiters, s.WithIntroducerPresent, s.GroupInterviews = proto.Int64(count), proto.Int64(introduced), proto.Int64(group)
 	c.fill(s)
+	return s
+}
+
+// chainFrom begins the chain of a root.
+func (b *builder) chainFrom(root int32) *servicev1.SeedStats {
+	s := &servicev1.SeedStats{Size: proto.Int32(0), MaxWave: proto.Int32(0), Seed: proto.Bool(b.flags[root]&nodeSeed != 0)}
+	if !b.isPerson(root) {
+		s.PersonId = proto.String(b.siteID(b.desc[root].site))
+		return s
+	}
+	s.PersonId = proto.String(b.people.text(b.rawOf[root]))
+	if d := &b.desc[root]; d.interviewed {
+		s.InterviewKey = proto.String(b.keys.text(b.interviews[d.meeting].key))
+	}
 	return s
 }
 
