@@ -176,12 +176,11 @@ func (p *publications) build(all []*publication, last uint64) (*published, error
 	}
 	var failed error
 	for _, q := range p.builtin.All() {
-		raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(q.Files())
+		sum, err := q.SchemaHash()
 		if err != nil {
 			return st, fmt.Errorf("write the schema of %s: %w", q.Name(), err)
 		}
-		sum := sha256.Sum256(raw)
-		st.rules[q.Name()] = sum[:]
+		st.rules[q.Name()] = sum
 	}
 	for _, name := range st.names() {
 		one := st.newest[name]

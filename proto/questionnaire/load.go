@@ -1,6 +1,7 @@
 package questionnaire
 
 import (
+	"crypto/sha256"
 	"sort"
 	"strings"
 
@@ -133,6 +134,16 @@ func (q *Questionnaire) Files() *descriptorpb.FileDescriptorSet {
 		set.File = append(set.File, protodesc.ToFileDescriptorProto(f))
 	})
 	return set
+}
+
+// SchemaHash is SHA-256 of the deterministic bytes of Files, which are made once.
+func (q *Questionnaire) SchemaHash() ([]byte, error) {
+	q.hash.once.Do(func() {
+		raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(q.Files())
+		sum := sha256.Sum256(raw)
+		q.hash.sum, q.hash.err = sum[:], err
+	})
+	return q.hash.sum, q.hash.err
 }
 
 // importsFirst visits a file and all that it imports, each once and after what it imports itself.

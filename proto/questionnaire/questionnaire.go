@@ -46,6 +46,11 @@ type Questionnaire struct {
 	lists     choiceLists
 	// fingerprints are those that were asked for, by version: every interview that is written asks for one.
 	fingerprints sync.Map
+	hash         struct {
+		once sync.Once
+		sum  []byte
+		err  error
+	}
 }
 
 // Builtin compiles the questionnaires that ship with Hearth: household, school and migration history. The error names the
