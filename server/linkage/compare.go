@@ -13,7 +13,10 @@ import (
 // touch finds who is to be compared anew: the affected with all whom they were linked to and all who share a key with them
 // now, and the people of keys that too many have since, or not too many any more.
 func (w *work) touch(ctx context.Context) error {
-	for id := range w.affected {
+	if err := w.read(ctx); err != nil {
+		return err
+	}
+	for _, id := range w.affected {
 		k := w.people[id]
 		rows, err := w.links(ctx, id)
 		if err != nil {
@@ -28,16 +31,11 @@ func (w *work) touch(ctx context.Context) error {
 				return err
 			}
 			if _, after := w.used(m); after {
-				for other := range m.after {
+				for _, other := range m.after() {
 					if other != id {
 						w.touched[pairOf(id, other)] = true
 					}
 				}
-			}
-		}
-		for _, key := range k.were {
-			if _, err := w.posting(ctx, key); err != nil {
-				return err
 			}
 		}
 	}
@@ -51,11 +49,27 @@ func (w *work) touch(ctx context.Context) error {
 	return nil
 }
 
+// read reads who has the keys of those who are affected, one key after the other as they stand in the index.
+func (w *work) read(ctx context.Context) error {
+	var keys []uint64
+	for _, id := range w.affected {
+		k := w.people[id]
+		keys = append(append(keys, k.keys...), k.were...)
+	}
+	slices.Sort(keys)
+	for _, key := range slices.Compact(keys) {
+		if _, err := w.posting(ctx, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // touchAll touches the people of a key that is used since, or is not any more: then those of them who are linked.
 func (w *work) touchAll(ctx context.Context, m *members, used bool) error {
-	ids := slices.Sorted(maps.Keys(m.before))
+	ids := m.before
 	if used {
-		ids = slices.Sorted(maps.Keys(m.after))
+		ids = m.after()
 	}
 	for i, a := range ids {
 		rows, err := w.links(ctx, a)
@@ -74,28 +88,34 @@ func (w *work) touchAll(ctx context.Context, m *members, used bool) error {
 // weigh compares those who were touched.
 func (w *work) weigh(ctx context.Context) error {
 	var ids []string
+	touched := make([]pair, 0, len(w.touched))
 	for p := range w.touched {
-		ids = append(ids, p[0], p[1])
+		ids, touched = append(ids, p[0], p[1]), append(touched, p)
 	}
 	slices.Sort(ids)
-	if err := w.load(ctx, slices.Compact(ids)); err != nil {
+	if err := w.load(ctx, ids); err != nil {
 		return err
 	}
-	for p := range w.touched {
+	compare := make([]bool, len(touched))
+	for i, p := range touched {
 		a, b := w.people[p[0]], w.people[p[1]]
-		o := outcome{}
 		if a.person != nil && b.person != nil && !a.person.ListedWith(b.person) {
-			shared, err := w.share(ctx, a, b)
-			if err != nil {
+			var err error
+			if compare[i], err = w.share(ctx, a, b); err != nil {
 				return err
 			}
-			if shared {
-				o.bare = w.m.Weigh(a.person, b.person)
-				o.there = o.bare >= w.m.LeastWeight()
-			}
 		}
-		w.note(p[0], p[1], o)
-		w.note(p[1], p[0], o)
+	}
+	came := make([]outcome, len(touched))
+	atOnce(len(touched), func(i int) {
+		if compare[i] {
+			came[i].bare = w.m.Weigh(w.people[touched[i][0]].person, w.people[touched[i][1]].person)
+			came[i].there = came[i].bare >= w.m.LeastWeight()
+		}
+	})
+	for i, p := range touched {
+		w.note(p[0], p[1], came[i])
+		w.note(p[1], p[0], came[i])
 	}
 	return nil
 }
@@ -196,7 +216,7 @@ func (w *work) disturb(ctx context.Context) error {
 		}
 	}
 	changed := map[string]bool{}
-	for id := range w.affected {
+	for _, id := range w.affected {
 		for _, home := range append(slices.Clone(w.people[id].homes), w.people[id].left...) {
 			changed[home] = true
 		}
@@ -206,10 +226,10 @@ func (w *work) disturb(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if (len(m.before) < 2) == (len(m.after) < 2) {
+		if (len(m.before) < 2) == (m.size() < 2) {
 			continue
 		}
-		for id := range m.after {
+		for _, id := range m.after() {
 			rows, err := w.linksAfter(ctx, id)
 			if err != nil {
 				return err
@@ -231,13 +251,13 @@ func (w *work) disturbBetween(ctx context.Context, x, y string) error {
 	if err != nil {
 		return err
 	}
-	for id := range of.after {
+	for _, id := range of.after() {
 		rows, err := w.linksAfter(ctx, id)
 		if err != nil {
 			return err
 		}
 		for other := range rows {
-			if to.after[other] {
+			if to.has(other) {
 				w.again[pairOf(id, other)] = true
 			}
 		}
@@ -261,7 +281,7 @@ func (w *work) score(ctx context.Context) error {
 		ids = append(ids, p[0], p[1])
 	}
 	slices.Sort(ids)
-	if err := w.load(ctx, slices.Compact(ids)); err != nil {
+	if err := w.load(ctx, ids); err != nil {
 		return err
 	}
 	h := &homes{w: w, ctx: ctx, strong: map[pair][]dedup.Link{}}
@@ -315,7 +335,7 @@ func (h *homes) Size(home string) int {
 		h.err = cmp.Or(h.err, err)
 		return 0
 	}
-	return len(m.after)
+	return m.size()
 }
 
 // Strong lists the strong links between two households.
@@ -343,13 +363,13 @@ func (w *work) strong(ctx context.Context, x, y string) ([]dedup.Link, error) {
 	}
 	seen := map[pair]bool{}
 	var out []dedup.Link
-	for id := range of.after {
+	for _, id := range of.after() {
 		rows, err := w.linksAfter(ctx, id)
 		if err != nil {
 			return nil, err
 		}
 		for other, bare := range rows {
-			if p := pairOf(id, other); bare >= dedup.StrongLink && to.after[other] && !seen[p] {
+			if p := pairOf(id, other); bare >= dedup.StrongLink && to.has(other) && !seen[p] {
 				seen[p] = true
 				out = append(out, dedup.Link{A: p[0], B: p[1], Weight: bare})
 			}

@@ -69,6 +69,7 @@ type Book struct {
 	opts   dedup.Options
 	mu     sync.Mutex
 	models map[int64]*dedup.Model // by generation; guarded by mu
+	large  large
 }
 
 // Open makes a book of an index. Models are learnt with the options.
@@ -198,8 +199,8 @@ func (b *Book) Score(ctx context.Context, study *Study, x, y string) (*servicev1
 	if err != nil {
 		return nil, err
 	}
-	w := newWork(b.ix, study, m)
-	if err := w.load(ctx, []string{x, y}); err != nil {
+	w := newWork(b.ix, study, m, &b.large)
+	if err := w.load(ctx, []string{min(x, y), max(x, y)}); err != nil {
 		return nil, err
 	}
 	p, q := w.people[x], w.people[y]
@@ -214,6 +215,7 @@ func (b *Book) Score(ctx context.Context, study *Study, x, y string) (*servicev1
 // Update takes in interviews that have come, have changed or are gone, up to a cursor of the log, in one transaction. Studies
 // without a model, and those whose model no longer suits them, are returned: Learn makes theirs anew.
 func (b *Book) Update(ctx context.Context, s *State, changed []Interview, cursor []byte) (stale []string, err error) {
+	b.large.at(s.Version)
 	byStudy := map[string][]change{}
 	for code, study := range s.Studies {
 		before, err := b.known(ctx, study, changed)
@@ -241,7 +243,7 @@ func (b *Book) Update(ctx context.Context, s *State, changed []Interview, cursor
 			stale = append(stale, code) // a model of another version of the engine
 			continue
 		}
-		w := newWork(b.ix, study, m)
+		w := newWork(b.ix, study, m, &b.large)
 		if err := w.run(ctx, changes); err != nil {
 			return nil, err
 		}
@@ -255,7 +257,11 @@ func (b *Book) Update(ctx context.Context, s *State, changed []Interview, cursor
 	}
 	slices.Sort(stale)
 	s.Cursor = cursor
-	return stale, b.save(ctx, s, entries)
+	if err := b.save(ctx, s, entries); err != nil {
+		return nil, err
+	}
+	b.large.left(s.Version)
+	return stale, nil
 }
 
 // known reads what is kept of interviews in a study; nil where there is nothing.

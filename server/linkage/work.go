@@ -2,8 +2,11 @@ package linkage
 
 import (
 	"context"
-	"maps"
+	"errors"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/server/dedup"
@@ -48,8 +51,9 @@ type work struct {
 	ix       store.Index
 	g        int64
 	m        *dedup.Model
+	large    *large
 	people   map[string]*known
-	affected map[string]bool
+	affected []string // sorted
 	postings map[uint64]*members
 	homes    map[string]*members
 	rows     map[string]map[string]float64 // links as they were: person, other, weight
@@ -61,9 +65,9 @@ type work struct {
 	more     int64 // people, less those who went
 }
 
-func newWork(ix store.Index, study *Study, m *dedup.Model) *work {
+func newWork(ix store.Index, study *Study, m *dedup.Model, l *large) *work {
 	return &work{
-		ix: ix, g: study.Generation, m: m, people: map[string]*known{}, affected: map[string]bool{}, postings: map[uint64]*members{},
+		ix: ix, g: study.Generation, m: m, large: l, people: map[string]*known{}, postings: map[uint64]*members{},
 		homes: map[string]*members{}, rows: map[string]map[string]float64{}, touched: map[pair]bool{}, now: map[string]map[string]outcome{},
 		later: map[string]map[string]float64{}, again: map[pair]bool{},
 	}
@@ -81,11 +85,11 @@ func (w *work) run(ctx context.Context, changes []change) error {
 	return nil
 }
 
-// load reads people who are not known yet.
+// load reads people who are not known yet; the ids are sorted.
 func (w *work) load(ctx context.Context, ids []string) error {
 	var missing, keys []string
-	for _, id := range ids {
-		if _, ok := w.people[id]; !ok && !slices.Contains(missing, id) {
+	for _, id := range slices.Compact(ids) {
+		if _, ok := w.people[id]; !ok {
 			missing, keys = append(missing, id), append(keys, personKey(w.g, id))
 		}
 	}
@@ -96,40 +100,71 @@ func (w *work) load(ctx context.Context, ids []string) error {
 	if err != nil {
 		return err
 	}
-	for i, v := range values {
-		k := &known{was: v != nil}
-		if v != nil {
-			kept := &servicev1.KnownPerson{}
-			if err := proto.Unmarshal(v, kept); err != nil {
-				return unreadable("a person", err)
-			}
-			k.records, k.keys, k.person = kept.GetRecords(), kept.GetKeys(), dedup.NewPerson(kept.GetRecords())
-			k.homes = k.person.Homes()
-			k.were, k.left = k.keys, k.homes
-		}
+	read := make([]*known, len(values))
+	errs := make([]error, len(values))
+	atOnce(len(values), func(i int) { read[i], errs[i] = readKnown(values[i]) })
+	for i, k := range read {
 		w.people[missing[i]] = k
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+// readKnown reads a person as the index has it; nil is nobody.
+func readKnown(v []byte) (*known, error) {
+	k := &known{was: v != nil}
+	if v == nil {
+		return k, nil
+	}
+	kept := &servicev1.KnownPerson{}
+	if err := proto.Unmarshal(v, kept); err != nil {
+		return k, unreadable("a person", err)
+	}
+	k.records, k.keys, k.person = kept.GetRecords(), kept.GetKeys(), dedup.NewPerson(kept.GetRecords())
+	k.homes = k.person.Homes()
+	k.were, k.left = k.keys, k.homes
+	return k, nil
+}
+
+// atOnce calls do with 0 to n-1, on as many cores as there are if there is enough to do.
+func atOnce(n int, do func(i int)) {
+	const piece = 64
+	if n <= piece {
+		for i := range n {
+			do(i)
+		}
+		return
+	}
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for start := int(next.Add(piece)) - piece; start < n; start = int(next.Add(piece)) - piece {
+				for i := start; i < min(n, start+piece); i++ {
+					do(i)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // meet works out who is affected, and what they are like afterwards.
 func (w *work) meet(ctx context.Context, changes []change) error {
 	for _, c := range changes {
-		for _, id := range c.before {
-			w.affected[id] = true
-		}
+		w.affected = append(w.affected, c.before...)
 		for _, p := range c.people {
 			if usableID(p.GetPersonId()) {
-				w.affected[p.GetPersonId()] = true
+				w.affected = append(w.affected, p.GetPersonId())
 			}
 		}
 	}
-	ids := slices.Sorted(maps.Keys(w.affected))
-	if err := w.load(ctx, ids); err != nil {
+	slices.Sort(w.affected)
+	w.affected = slices.Compact(w.affected)
+	if err := w.load(ctx, slices.Clone(w.affected)); err != nil {
 		return err
 	}
 	for _, c := range changes {
-		for _, id := range ids {
+		for _, id := range c.before { // these have records of it
 			k := w.people[id]
 			k.records = slices.DeleteFunc(slices.Clone(k.records), func(r *servicev1.PersonRecord) bool { return r.GetInterviewId() == c.interview })
 		}
@@ -144,7 +179,15 @@ func (w *work) meet(ctx context.Context, changes []change) error {
 		}
 		w.out = append(w.out, e)
 	}
-	for _, id := range ids {
+	atOnce(len(w.affected), func(i int) {
+		k := w.people[w.affected[i]]
+		k.person, k.keys, k.homes = nil, nil, nil
+		if len(k.records) > 0 {
+			k.person = dedup.NewPerson(k.records)
+			k.keys, k.homes = w.m.Keys(k.person), k.person.Homes()
+		}
+	})
+	for _, id := range w.affected {
 		if err := w.remake(id); err != nil {
 			return err
 		}
@@ -152,14 +195,9 @@ func (w *work) meet(ctx context.Context, changes []change) error {
 	return nil
 }
 
-// remake reads an affected person anew, and writes what is kept of it.
+// remake writes what is kept of an affected person, and notes where the person comes and goes.
 func (w *work) remake(id string) error {
 	k := w.people[id]
-	k.person, k.keys, k.homes = nil, nil, nil
-	if len(k.records) > 0 {
-		k.person = dedup.NewPerson(k.records)
-		k.keys, k.homes = w.m.Keys(k.person), k.person.Homes()
-	}
 	e, err := personEntry(w.g, id, k.records, k.keys)
 	if err != nil {
 		return err
@@ -171,13 +209,23 @@ func (w *work) remake(id string) error {
 	case !k.was && k.person != nil:
 		w.more++
 	}
-	differences(k.were, k.keys, func(key uint64, value []byte) {
-		w.out = append(w.out, store.IndexEntry{Key: postingPrefix(w.g, key) + id, Value: value})
+	differences(k.were, k.keys, func(key uint64, comes bool) {
+		posting(w.postings, key).note(id, comes)
+		w.out = append(w.out, marked(postingPrefix(w.g, key)+id, comes))
 	})
-	differences(k.left, k.homes, func(home string, value []byte) {
-		w.out = append(w.out, store.IndexEntry{Key: homePrefix(w.g, home) + id, Value: value})
+	differences(k.left, k.homes, func(home string, comes bool) {
+		posting(w.homes, home).note(id, comes)
+		w.out = append(w.out, marked(homePrefix(w.g, home)+id, comes))
 	})
 	return nil
+}
+
+// marked is an entry without a value that comes, or goes.
+func marked(key string, comes bool) store.IndexEntry {
+	if comes {
+		return store.IndexEntry{Key: key, Value: []byte{}}
+	}
+	return store.IndexEntry{Key: key}
 }
 
 // personEntry is what is kept of a person; of one without records nothing.
@@ -193,92 +241,124 @@ func personEntry(g int64, id string, records []*servicev1.PersonRecord, keys []u
 	return e, nil
 }
 
-// differences tells what has gone, with nil, and what has come.
-func differences[T comparable](before, after []T, tell func(T, []byte)) {
+// differences tells what has gone, and what has come.
+func differences[T comparable](before, after []T, tell func(x T, comes bool)) {
 	for _, x := range before {
 		if !slices.Contains(after, x) {
-			tell(x, nil)
+			tell(x, false)
 		}
 	}
 	for _, x := range after {
 		if !slices.Contains(before, x) {
-			tell(x, []byte{})
+			tell(x, true)
 		}
 	}
 }
 
-// members are the people under a key or in a household, before and after. Of very many only some are read.
+// members are the people under a key or in a household: who comes, who goes, and once it is asked for who was there before.
 type members struct {
-	before, after map[string]bool
-	many          bool // more than can be used, before and after
+	come, leave  []string // sorted
+	read       bool
+	before     []string // sorted
+	many       bool     // more than can be used, before and after; not all of them are read
+	remembered []string // what after gave
 }
 
-// members reads who stands under a prefix; at most so many are of use, 0: all.
-func (w *work) members(ctx context.Context, prefix string, most int, is, was func(*known) bool) (*members, error) {
+func posting[K comparable](all map[K]*members, key K) *members {
+	m := all[key]
+	if m == nil {
+		m = &members{}
+		all[key] = m
+	}
+	return m
+}
+
+func (m *members) note(id string, comes bool) {
+	if comes {
+		m.come = append(m.come, id)
+	} else {
+		m.leave = append(m.leave, id)
+	}
+}
+
+// size is how many there will be.
+func (m *members) size() int { return len(m.before) - len(m.leave) + len(m.come) }
+
+// after is who will be there, in any order.
+func (m *members) after() []string {
+	if m.remembered != nil || m.size() == 0 {
+		return m.remembered
+	}
+	m.remembered = make([]string, 0, m.size())
+	for _, id := range m.before {
+		if _, gone := slices.BinarySearch(m.leave, id); !gone {
+			m.remembered = append(m.remembered, id)
+		}
+	}
+	m.remembered = append(m.remembered, m.come...)
+	return m.remembered
+}
+
+// has says whether somebody will be there.
+func (m *members) has(id string) bool { return slices.Contains(m.after(), id) }
+
+// fill reads who was under a prefix; at most so many are of use, 0: all.
+func (w *work) fill(ctx context.Context, m *members, prefix string, most int) error {
 	limit := 0
 	if most > 0 {
-		limit = most + len(w.affected) + 1
+		limit = most + len(m.leave) + 1
 	}
 	entries, err := w.ix.IndexScan(ctx, prefix, "", limit)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	m := &members{before: map[string]bool{}, after: map[string]bool{}, many: limit > 0 && len(entries) == limit}
-	for _, e := range entries {
-		m.before[e.Key[len(prefix):]] = true
+	m.read, m.many = true, limit > 0 && len(entries) == limit
+	m.before = make([]string, len(entries))
+	for i, e := range entries {
+		m.before[i] = e.Key[len(prefix):]
 	}
-	maps.Copy(m.after, m.before)
-	for id := range w.affected {
-		k := w.people[id]
-		if was(k) {
-			m.before[id] = true
-		}
-		if is(k) {
-			m.after[id] = true
-		} else {
-			delete(m.after, id)
-		}
-	}
-	return m, nil
+	return nil
 }
 
 // posting is who has a key.
 func (w *work) posting(ctx context.Context, key uint64) (*members, error) {
-	if m := w.postings[key]; m != nil {
+	m := posting(w.postings, key)
+	if m.read {
 		return m, nil
 	}
-	m, err := w.members(ctx, postingPrefix(w.g, key), w.m.MaxBlock(),
-		func(k *known) bool { return has(k.keys, key) }, func(k *known) bool { return has(k.were, key) })
-	w.postings[key] = m
+	if len(m.leave) == 0 && w.large.has(w.g, key) {
+		m.read, m.many = true, true
+		return m, nil
+	}
+	err := w.fill(ctx, m, postingPrefix(w.g, key), w.m.MaxBlock())
+	if m.many || len(m.leave) > 0 {
+		w.large.set(w.g, key, len(m.leave) == 0)
+	}
 	return m, err
 }
 
 // home is who was listed in a household.
 func (w *work) home(ctx context.Context, home string) (*members, error) {
-	if m := w.homes[home]; m != nil {
+	m := posting(w.homes, home)
+	if m.read {
 		return m, nil
 	}
-	m, err := w.members(ctx, homePrefix(w.g, home), 0,
-		func(k *known) bool { return slices.Contains(k.homes, home) }, func(k *known) bool { return slices.Contains(k.left, home) })
-	w.homes[home] = m
-	return m, err
-}
-
-// has looks a key up in a sorted list.
-func has(keys []uint64, key uint64) bool {
-	_, ok := slices.BinarySearch(keys, key)
-	return ok
+	return m, w.fill(ctx, m, homePrefix(w.g, home), 0)
 }
 
 // used says whether a key finds anybody: before, and after.
 func (w *work) used(m *members) (before, after bool) {
-	return !m.many && len(m.before) <= w.m.MaxBlock(), !m.many && len(m.after) <= w.m.MaxBlock()
+	return !m.many && len(m.before) <= w.m.MaxBlock(), !m.many && m.size() <= w.m.MaxBlock()
 }
 
 // links are those that a person had before.
 func (w *work) links(ctx context.Context, id string) (map[string]float64, error) {
 	if rows := w.rows[id]; rows != nil {
 		return rows, nil
+	}
+	if k := w.people[id]; k != nil && !k.was {
+		w.rows[id] = map[string]float64{}
+		return w.rows[id], nil
 	}
 	prefix := linksPrefix(w.g, id)
 	entries, err := w.ix.IndexScan(ctx, prefix, "", 0)
