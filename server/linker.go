@@ -20,7 +20,7 @@ import (
 
 const (
 	// linkerPage is how many records of the log are read at a time.
-	linkerPage = 200
+	linkerPage = 1000
 	// linkerPause is for how long there must be no new projections before the linkage begins, linkerPatience for how long it
 	// waits at most. Who asks for pairs waits for neither.
 	linkerPause    = 300 * time.Millisecond

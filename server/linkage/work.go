@@ -257,11 +257,11 @@ func differences[T comparable](before, after []T, tell func(x T, comes bool)) {
 
 // members are the people under a key or in a household: who comes, who goes, and once it is asked for who was there before.
 type members struct {
-	come, leave  []string // sorted
-	read       bool
-	before     []string // sorted
-	many       bool     // more than can be used, before and after; not all of them are read
-	remembered []string // what after gave
+	come, leave []string // sorted
+	read        bool
+	before      []string // sorted
+	many        bool     // more than can be used, before and after; not all of them are read
+	remembered  []string // what after gave
 }
 
 func posting[K comparable](all map[K]*members, key K) *members {
