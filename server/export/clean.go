@@ -140,7 +140,7 @@ func (c *cleaning) layOut(j *job) error {
 	}
 	if c.opts.Duplicates != "keep" {
 		c.second = j.plan.interview.addColumn(Column{
-			Name: "duplicate_of_another", Kind: KindYesNo, enum: "yes_no", Values: yesNoLabels(), Personal: formv1.PersonalData_PERSONAL_DATA_NONE,
+			Name: "duplicate_of_another", Kind: KindYesNo, Values: yesNoLabels(), Personal: formv1.PersonalData_PERSONAL_DATA_NONE,
 			Label: text("Another interview of the same household counts: under the same id, or as linkage found", "该住户另有一次访问（同一编号，或经关联判定），以那一次为准"),
 		})
 		j.plan.interview.addColumn(Column{

@@ -77,7 +77,7 @@ func derivedColumn(fd protoreflect.FieldDescriptor, root protoreflect.MessageDes
 	case fd.Enum() != nil:
 		c.Kind, c.op, c.enum, c.Values = KindCode, opEnum, string(fd.Enum().FullName()), choices(fd.Enum())
 	case c.Kind == KindYesNo:
-		c.Values, c.enum = yesNoLabels(), "yes_no"
+		c.Values = yesNoLabels()
 	}
 	return c
 }

@@ -11,6 +11,7 @@ import (
 
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"google.golang.org/protobuf/proto"
 )
 
 // What the files for Stata and for SPSS have in common: both have the same variables, which differ from the columns of
@@ -327,6 +328,11 @@ func (v *variable) notes() []string {
 	if c.Unit != "" {
 		out = append(out, "Unit: "+c.Unit)
 	}
+	if c.Formula != "" {
+		add("Derived", "推导", c.Derived)
+		add("To be known", "说明", c.hint)
+		out = append(out, "Formula (CEL): "+c.Formula)
+	}
 	switch v.shape {
 	case asDay:
 		out = append(out, "Set where the whole date is known in the solar calendar. 仅在完整的公历日期已知时有值。")
@@ -345,7 +351,7 @@ func (v *variable) labelSet() string {
 	case v.shape != asWhole && v.shape != asNumber:
 		return ""
 	case v.column.Kind == KindYesNo:
-		return "yes_no"
+		return "zero_one"
 	case len(v.column.Values) > 0 && v.column.enum != "":
 		return v.column.enum
 	case len(v.column.Values) > 0:
@@ -354,6 +360,24 @@ func (v *variable) labelSet() string {
 		return "missing_reason"
 	}
 	return ""
+}
+
+// labelSets are the sets of a file, by name. Two lists of one name, such as enums of the same name in two questionnaires, are two sets.
+type labelSets map[string][]ValueLabel
+
+// name is that of a variable's set, key where it is the first of the name or has the same labels as that.
+func (s labelSets) name(key string, v *variable) string {
+	for n, base := 2, key; ; n++ {
+		known, taken := s[key]
+		if !taken {
+			s[key] = v.column.Values
+			return key
+		}
+		if slices.EqualFunc(known, v.column.Values, func(a, b ValueLabel) bool { return a.Code == b.Code && proto.Equal(a.Label, b.Label) }) {
+			return key
+		}
+		key = base + "_" + strconv.Itoa(n)
+	}
 }
 
 // language is a language of labels: its tag, and its name in the files.

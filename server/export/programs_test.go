@@ -180,26 +180,42 @@ for (f in c(Sys.glob("*.dta"), Sys.glob("*.sav"), Sys.glob("mixed-*.zsav"))) {
   d <- if (endsWith(f, ".dta")) read_dta(f) else read_sav(f, user_na = TRUE)
   out[[f]] <- list(names = I(names(d)), rows = nrow(d), values = unname(lapply(d, function(x) I(show(x)))),
     first = I(unname(vapply(d, function(x) { r <- attr(x, "na_range"); if (is.null(r)) 0 else as.numeric(r[1]) }, 0))),
-    labels = I(unname(vapply(d, function(x) { l <- attr(x, "label", exact = TRUE); if (is.null(l)) "" else l }, ""))))
+    labels = I(unname(vapply(d, function(x) { l <- attr(x, "label", exact = TRUE); if (is.null(l)) "" else l }, ""))),
+    sets = unname(lapply(d, function(x) { l <- attr(x, "labels", exact = TRUE)
+      if (is.null(l) || !is.numeric(l)) I(list()) else setNames(as.list(names(l)), ifelse(is.na(l), paste0(".", na_tag(l)), sprintf("%.17g", unclass(l)))) })))
 }
 cat(jsonlite::toJSON(out, auto_unbox = TRUE, digits = NA))
 `
 
-// TestHavenReads lets R read every Stata and SPSS file and compares all values with those of the CSV files.
-func TestHavenReads(t *testing.T) {
+// havenFile is what haven reads of a file, by variable.
+type havenFile struct {
+	Names, Labels []string
+	Rows          int
+	Values        [][]string
+	First         []float64
+	Sets          []json.RawMessage // labels of values, by code; a list where there are none
+}
+
+var havenOnce = sync.OnceValue(func() map[string]havenFile { return map[string]havenFile{} })
+
+// havenReads lets R read every Stata and SPSS file, once for all tests.
+func havenReads(t *testing.T) (got map[string]havenFile, exports map[string]*memory, manifest *Manifest) {
+	t.Helper()
 	need(t, "r-cran-haven", "Rscript", "-e", "library(haven)")
 	need(t, "r-cran-jsonlite", "Rscript", "-e", "library(jsonlite)")
 	dir, exports, manifest := readable(t, "stata", "spss")
-	var got map[string]struct {
-		Names, Labels []string
-		Rows          int
-		Values        [][]string
-		First         []float64
+	if got = havenOnce(); len(got) == 0 {
+		out := outputOf(t, dir, "Rscript", "-e", havenScript)
+		if err := json.Unmarshal(out, &got); err != nil {
+			t.Fatalf("%v in %.300s", err, out)
+		}
 	}
-	out := outputOf(t, dir, "Rscript", "-e", havenScript)
-	if err := json.Unmarshal(out, &got); err != nil {
-		t.Fatalf("%v in %.300s", err, out)
-	}
+	return got, exports, manifest
+}
+
+// TestHavenReads lets R read every Stata and SPSS file and compares all values with those of the CSV files.
+func TestHavenReads(t *testing.T) {
+	got, exports, manifest := havenReads(t)
 	compared, wrong := 0, 0
 	published := readableSources(t)["mixed"].Published
 	for name, files := range exports {

@@ -108,7 +108,7 @@ func (f *spssFile) schema(j *job, langs []language) *sav.Schema {
 	s.Documents = j.fileNotes(f.table, "Missing answers are numbers declared as missing: -99 refused, -98 don't know, -97 not applicable, -96 not asked; "+
 		"-999 to -996, and so on, where a variable has values among those; system-missing: no answer and no reason. "+
 		"缺失值：-99 拒绝回答，-98 不知道，-97 不适用，-96 未询问；若与变量取值冲突，则为 -999 至 -996，依此类推；系统缺失为无回答且无原因。")
-	known := map[string]bool{}
+	known, sets := map[string]bool{}, labelSets{}
 	for i := range f.vars {
 		v := &f.vars[i]
 		out := sav.Variable{Name: v.name, Label: worded(v.label, langs), Attributes: spssAttributes(v)}
@@ -117,10 +117,10 @@ func (f *spssFile) schema(j *job, langs []language) *sav.Schema {
 			out.Missing.Range = &[2]float64{float64(v.missing), float64(v.missing + reasonBlock - 1)}
 		}
 		if key := v.labelSet(); key != "" {
-			out.LabelSet = key
 			if v.fold >= 0 {
-				out.LabelSet += strconv.FormatInt(v.missing, 10)
+				key += strconv.FormatInt(v.missing, 10)
 			}
+			out.LabelSet = sets.name(key, v)
 			if !known[out.LabelSet] {
 				known[out.LabelSet] = true
 				s.LabelSets = append(s.LabelSets, spssLabels(out.LabelSet, v, langs))

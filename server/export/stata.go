@@ -121,7 +121,7 @@ func (f *stataFile) schema(j *job, st *tableStats, langs []language) *dta.Schema
 	}
 	s.Notes = j.fileNotes(f.table, "Missing answers: .r refused, .d don't know, .n not applicable, .s not asked; . no answer and no reason. "+
 		"缺失值：.r 拒绝回答，.d 不知道，.n 不适用，.s 未询问；. 为无回答且无原因。")
-	names, taken := map[string]string{}, map[string]bool{}
+	names, taken, sets := map[string]string{}, map[string]bool{}, labelSets{}
 	for i := range f.vars {
 		v := &f.vars[i]
 		out := dta.Variable{Name: v.name, Label: worded(v.label, langs), Notes: v.notes()}
@@ -134,6 +134,7 @@ func (f *stataFile) schema(j *job, st *tableStats, langs []language) *dta.Schema
 		}
 		out.Kind, out.Width, out.Format = f.kind(v, st)
 		if key := v.labelSet(); key != "" {
+			key = sets.name(key, v)
 			if names[key] == "" {
 				names[key] = setName(key, langs, taken)
 				s.LabelSets = append(s.LabelSets, stataLabels(names[key], v, langs))
