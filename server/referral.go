@@ -108,15 +108,32 @@ func (s *referralService) GetReferralStats(ctx context.Context, req *servicev1.G
 	}
 	g := referral.Build(f)
 	sample := referral.SampleOf(f, g, values...)
-	estimates, err := sample.Estimates(referral.Options{
+	opts := referral.Options{
 		Population: req.GetPopulation(), WithoutSeeds: req.GetWithoutSeeds(), Draws: int(req.GetDraws()), RandomSeed: req.GetRandomSeed(),
-	})
+	}
+	estimates, err := sample.Estimates(opts)
 	if err != nil {
 		return nil, err
 	}
-	return &servicev1.GetReferralStatsResponse{
+	resp := &servicev1.GetReferralStatsResponse{
 		Stats: referral.Stats(f, g), Report: referral.Report(f, g, sample, estimates), Estimates: referral.EstimateMessages(estimates),
-	}, nil
+	}
+	if !req.GetByRound() {
+		return resp, nil
+	}
+	rounds, err := referral.ByRound(f, g, func(then referral.Facts) ([]referral.Values, error) { return referral.Answers(then, req.GetOutcomes()) })
+	if err != nil {
+		return nil, err
+	}
+	resp.Estimates = nil
+	for _, r := range rounds {
+		estimates, err := r.Estimates(opts)
+		if err != nil {
+			return nil, err
+		}
+		resp.Estimates = append(resp.Estimates, referral.EstimateMessagesOf(r.Round, estimates)...)
+	}
+	return resp, nil
 }
 
 // maxDraws bounds the bootstrap samples of one call.
@@ -144,7 +161,9 @@ func (s *referralService) GetReferralGraph(ctx context.Context, req *servicev1.G
 	if err != nil {
 		return nil, err
 	}
-	o := &referral.Output{Facts: f, Graph: referral.Build(f), Language: req.GetLanguage(), Population: req.GetPopulation()}
+	g := referral.Build(f)
+	referral.MarkStatuses(f, g)
+	o := &referral.Output{Facts: f, Graph: g, Language: req.GetLanguage(), Population: req.GetPopulation()}
 	if req.GetWithNames() {
 		o.Names = names
 	}

@@ -58,6 +58,7 @@ type referralStatsCmd struct {
 	Draws        uint32   `help:"Bootstrap samples for confidence intervals; 0: none."`
 	RandomSeed   uint64   `help:"The same seed gives the same intervals." default:"1"`
 	WithoutSeeds bool     `help:"Estimate without the seeds."`
+	ByRound      bool     `help:"Estimate each round of interviews by itself."`
 	Lang         string   `help:"Language of the report: en or zh." enum:"en,zh" default:"en" env:"HEARTH_LANG"`
 	JSON         bool     `help:"Print JSON."`
 }
@@ -75,7 +76,7 @@ func (c *referralStatsCmd) Run(e *env) error {
 	defer cc.Close()
 	resp, err := servicev1.NewReferralServiceClient(cc).GetReferralStats(e.ctx, &servicev1.GetReferralStatsRequest{
 		Study: &c.Study, Unmerged: &c.Unmerged, AsOfTimeMs: at, Outcomes: c.Outcome, Population: &c.Population, Draws: &c.Draws, RandomSeed: &c.RandomSeed,
-		WithoutSeeds: &c.WithoutSeeds,
+		WithoutSeeds: &c.WithoutSeeds, ByRound: &c.ByRound,
 	})
 	switch {
 	case err != nil:

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"strings"
 
@@ -22,6 +21,7 @@ type referralFileCmd struct {
 	Recruiter    string   `help:"Column with the recruiter's id; empty for seeds." required:""`
 	Degree       string   `help:"Column with the network size."`
 	Time         string   `help:"Column with the time of the interview."`
+	Round        string   `help:"Column with the number of the round of interviews: each is estimated by itself."`
 	Outcome      []string `help:"Columns to estimate the shares of: naive, RDS-I, RDS-II, and Gile's SS where --population is given."`
 	Population   float64  `help:"Size of the population, for Gile's SS."`
 	Draws        int      `help:"Bootstrap samples for confidence intervals; 0: none." default:"0"`
@@ -49,6 +49,7 @@ func (c *referralFileCmd) Run(e *env) error {
 		return err
 	}
 	g := referral.Build(facts)
+	referral.MarkStatuses(facts, g)
 	stats := referral.Stats(facts, g)
 	outcomes, err := referral.ReadOutcomes(rows, c.ID, c.Outcome...)
 	if err != nil {
@@ -71,16 +72,20 @@ func (c *referralFileCmd) Run(e *env) error {
 			return err
 		}
 	}
-	estimates, err := sample.Estimates(referral.Options{
-		Population: c.Population, WithoutSeeds: c.WithoutSeeds, Draws: c.Draws, RandomSeed: c.RandomSeed,
-	})
+	opts := referral.Options{Population: c.Population, WithoutSeeds: c.WithoutSeeds, Draws: c.Draws, RandomSeed: c.RandomSeed}
+	estimates, err := sample.Estimates(opts)
 	if err != nil {
 		return err
 	}
-	report := referral.Report(facts, g, sample, estimates)
+	report, told := referral.Report(facts, g, sample, estimates), referral.EstimateMessages(estimates)
+	if c.Round != "" {
+		if told, err = c.byRound(facts, g, outcomes, opts); err != nil {
+			return err
+		}
+	}
 	if c.JSON {
 		out := fileStats(stats)
-		out["estimates"] = estimatesJSON(estimates)
+		out["estimates"] = estimatesJSON(told)
 		if c.Report || c.Strobe {
 			out["report"] = reportJSON(report)
 		}
@@ -94,7 +99,24 @@ func (c *referralFileCmd) Run(e *env) error {
 	if err := printMeasures(e.stdout, report, c.Report, c.Strobe, c.Lang); err != nil {
 		return err
 	}
-	return printEstimates(e.stdout, referral.EstimateMessages(estimates), c.Lang)
+	return printEstimates(e.stdout, told, c.Lang)
+}
+
+// byRound estimates each round by itself.
+func (c *referralFileCmd) byRound(facts referral.Facts, g *servicev1.ReferralGraph, outcomes []referral.Values, opts referral.Options) ([]*servicev1.ReferralEstimate, error) {
+	rounds, err := referral.ByRound(facts, g, func(referral.Facts) ([]referral.Values, error) { return outcomes, nil })
+	if err != nil {
+		return nil, err
+	}
+	var all []*servicev1.ReferralEstimate
+	for _, r := range rounds {
+		estimates, err := r.Estimates(opts)
+		if err != nil {
+			return nil, fmt.Errorf("round %d: %w", r.Round, err)
+		}
+		all = append(all, referral.EstimateMessagesOf(r.Round, estimates)...)
+	}
+	return all, nil
 }
 
 func reportJSON(report []*servicev1.ReportRow) []map[string]any {
@@ -128,47 +150,70 @@ func (c *referralFileCmd) read(e *env) (referral.Table, referral.Facts, error) {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return rows, referral.Facts{}, err
 	}
-	facts, problems, err := referral.FromTable(rows, referral.Columns{ID: c.ID, Recruiter: c.Recruiter, Degree: c.Degree, Time: c.Time})
+	facts, problems, err := referral.FromTable(rows, referral.Columns{ID: c.ID, Recruiter: c.Recruiter, Degree: c.Degree, Time: c.Time, Round: c.Round})
 	for _, p := range problems {
 		fmt.Fprintf(e.stderr, "%v\n", p)
 	}
 	return rows, facts, err
 }
 
-// printEstimates prints a row per level and method, and under each variable what the estimates take for granted.
+// printEstimates prints a row per level and method, and under them what the estimates take for granted, of each round.
 func printEstimates(w io.Writer, all []*servicev1.ReferralEstimate, lang string) error {
 	if len(all) == 0 {
 		return nil
 	}
 	rows := [][]string{{"VARIABLE", "METHOD", "LEVEL", "RESPONDENTS", "SHARE", "STANDARD ERROR", "INTERVAL"}}
+	byRound := all[0].Round != nil
+	if byRound {
+		rows[0] = append([]string{"ROUND"}, rows[0]...)
+	}
 	for _, e := range all {
 		for _, l := range e.GetLevels() {
 			interval := ""
 			if l.Low != nil {
 				interval = fmt.Sprintf("%.4f to %.4f", l.GetLow(), l.GetHigh())
 			}
-			rows = append(rows, []string{e.GetVariable(), e.GetMethod(), l.GetLevel(), fmt.Sprint(l.GetRespondents()), decimal(l.Share), decimal(l.StandardError), interval})
+			row := []string{e.GetVariable(), e.GetMethod(), l.GetLevel(), fmt.Sprint(l.GetRespondents()), decimal(l.Share), decimal(l.StandardError), interval}
+			if byRound {
+				row = append([]string{fmt.Sprint(e.GetRound())}, row...)
+			}
+			rows = append(rows, row)
 		}
 	}
 	fmt.Fprintln(w)
 	if err := table(w, rows); err != nil {
 		return err
 	}
-	last := all[len(all)-1]
-	fmt.Fprintf(w, "\n%s takes for granted:\n", last.GetMethod())
-	for _, a := range last.GetAssumptions() {
+	for i, e := range all {
+		if i == len(all)-1 || all[i+1].GetRound() != e.GetRound() {
+			printAssumptions(w, e, lang)
+		}
+	}
+	for _, e := range all {
+		for _, n := range e.GetNotes() {
+			fmt.Fprintf(w, "  note on %s, %s%s: %s\n", e.GetVariable(), e.GetMethod(), ofRound(e), inLanguage(n, lang))
+		}
+	}
+	return nil
+}
+
+func ofRound(e *servicev1.ReferralEstimate) string {
+	if e.Round == nil {
+		return ""
+	}
+	return fmt.Sprintf(" of round %d", e.GetRound())
+}
+
+// printAssumptions says what an estimate takes for granted, and how many break it.
+func printAssumptions(w io.Writer, e *servicev1.ReferralEstimate, lang string) {
+	fmt.Fprintf(w, "\n%s%s takes for granted:\n", e.GetMethod(), ofRound(e))
+	for _, a := range e.GetAssumptions() {
 		said := "the data cannot tell"
 		if a.Broken != nil {
 			said = fmt.Sprintf("%d respondents (%.0f %%) break it", a.GetBroken(), 100*a.GetShare())
 		}
 		fmt.Fprintf(w, "  %s: %s\n", strings.TrimRight(inLanguage(a.GetText(), lang), ".。"), said)
 	}
-	for _, e := range all {
-		for _, n := range e.GetNotes() {
-			fmt.Fprintf(w, "  note on %s, %s: %s\n", e.GetVariable(), e.GetMethod(), inLanguage(n, lang))
-		}
-	}
-	return nil
 }
 
 func decimal(v *float64) string {
@@ -178,14 +223,26 @@ func decimal(v *float64) string {
 	return fmt.Sprintf("%.4f", *v)
 }
 
-func estimatesJSON(all []*referral.Estimate) []map[string]any {
+// estimatesJSON has a row per level and method, each with what the estimate takes for granted.
+func estimatesJSON(all []*servicev1.ReferralEstimate) []map[string]any {
 	out := []map[string]any{}
 	for _, e := range all {
-		for _, l := range e.Levels {
-			row := map[string]any{"variable": e.Outcome, "method": e.Method.Word(), "level": l.Level, "respondents": l.Count}
-			for name, v := range map[string]float64{"share": l.Share, "se": l.SE, "low": l.Low, "high": l.High} {
-				if !math.IsNaN(v) {
-					row[name] = v
+		assumptions := []map[string]any{}
+		for _, a := range e.GetAssumptions() {
+			said := map[string]any{"text": a.GetText().GetEn()}
+			if a.Broken != nil {
+				said["broken"], said["share"] = a.GetBroken(), a.GetShare()
+			}
+			assumptions = append(assumptions, said)
+		}
+		for _, l := range e.GetLevels() {
+			row := map[string]any{"variable": e.GetVariable(), "method": e.GetMethod(), "level": l.GetLevel(), "respondents": l.GetRespondents(), "assumptions": assumptions}
+			if e.Round != nil {
+				row["round"] = e.GetRound()
+			}
+			for name, v := range map[string]*float64{"share": l.Share, "se": l.StandardError, "low": l.Low, "high": l.High} {
+				if v != nil {
+					row[name] = *v
 				}
 			}
 			out = append(out, row)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -316,7 +315,7 @@ type couponSheetCmd struct {
 	Lang  string `help:"Language of the fixed words: en or zh." enum:"en,zh" default:"en" env:"HEARTH_LANG"`
 }
 
-// Run writes the coupons that are open. Where they expire on different days the earliest is printed on all.
+// Run writes the coupons that are open, each with its last day.
 func (c *couponSheetCmd) Run(e *env) error {
 	return withTablet(e, c.tabletFile, func(st *tablet.Store) error {
 		events, err := st.CouponEvents(e.ctx)
@@ -329,19 +328,19 @@ func (c *couponSheetCmd) Run(e *env) error {
 			if s.state(time.Now()) != "open" {
 				continue
 			}
-			sheet.Codes = append(sheet.Codes, s.code)
+			coupon := referral.SheetCoupon{Code: s.code}
 			if ms := s.issued.GetExpiresTimeMs(); ms != 0 {
-				day := time.UnixMilli(ms).Format(time.DateOnly)
-				sheet.Expires = slices.Min([]string{cmp.Or(sheet.Expires, day), day})
+				coupon.Expires = time.UnixMilli(ms).Format(time.DateOnly)
 			}
+			sheet.Coupons = append(sheet.Coupons, coupon)
 		}
-		if len(sheet.Codes) == 0 {
+		if len(sheet.Coupons) == 0 {
 			return fault.New(fault.NotFound, fault.BadRequest, "this tablet has no open coupon to print: give some out with hearth tablet coupon issue")
 		}
 		if err := writeFile(c.Out, func(w io.Writer) error { return referral.WriteCouponSheet(w, sheet) }); err != nil {
 			return err
 		}
-		return say(e, fmt.Sprintf("wrote %s: %d coupons", c.Out, len(sheet.Codes)))
+		return say(e, fmt.Sprintf("wrote %s: %d coupons", c.Out, len(sheet.Coupons)))
 	})
 }
 

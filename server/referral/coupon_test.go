@@ -97,7 +97,7 @@ func TestCouponRefuses(t *testing.T) {
 			t.Errorf("%v makes a code", c)
 		}
 	}
-	if err := WriteCouponSheet(io.Discard, CouponSheet{Codes: []string{"34T3-6DPE"}}); err == nil {
+	if err := WriteCouponSheet(io.Discard, CouponSheet{Coupons: []SheetCoupon{{Code: "34T3-6DPE"}}}); err == nil {
 		t.Error("a sheet with a wrong code is written")
 	}
 }
@@ -136,7 +136,10 @@ func TestCouponSheet(t *testing.T) {
 	for i := range 12 {
 		codes = append(codes, mustMake(t, CouponCode{41, i}))
 	}
-	sheet := CouponSheet{Language: "zh", Study: "农民工家庭<研究>", Text: "请在周末带上本券 & 身份证明", Expires: "2026-12-31", Codes: codes}
+	sheet := CouponSheet{Language: "zh", Study: "农民工家庭<研究>", Text: "请在周末带上本券 & 身份证明"}
+	for i, code := range codes {
+		sheet.Coupons = append(sheet.Coupons, SheetCoupon{Code: code, Expires: []string{"2026-12-31", "2027-01-31", ""}[i%3]})
+	}
 	html := string(written(t, func(w io.Writer) error { return WriteCouponSheet(w, sheet) }))
 	for _, want := range append(codes, "有效期至 2026-12-31", "农民工家庭&lt;研究&gt;", "&amp; 身份证明", `lang="zh"`) {
 		if !strings.Contains(html, want) {

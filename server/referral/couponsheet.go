@@ -18,12 +18,17 @@ type CouponSheet struct {
 	Study string
 	// Text tells the holder what to do, where and when.
 	Text string
-	// Expires is the last day, yyyy-mm-dd.
-	Expires string
 	// Link is put before the code in the QR code: an address, or nothing.
 	Link string
-	// Codes are the coupons, one each.
-	Codes []string
+	// Coupons are printed in this order.
+	Coupons []SheetCoupon
+}
+
+// SheetCoupon is one coupon of a sheet.
+type SheetCoupon struct {
+	Code string
+	// Expires is its last day, yyyy-mm-dd; empty: it does not expire.
+	Expires string
 }
 
 // couponStyle lays ten coupons out on a page of A4.
@@ -36,6 +41,7 @@ svg{width:32mm;height:32mm;flex:none;align-self:center}
 div{min-width:0;display:flex;flex-direction:column;gap:1.2mm}
 h2{font-size:11pt;margin:0}
 p{margin:0}
+@media screen and (max-width:700px){main{grid-template-columns:1fr}}
 b{font-family:"DejaVu Sans Mono","Noto Sans Mono",Consolas,monospace;font-size:17pt;letter-spacing:.06em;white-space:nowrap}
 </style>
 `
@@ -45,15 +51,16 @@ b{font-family:"DejaVu Sans Mono","Noto Sans Mono",Consolas,monospace;font-size:1
 func WriteCouponSheet(w io.Writer, sheet CouponSheet) error {
 	m := &markup{w: bufio.NewWriterSize(w, 1<<16)}
 	words := wordsIn(sheet.Language)
-	m.text("<!DOCTYPE html>\n<html lang=\"", words.pick("en", "zh"), "\">\n<meta charset=\"utf-8\">\n<title>")
+	m.text("<!DOCTYPE html>\n<html lang=\"", words.pick("en", "zh"), "\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n<title>")
 	m.escaped(firstText(sheet.Study, words.pick("Coupons", "推荐券")))
 	m.text("</title>\n", couponStyle, "<main>\n")
-	for _, code := range sheet.Codes {
-		c, err := ParseCoupon(code)
+	for _, coupon := range sheet.Coupons {
+		c, err := ParseCoupon(coupon.Code)
 		if err != nil {
 			return err
 		}
-		if code, err = MakeCoupon(c); err != nil {
+		code, err := MakeCoupon(c)
+		if err != nil {
 			return err
 		}
 		q, err := qr.Encode(sheet.Link + code)
@@ -71,9 +78,9 @@ func WriteCouponSheet(w io.Writer, sheet CouponSheet) error {
 			m.text("</p>")
 		}
 		m.text("<b>", code, "</b>")
-		if sheet.Expires != "" {
+		if coupon.Expires != "" {
 			m.text("<p>", words.pick("Valid until ", "有效期至 "))
-			m.escaped(sheet.Expires)
+			m.escaped(coupon.Expires)
 			m.text("</p>")
 		}
 		m.text("</div></section>\n")

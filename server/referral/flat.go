@@ -94,6 +94,7 @@ func nodeAttributes(n *servicev1.ReferralNode) []attribute {
 		{"recruits", kindNumber, optional(n.Recruits)}, {"descendants", kindNumber, optional(n.Descendants)},
 		{"network_size", kindNumber, optional(n.NetworkSize)}, {"site", kindText, n.GetSiteId()},
 		{"role", kindText, n.GetRole()}, {"merged_ids", kindText, strings.Join(n.GetMergedIds(), " ")},
+		{"status", kindText, n.GetStatus()},
 	}
 }
 

@@ -21,7 +21,7 @@ var graphMLKeys = []struct{ id, domain, name, kind string }{
 	{"seed", "node", "seed", "boolean"}, {"interviewed", "node", "interviewed", "boolean"}, {"wave", "node", "wave", "int"},
 	{"root", "node", "root", "string"}, {"recruits", "node", "recruits", "int"}, {"descendants", "node", "descendants", "int"},
 	{"size", "node", "network_size", "int"}, {"site", "node", "site", "string"}, {"role", "node", "role", "string"},
-	{"merged", "node", "merged_ids", "string"},
+	{"merged", "node", "merged_ids", "string"}, {"status", "node", "status", "string"},
 	{"referral", "edge", "referral_id", "string"}, {"state", "edge", "state", "string"}, {"primary", "edge", "primary", "boolean"},
 	{"mode", "edge", "mode", "string"}, {"relation", "edge", "relation", "string"}, {"made", "edge", "made_time", "string"},
 }
@@ -129,6 +129,7 @@ func (m *graphML) node(n *servicev1.ReferralNode, label string) {
 	m.data("site", n.GetSiteId())
 	m.data("role", n.GetRole())
 	m.data("merged", strings.Join(n.GetMergedIds(), " "))
+	m.data("status", n.GetStatus())
 	m.text("</node>\n")
 }
 

@@ -83,22 +83,6 @@ type RoundMeasure struct {
 	NewByWave []int64
 }
 
-// CouponMeasures follow coupons.
-type CouponMeasures struct {
-	// Issued codes, to so many people, at most so many to one.
-	Issued, Holders, MostPerHolder int
-	// Redeemed codes of those issued; the rest is Outstanding.
-	Redeemed, Outstanding int
-	// RedeemedTwice are codes that two or more people handed in; IssuerUnknown are codes handed in that nobody is known to
-	// have been given, yet; IssuedTwice were given to two or more.
-	RedeemedTwice, IssuerUnknown, IssuedTwice int
-	// NotOfTheScheme counts codes that no device can have made by MakeCoupon.
-	NotOfTheScheme int
-}
-
-// ReturnRate is the part of the issued coupons that came back.
-func (c CouponMeasures) ReturnRate() float64 { return part(c.Redeemed, c.Issued) }
-
 // Spread describes a distribution of days.
 type Spread struct {
 	Count                          int
@@ -450,81 +434,5 @@ func (w *measuring) rounds() {
 			}
 		}
 		w.m.ByRound = append(w.m.ByRound, out)
-	}
-}
-
-func (w *measuring) coupons() {
-	c := &w.m.Coupons
-	holders := map[string]map[string]bool{} // by code
-	given := map[string]int{}               // by holder
-	ids := map[string]string{}              // respondents by interview
-	for _, iv := range w.f.Interviews {
-		ids[iv.GetInterviewId()] = firstWord(ids[iv.GetInterviewId()], iv.GetRespondentId())
-	}
-	who := func(person, interview string) string {
-		id := cmp.Or(person, ids[interview])
-		if n, ok := w.node[id]; ok {
-			return w.g.GetNodes()[n].GetPersonId()
-		}
-		return id
-	}
-	hold := func(s, holder string) {
-		code := couponCode(s)
-		if code == "" || holders[code][holder] {
-			return
-		}
-		if holders[code] == nil {
-			holders[code] = map[string]bool{}
-		}
-		holders[code][holder] = true
-		given[holder]++
-	}
-	for _, r := range w.f.Recruitments {
-		for _, s := range r.GetCouponsGiven() {
-			hold(s, who(r.GetPersonId(), r.GetInterviewId()))
-		}
-	}
-	for _, ev := range w.f.Coupons {
-		if ev.GetKind() == servicev1.CouponEventKind_COUPON_EVENT_KIND_ISSUED {
-			hold(ev.GetCode(), who("", ev.GetInterviewId()))
-		}
-	}
-	redeemers := map[string]map[string]bool{}
-	for _, r := range w.f.Referrals {
-		code := couponCode(r.GetCouponCode())
-		if code == "" || r.ToldByRecruit != nil && !r.GetToldByRecruit() {
-			continue
-		}
-		if redeemers[code] == nil {
-			redeemers[code] = map[string]bool{}
-		}
-		redeemers[code][who(r.GetToPersonId(), r.GetInterviewId())] = true
-	}
-	c.Issued, c.Holders = len(holders), len(given)
-	for _, n := range given {
-		c.MostPerHolder = max(c.MostPerHolder, n)
-	}
-	for code, h := range holders {
-		if len(h) > 1 {
-			c.IssuedTwice++
-		}
-		if redeemers[code] != nil {
-			c.Redeemed++
-		}
-		if !CheckCoupon(code) {
-			c.NotOfTheScheme++
-		}
-	}
-	c.Outstanding = c.Issued - c.Redeemed
-	for code, r := range redeemers {
-		if len(r) > 1 {
-			c.RedeemedTwice++
-		}
-		if holders[code] == nil {
-			c.IssuerUnknown++
-			if !CheckCoupon(code) {
-				c.NotOfTheScheme++
-			}
-		}
 	}
 }

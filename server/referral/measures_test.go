@@ -66,6 +66,8 @@ func TestMeasures(t *testing.T) {
 	}
 	want := CouponMeasures{
 		Issued: 4, Holders: 2, MostPerHolder: 3, Redeemed: 2, Outstanding: 2, IssuerUnknown: 1, NotOfTheScheme: 1,
+		Tablets: []CouponsOfTablet{{1, CouponCounts{Issued: 4, Redeemed: 2, Outstanding: 2}}},
+		Sites:   []CouponsOfSite{{"", CouponCounts{Issued: 4, Redeemed: 2, Outstanding: 2}}},
 	}
 	if diff := cmp.Diff(want, m.Coupons); diff != "" {
 		t.Errorf("coupons (-want +got):\n%s", diff)

@@ -2,6 +2,7 @@ package referral
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -48,6 +49,8 @@ func Report(f Facts, g *servicev1.ReferralGraph, s *Sample, estimates []*Estimat
 		r.add("rounds", roundName(round.Round), roundName(round.Round), "%[1]d interviews with %[2]d people, %[3]d of them for the first time",
 			"访问%[1]d次，共%[2]d人，其中首次受访%[3]d人", round.Interviews, round.People, round.New)
 	}
+	r.people(f, g)
+	r.draws(f)
 	r.coupons(m.Coupons)
 	r.spread("from the referral to the interview, days", "从介绍到访问的天数", m.ReferralLag)
 	r.spread("from the recruiter's interview to the recruit's, days", "从介绍人受访到被介绍人受访的天数", m.RecruitmentLag)
@@ -70,10 +73,58 @@ func (r *report) coupons(c CouponMeasures) {
 	if c.Issued+c.Redeemed+c.IssuerUnknown == 0 {
 		return
 	}
-	r.add("coupons", "issued, redeemed, outstanding", "发出、使用、未使用", "%[1]d issued to %[2]d people, %[3]d redeemed (%.0[4]f %%), %[5]d outstanding",
-		"向%[2]d人发出%[1]d张，使用%[3]d张（%.0[4]f%%），未使用%[5]d张", c.Issued, c.Holders, c.Redeemed, 100*c.ReturnRate(), c.Outstanding)
-	r.add("coupons", "wrong", "异常", "%[1]d redeemed twice, %[2]d issued twice, %[3]d that nobody is known to have been given, %[4]d that no tablet can have made",
-		"重复使用%[1]d张，重复发放%[2]d张，来源不明%[3]d张，编码无效%[4]d张", c.RedeemedTwice, c.IssuedTwice, c.IssuerUnknown, c.NotOfTheScheme)
+	const en = "%[1]d issued, %[2]d redeemed (%.0[3]f %%), %[4]d void, %[5]d expired, %[6]d outstanding, %[7]d paid"
+	const zh = "发出%[1]d张，使用%[2]d张（%.0[3]f%%），作废%[4]d张，过期%[5]d张，未使用%[6]d张，已付报酬%[7]d张"
+	row := func(nameEn, nameZh string, n CouponCounts) {
+		r.add("coupons", nameEn, nameZh, en, zh, n.Issued, n.Redeemed, 100*part(n.Redeemed, n.Issued), n.Voided, n.Expired, n.Outstanding, n.Paid)
+	}
+	row("all", "全部", CouponCounts{c.Issued, c.Redeemed, c.Voided, c.Expired, c.Outstanding, c.Paid})
+	r.add("coupons", "holders", "持有人", "%[1]d people, at most %[2]d coupons each", "%[1]d人，每人最多%[2]d张", c.Holders, c.MostPerHolder)
+	for _, t := range c.Tablets {
+		row(fmt.Sprintf("tablet of number %d", t.Number), fmt.Sprintf("%d号平板", t.Number), t.CouponCounts)
+	}
+	for _, s := range c.Sites {
+		if s.SiteID != "" || len(c.Sites) > 1 {
+			row("given out at "+cmp.Or(s.SiteID, Unspecified), "发放地点 "+cmp.Or(s.SiteID, Unspecified), s.CouponCounts)
+		}
+	}
+	r.add("coupons", "wrong", "异常", "%[1]d redeemed twice, %[2]d issued twice, %[3]d that nobody is known to have been given, of which %[4]d never were, %[5]d that no tablet can have made",
+		"重复使用%[1]d张，重复发放%[2]d张，来源不明%[3]d张（其中从未发放%[4]d张），编码无效%[5]d张", c.RedeemedTwice, c.IssuedTwice, c.IssuerUnknown, c.NeverIssued, c.NotOfTheScheme)
+}
+
+// people counts the people of a graph by their status.
+func (r *report) people(f Facts, g *servicev1.ReferralGraph) {
+	of := map[string]int{}
+	for _, s := range StatusesOf(f, g) {
+		of[s]++
+	}
+	for _, s := range Statuses() {
+		if of[s] > 0 {
+			en, zh := statusWords(s)
+			r.number("people", en, zh, of[s])
+		}
+	}
+}
+
+// draws tells of the draws at sites with their probabilities; those told alike in the interviews of one site are one.
+func (r *report) draws(f Facts) {
+	type draw struct {
+		site         string
+		frame, drawn int32
+	}
+	told := map[draw]int{}
+	for _, rec := range f.Recruitments {
+		if rec.DrawFrameSize != nil && rec.DrawDrawn != nil {
+			told[draw{rec.GetSiteId(), rec.GetDrawFrameSize(), rec.GetDrawDrawn()}]++
+		}
+	}
+	for _, d := range slices.SortedFunc(maps.Keys(told), func(a, b draw) int {
+		return cmp.Or(cmp.Compare(a.site, b.site), cmp.Compare(a.frame, b.frame), cmp.Compare(a.drawn, b.drawn))
+	}) {
+		name := cmp.Or(d.site, Unspecified)
+		r.add("draws", name, name, "%[2]d of %[1]d drawn, probability %.4[3]f; %[4]d interviewed", "%[1]d人中抽取%[2]d人，概率%.4[3]f；受访%[4]d人",
+			d.frame, d.drawn, part(int(d.drawn), int(d.frame)), told[d])
+	}
 }
 
 func (r *report) spread(en, zh string, v Spread) {
@@ -146,6 +197,15 @@ func ageGroup(p *servicev1.PersonRecord) string {
 		return "50 to 59"
 	}
 	return "60 and over"
+}
+
+// EstimateMessagesOf are EstimateMessages of one round.
+func EstimateMessagesOf(round uint32, all []*Estimate) []*servicev1.ReferralEstimate {
+	out := EstimateMessages(all)
+	for _, m := range out {
+		m.Round = &round
+	}
+	return out
 }
 
 // EstimateMessages writes estimates as messages; what could not be estimated is unset.

@@ -56,13 +56,7 @@ type Values struct {
 // record that gave the node its id counts, else that of the first of the others that has one.
 func SampleOf(f Facts, g *servicev1.ReferralGraph, outcomes ...Values) *Sample {
 	s := &Sample{}
-	var nodes []*servicev1.ReferralNode
-	for _, n := range g.GetNodes() {
-		if n.GetInterviewed() && n.GetKind() != KindSite {
-			nodes = append(nodes, n)
-		}
-	}
-	slices.SortStableFunc(nodes, func(a, b *servicev1.ReferralNode) int { return cmp.Compare(a.GetPersonId(), b.GetPersonId()) })
+	nodes := respondents(g)
 	row := make(map[string]int32, len(nodes))
 	for i, n := range nodes {
 		row[n.GetPersonId()] = int32(i)
@@ -86,6 +80,18 @@ func SampleOf(f Facts, g *servicev1.ReferralGraph, outcomes ...Values) *Sample {
 		s.Outcomes = append(s.Outcomes, outcomeOf(v, nodes))
 	}
 	return s
+}
+
+// respondents are the interviewed people of a graph in ascending order of their ids: the rows of its sample.
+func respondents(g *servicev1.ReferralGraph) []*servicev1.ReferralNode {
+	var nodes []*servicev1.ReferralNode
+	for _, n := range g.GetNodes() {
+		if n.GetInterviewed() && n.GetKind() != KindSite {
+			nodes = append(nodes, n)
+		}
+	}
+	slices.SortStableFunc(nodes, func(a, b *servicev1.ReferralNode) int { return cmp.Compare(a.GetPersonId(), b.GetPersonId()) })
+	return nodes
 }
 
 // reachedBy reads recruiters and ways from the primary edges.

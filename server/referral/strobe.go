@@ -126,9 +126,9 @@ func (t *strobe) degrees(f Facts, s *Sample) {
 func (t *strobe) quality(g *servicev1.ReferralGraph, m *Measures) {
 	t.add("9", "Repeat enrolment", "重复参加", said("%d records were found to be of %d people already there, and merged", "%d条记录与已有的%d人重复，已合并", m.MergedRecords, m.MergedPeople))
 	c := m.Coupons
-	t.add("9", "Coupons", "推荐券核查", said("%d issued, %d came back (%.0f %%), %d outstanding; %d handed in twice, %d issued twice, %d whose issuer is not known",
-		"发出%d张，收回%d张（%.0f%%），未收回%d张；重复使用%d张，重复发出%d张，发放人不明%d张",
-		c.Issued, c.Redeemed, 100*c.ReturnRate(), c.Outstanding, c.RedeemedTwice, c.IssuedTwice, c.IssuerUnknown))
+	t.add("9", "Coupons", "推荐券核查", said("%d issued, %d came back (%.0f %%), %d void, %d expired, %d outstanding, %d paid; %d handed in twice, %d issued twice, %d whose issuer is not known, %d of them never issued",
+		"发出%d张，收回%d张（%.0f%%），作废%d张，过期%d张，未收回%d张，已付报酬%d张；重复使用%d张，重复发出%d张，发放人不明%d张，其中从未发放%d张",
+		c.Issued, c.Redeemed, 100*c.ReturnRate(), c.Voided, c.Expired, c.Outstanding, c.Paid, c.RedeemedTwice, c.IssuedTwice, c.IssuerUnknown, c.NeverIssued))
 	states := map[string]int{}
 	for _, e := range g.GetEdges() {
 		states[StateName(e.GetState())]++

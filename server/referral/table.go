@@ -31,6 +31,8 @@ type Columns struct {
 	Seed string
 	// Time is the column with the day or time of the interview: 2016-07-21, 2016-07-21 15:04 or RFC 3339.
 	Time string
+	// Round is the column with the number of the round in which the respondent was interviewed.
+	Round string
 }
 
 // Table is a table of any origin: one row per respondent.
@@ -146,7 +148,7 @@ func FromTable(t Table, cols Columns) (Facts, []Problem, error) {
 		needed       bool
 	}{
 		{cols.ID, "id", &rd.id, true}, {cols.Recruiter, "recruiter", &rd.recruiter, true}, {cols.Degree, "degree", &rd.degree, false},
-		{cols.Seed, "seed", &rd.seed, false}, {cols.Time, "time", &rd.time, false},
+		{cols.Seed, "seed", &rd.seed, false}, {cols.Time, "time", &rd.time, false}, {cols.Round, "round", &rd.round, false},
 	} {
 		at, err := column(t.Header, c.name, c.option, c.needed)
 		if err != nil {
@@ -207,6 +209,7 @@ type tableReader struct {
 	table                             Table
 	cols                              Columns
 	id, recruiter, degree, seed, time int
+	round                             int
 	rowOf                             map[string]int
 	named                             map[string]bool // recruiters without a row, by id
 	asMissing                         int
@@ -258,6 +261,7 @@ func (r *tableReader) readRow(i int) {
 	if ms, ok := r.readTime(i, row); ok {
 		person.InterviewTimeMs = proto.Int64(ms)
 	}
+	r.readRound(i, row, person)
 	recruiter, mark := r.readRecruiter(i, row, id)
 	seed := r.readSeed(i, row, recruiter, mark)
 	r.facts.People = append(r.facts.People, person)
@@ -276,6 +280,24 @@ func (r *tableReader) readRow(i int) {
 		r.problem(row, r.cols.Recruiter, "recruiter %q has no row: taken as a person who was never interviewed", recruiter)
 		r.facts.People = append(r.facts.People, &servicev1.PersonRecord{PersonId: proto.String(recruiter), Interviewed: proto.Bool(false)})
 	}
+}
+
+// readRound reads the round of a row, and makes an interview of it.
+func (r *tableReader) readRound(i, row int, person *servicev1.PersonRecord) {
+	s := r.cell(i, r.round)
+	if r.round < 0 || s == "" || slices.Contains(missingWords, s) {
+		return
+	}
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil {
+		r.problem(row, r.cols.Round, "round %q is no whole number: the row counts in no round", s)
+		return
+	}
+	person.Round = proto.Uint32(uint32(n))
+	r.facts.Interviews = append(r.facts.Interviews, &servicev1.InterviewSummary{
+		InterviewId: person.InterviewId, InterviewKey: person.InterviewKey, RespondentId: person.PersonId, Round: person.Round,
+		Result: surveyv1.ResultCode_RESULT_CODE_COMPLETE.Enum(), StartTimeMs: person.InterviewTimeMs,
+	})
 }
 
 // readRecruiter returns the recruiter's id, or whether the cell itself says that this is a seed.

@@ -385,7 +385,10 @@ type ReferralNode struct {
 	// Person ids merged into this one, itself left out.
 	MergedIds []string `protobuf:"bytes,12,rep,name=merged_ids,json=mergedIds" json:"merged_ids,omitempty"`
 	// "person" or "site" (an institution that referred).
-	Kind          *string `protobuf:"bytes,13,opt,name=kind" json:"kind,omitempty"`
+	Kind *string `protobuf:"bytes,13,opt,name=kind" json:"kind,omitempty"`
+	// Of a person: "interviewed", "refused", "not_eligible", "unable", "not_reached", "pending", "awaited" (said to have been
+	// interviewed), or "named": nothing else is known.
+	Status        *string `protobuf:"bytes,14,opt,name=status" json:"status,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -507,6 +510,13 @@ func (x *ReferralNode) GetMergedIds() []string {
 func (x *ReferralNode) GetKind() string {
 	if x != nil && x.Kind != nil {
 		return *x.Kind
+	}
+	return ""
+}
+
+func (x *ReferralNode) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
 	}
 	return ""
 }
@@ -939,9 +949,11 @@ type GetReferralStatsRequest struct {
 	// Size of the population, for Gile's SS; unset: not known.
 	Population *float64 `protobuf:"fixed64,6,opt,name=population" json:"population,omitempty"`
 	// Bootstrap samples for intervals; the same random seed gives the same intervals.
-	Draws         *uint32 `protobuf:"varint,7,opt,name=draws" json:"draws,omitempty"`
-	RandomSeed    *uint64 `protobuf:"varint,8,opt,name=random_seed,json=randomSeed" json:"random_seed,omitempty"`
-	WithoutSeeds  *bool   `protobuf:"varint,9,opt,name=without_seeds,json=withoutSeeds" json:"without_seeds,omitempty"`
+	Draws        *uint32 `protobuf:"varint,7,opt,name=draws" json:"draws,omitempty"`
+	RandomSeed   *uint64 `protobuf:"varint,8,opt,name=random_seed,json=randomSeed" json:"random_seed,omitempty"`
+	WithoutSeeds *bool   `protobuf:"varint,9,opt,name=without_seeds,json=withoutSeeds" json:"without_seeds,omitempty"`
+	// Estimate each round by itself: those interviewed in it, with what they answered then.
+	ByRound       *bool `protobuf:"varint,10,opt,name=by_round,json=byRound" json:"by_round,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1035,6 +1047,13 @@ func (x *GetReferralStatsRequest) GetRandomSeed() uint64 {
 func (x *GetReferralStatsRequest) GetWithoutSeeds() bool {
 	if x != nil && x.WithoutSeeds != nil {
 		return *x.WithoutSeeds
+	}
+	return false
+}
+
+func (x *GetReferralStatsRequest) GetByRound() bool {
+	if x != nil && x.ByRound != nil {
+		return *x.ByRound
 	}
 	return false
 }
@@ -1177,10 +1196,12 @@ type ReferralEstimate struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Variable *string                `protobuf:"bytes,1,opt,name=variable" json:"variable,omitempty"`
 	// "naive", "RDS-I", "RDS-II", "SS".
-	Method        *string               `protobuf:"bytes,2,opt,name=method" json:"method,omitempty"`
-	Levels        []*LevelShare         `protobuf:"bytes,3,rep,name=levels" json:"levels,omitempty"`
-	Assumptions   []*EstimateAssumption `protobuf:"bytes,4,rep,name=assumptions" json:"assumptions,omitempty"`
-	Notes         []*v1.Text            `protobuf:"bytes,5,rep,name=notes" json:"notes,omitempty"`
+	Method      *string               `protobuf:"bytes,2,opt,name=method" json:"method,omitempty"`
+	Levels      []*LevelShare         `protobuf:"bytes,3,rep,name=levels" json:"levels,omitempty"`
+	Assumptions []*EstimateAssumption `protobuf:"bytes,4,rep,name=assumptions" json:"assumptions,omitempty"`
+	Notes       []*v1.Text            `protobuf:"bytes,5,rep,name=notes" json:"notes,omitempty"`
+	// Set where rounds were estimated by themselves.
+	Round         *uint32 `protobuf:"varint,6,opt,name=round" json:"round,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1248,6 +1269,13 @@ func (x *ReferralEstimate) GetNotes() []*v1.Text {
 		return x.Notes
 	}
 	return nil
+}
+
+func (x *ReferralEstimate) GetRound() uint32 {
+	if x != nil && x.Round != nil {
+		return *x.Round
+	}
+	return 0
 }
 
 // LevelShare is the share of one level; what could not be estimated is unset.
@@ -1583,7 +1611,7 @@ const file_hearth_service_v1_referral_proto_rawDesc = "" +
 	"\atime_ms\x18\x03 \x01(\x03R\x06timeMs\x12&\n" +
 	"\x0fexpires_time_ms\x18\x04 \x01(\x03R\rexpiresTimeMs\x12!\n" +
 	"\finterview_id\x18\x05 \x01(\tR\vinterviewId\x12\x12\n" +
-	"\x04note\x18\x06 \x01(\tR\x04note\"\xf4\x02\n" +
+	"\x04note\x18\x06 \x01(\tR\x04note\"\x8c\x03\n" +
 	"\fReferralNode\x12\x1b\n" +
 	"\tperson_id\x18\x01 \x01(\tR\bpersonId\x12#\n" +
 	"\rinterview_key\x18\x02 \x01(\tR\finterviewKey\x12\x12\n" +
@@ -1599,7 +1627,8 @@ const file_hearth_service_v1_referral_proto_rawDesc = "" +
 	"\x04role\x18\v \x01(\tR\x04role\x12\x1d\n" +
 	"\n" +
 	"merged_ids\x18\f \x03(\tR\tmergedIds\x12\x12\n" +
-	"\x04kind\x18\r \x01(\tR\x04kind\"\xfd\x01\n" +
+	"\x04kind\x18\r \x01(\tR\x04kind\x12\x16\n" +
+	"\x06status\x18\x0e \x01(\tR\x06status\"\xfd\x01\n" +
 	"\fReferralEdge\x12\x1f\n" +
 	"\vreferral_id\x18\x01 \x01(\tR\n" +
 	"referralId\x12\x17\n" +
@@ -1645,7 +1674,7 @@ const file_hearth_service_v1_referral_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a>\n" +
 	"\x10EdgesByModeEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xb6\x02\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xd1\x02\n" +
 	"\x17GetReferralStatsRequest\x12\x14\n" +
 	"\x05study\x18\x01 \x01(\tR\x05study\x12\x1a\n" +
 	"\bunmerged\x18\x02 \x01(\bR\bunmerged\x12.\n" +
@@ -1659,7 +1688,9 @@ const file_hearth_service_v1_referral_proto_rawDesc = "" +
 	"\x05draws\x18\a \x01(\rR\x05draws\x12\x1f\n" +
 	"\vrandom_seed\x18\b \x01(\x04R\n" +
 	"randomSeed\x12#\n" +
-	"\rwithout_seeds\x18\t \x01(\bR\fwithoutSeeds\"\xcb\x01\n" +
+	"\rwithout_seeds\x18\t \x01(\bR\fwithoutSeeds\x12\x19\n" +
+	"\bby_round\x18\n" +
+	" \x01(\bR\abyRound\"\xcb\x01\n" +
 	"\x18GetReferralStatsResponse\x126\n" +
 	"\x05stats\x18\x01 \x01(\v2 .hearth.service.v1.ReferralStatsR\x05stats\x124\n" +
 	"\x06report\x18\x02 \x03(\v2\x1c.hearth.service.v1.ReportRowR\x06report\x12A\n" +
@@ -1668,13 +1699,14 @@ const file_hearth_service_v1_referral_proto_rawDesc = "" +
 	"\asection\x18\x01 \x01(\tR\asection\x12(\n" +
 	"\x04name\x18\x02 \x01(\v2\x14.hearth.form.v1.TextR\x04name\x12*\n" +
 	"\x05value\x18\x03 \x01(\v2\x14.hearth.form.v1.TextR\x05value\x12\x12\n" +
-	"\x04open\x18\x04 \x01(\bR\x04open\"\xf2\x01\n" +
+	"\x04open\x18\x04 \x01(\bR\x04open\"\x88\x02\n" +
 	"\x10ReferralEstimate\x12\x1a\n" +
 	"\bvariable\x18\x01 \x01(\tR\bvariable\x12\x16\n" +
 	"\x06method\x18\x02 \x01(\tR\x06method\x125\n" +
 	"\x06levels\x18\x03 \x03(\v2\x1d.hearth.service.v1.LevelShareR\x06levels\x12G\n" +
 	"\vassumptions\x18\x04 \x03(\v2%.hearth.service.v1.EstimateAssumptionR\vassumptions\x12*\n" +
-	"\x05notes\x18\x05 \x03(\v2\x14.hearth.form.v1.TextR\x05notes\"\xa7\x01\n" +
+	"\x05notes\x18\x05 \x03(\v2\x14.hearth.form.v1.TextR\x05notes\x12\x14\n" +
+	"\x05round\x18\x06 \x01(\rR\x05round\"\xa7\x01\n" +
 	"\n" +
 	"LevelShare\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\tR\x05level\x12 \n" +
