@@ -100,13 +100,9 @@ type Cluster struct {
 // Find compares people and households and proposes pairs that may be the same. Records that carry one person_id are one
 // person already and are put together first. Decisions are shown on their pairs and never overridden.
 func Find(people []*servicev1.PersonRecord, households []*servicev1.HouseholdRecord, decisions []*servicev1.LinkDecision, opts Options) *Result {
-	opts = opts.withDefaults()
-	profiles := gather(people)
-	f := peopleFrame(profiles)
-	b := f.block(opts)
-	m, found := f.learn(b, opts, nil)
-	m.know(profiles)
-	return m.result(f, b, found, profiles, people, households, decisions)
+	e := NewEverybody(people)
+	m, b, found := e.learn(opts)
+	return m.result(e.f, b, found, e.profiles, people, households, decisions)
 }
 
 // result puts together what a search found.

@@ -212,20 +212,29 @@ func FindWith(m *Model, people []*servicev1.PersonRecord, households []*servicev
 	return frozen.result(f, b, found, profiles, people, households, decisions)
 }
 
-// blockWith collects the pairs that the keys of a model bring together.
+// blockWith makes the blocks of the keys of a model.
 func (f *frame) blockWith(m *Model) *blocking {
-	b := &blocking{recall: m.recall, share: 1}
+	b := &blocking{recall: m.recall, share: 1, keys: f.keysOf(m)}
+	for _, k := range b.keys {
+		b.names = append(b.names, k.name(f))
+	}
+	b.blocks = f.blocksOf(b.keys, m.opts.MaxBlock, nil)
+	return b
+}
+
+// keysOf makes the keys of a model.
+func (f *frame) keysOf(m *Model) []*key {
 	made := map[keyPart]*single{}
 	for _, s := range f.allSingles() {
 		made[keyPart{s.col, s.at}] = s
 	}
+	var out []*key
 	for _, spec := range m.keys {
 		k := &key{}
 		for _, part := range spec {
 			k.parts = append(k.parts, made[part])
 		}
-		b.keys, b.names = append(b.keys, k), append(b.names, k.name(f))
+		out = append(out, k)
 	}
-	b.blocks = f.blocksOf(b.keys, m.opts.MaxBlock, nil)
-	return b
+	return out
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/server/dedup"
 	"github.com/hearth-survey/hearth/server/store"
 )
@@ -304,11 +305,7 @@ func (w *work) score(ctx context.Context) error {
 
 // linkEntries scores two people, and writes the link both ways.
 func linkEntries(g int64, m *dedup.Model, bare float64, a, b *dedup.Person, h dedup.Homes) ([]store.IndexEntry, error) {
-	found := m.Score(a, b, h)
-	if !m.Possible(found) {
-		found = nil
-	}
-	there, err := writeLink(bare, found)
+	there, err := writeLink(bare, shown(m, m.Score(a, b, h)))
 	if err != nil {
 		return nil, err
 	}
@@ -318,6 +315,14 @@ func linkEntries(g int64, m *dedup.Model, bare float64, a, b *dedup.Person, h de
 	}
 	p := pairOf(a.ID(), b.ID())
 	return []store.IndexEntry{{Key: linkKey(g, p[0], p[1]), Value: there}, {Key: linkKey(g, p[1], p[0]), Value: back}}, nil
+}
+
+// shown is a pair that is likely enough to be shown, or nothing.
+func shown(m *dedup.Model, p *servicev1.MatchPair) *servicev1.MatchPair {
+	if p == nil || !m.Possible(p) {
+		return nil
+	}
+	return p
 }
 
 // homes tells the engine what households have in common. The first error is kept: the engine cannot take one.

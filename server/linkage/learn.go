@@ -1,8 +1,8 @@
 package linkage
 
 import (
+	"cmp"
 	"context"
-	"maps"
 	"slices"
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
@@ -20,27 +20,27 @@ func (b *Book) Learn(ctx context.Context, s *State, code string, interviews []In
 		return err
 	}
 	s.Generations++
-	l := &learner{b: b, ctx: ctx, s: s, g: s.Generations, guard: store.IndexEntry{Key: stateKey, Value: s.raw}}
-	people, err := l.interviews(interviews)
-	if err != nil {
-		return err
+	l := &learner{b: b, ctx: ctx, g: s.Generations, guard: store.IndexEntry{Key: stateKey, Value: s.raw}}
+	for _, iv := range interviews {
+		for _, p := range iv.People {
+			if usableID(p.GetPersonId()) {
+				l.records = append(l.records, p)
+			}
+		}
 	}
-	m := dedup.Find(people, nil, nil, b.opts).Model
-	data, err := m.MarshalBinary()
+	l.all = dedup.NewEverybody(l.records)
+	data, err := l.all.Learn(b.opts).MarshalBinary()
 	if err != nil {
 		return err
 	}
 	// What is written and read again is what later comparisons go by.
-	if m, err = dedup.UnmarshalModel(data); err != nil {
+	if l.m, err = dedup.UnmarshalModel(data); err != nil {
 		return err
 	}
-	if err := l.put(store.IndexEntry{Key: modelKey(l.g), Value: data}); err != nil {
+	if err := l.write(interviews, data); err != nil {
 		return err
 	}
-	if err := l.compare(m, people); err != nil {
-		return err
-	}
-	n := int64(len(l.people))
+	n := int64(l.all.Len())
 	s.Studies[code] = &Study{Generation: l.g, Fitted: n, People: n, Compared: l.compared}
 	if err := b.save(ctx, s, l.pending); err != nil {
 		return err
@@ -48,18 +48,19 @@ func (b *Book) Learn(ctx context.Context, s *State, code string, interviews []In
 	return b.sweep(ctx, s)
 }
 
-// learner writes one generation.
+// learner writes one generation. It writes in order of the keys, for then the index grows at its end only.
 type learner struct {
 	b       *Book
 	ctx     context.Context
-	s       *State
+	m       *dedup.Model
 	g       int64
 	guard   store.IndexEntry
 	pending []store.IndexEntry
 
-	people []*dedup.Person // by id
-	homes  map[string][]int
-	strong map[pair][]dedup.Link
+	records []*servicev1.PersonRecord
+	all     *dedup.Everybody
+	sizes   map[string]int // of households
+	strong  map[pair][]dedup.Link
 
 	compared int64
 }
@@ -75,135 +76,172 @@ func (l *learner) put(entries ...store.IndexEntry) error {
 	return err
 }
 
-// interviews notes who is listed where, and lists everybody.
-func (l *learner) interviews(all []Interview) ([]*servicev1.PersonRecord, error) {
-	var people []*servicev1.PersonRecord
+// write writes all there is, by the letters of the keys.
+func (l *learner) write(interviews []Interview, model []byte) error {
+	postings := l.all.Postings(l.m)
+	for _, step := range []func() error{
+		l.homes,
+		func() error { return l.interviews(interviews) },
+		func() error {
+			for _, p := range postings {
+				if err := l.put(marked(postingPrefix(l.g, p.Key)+l.all.ID(int(p.Person)), true)); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		l.links,
+		func() error { return l.put(store.IndexEntry{Key: modelKey(l.g), Value: model}) },
+		func() error { return l.people(postings) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// homes notes who was ever listed in a household.
+func (l *learner) homes() error {
+	l.sizes = map[string]int{}
+	var keys []string
+	for i := range l.all.Len() {
+		for _, h := range homesOf(l.all.Records(i)) {
+			l.sizes[h]++
+			keys = append(keys, homePrefix(l.g, h)+l.all.ID(i))
+		}
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		if err := l.put(marked(k, true)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// homesOf are the households of a person.
+func homesOf(records []*servicev1.PersonRecord) []string {
+	var out []string
+	for _, r := range records {
+		if h := r.GetHouseholdId(); h != "" && !slices.Contains(out, h) {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// interviews notes who is listed where.
+func (l *learner) interviews(all []Interview) error {
+	all = slices.Clone(all)
+	slices.SortFunc(all, func(a, b Interview) int { return cmp.Compare(a.ID, b.ID) })
 	for _, iv := range all {
 		e, err := interviewEntry(l.g, iv.ID, iv.People)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if e.Value == nil {
 			continue
 		}
-		for _, p := range iv.People {
-			if usableID(p.GetPersonId()) {
-				people = append(people, p)
-			}
-		}
 		if err := l.put(e); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return people, nil
+	return nil
 }
 
-// compare compares all who share a key.
-func (l *learner) compare(m *dedup.Model, people []*servicev1.PersonRecord) error {
-	by := map[string][]*servicev1.PersonRecord{}
-	for _, p := range people {
-		by[p.GetPersonId()] = append(by[p.GetPersonId()], p)
+// people notes what was told of everybody.
+func (l *learner) people(postings []dedup.Posting) error {
+	starts := make([]int, l.all.Len()+1)
+	for _, p := range postings {
+		starts[p.Person+1]++
 	}
-	ids := slices.Sorted(maps.Keys(by))
-	keys := make([][]uint64, len(ids))
-	postings := map[uint64][]int32{}
-	l.homes = map[string][]int{}
-	for i, id := range ids {
-		p := dedup.NewPerson(by[id])
-		l.people = append(l.people, p)
-		keys[i] = m.Keys(p)
-		e, err := personEntry(l.g, id, by[id], keys[i])
-		if err != nil {
-			return err
-		}
-		entries := []store.IndexEntry{e}
-		for _, k := range keys[i] {
-			postings[k] = append(postings[k], int32(i))
-			entries = append(entries, store.IndexEntry{Key: postingPrefix(l.g, k) + id, Value: []byte{}})
-		}
-		for _, h := range p.Homes() {
-			l.homes[h] = append(l.homes[h], i)
-			entries = append(entries, store.IndexEntry{Key: homePrefix(l.g, h) + id, Value: []byte{}})
-		}
-		if err := l.put(entries...); err != nil {
-			return err
-		}
+	for i := range l.all.Len() {
+		starts[i+1] += starts[i]
 	}
-	links, err := l.links(m, keys, postings)
-	if err != nil {
-		return err
+	keys, at := make([]uint64, len(postings)), slices.Clone(starts)
+	for _, p := range postings { // in order of the keys, so that those of each person are
+		keys[at[p.Person]] = p.Key
+		at[p.Person]++
 	}
-	for _, k := range links {
-		entries, err := linkEntries(l.g, m, k.bare, l.people[k.a], l.people[k.b], l)
-		if err != nil {
-			return err
-		}
-		if err := l.put(entries...); err != nil {
-			return err
+	return l.several(l.all.Len(), func(i int) ([]store.IndexEntry, error) {
+		e, err := personEntry(l.g, l.all.ID(i), l.all.Records(i), keys[starts[i]:starts[i+1]])
+		return []store.IndexEntry{e}, err
+	})
+}
+
+// several puts what is made of 0 to n-1, in this order, and makes several at once.
+func (l *learner) several(n int, entries func(i int) ([]store.IndexEntry, error)) error {
+	const batch = 8192
+	made, errs := make([][]store.IndexEntry, batch), make([]error, batch)
+	for start := 0; start < n; start += batch {
+		m := min(batch, n-start)
+		atOnce(m, func(i int) { made[i], errs[i] = entries(start + i) })
+		for i := range m {
+			if errs[i] != nil {
+				return errs[i]
+			}
+			if err := l.put(made[i]...); err != nil {
+				return err
+			}
 		}
 	}
 	return l.ctx.Err()
 }
 
-// near is two people who weigh enough to be kept.
-type near struct {
-	a, b int32
-	bare float64
-}
-
-// links weighs everybody with those who share a key, and notes the strong links between households.
-func (l *learner) links(m *dedup.Model, keys [][]uint64, postings map[uint64][]int32) ([]near, error) {
-	var out []near
-	met := make([]int32, len(l.people)) // the last, counted from one, who was compared with each
-	l.strong = map[pair][]dedup.Link{}
-	least := m.LeastWeight()
-	for i, p := range l.people {
-		if i%1000 == 0 && l.ctx.Err() != nil {
-			return nil, l.ctx.Err()
-		}
-		for _, k := range keys[i] {
-			if len(postings[k]) > m.MaxBlock() {
-				continue
-			}
-			for _, j := range postings[k] {
-				if int(j) <= i || met[j] == int32(i)+1 {
-					continue
-				}
-				met[j] = int32(i) + 1
-				q := l.people[j]
-				if p.ListedWith(q) {
-					continue
-				}
-				l.compared++
-				bare := m.Weigh(p, q)
-				if bare < least {
-					continue
-				}
-				out = append(out, near{int32(i), j, bare})
-				if bare >= dedup.StrongLink {
-					l.note(p, q, bare)
-				}
-			}
+// links compares all who share a key, and writes who weigh enough to be kept, each pair both ways.
+func (l *learner) links() error {
+	near, compared := l.all.Compare(l.m)
+	l.compared, l.strong = compared, map[pair][]dedup.Link{}
+	starts := make([]int, l.all.Len()+1)
+	for _, n := range near {
+		starts[n.A+1]++
+		starts[n.B+1]++
+		if n.Weight >= dedup.StrongLink {
+			l.note(int(n.A), int(n.B), n.Weight)
 		}
 	}
-	return out, nil
+	for i := range l.all.Len() {
+		starts[i+1] += starts[i]
+	}
+	ways, at := make([]dedup.Near, 2*len(near)), slices.Clone(starts)
+	for _, way := range [2]bool{true, false} { // those with smaller ids come first
+		for _, n := range near {
+			if way {
+				n.A, n.B = n.B, n.A
+			}
+			ways[at[n.A]] = n
+			at[n.A]++
+		}
+	}
+	return l.several(len(ways), func(i int) ([]store.IndexEntry, error) {
+		n := ways[i]
+		e := store.IndexEntry{Key: linkKey(l.g, l.all.ID(int(n.A)), l.all.ID(int(n.B)))}
+		var found *servicev1.MatchPair
+		if n.A < n.B {
+			found = l.m.Score(l.all.Person(int(n.A)), l.all.Person(int(n.B)), l)
+		}
+		var err error
+		e.Value, err = writeLink(n.Weight, shown(l.m, found))
+		return []store.IndexEntry{e}, err
+	})
 }
 
 // note notes a strong link under each two households of the two.
-func (l *learner) note(p, q *dedup.Person, bare float64) {
+func (l *learner) note(a, b int, weight float64) {
 	seen := map[pair]bool{}
-	for _, x := range p.Homes() {
-		for _, y := range q.Homes() {
+	for _, x := range homesOf(l.all.Records(a)) {
+		for _, y := range homesOf(l.all.Records(b)) {
 			if at := pairOf(x, y); x != y && !seen[at] {
 				seen[at] = true
-				l.strong[at] = append(l.strong[at], dedup.Link{A: p.ID(), B: q.ID(), Weight: bare})
+				l.strong[at] = append(l.strong[at], dedup.Link{A: l.all.ID(a), B: l.all.ID(b), Weight: weight})
 			}
 		}
 	}
 }
 
 // Size is how many people were ever listed in a household.
-func (l *learner) Size(home string) int { return len(l.homes[home]) }
+func (l *learner) Size(home string) int { return l.sizes[home] }
 
 // Strong lists the strong links between two households.
 func (l *learner) Strong(x, y string) []dedup.Link { return l.strong[pairOf(x, y)] }
