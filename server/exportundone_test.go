@@ -2,12 +2,17 @@ package server
 
 import (
 	"bytes"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
 )
 
 // A household that is met again is one row of the analysis set, whether under its own id or by a decision of linkage. What is undone
@@ -54,6 +59,9 @@ func TestExportOfWhatWasUndone(t *testing.T) {
 			}
 			return strings.Join(out, " ")
 		}
+		if !strings.Contains(string(before["manifest.json"]), "\"rows\": 10,\n      \"columns\": ") || !strings.Contains(string(before["manifest.json"]), "\"rows_by_round\": {\n        \"1\": 10\n") {
+			t.Error("the manifest does not say how many people there are in round 1")
+		}
 		if got := sets(before); got != "7.1 1.2 1.1 6.2 1.1" {
 			t.Errorf("analysis set and visits: %s", got)
 		}
@@ -99,4 +107,46 @@ func TestExportOfWhatWasUndone(t *testing.T) {
 			t.Error("the manifest does not say that one is missing")
 		}
 	})
+}
+
+// The query of a URL says what the flags of hearth export say: results by name or AAPOR code, days of the server's zone, a day for
+// as_of up to its end, and each step of cleaning.
+func TestQueryOfURL(t *testing.T) {
+	ms := func(text string) int64 {
+		at, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return at.UnixMilli()
+	}
+	q, err := url.ParseQuery("result=1.1,refusal&result=partial&from=2016-07-21&before=2016-07-22T06:00:00Z&as_of=2016-08-01&include=approved&duplicates=mark&conflicts=all&left_out=drop&skipped=blank&weights=0&level=person,household&round=1,2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := requestFrom(q, time.FixedZone("", 8*3600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &servicev1.ExportRequest{
+		AsOfTimeMs: proto.Int64(ms("2016-08-01T15:59:59.999Z")), Anonymity: &servicev1.Anonymity{}, Weights: proto.Bool(false), Include: proto.String("approved"),
+		Duplicates: proto.String("mark"), Conflicts: proto.String("all"), LeftOut: proto.String("drop"), Skipped: proto.String("blank"),
+		Filter: &servicev1.ExportFilter{
+			FromTimeMs: proto.Int64(ms("2016-07-20T16:00:00Z")), BeforeTimeMs: proto.Int64(ms("2016-07-22T06:00:00Z")), Levels: []string{"person", "household"}, Rounds: []uint32{1, 2},
+			Results: []int32{int32(surveyv1.ResultCode_RESULT_CODE_COMPLETE), int32(surveyv1.ResultCode_RESULT_CODE_REFUSAL), int32(surveyv1.ResultCode_RESULT_CODE_PARTIAL)},
+		},
+	}
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for query, said := range map[string]string{
+		"result=9.9": "complete, partial", "from=yesterday": "a day such as 2016-07-21", "skip=blank": "left_out, skipped", "as_of=!": "cursor", "round=x": "a number",
+	} {
+		q, err := url.ParseQuery(query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := requestFrom(q, time.UTC); err == nil || !strings.Contains(err.Error(), said) {
+			t.Errorf("%s: %v, want it to say %q", query, err, said)
+		}
+	}
 }

@@ -20,7 +20,6 @@ import (
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
-	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"github.com/hearth-survey/hearth/server/export"
 	"google.golang.org/protobuf/proto"
 )
@@ -37,7 +36,7 @@ func (s *Server) download(ctx context.Context, w http.ResponseWriter, r *http.Re
 	if study == "" || file == "" {
 		return fault.New(fault.NotFound, fault.BadRequest, "name a study and a file: /export/STUDY/csv/person.csv, stata/person.dta, spss/person.sav, xlsx/study.xlsx, parquet/person.parquet, jsonl/person.jsonl, codebook.html, manifest.json, or all.zip")
 	}
-	req, err := requestFrom(r.URL.Query())
+	req, err := requestFrom(r.URL.Query(), s.projector.builder.Zone)
 	if err != nil {
 		return err
 	}
@@ -220,8 +219,8 @@ func disposition(study, file string) string {
 	return mime.FormatMediaType("attachment", map[string]string{"filename": study + "-" + path.Base(file)})
 }
 
-// requestFrom reads the query of a URL.
-func requestFrom(q url.Values) (*servicev1.ExportRequest, error) {
+// requestFrom reads the query of a URL. Days begin at midnight of a zone.
+func requestFrom(q url.Values, zone *time.Location) (*servicev1.ExportRequest, error) {
 	req := &servicev1.ExportRequest{Filter: &servicev1.ExportFilter{}, Anonymity: &servicev1.Anonymity{}, Weights: proto.Bool(true)}
 	f := req.Filter
 	for name, values := range q {
@@ -261,7 +260,7 @@ func requestFrom(q url.Values) (*servicev1.ExportRequest, error) {
 		case "quasi":
 			req.Anonymity.QuasiIdentifiers = list(values)
 		default:
-			if err := readOther(req, name, last, list(values), bad); err != nil {
+			if err := readOther(req, name, last, list(values), zone, bad); err != nil {
 				return nil, err
 			}
 		}
@@ -270,7 +269,7 @@ func requestFrom(q url.Values) (*servicev1.ExportRequest, error) {
 }
 
 // readOther reads what is a number, a time or a cursor.
-func readOther(req *servicev1.ExportRequest, name, last string, all []string, bad func(string) error) error {
+func readOther(req *servicev1.ExportRequest, name, last string, all []string, zone *time.Location, bad func(string) error) error {
 	f := req.Filter
 	yes := last == "" || last == "1" || last == "true"
 	switch name {
@@ -304,14 +303,19 @@ func readOther(req *servicev1.ExportRequest, name, last string, all []string, ba
 		}
 	case "result":
 		for _, v := range all {
-			n, ok := surveyv1.ResultCode_value["RESULT_CODE_"+strings.ToUpper(v)]
-			if !ok || n == 0 {
-				return bad("it must be a result such as complete, partial, refusal")
+			n, known := export.ResultNamed(v)
+			if n == 0 {
+				return bad("the results are " + strings.Join(known, ", "))
 			}
 			f.Results = append(f.Results, n)
 		}
 	case "from", "before", "as_of":
 		at, err := time.Parse(time.RFC3339, last)
+		if day, e := time.ParseInLocation(time.DateOnly, last, zone); e == nil {
+			if at, err = day, nil; name == "as_of" { // its end
+				at = day.AddDate(0, 0, 1).Add(-time.Millisecond)
+			}
+		}
 		switch {
 		case err == nil && name == "as_of":
 			req.AsOfTimeMs = proto.Int64(at.UnixMilli())
@@ -320,7 +324,7 @@ func readOther(req *servicev1.ExportRequest, name, last string, all []string, ba
 		case err == nil:
 			f.BeforeTimeMs = proto.Int64(at.UnixMilli())
 		case name != "as_of":
-			return bad("it must be a time such as 2016-07-21T18:00:00Z")
+			return bad("it must be a day such as 2016-07-21, or a time such as 2016-07-21T18:00:00Z")
 		default:
 			if req.AsOf, err = export.ParseCursorText(last); err != nil {
 				return err

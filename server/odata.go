@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
@@ -48,7 +49,7 @@ func notImplemented(format string, args ...any) error {
 func (s *Server) odata(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("OData-Version", "4.0")
 	w.Header().Set("Cache-Control", "no-store")
-	a, err := readAsked(r)
+	a, err := readAsked(r, s.projector.builder.Zone)
 	if err != nil {
 		return err
 	}
@@ -76,7 +77,7 @@ func (s *Server) odata(ctx context.Context, w http.ResponseWriter, r *http.Reque
 }
 
 // readAsked takes a URL and its headers apart.
-func readAsked(r *http.Request) (*asked, error) {
+func readAsked(r *http.Request, zone *time.Location) (*asked, error) {
 	study, rest, slash := strings.Cut(strings.TrimPrefix(r.URL.Path, "/odata/"), "/")
 	if study == "" {
 		return nil, fault.New(fault.NotFound, fault.UnknownStudy, "name a study: /odata/STUDY/")
@@ -110,7 +111,7 @@ func readAsked(r *http.Request) (*asked, error) {
 			a.options[name] = v
 		}
 	}
-	if a.req, err = requestFrom(a.options); err != nil {
+	if a.req, err = requestFrom(a.options, zone); err != nil {
 		return nil, err
 	}
 	a.req.Study = &study

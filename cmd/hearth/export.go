@@ -13,9 +13,7 @@ import (
 	"time"
 
 	"github.com/hearth-survey/hearth/proto/fault"
-	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
-	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"github.com/hearth-survey/hearth/server/export"
 	"google.golang.org/protobuf/proto"
 )
@@ -102,9 +100,9 @@ func (c *exportMakeCmd) request() (*servicev1.ExportRequest, error) {
 		return nil, fmt.Errorf("%w: an export with direct identifiers needs --reason and --by; both are kept, and hearth export history shows them", errUsage)
 	}
 	for _, name := range c.Result {
-		code, err := resultNamed(name)
-		if err != nil {
-			return nil, err
+		code, known := export.ResultNamed(name)
+		if code == 0 {
+			return nil, fmt.Errorf("%w: --result %s: the results are %s", errUsage, name, strings.Join(known, ", "))
 		}
 		req.Filter.Results = append(req.Filter.Results, code)
 	}
@@ -160,24 +158,6 @@ func dayOrTime(text string) (at time.Time, day bool, err error) {
 		return at, false, nil
 	}
 	return at, false, fmt.Errorf("%q is neither a day such as 2016-07-21 nor a time such as 2016-07-21T18:00:00+08:00", text)
-}
-
-// resultNamed is a result of a visit by its name or its AAPOR code.
-func resultNamed(name string) (int32, error) {
-	values := surveyv1.ResultCode(0).Descriptor().Values()
-	var known []string
-	for i := range values.Len() {
-		v := values.Get(i)
-		short := strings.ToLower(strings.TrimPrefix(string(v.Name()), "RESULT_CODE_"))
-		if v.Number() == 0 {
-			continue
-		}
-		if strings.EqualFold(name, short) || name == formv1.ChoiceOf(v.Options()).GetAapor() {
-			return int32(v.Number()), nil
-		}
-		known = append(known, short)
-	}
-	return 0, fmt.Errorf("%w: --result %s: the results are %s", errUsage, name, strings.Join(known, ", "))
 }
 
 // exportTo receives the files and returns their paths. They get their names when all are there.

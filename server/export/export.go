@@ -246,8 +246,12 @@ func (j *job) lay(ctx context.Context, rows *spool) (map[*Table]*layout, error) 
 
 // collect makes the rows, counts them, and keeps them for the formats.
 func (j *job) collect(ctx context.Context, rows *spool) error {
-	x := j.extractor(func(r *row) error {
-		j.stats[r.table].add(r)
+	var x *extractor
+	x = j.extractor(func(r *row) error {
+		st := j.stats[r.table]
+		if st.add(r); x.interview != nil {
+			st.rounds[x.interview.GetRound()]++
+		}
 		return rows.add(r)
 	})
 	x.ended = rows.end

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/hearth-survey/hearth/proto/fault"
+	"github.com/hearth-survey/hearth/proto/paper"
 	"github.com/hearth-survey/hearth/proto/questionnaire"
 	"github.com/hearth-survey/hearth/proto/xform"
 	"github.com/hearth-survey/hearth/proto/xlsform"
@@ -22,7 +23,7 @@ import (
 )
 
 // writeForms writes the questionnaires that were answered: their schemas as .proto text and as descriptors, which is what they
-// are, and an XLSForm of each, which other programs read.
+// are, a page of each to be read or printed, and an XLSForm, which other programs read.
 func (j *job) writeForms() error {
 	texts := map[string]string{}
 	for _, q := range j.src.Questionnaires {
@@ -35,6 +36,13 @@ func (j *job) writeForms() error {
 			return err
 		}
 		if err := protoTexts(q, texts); err != nil {
+			return err
+		}
+		var page bytes.Buffer
+		if err := paper.Write(&page, q.Descriptor(), paper.Options{}); err != nil {
+			return fault.New(fault.Internal, "", "the page of %s: %w", q.Name(), err)
+		}
+		if err := j.writeFile("questionnaires/"+name+".html", page.Bytes()); err != nil {
 			return err
 		}
 		var book bytes.Buffer

@@ -37,6 +37,9 @@ func TestForms(t *testing.T) {
 	if !strings.Contains(text, "message Migration {") || files.files["questionnaires/proto/hearth/form/v1/options.proto"] == nil {
 		t.Errorf("text: got %.200s", text)
 	}
+	if page := string(files.files["questionnaires/migration.html"]); !strings.Contains(page, "迁移史问卷") || !strings.Contains(page, "<html") {
+		t.Errorf("page: got %.200s", page)
+	}
 	form, err := xlsform.Import(files.files["questionnaires/migration.xlsx"], xlsform.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -94,6 +94,7 @@ func reason(stored int32) string {
 // tableStats is what the first pass finds in a table.
 type tableStats struct {
 	rows    int64
+	rounds  map[uint32]int64 // rows by the round of their interview
 	columns []columnStats
 	why     []map[int32]int64 // by question: how often each reason, nil where none
 	// answered is by question whether a row has a reason for a missing answer, and an answer.
@@ -115,6 +116,7 @@ type columnStats struct {
 
 func newTableStats(t *Table) *tableStats {
 	s := &tableStats{columns: make([]columnStats, len(t.Columns)), why: make([]map[int32]int64, len(t.Questions))}
+	s.rounds = map[uint32]int64{}
 	s.answered, s.sorted = make([]bool, len(t.Questions)), t.Keys
 	for i, c := range t.Columns {
 		if c.Kind == KindCode || c.Kind == KindYesNo {

@@ -9,7 +9,9 @@ import (
 	"strings"
 
 	"github.com/hearth-survey/hearth/proto/fault"
+	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -77,6 +79,8 @@ type ManifestLevel struct {
 	Name    string `json:"name"`
 	Rows    int64  `json:"rows"`
 	Columns int    `json:"columns"`
+	// Rounds are the rows by round, of tables whose rows are of interviews.
+	Rounds map[uint32]int64 `json:"rows_by_round,omitempty"`
 }
 
 // ManifestFile is one file, the manifest itself left out.
@@ -107,7 +111,7 @@ func (j *job) writeManifest(layouts map[*Table]*layout) (*Manifest, error) {
 		m.Formats = append(m.Formats, FormatName(f))
 	}
 	for _, t := range j.plan.Tables {
-		m.Levels = append(m.Levels, ManifestLevel{Name: t.Name, Rows: j.stats[t].rows, Columns: len(layouts[t].slots)})
+		m.Levels = append(m.Levels, ManifestLevel{Name: t.Name, Rows: j.stats[t].rows, Columns: len(layouts[t].slots), Rounds: j.stats[t].rounds})
 	}
 	for _, st := range j.stages {
 		st.record(m)
@@ -125,6 +129,23 @@ func (j *job) writeManifest(layouts map[*Table]*layout) (*Manifest, error) {
 		return nil, err
 	}
 	return m, f.close()
+}
+
+// ResultNamed is the result of a visit by its name, or by its AAPOR code; 0 where there is none. Known are the names there are.
+func ResultNamed(name string) (code int32, known []string) {
+	values := surveyv1.ResultCode(0).Descriptor().Values()
+	for i := range values.Len() {
+		v := values.Get(i)
+		short := lowerName(string(v.Name()), "RESULT_CODE_")
+		if v.Number() == 0 {
+			continue
+		}
+		if strings.EqualFold(name, short) || name == formv1.ChoiceOf(v.Options()).GetAapor() {
+			code = int32(v.Number())
+		}
+		known = append(known, short)
+	}
+	return code, known
 }
 
 // CursorText is a cursor in one word.
