@@ -9,7 +9,6 @@ import (
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"github.com/hearth-survey/hearth/proto/questionnaire"
 	"github.com/hearth-survey/hearth/server/export"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
@@ -60,10 +59,10 @@ func builtIn(name protoreflect.FullName) bool {
 // readAnswers decodes answers that were given to a version of a questionnaire, as they would stand in the newest. With an
 // error there may still be a message: what could not be brought over stands in it as it was.
 func readAnswers(q *questionnaire.Questionnaire) func(answers []byte, version uint32) (protoreflect.Message, error) {
+	r := questionnaire.NewReader(q.Descriptor())
 	return func(answers []byte, version uint32) (protoreflect.Message, error) {
-		m := q.New()
-		// Nothing in a questionnaire is required: there is no need to look for what is missing.
-		if err := (proto.UnmarshalOptions{AllowPartial: true}).Unmarshal(answers, m); err != nil {
+		m, err := r.Read(answers)
+		if err != nil {
 			return nil, err
 		}
 		newest, err := q.Upgrade(m, version)

@@ -8,9 +8,8 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
-	"google.golang.org/protobuf/proto"
+	"github.com/hearth-survey/hearth/proto/questionnaire"
 	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/types/dynamicpb"
 )
 
 // Published is what an export needs of a questionnaire that was published at run time. Its answers stand in tables of
@@ -70,12 +69,13 @@ func (b *builder) publish(q Published) error {
 	}
 	read := q.Read
 	if read == nil {
+		r := questionnaire.NewReader(q.Top)
 		read = func(answers []byte, _ uint32) (protoreflect.Message, error) {
-			m := dynamicpb.NewMessage(q.Top)
-			if err := (proto.UnmarshalOptions{AllowPartial: true}).Unmarshal(answers, m); err != nil {
+			m, err := r.Read(answers)
+			if err != nil {
 				return nil, err
 			}
-			return m, nil
+			return m.ProtoReflect(), nil
 		}
 	}
 	b.plan.published[q.Top.FullName()] = &publishedTable{table: t, read: read}
