@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -189,7 +190,11 @@ func narrows(f *servicev1.ExportFilter) bool {
 // sourceOf is what an export reads of a state.
 func (s *Server) sourceOf(ctx context.Context, req *servicev1.ExportRequest, j *exportJob) error {
 	n := j.state
-	told, err := n.tell(ctx)
+	coupons, err := s.couponsOf(ctx, n, j.options.Profile)
+	if err != nil {
+		return err
+	}
+	told, err := n.tell(ctx, coupons)
 	if err != nil {
 		return err
 	}
@@ -199,7 +204,7 @@ func (s *Server) sourceOf(ctx context.Context, req *servicev1.ExportRequest, j *
 		return err
 	}
 	src := &export.Source{
-		Study: n.study, Cursor: n.cursor.Proto(), Canonical: told.facts.canonical(), Referrals: told.kept, Decisions: n.decisions,
+		Study: n.study, Cursor: n.cursor.Proto(), Canonical: told.facts.canonical(), Referrals: told.kept, Coupons: coupons, Decisions: n.decisions,
 		Graph: &servicev1.ReferralGraph{}, Published: published, Questionnaires: answered, Schemas: n.questionnairesOf(told.versions),
 	}
 	if len(told.again.more) > 0 {
@@ -249,6 +254,29 @@ func (s *Server) sourceOf(ctx context.Context, req *servicev1.ExportRequest, j *
 	}
 	j.source, j.options.Request = src, requestOf(req.GetFilter(), src.Cursor)
 	return nil
+}
+
+// couponsOf are what happened to coupons by the state, coupon by coupon: in the order of the codes, which is that in which they
+// were given out, or where nobody is to be known in that of pseudonyms.
+func (s *Server) couponsOf(ctx context.Context, n *snapshot, profile servicev1.PrivacyProfile) ([]*servicev1.CouponEvent, error) {
+	study := n.study.GetStudy()
+	events, err := s.couponEvents(ctx, study, &n.cursor)
+	if err != nil {
+		return nil, err
+	}
+	key, places := s.pseudonymKey(study), map[string]string{}
+	for _, ev := range events {
+		place := ev.GetCode()
+		if profile != servicev1.PrivacyProfile_PRIVACY_PROFILE_IDENTIFIED {
+			place = export.Pseudonym(key, export.ProfileName(profile), place)
+		}
+		places[ev.GetCode()] = place
+	}
+	slices.SortStableFunc(events, func(a, b *servicev1.CouponEvent) int {
+		return cmp.Or(strings.Compare(places[a.GetCode()], places[b.GetCode()]), cmp.Compare(a.GetTimeMs(), b.GetTimeMs()),
+			cmp.Compare(a.GetKind(), b.GetKind()), strings.Compare(a.GetInterviewId(), b.GetInterviewId()))
+	})
+	return events, nil
 }
 
 // errStop ends a walk that nobody follows any more.
@@ -309,27 +337,27 @@ func (v *revisited) may(household, questionnaire string, round uint32) bool {
 
 // telling is what the interviews of a state say of one another.
 type telling struct {
-	facts    facts // of all interviews, as far as linkage and the referral graph need them
-	kept     []*servicev1.ReferralRecord
-	people   map[string]bool // ids of people and households in the interviews that the filter keeps
-	versions map[string]map[uint32]int
-	again    *revisited
+	facts      facts // of all interviews, as far as linkage and the referral graph need them
+	kept       []*servicev1.ReferralRecord
+	interviews map[string]bool // ids of the interviews that the filter keeps, where there are coupons
+	people     map[string]bool // ids of people and households in the interviews that the filter keeps
+	versions   map[string]map[uint32]int
+	again      *revisited
 }
 
 // related says whether anybody was referred by anybody. A sample without referrals has no graph: its nodes would be all
 // respondents, each alone.
 func (t *telling) related() bool {
-	return len(t.facts.referrals) > 0 || slices.ContainsFunc(t.facts.recruitments, func(r *servicev1.RecruitmentRecord) bool {
+	return len(t.facts.referrals) > 0 || len(t.facts.coupons) > 0 || slices.ContainsFunc(t.facts.recruitments, func(r *servicev1.RecruitmentRecord) bool {
 		return r.GetSeed() || len(r.GetCouponsGiven()) > 0
 	})
 }
 
 // tell collects what concerns several interviews. Of people it keeps those whom linkage decided on and those who belong to
 // the referral graph: in a large sample nearly all are neither.
-func (n *snapshot) tell(ctx context.Context) (*telling, error) {
-	t := &telling{versions: map[string]map[uint32]int{}, again: &revisited{seed: maphash.MakeSeed()}}
+func (n *snapshot) tell(ctx context.Context, coupons []*servicev1.CouponEvent) (*telling, error) {
+	t := &telling{facts: facts{coupons: coupons, decisions: n.decisions}, interviews: map[string]bool{}, versions: map[string]map[uint32]int{}, again: &revisited{seed: maphash.MakeSeed()}}
 	defer t.again.settle()
-	t.facts.decisions = n.decisions
 	wanted := map[string]bool{}
 	for _, d := range n.decisions {
 		wanted[d.GetAId()], wanted[d.GetBId()] = true, true
@@ -350,6 +378,9 @@ func (n *snapshot) tell(ctx context.Context) (*telling, error) {
 				t.versions[sum.GetQuestionnaire()] = v
 			}
 			v[sum.GetQuestionnaireVersion()]++
+			if len(coupons) > 0 {
+				t.interviews[sum.GetInterviewId()] = true
+			}
 			t.again.add(sum)
 			t.kept = append(t.kept, p.GetReferrals()...)
 		}
@@ -421,5 +452,10 @@ func (t *telling) narrow(src *export.Source) {
 		}
 	}
 	src.Graph = g
+	codes := map[string]bool{}
+	for _, ev := range src.Coupons {
+		codes[ev.GetCode()] = codes[ev.GetCode()] || t.interviews[ev.GetInterviewId()]
+	}
+	src.Coupons = slices.DeleteFunc(slices.Clone(src.Coupons), func(ev *servicev1.CouponEvent) bool { return !codes[ev.GetCode()] })
 	src.Decisions = slices.DeleteFunc(slices.Clone(src.Decisions), func(d *servicev1.LinkDecision) bool { return !t.people[d.GetAId()] && !t.people[d.GetBId()] })
 }

@@ -129,7 +129,7 @@ func (g *gate) reason(n int, r *row) int32 {
 // countable is false for what is a pseudonym: it says nothing to whoever has no key.
 func countable(t treatment) bool {
 	switch t {
-	case idPseudonym, idsPseudonym, keyReissued, siteCode, staffCode, unitCode, unitCodes:
+	case idPseudonym, idsPseudonym, keyReissued, siteCode, staffCode, unitCode, unitCodes, couponCode, couponCodes:
 		return false
 	}
 	return true

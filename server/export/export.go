@@ -61,6 +61,8 @@ type Source struct {
 	// in it stand for themselves.
 	Canonical map[string]string
 	Referrals []*servicev1.ReferralRecord
+	// Coupons are what happened to coupons on tablets.
+	Coupons   []*servicev1.CouponEvent
 	Graph     *servicev1.ReferralGraph
 	Decisions []*servicev1.LinkDecision
 	// Revisited tells of a household's id whether there are several interviews of it with a questionnaire in a round, or whether
@@ -298,6 +300,7 @@ func (j *job) pass(ctx context.Context, x *extractor) error {
 		func() error { return each(ctx, x, j.plan.graphNode, j.src.Graph.GetNodes()) },
 		func() error { return each(ctx, x, j.plan.graphEdge, j.src.Graph.GetEdges()) },
 		func() error { return each(ctx, x, j.plan.link, j.src.Decisions) },
+		func() error { return each(ctx, x, j.plan.coupon, j.src.Coupons) },
 	} {
 		if err := list(); err != nil {
 			return cancelled(err)

@@ -342,7 +342,7 @@ func TestAnyInterview(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		want := len(src.People) + len(src.Decisions) + len(src.Referrals) + len(src.Graph.GetNodes()) + len(src.Graph.GetEdges())
+		want := len(src.People) + len(src.Decisions) + len(src.Referrals) + len(src.Coupons) + len(src.Graph.GetNodes()) + len(src.Graph.GetEdges())
 		for a := range src.Interviews {
 			want += 1 + len(a.Flags)
 			count(a.Interview.ProtoReflect(), &want)

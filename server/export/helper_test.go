@@ -332,6 +332,11 @@ func random(seed uint64, n int, f *filler) Source {
 	}
 	src.Graph = &servicev1.ReferralGraph{}
 	f.message(src.Graph.ProtoReflect(), 0, false)
+	for range n {
+		ev := &servicev1.CouponEvent{}
+		f.message(ev.ProtoReflect(), 0, false)
+		src.Coupons = append(src.Coupons, ev)
+	}
 	return src
 }
 

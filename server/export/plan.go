@@ -137,7 +137,7 @@ type Plan struct {
 
 	leftOut []*Table // tables that stand in no file, though those below them may
 
-	interview, appearance, told, graphNode, graphEdge, flag, paradata, link *Table
+	interview, appearance, told, coupon, graphNode, graphEdge, flag, paradata, link *Table
 
 	published map[protoreflect.FullName]*publishedTable
 	fields    map[protoreflect.FullName]protoreflect.FieldDescriptor // of published questionnaires
@@ -172,6 +172,7 @@ func newPlan(interview protoreflect.MessageDescriptor, profile servicev1.Privacy
 		{&p.graphEdge, "referral_edge", (*servicev1.ReferralEdge)(nil).ProtoReflect().Descriptor()},
 		{&p.flag, "flag", (*servicev1.Flag)(nil).ProtoReflect().Descriptor()},
 		{&p.link, "link", (*servicev1.LinkDecision)(nil).ProtoReflect().Descriptor()},
+		{&p.coupon, "coupon_event", (*servicev1.CouponEvent)(nil).ProtoReflect().Descriptor()},
 	} {
 		t, err := b.table(top.name, top.desc, nil, false)
 		if err != nil {

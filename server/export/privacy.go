@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
@@ -57,6 +58,8 @@ const (
 	staffCode
 	unitCode
 	unitCodes
+	couponCode
+	couponCodes
 	divisionCut
 	dateCut
 	timeCut
@@ -134,7 +137,7 @@ func (p *privacy) layOut(j *job) error {
 
 // notPublic are the tables about how the data came about, which nobody outside needs, and those that say who referred whom and
 // who was present: somebody is found by the place in a network though every row looks like others. Graphs are made of them.
-var notPublic = []string{"paradata", "flag", "link", "appearance", "presence", "referral", "referral_told", "referral_node", "referral_edge"}
+var notPublic = []string{"paradata", "flag", "link", "appearance", "presence", "referral", "referral_told", "coupon_event", "referral_node", "referral_edge"}
 
 func (p *privacy) looks() bool { return p.public }
 
@@ -243,6 +246,10 @@ func (p *privacy) coarsen(r *row) {
 			c.s = p.names.code("U", "unit", c.s)
 		case unitCodes:
 			c.s = p.names.each(c.s, func(s string) string { return p.names.code("U", "unit", s) })
+		case couponCode:
+			c.s = p.coupon(c.s)
+		case couponCodes:
+			c.s = p.names.each(c.s, p.coupon)
 		case divisionCut:
 			c.s = c.s[:min(len(c.s), p.pick(6, 4))]
 		case dateCut:
@@ -259,6 +266,27 @@ func (p *privacy) coarsen(r *row) {
 			c.i -= c.i % ageBand
 		}
 	}
+}
+
+// coupon is the pseudonym of a coupon's code, the same for all writings of a code that a tablet made: eight letters and
+// digits, with a hyphen in the middle or without.
+func (p *privacy) coupon(code string) string {
+	written := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 0xff01 && r <= 0xff5e: // wide
+			r -= 0xfee0
+		case r == 0x3000:
+			return -1
+		}
+		if strings.ContainsRune(" \t\r\n-_.‐‑‒–—−", r) {
+			return -1
+		}
+		return unicode.ToUpper(r)
+	}, code)
+	if len(written) == 8 && !strings.ContainsFunc(written, func(r rune) bool { return (r < '0' || r > '9') && (r < 'A' || r > 'Z') }) {
+		code = written[:4] + "-" + written[4:]
+	}
+	return p.names.code("U", "unit", code)
 }
 
 // pick is the first for research and the second for the public.
@@ -399,10 +427,12 @@ func (p *privacy) treatText(c *Column, owner, name string) (treatment, string) {
 		return keyReissued, ""
 	case name == "enumerator", name == "supervisor", name == "decided_by":
 		return staffCode, ""
-	case name == "psu", name == "ssu", name == "unit_id", name == "coupon_code":
+	case name == "psu", name == "ssu", name == "unit_id":
 		return unitCode, ""
+	case name == "coupon_code", owner == servicePackage+"CouponEvent" && name == "code":
+		return couponCode, ""
 	case name == "coupons_given":
-		return unitCodes, ""
+		return couponCodes, ""
 	case strings.HasSuffix(name, "_ids"):
 		return idsPseudonym, ""
 	case strings.HasSuffix(name, "_id"), name == "undoes" && strings.HasPrefix(owner, servicePackage):

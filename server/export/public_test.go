@@ -15,7 +15,7 @@ import (
 // the coupons that tie a recruit to the recruiter. A research export says all of it.
 func TestPublicHasNoTies(t *testing.T) {
 	src, _ := aviary(t)
-	ties := []string{"csv/referral.csv", "csv/referral_told.csv", "csv/referral_node.csv", "csv/referral_edge.csv", "csv/presence.csv", "graph/referral.graphml", "graph/rds.csv"}
+	ties := []string{"csv/referral.csv", "csv/referral_told.csv", "csv/coupon_event.csv", "csv/referral_node.csv", "csv/referral_edge.csv", "csv/presence.csv", "graph/referral.graphml", "graph/rds.csv"}
 	columns := map[string]string{"csv/spell.csv": "arranged_by_person_id", "csv/household.csv": "cover_coupon_code", "csv/interview.csv": "recruitment_coupons_given"}
 	formats := []servicev1.ExportFormat{asCSV, servicev1.ExportFormat_EXPORT_FORMAT_GRAPHML}
 	for _, profile := range []servicev1.PrivacyProfile{research, public} {

@@ -62,6 +62,12 @@ func wordedFields() []wordedField {
 		{"ReferralRecord.coupon_code", "Coupon code", "推荐券号码", quasiPerson},
 		{"ReferralRecord.made_time_ms", "When it was made", "介绍时间", 0},
 		{"ReferralRecord.told_by_recruit", "Told by the recruit", "由被介绍人提到", 0},
+		{"CouponEvent.code", "Coupon code", "推荐券号码", quasiPerson},
+		{"CouponEvent.kind", "What happened to the coupon", "推荐券事件", 0},
+		{"CouponEvent.time_ms", "When", "时间", 0},
+		{"CouponEvent.expires_time_ms", "End of its last day (given out only)", "有效期末（仅发出时）", 0},
+		{"CouponEvent.interview_id", "Interview of who was given it, or of who handed it in", "领券人或交券人的访问", 0},
+		{"CouponEvent.note", "Why it is void, what was paid", "作废原因或支付内容", 0},
 		{"ReferralNode.person_id", "Person id, of several merged ones the earliest", "人员编号（合并后取最早者）", 0},
 		{"ReferralNode.interview_key", "Key of the first interview", "首次访问代号", quasiPerson},
 		{"ReferralNode.seed", "Seed of a referral chain", "推荐链种子", 0},
@@ -134,6 +140,8 @@ func serviceTitle(name protoreflect.FullName) *formv1.Text {
 		return text("Appearance of a person in an interview", "人员在访问中的出现记录")
 	case servicePackage + "ReferralRecord":
 		return text("Referral as told", "所述介绍关系")
+	case servicePackage + "CouponEvent":
+		return text("What happened to a coupon", "推荐券事件")
 	case servicePackage + "ReferralNode":
 		return text("Node of the referral graph", "推荐图节点")
 	case servicePackage + "ReferralEdge":
@@ -149,7 +157,7 @@ func serviceTitle(name protoreflect.FullName) *formv1.Text {
 // serviceChoice words the values of the services' enums.
 func serviceChoice(v protoreflect.EnumValueDescriptor) *formv1.Text {
 	switch v.Name() {
-	case "REVIEW_STATE_UNSPECIFIED", "EDGE_STATE_UNSPECIFIED", "LINK_SUBJECT_UNSPECIFIED", "DECISION_KIND_UNSPECIFIED", "SEVERITY_UNSPECIFIED":
+	case "REVIEW_STATE_UNSPECIFIED", "EDGE_STATE_UNSPECIFIED", "LINK_SUBJECT_UNSPECIFIED", "DECISION_KIND_UNSPECIFIED", "SEVERITY_UNSPECIFIED", "COUPON_EVENT_KIND_UNSPECIFIED":
 		return text("not known", "未知")
 	case "REVIEW_STATE_IN_PROGRESS":
 		return text("in progress", "进行中")
@@ -181,6 +189,14 @@ func serviceChoice(v protoreflect.EnumValueDescriptor) *formv1.Text {
 		return text("coupon is void", "推荐券已作废")
 	case "EDGE_STATE_EXPIRED":
 		return text("coupon handed in after its last day", "推荐券已过期")
+	case "COUPON_EVENT_KIND_ISSUED":
+		return text("given out", "发出")
+	case "COUPON_EVENT_KIND_REDEEMED":
+		return text("handed in", "交回")
+	case "COUPON_EVENT_KIND_VOIDED":
+		return text("declared void", "作废")
+	case "COUPON_EVENT_KIND_PAID":
+		return text("paid", "已支付")
 	case "LINK_SUBJECT_PERSON":
 		return text("person", "人员")
 	case "LINK_SUBJECT_HOUSEHOLD":
