@@ -192,13 +192,21 @@ func (p dateParts) span() (first, last string, err error) {
 	return dayOf(from.year, from.month, from.day).String(), dayOf(to.year, to.month, to.day).String(), nil
 }
 
-func (p dateParts) lunarSpan() (first, last string, err error) {
-	from, to, ok := lunarSpan(p.year, p.month, p.leap && p.month != 0)
-	if p.day != 0 {
-		ok = ok && p.day > 0 && p.day <= to-from+1
-		from += p.day - 1
-		to = from
+// LunarDays are the first and the last solar day of a lunar date, as numbers since 1970-01-01: one day, or all of a month where day is 0, or of
+// a year where month is 0 too. There is no such date where the calendar has none, or no leap month there.
+func LunarDays(year, month, day int64, leap bool) (first, last int64, ok bool) {
+	first, last, ok = lunarSpan(year, month, leap && month != 0)
+	if !ok || day == 0 {
+		return first, last, ok
 	}
+	if day < 0 || day > last-first+1 {
+		return 0, 0, false
+	}
+	return first + day - 1, first + day - 1, true
+}
+
+func (p dateParts) lunarSpan() (first, last string, err error) {
+	from, to, ok := LunarDays(p.year, p.month, p.day, p.leap)
 	if !ok {
 		return "", "", errNoAnswer
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // modelVersion is the form in which models are written. Models of another form are learnt again.
-const modelVersion = 1
+const modelVersion = 2
 
 // savedModel is a model as it is written: JSON, so that it can be looked at. Fields are in order and maps sorted, so that
 // equal models are equal bytes.

@@ -91,7 +91,28 @@ func TestDates(t *testing.T) {
 		{"1970-05-03", "1971-04-20", "a year off"},
 		{"1970-05-03", "1985-11-20", "differs"},
 		{"1970-05-03", "1970-05", "same year and month"},
-		{"1970-05-03", "1970-06", "within two months"},
+		{"1970-05-03", "1970-06", "the same month in the lunar calendar"},
+		{"1970-05-03", "1970-07", "within two months"},
+		{"1970-05-03", "1970-06-06", "the same in the lunar calendar"},
+		{"1945-12-18", "1946-01-20", "the same in the lunar calendar"}, // across the year
+		{"1979-06-15", "1979-07-08", "the same in the lunar calendar"}, // in the sixth month
+		{"1979-06-15", "1979-08-07", "the same in the lunar calendar"}, // in its leap month
+		{"1979-06-15", "1979-08-08", "within two months"},              // a day past
+		{"1979-06", "1979-08-07", "the same month in the lunar calendar"},
+		{"1971-02-30", "1971-03-26", "the same in the lunar calendar"}, // there is no such solar date
+		{"1970", "1970-06-06", "same year"},
+		{"lunar 1970-05-03", "1970-06-06", "exact"},
+		{"lunar 1970-05-03", "lunar 1970-05-03", "exact"},
+		{"lunar 1970-05-03", "1970-05-03", "the same in the lunar calendar"},
+		{"lunar 1970-05-03", "1970-06", "same year and month"},
+		{"lunar 1970-05", "1970-06-06", "same year and month"},
+		{"lunar 1970-05", "1970-05", "within two months"},
+		{"leap 1979-06-15", "1979-08-07", "exact"},
+		{"leap 1979-06-15", "1979-07-08", "within two months"},
+		{"leap 1979-06", "1979-08-07", "same year and month"},
+		{"leap 1979-06", "1979-07-08", "within two months"},
+		{"lunar 1890-05-03", "1890-06-19", "within two months"}, // before the table of months
+		{"lunar 1970-05-30", "1970-05-30", "exact"},             // that month has 29 days: it cannot be lunar
 		{"1970-05-03", "1970", "same year"},
 		{"1970", "1971", "a year off"},
 		{"1970", "1990", "differs"},
@@ -100,8 +121,13 @@ func TestDates(t *testing.T) {
 	for _, test := range tests {
 		var sides [2][]atom
 		for i, v := range []string{test.a, test.b} {
-			if f, ok := parseDate(v, false); ok {
-				sides[i] = []atom{dateAtom(f, "")}
+			text, lunar := strings.CutPrefix(v, "lunar ")
+			text, leap := strings.CutPrefix(text, "leap ")
+			if f, ok := parseDate(text, false); ok {
+				if lunar || leap {
+					f = f.inLunar(leap)
+				}
+				sides[i] = []atom{dateAtom(f, v)}
 			}
 		}
 		if got := levelOf(kindDate, sides[0], sides[1]); got != test.want {

@@ -37,10 +37,12 @@ const (
 	dateTypo
 	dateTwoParts
 	dateLunar
+	dateNear
 	dateSameYear
 	dateYearOff
 	dateDiffers
 	dateMonthSame
+	dateMonthLunar
 	dateMonthNear
 	dateMonthDiffers
 	dateYearSame
@@ -159,12 +161,14 @@ func dateScale() scale {
 		dateExact:        {name: "exact", zh: "完全相同", m: .8, u: .0001, agrees: true, term: 1},
 		dateTypo:         {name: "one digit off or day and month swapped", zh: "差一位或日月颠倒", m: .06, u: .0008},
 		dateTwoParts:     {name: "two parts of three", zh: "年月日有两项相同", m: .03, u: .003},
-		dateLunar:        {name: "within two months", zh: "相差两个月以内（可能农历）", m: .05, u: .006},
+		dateLunar:        {name: "the same in the lunar calendar", zh: "农历日期相同", m: .025, u: .0002},
+		dateNear:         {name: "within two months", zh: "相差两个月以内", m: .025, u: .0058},
 		dateSameYear:     {name: "same year", zh: "同年", m: .02, u: .015},
 		dateYearOff:      {name: "a year off", zh: "差一年", m: .02, u: .03},
 		dateDiffers:      {name: "differs", zh: "不同", m: .02, u: .945},
 		dateMonthSame:    {name: "same year and month", zh: "同年同月", group: 1, m: .83, u: .0015, agrees: true, term: 1},
-		dateMonthNear:    {name: "within two months", zh: "相差两个月以内（可能农历）", group: 1, m: .12, u: .03},
+		dateMonthLunar:   {name: "the same month in the lunar calendar", zh: "农历月份相同", group: 1, m: .04, u: .0025},
+		dateMonthNear:    {name: "within two months", zh: "相差两个月以内", group: 1, m: .08, u: .0275},
 		dateMonthDiffers: {name: "differs", zh: "不同", group: 1, m: .05, u: .968},
 		dateYearSame:     {name: "same year", zh: "同年", group: 2, m: .87, u: .018, agrees: true, term: 1},
 		dateYearNear:     {name: "a year off", zh: "差一年", group: 2, m: .08, u: .035},

@@ -219,6 +219,9 @@ func births(_ *speller, r *servicev1.PersonRecord) []atom {
 		shown := f.canon()
 		if d.GetCalendar() == surveyv1.Calendar_CALENDAR_LUNAR {
 			shown += " 农历"
+			if f = f.inLunar(d.GetLeapMonth()); d.GetLeapMonth() {
+				shown += "闰月"
+			}
 		}
 		return []atom{dateAtom(f, shown)}
 	}

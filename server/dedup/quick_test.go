@@ -29,6 +29,10 @@ func drawCell(t *rapid.T, k kind) []atom {
 			return []atom{dateAtom(f, "")}
 		}
 		if f, ok := parseDate(text, false); ok {
+			if rapid.Bool().Draw(t, "lunar") {
+				f = f.inLunar(rapid.Bool().Draw(t, "leap"))
+				return []atom{dateAtom(f, f.canon()+" lunar")}
+			}
 			return []atom{dateAtom(f, "")}
 		}
 		return nil
