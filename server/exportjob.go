@@ -211,9 +211,6 @@ func (s *Server) sourceOf(ctx context.Context, req *servicev1.ExportRequest, j *
 		src.Revisited = told.again.may
 	}
 	if told.related() {
-		if told.facts.coupons, err = s.couponEvents(ctx, n.study.GetStudy(), &n.cursor); err != nil {
-			return err
-		}
 		src.Graph = referral.Build(told.facts.graph(n.study))
 	}
 	if narrows(req.GetFilter()) {

@@ -168,7 +168,8 @@ func (b *builder) trace(e *edge, code int32, who []int32) {
 	case !hasIt:
 		e.disputed = true
 	}
-	if len(who) == 0 && b.fate(code).never {
+	t := &b.tellings[e.told]
+	if f := b.fate(code); len(who) == 0 && (f.never || t.own() && b.toldAt(t) < f.gave) {
 		e.state = int8(servicev1.EdgeState_EDGE_STATE_NEVER_ISSUED)
 	}
 }

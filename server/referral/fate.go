@@ -12,6 +12,9 @@ type fate struct {
 	// never says that it was not given out: its tablet numbers coupons one after the other and sends in order, and a later
 	// one has come.
 	never bool
+	// gave is when its tablet last gave out any coupon: one that had been handed in by then, and is not among those given out,
+	// never was. 0: not known.
+	gave int64
 }
 
 // fatesOf reads the fates of the coupons that are known by number. Of several words about one coupon the first void and
@@ -25,6 +28,7 @@ func (p *Prepared) fatesOf(events []*servicev1.CouponEvent) []fate {
 		out[i] = fate{voided: never, expires: never}
 	}
 	last := map[int]int{} // the greatest counter by device
+	gave := map[int]int64{}
 	issued := make([]bool, len(out))
 	days := map[int32]int64{}
 	for _, ev := range events {
@@ -37,6 +41,7 @@ func (p *Prepared) fatesOf(events []*servicev1.CouponEvent) []fate {
 			issued[at] = true
 			if c, err := ParseCoupon(p.codes.text(at)); err == nil {
 				last[c.Device] = max(last[c.Device], c.Counter)
+				gave[c.Device] = max(gave[c.Device], ev.GetTimeMs())
 			}
 			days[at] = max(days[at], instant(ev.ExpiresTimeMs))
 		case servicev1.CouponEventKind_COUPON_EVENT_KIND_VOIDED:
@@ -52,7 +57,7 @@ func (p *Prepared) fatesOf(events []*servicev1.CouponEvent) []fate {
 		}
 		if c, err := ParseCoupon(p.codes.text(int32(at))); err == nil {
 			high, ok := last[c.Device]
-			out[at].never = ok && c.Counter < high
+			out[at].never, out[at].gave = ok && c.Counter < high, gave[c.Device]
 		}
 	}
 	return out

@@ -30,6 +30,8 @@ func TestCouponFates(t *testing.T) {
 		}
 		return ev
 	}
+	late := given(0, 0)
+	late.TimeMs = proto.Int64(6)
 	void := func(at int64) *servicev1.CouponEvent {
 		return event(1, servicev1.CouponEventKind_COUPON_EVENT_KIND_VOIDED, at)
 	}
@@ -42,6 +44,7 @@ func TestCouponFates(t *testing.T) {
 		{"given out", []*servicev1.CouponEvent{given(1, 0)}, "r1 a>c resolved primary"},
 		{"an earlier one was given out: this may still come", []*servicev1.CouponEvent{given(0, 0)}, "r1 >c unresolved"},
 		{"a later one was given out: this never was", []*servicev1.CouponEvent{given(0, 0), given(2, 0)}, "r1 >c never_issued"},
+		{"an earlier one was given out later than this was handed in: this never was", []*servicev1.CouponEvent{late}, "r1 >c never_issued"},
 		{"on its last day", []*servicev1.CouponEvent{given(1, 5)}, "r1 a>c resolved primary"},
 		{"after its last day", []*servicev1.CouponEvent{given(1, 4)}, "r1 a>c expired primary"},
 		{"void before", []*servicev1.CouponEvent{given(1, 0), void(4)}, "r1 a>c voided"},

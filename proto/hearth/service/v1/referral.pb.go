@@ -153,7 +153,7 @@ const (
 	EdgeState_EDGE_STATE_REUSED EdgeState = 5
 	// The recruit was interviewed before the referral was made.
 	EdgeState_EDGE_STATE_TIME_CONFLICT EdgeState = 6
-	// The tablet of the coupon's number gave out a later one, and this one never.
+	// The tablet of the coupon's number gave out a later one, or another after this one had been handed in, and this one never.
 	EdgeState_EDGE_STATE_NEVER_ISSUED EdgeState = 7
 	// The coupon had been declared void.
 	EdgeState_EDGE_STATE_VOIDED EdgeState = 8
