@@ -1,6 +1,9 @@
 package dedup
 
-import "unicode/utf8"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // levelOfAtoms compares two values of a kind.
 func levelOfAtoms(k kind, x, y *atom) int {
@@ -59,7 +62,7 @@ func nameLevel(x, y *atom) int {
 		return nameExact
 	case x.sound == y.sound:
 		return nameSound
-	case a.familyIsKnown && b.familyIsKnown && (a.turned(y.canon) || b.turned(x.canon)):
+	case a.familyIsKnown && b.familyIsKnown && (a.turned(y.canon) || b.turned(x.canon)), sameCharacters(a.folded, b.folded):
 		return nameReversed
 	case a.near == b.near || family && longer(a.sound, 5) && oneApart(a.sound, b.sound):
 		return nameNear
@@ -71,6 +74,20 @@ func nameLevel(x, y *atom) int {
 		return nameFamily
 	}
 	return nameDiffers
+}
+
+// sameCharacters says whether two short texts have the same characters in another order, as of names that were written from right
+// to left or typed too fast.
+func sameCharacters(a, b string) bool {
+	if len(a) != len(b) || len(a) > 24 {
+		return false
+	}
+	for _, r := range a {
+		if strings.Count(a, string(r)) != strings.Count(b, string(r)) {
+			return false
+		}
+	}
+	return true
 }
 
 // longer says whether a text has more than n characters.

@@ -104,12 +104,7 @@ const leastMatches = 30
 // refine chooses the keys again, now that the first choice has found matches: how often those agree on a blocking value is
 // counted, among the matches that some key on other columns brought together. It says whether there were enough matches.
 func (f *frame) refine(b *blocking, weights []float64, opts Options) bool {
-	columns := make([]uint64, len(f.columns)) // keys that use a column
-	for i, k := range b.keys {
-		for _, c := range k.columnsOf() {
-			columns[c] |= 1 << i
-		}
-	}
+	columns := b.using(len(f.columns))
 	agreed, met := make([]float64, len(b.singles)), make([]float64, len(b.singles))
 	good := 0
 	var ha, hb []uint64

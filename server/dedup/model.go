@@ -56,8 +56,11 @@ func (f *frame) learn(b *blocking, opts Options, truth []int32) (*Model, *found)
 	for _, k := range b.keys {
 		m.keys = append(m.keys, k.spec())
 	}
-	m.recall = b.recall
 	r := m.weighAll(f, b, truth)
+	if b.recall = m.reckon(f, b, weights); !f.two && f.several(r.edges) {
+		b.recall = min(b.recall, b.recaptured(weights))
+	}
+	m.recall = b.recall
 	m.shiftBy(f.closure(r.edges), r.edges)
 	m.fast = newScorer(m)
 	if !opts.NoHousehold && !f.house.none() {
