@@ -5,7 +5,6 @@ import (
 	"time"
 
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
-	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
@@ -205,27 +204,4 @@ func momentOf(s string) cell {
 		return cell{}
 	}
 	return timeCell(t.UnixMilli())
-}
-
-// published emits the rows of an interview's answers to a published questionnaire, below the interview's own row.
-func (x *extractor) published(iv *surveyv1.Interview) error {
-	o := iv.GetOther()
-	if o == nil {
-		return nil
-	}
-	q := x.plan.published[protoreflect.FullName(o.GetQuestionnaire())]
-	if q == nil {
-		x.unread["have answers to the questionnaire "+strconv.Quote(o.GetQuestionnaire())+", which is not published here: publish it and export again"]++
-		return nil
-	}
-	m, err := q.read(o.GetAnswers(), iv.GetQuestionnaireVersion())
-	switch {
-	case err != nil && m == nil:
-		x.unread["have answers to "+o.GetQuestionnaire()+" that cannot be read: hearth check says which"]++
-		return nil
-	case err != nil:
-		x.unread["answer an earlier version of "+o.GetQuestionnaire()+" and cannot be brought to the newest in all questions: what its schema says of earlier versions fails on them"]++
-	}
-	x.version, x.other = iv.GetQuestionnaireVersion(), m
-	return x.message(q.table, m, x.rows[x.plan.interview], 1, "", "")
 }

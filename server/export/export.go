@@ -48,7 +48,8 @@ type Answered struct {
 }
 
 // Source is what is exported. The order of Interviews is that of the rows; an error ends the export. They are read once, and
-// once before where a stage needs to look at all of them first. Any of them may be nil.
+// once before where a stage needs to look at all of them first, in a goroutine of their own, some ahead of what is made of them:
+// an interview must not be changed once it was yielded. Any of them may be nil.
 type Source struct {
 	Study *surveyv1.Study
 	// Cursor is where in the log the data stand.
@@ -276,12 +277,12 @@ func (j *job) collect(ctx context.Context, rows *spool) error {
 // pass goes over all data once.
 func (j *job) pass(ctx context.Context, x *extractor) error {
 	if j.src.Interviews != nil {
-		for a, err := range j.src.Interviews {
+		for a, err := range j.ahead(ctx) {
 			if err == nil {
 				err = ctx.Err()
 			}
 			if err == nil {
-				err = x.answered(a)
+				err = x.answered(a.answered, a.other)
 			}
 			if err == nil && x.ended != nil {
 				err = x.ended()

@@ -135,7 +135,7 @@ func (x *extractor) firstAppearance() cell {
 }
 
 // answered emits all rows of an interview.
-func (x *extractor) answered(a *Answered) error {
+func (x *extractor) answered(a *Answered, read other) error {
 	x.forget()
 	x.summary, x.interview = a.Summary, a.Interview
 	if x.interview == nil {
@@ -144,7 +144,7 @@ func (x *extractor) answered(a *Answered) error {
 	if err := x.message(x.plan.interview, x.interview.ProtoReflect(), nil, 1, "", ""); err != nil {
 		return err
 	}
-	if err := x.published(x.interview); err != nil {
+	if err := x.published(x.interview, read); err != nil {
 		return err
 	}
 	for _, f := range a.Flags {
