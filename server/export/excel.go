@@ -213,17 +213,28 @@ func (w *excelWriter) close() error {
 	return out.close()
 }
 
+// codebookNumbers are the columns of the codebook that hold numbers, where they hold anything.
+var codebookNumbers = []string{"code", "count", "minimum", "maximum", "mean", "since", "until"}
+
 func (w *excelWriter) codebookSheet() error {
 	sheet, err := w.book.Sheet("codebook")
 	if err != nil {
 		return excelFault(err)
 	}
+	var header []string
 	w.job.codebookRows(w.layout, func(cells []string) {
+		if header == nil {
+			header = slices.Clone(cells)
+		}
 		values := make([]xlsx.Cell, len(cells))
 		for i, c := range cells {
-			if sheet.Rows() == 0 {
+			n, notNumber := strconv.ParseFloat(c, 64)
+			switch {
+			case sheet.Rows() == 0:
 				values[i] = xlsx.Bold(c)
-			} else if c != "" {
+			case notNumber == nil && finite(n) && slices.Contains(codebookNumbers, header[i]):
+				values[i] = xlsx.Number(n)
+			case c != "":
 				values[i] = xlsx.Text(clip(c))
 			}
 		}

@@ -253,6 +253,9 @@ func TestPublishedInExcel(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = book.Close() }()
+	if kind, err := book.GetCellType("codebook", "G2"); err != nil || kind == excelize.CellTypeInlineString {
+		t.Errorf("the counts of the codebook are text: %v", err)
+	}
 	rows, err := book.GetRows("visit2016 labels")
 	if err != nil || len(rows) != 4 {
 		t.Fatalf("%d rows, %v", len(rows), err)

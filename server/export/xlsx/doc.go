@@ -1,6 +1,6 @@
 // Package xlsx writes Excel workbooks (.xlsx) of many long tables at a time: the rows of all sheets may come in any order, and
-// of each no more than some 400 KiB is in memory. It is for exports and can be used without the rest of Hearth. It knows text, numbers, a bold first row that stays in view, and nothing else: no formulas, so
-// that no text becomes one, no dates, no widths.
+// of each no more than some 400 KiB is in memory. It is for exports and can be used without the rest of Hearth. It knows text, numbers, a bold first row that stays in view and filters the others, and nothing else: no formulas, so
+// that no text becomes one, no dates, one width for all columns.
 //
 // # Use
 //

@@ -95,7 +95,7 @@ func (b *Book) Sheet(name string) (*Sheet, error) {
 	s := &Sheet{book: b, name: name}
 	s.raw = append(s.raw, `<?xml version="1.0" encoding="UTF-8" standalone="yes"?>`+"\n"+
 		`<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetViews><sheetView workbookViewId="0">`+
-		`<pane ySplit="1" topLeftCell="A2" activePane="bottomLeft" state="frozen"/></sheetView></sheetViews><sheetData>`...)
+		`<pane ySplit="1" topLeftCell="A2" activePane="bottomLeft" state="frozen"/></sheetView></sheetViews><sheetFormatPr defaultColWidth="16" defaultRowHeight="15"/><sheetData>`...)
 	b.sheets = append(b.sheets, s)
 	return s, nil
 }
@@ -105,6 +105,7 @@ type Sheet struct {
 	book   *Book
 	name   string
 	rows   int
+	width  int // of its widest row
 	raw    []byte
 	pack   *flate.Writer
 	packed bytes.Buffer
@@ -130,6 +131,7 @@ func (s *Sheet) Row(cells []Cell) error {
 		return err
 	}
 	s.rows++
+	s.width = max(s.width, len(cells))
 	b := append(s.raw, `<row r="`...)
 	b = append(strconv.AppendInt(b, int64(s.rows), 10), '"', '>')
 	for i := range cells {
@@ -217,7 +219,12 @@ func (s *Sheet) spill() error {
 
 // end packs the end of a sheet.
 func (s *Sheet) end() error {
-	s.raw = append(s.raw, "</sheetData></worksheet>"...)
+	s.raw = append(s.raw, "</sheetData>"...)
+	if s.rows > 0 && s.width > 0 {
+		s.raw = append(appendColumn(append(s.raw, `<autoFilter ref="A1:`...), s.width-1), strconv.Itoa(s.rows)...)
+		s.raw = append(s.raw, `"/>`...)
+	}
+	s.raw = append(s.raw, "</worksheet>"...)
 	if err := s.squeeze(); err != nil {
 		return err
 	}

@@ -1,10 +1,12 @@
 package xlsx
 
 import (
+	"archive/zip"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"os/exec"
@@ -221,6 +223,41 @@ func TestColumns(t *testing.T) {
 	for i, want := range map[int]string{0: "A", 25: "Z", 26: "AA", 701: "ZZ", 702: "AAA", MaxColumns - 1: "XFD"} {
 		if got := string(appendColumn(nil, i)); got != want {
 			t.Errorf("column %d: got %s, want %s", i, got, want)
+		}
+	}
+}
+
+// The rows below the header can be filtered: all of them, in the columns of the widest.
+func TestFilter(t *testing.T) {
+	book := NewBook(&spill{})
+	s, err := book.Sheet("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range [][]Cell{{Bold("x"), Bold("y")}, {Number(1)}, {Number(2), {}, Text("z")}} {
+		if err := s.Row(row); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := book.Sheet("empty"); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if _, err := book.WriteTo(&out); err != nil {
+		t.Fatal(err)
+	}
+	z, err := zip.NewReader(bytes.NewReader(out.Bytes()), int64(out.Len()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"xl/worksheets/sheet1.xml": `</sheetData><autoFilter ref="A1:C3"/></worksheet>`, "xl/worksheets/sheet2.xml": `</sheetData></worksheet>`} {
+		f, err := z.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(f)
+		if err != nil || !strings.HasSuffix(string(content), want) {
+			t.Errorf("%s: %v, ends in %.100s", name, err, content[max(0, len(content)-100):])
 		}
 	}
 }
