@@ -401,7 +401,7 @@ func TestSpoiled(t *testing.T) {
 			if r.Score.F1 < test.floor || best-r.Score.F1 > .005 {
 				t.Errorf("F1 %.4f, want %.2f; %.4f at the best threshold", r.Score.F1, test.floor, best)
 			}
-			if more := r.Recall - r.Score.Blocked; more > .025 || more < -.06 {
+			if more := r.Recall - r.Score.Blocked; more > .035 || more < -.06 {
 				t.Errorf("the keys are said to reach %.4f of the truth, and reach %.4f", r.Recall, r.Score.Blocked)
 			}
 		})
