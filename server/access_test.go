@@ -69,6 +69,7 @@ func TestPolicy(t *testing.T) {
 		"/hearth.service.v1.LinkageService/Decide":                holder,
 		"/hearth.service.v1.LinkageService/ListDecisions":         holder,
 		"/hearth.service.v1.LinkageService/ListQueue":             holder,
+		"/hearth.service.v1.LinkageService/ListGroups":            holder,
 		"/hearth.service.v1.LinkageService/GetPerson":             holder,
 		"/hearth.service.v1.ReferralService/GetReferralStats":     holder,
 		"/hearth.service.v1.ReferralService/GetReferralGraph":     holder,

@@ -389,7 +389,7 @@ func TestHubDecidesNothing(t *testing.T) {
 	hub := f.hubs[0]
 	local := map[string]bool{ // these only read, or compute what can be computed again
 		"GetBlob": true, "GetStudy": true, "ListQuestionnaires": true, "GetCodebook": true, "CountInterviews": true, "ListInterviews": true,
-		"ListDevices": true, "ListQuarantine": true, "ShowQuarantine": true, "ListFlags": true, "RunLinkage": true, "ListPairs": true, "ListQueue": true, "GetPerson": true, "ExplainPair": true,
+		"ListDevices": true, "ListQuarantine": true, "ShowQuarantine": true, "ListFlags": true, "RunLinkage": true, "ListPairs": true, "ListQueue": true, "ListGroups": true, "GetPerson": true, "ExplainPair": true,
 		"ListDecisions": true, "GetReferralStats": true, "GetReferralGraph": true, "ListConflicts": true, "Export": true, "ListExports": true, "GetHubStatus": true,
 		"ListReviews": true, "GetParadata": true, "GetQuestionnaire": true, "CompareQuestionnaires": true, "CountFlags": true, "GetAssignment": true, "ListAssignments": true,
 	}

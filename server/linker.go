@@ -51,6 +51,7 @@ type assembled struct {
 	version int64
 	cursor  syncer.Cursor
 	result  *dedup.Result
+	queue   *queue
 }
 
 func newLinker(s *Server) *linker {
@@ -311,7 +312,13 @@ func (l *linker) score(ctx context.Context, code, a, b string) (p *servicev1.Mat
 }
 
 // search is what there is in a study, in all of them if there is no code, with everything that was acknowledged before.
-func (s *Server) search(ctx context.Context, code string) (found *dedup.Result, err error) {
+func (s *Server) search(ctx context.Context, code string) (*dedup.Result, error) {
+	found, err := s.searchQueue(ctx, code)
+	return found.result, err
+}
+
+// searchQueue is search, with what is to be decided.
+func (s *Server) searchQueue(ctx context.Context, code string) (found assembled, err error) {
 	err = s.linker.alone(ctx, func(ctx context.Context, st *linkage.State, cursor syncer.Cursor) error {
 		if err := s.linker.follow(ctx, st, cursor, false); err != nil {
 			return err
@@ -330,13 +337,14 @@ func (s *Server) search(ctx context.Context, code string) (found *dedup.Result, 
 }
 
 // assembleAll puts all studies together.
-func (l *linker) assembleAll(ctx context.Context, st *linkage.State) (*dedup.Result, error) {
-	all := &dedup.Result{}
+func (l *linker) assembleAll(ctx context.Context, st *linkage.State) (assembled, error) {
+	all, queues := &dedup.Result{}, []*queue{}
 	for _, code := range slices.Sorted(maps.Keys(st.Studies)) {
-		r, err := l.assemble(ctx, st, code)
+		found, err := l.assemble(ctx, st, code)
 		if err != nil {
-			return nil, err
+			return assembled{}, err
 		}
+		r := found.result
 		all.People += r.People
 		all.Households += r.Households
 		all.Compared += r.Compared
@@ -344,37 +352,38 @@ func (l *linker) assembleAll(ctx context.Context, st *linkage.State) (*dedup.Res
 		all.Pairs = append(all.Pairs, r.Pairs...)
 		all.Clusters = append(all.Clusters, r.Clusters...)
 		all.Model = r.Model
+		queues = append(queues, found.queue)
 	}
 	slices.SortStableFunc(all.Pairs, func(a, b *servicev1.MatchPair) int { return -cmp.Compare(a.GetWeight(), b.GetWeight()) })
-	return all, nil
+	return assembled{result: all, queue: joinQueues(queues)}, nil
 }
 
 // assemble puts together the pairs of a study, its households and its decisions, or remembers what it put together.
-func (l *linker) assemble(ctx context.Context, st *linkage.State, code string) (*dedup.Result, error) {
+func (l *linker) assemble(ctx context.Context, st *linkage.State, code string) (assembled, error) {
 	study := st.Studies[code]
 	if study == nil {
-		return &dedup.Result{}, nil
+		return assembled{result: &dedup.Result{}, queue: &queue{}}, nil
 	}
 	cursor, err := l.store.Projected(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("find how far the projections are: %w", err)
+		return assembled{}, fmt.Errorf("find how far the projections are: %w", err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if old, ok := l.found[code]; ok && old.version == st.Version && old.cursor.SameParts(cursor.Parts) {
-		return old.result, nil
+		return old, nil
 	}
 	m, err := l.book.Model(ctx, study)
 	if err != nil {
-		return nil, err
+		return assembled{}, err
 	}
 	pairs, err := l.book.Pairs(ctx, study)
 	if err != nil {
-		return nil, err
+		return assembled{}, err
 	}
 	f, err := l.gather(ctx, code)
 	if err != nil {
-		return nil, err
+		return assembled{}, err
 	}
 	if code == "" { // which asks for all studies
 		f.only(code)
@@ -386,11 +395,11 @@ func (l *linker) assemble(ctx context.Context, st *linkage.State, code string) (
 		return p
 	})
 	if failed != nil {
-		return nil, failed
+		return assembled{}, failed
 	}
 	r.Compared = study.Compared
-	l.found[code] = assembled{st.Version, cursor, r}
-	return r, nil
+	l.found[code] = assembled{st.Version, cursor, r, newQueue(r, f)}
+	return l.found[code], nil
 }
 
 // only leaves of the people and households those of one study.

@@ -103,6 +103,10 @@ func TestQueueAndChoice(t *testing.T) {
 		if len(before.GetPersonIds()) != 1 || len(before.GetLikelyIds()) != 1 || before.GetLikelyConfidence() < .5 {
 			t.Errorf("before the decision: %v", before)
 		}
+		found := groupsOf(t, d)
+		if len(found) != 1 || found[0].GetDecided() || found[0].GetConfidence() < .5 || found[0].GetConfidence() >= 1 || len(found[0].GetPersonIds()) != 2 {
+			t.Errorf("groups before the decision: %v", found)
+		}
 		made, err := link.Decide(ctx, &servicev1.DecideRequest{Decision: &servicev1.LinkDecision{
 			Kind: servicev1.DecisionKind_DECISION_KIND_LINK.Enum(), AId: a.InterviewKey, BId: b.InterviewKey,
 		}})
@@ -111,6 +115,9 @@ func TestQueueAndChoice(t *testing.T) {
 		}
 		if one := person(t, d, b.GetInterviewKey()); len(one.GetPersonIds()) != 2 || len(one.GetLikelyIds()) != 0 || len(one.GetDecisions()) != 1 {
 			t.Errorf("merged: %v", one)
+		}
+		if sure := groupsOf(t, d); len(sure) != 1 || !sure[0].GetDecided() || sure[0].GetConfidence() != 1 {
+			t.Errorf("groups after the decision: %v", sure)
 		}
 		less, err := link.ListQueue(ctx, &servicev1.ListQueueRequest{})
 		if err != nil || less.GetTotal() >= all.GetTotal() {
@@ -128,6 +135,12 @@ func TestQueueAndChoice(t *testing.T) {
 			Kind: servicev1.DecisionKind_DECISION_KIND_UNDO.Enum(), Undoes: made.GetDecision().DecisionId,
 		}}); err != nil {
 			t.Fatal(err)
+		}
+		if diff := cmp.Diff(found, groupsOf(t, d), protocmp.Transform()); diff != "" {
+			t.Errorf("groups, undone, are not as before:\n%s", diff)
+		}
+		if item, err := link.ListQueue(ctx, &servicev1.ListQueueRequest{}); err != nil || !cmp.Equal(all, item, protocmp.Transform()) {
+			t.Errorf("the queue, undone, is not as before: %v", err)
 		}
 		after := person(t, d, a.GetInterviewKey())
 		if diff := cmp.Diff(before, after, protocmp.Transform(), protocmp.IgnoreFields(&servicev1.GetPersonResponse{}, "decisions")); diff != "" {
@@ -150,6 +163,18 @@ func TestQueueAndChoice(t *testing.T) {
 		_, err = link.ListQueue(ctx, &servicev1.ListQueueRequest{PageToken: proto.String("x")})
 		wants(t, err, codes.InvalidArgument, fault.BadPageToken)
 	})
+}
+
+func groupsOf(t *testing.T, d *desk) []*servicev1.PersonGroup {
+	t.Helper()
+	resp, err := servicev1.NewLinkageServiceClient(d.conn).ListGroups(with(t.Context()), &servicev1.ListGroupsRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if int64(len(resp.GetGroups())) != resp.GetTotal() {
+		t.Errorf("%d groups of %d", len(resp.GetGroups()), resp.GetTotal())
+	}
+	return resp.GetGroups()
 }
 
 func person(t *testing.T, d *desk, id string) *servicev1.GetPersonResponse {

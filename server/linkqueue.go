@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -22,19 +23,19 @@ func (s *linkageService) ListQueue(ctx context.Context, req *servicev1.ListQueue
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.search(ctx, req.GetStudy())
+	found, err := s.searchQueue(ctx, req.GetStudy())
 	if err != nil {
 		return nil, err
 	}
-	f, err := s.gather(ctx, req.GetStudy())
-	if err != nil {
-		return nil, err
-	}
-	q := newQueue(r, f)
+	q := found.queue
 	resp := &servicev1.ListQueueResponse{Total: proto.Int64(int64(len(q.items)))}
 	end := min(start+pageSize(req.GetPageSize()), len(q.items))
-	if start < end {
-		resp.Items = q.complete(q.items[start:end], f)
+	for i := start; i < end; i++ {
+		item, err := s.completeItem(ctx, q, q.items[i])
+		if err != nil {
+			return nil, err
+		}
+		resp.Items = append(resp.Items, item)
 	}
 	if end < len(q.items) {
 		resp.NextPageToken = pageToken(method, req, strconv.Itoa(end))
@@ -42,18 +43,42 @@ func (s *linkageService) ListQueue(ctx context.Context, req *servicev1.ListQueue
 	return resp, nil
 }
 
-// queue is what is to be decided.
+// queue is what is to be decided. It is kept between calls, so that a page costs what stands on it.
 type queue struct {
-	items   []*servicev1.QueueItem
-	rivals  map[string][]*servicev1.MatchPair // undecided pairs by id, heaviest first
-	records map[string][]*servicev1.PersonRecord
-	rosters map[string][]*servicev1.PersonRecord
+	items  []queued
+	rivals map[string][]*servicev1.MatchPair // undecided pairs by id, heaviest first
+	met    map[string][]string               // the interviews where people of the pairs and their households were met
+}
+
+// queued is a pair to be decided, and what a decision gains.
+type queued struct {
+	pair *servicev1.MatchPair
+	gain float64
+}
+
+// compareQueued puts what gains most first.
+func compareQueued(a, b queued) int { return -cmp.Compare(a.gain, b.gain) }
+
+// joinQueues makes one queue of those of several studies.
+func joinQueues(all []*queue) *queue {
+	q := &queue{rivals: map[string][]*servicev1.MatchPair{}, met: map[string][]string{}}
+	for _, one := range all {
+		q.items = append(q.items, one.items...)
+		for id, pairs := range one.rivals {
+			q.rivals[id] = append(q.rivals[id], pairs...)
+		}
+		for id, interviews := range one.met {
+			q.met[id] = append(q.met[id], interviews...)
+		}
+	}
+	slices.SortStableFunc(q.items, compareQueued)
+	return q
 }
 
 // newQueue orders the pairs that nobody has decided, and that decisions about others have not settled: two who count as one
 // already, or of whom one counts as somebody who must not be the other.
 func newQueue(r *dedup.Result, f *facts) *queue {
-	q := &queue{rivals: map[string][]*servicev1.MatchPair{}}
+	q := &queue{rivals: map[string][]*servicev1.MatchPair{}, met: map[string][]string{}}
 	ids := f.canonical()
 	standsFor := func(id string) string { return cmp.Or(ids[id], id) }
 	_, cannot := dedup.Decided(f.decisions)
@@ -69,10 +94,34 @@ func newQueue(r *dedup.Result, f *facts) *queue {
 		}
 		q.rivals[p.GetAId()] = append(q.rivals[p.GetAId()], p)
 		q.rivals[p.GetBId()] = append(q.rivals[p.GetBId()], p)
-		q.items = append(q.items, &servicev1.QueueItem{Pair: p, Gain: proto.Float64(p.GetProbability() * standTwice(p))})
+		q.items = append(q.items, queued{p, p.GetProbability() * standTwice(p)})
 	}
-	slices.SortStableFunc(q.items, func(a, b *servicev1.QueueItem) int { return -cmp.Compare(a.GetGain(), b.GetGain()) })
+	slices.SortStableFunc(q.items, compareQueued)
+	q.meet(f.people)
 	return q
+}
+
+// meet notes where the people and the households of the pairs were met.
+func (q *queue) meet(people []*servicev1.PersonRecord) {
+	homes := map[string]bool{}
+	for _, p := range people {
+		if q.rivals[p.GetPersonId()] != nil {
+			homes[p.GetHouseholdId()] = true
+		}
+	}
+	note := func(id, interview string) {
+		if !slices.Contains(q.met[id], interview) {
+			q.met[id] = append(q.met[id], interview)
+		}
+	}
+	for _, p := range people {
+		if q.rivals[p.GetPersonId()] != nil {
+			note(p.GetPersonId(), p.GetInterviewId())
+		}
+		if h := p.GetHouseholdId(); h != "" && (homes[h] || q.rivals[h] != nil) {
+			note(h, p.GetInterviewId())
+		}
+	}
 }
 
 // standTwice is how many people stand twice in the data if a pair is one: of households those who were met again.
@@ -89,52 +138,74 @@ func standTwice(p *servicev1.MatchPair) float64 {
 	return float64(max(n, 1))
 }
 
-// complete adds to some items what is needed to decide them.
-func (q *queue) complete(items []*servicev1.QueueItem, f *facts) []*servicev1.QueueItem {
-	q.records, q.rosters = map[string][]*servicev1.PersonRecord{}, map[string][]*servicev1.PersonRecord{}
-	for _, p := range f.people {
-		q.records[p.GetPersonId()] = append(q.records[p.GetPersonId()], p)
-		if h := p.GetHouseholdId(); h != "" {
-			q.rosters[h] = append(q.rosters[h], p)
-		}
-	}
-	out := make([]*servicev1.QueueItem, len(items))
-	for i, item := range items {
-		p := item.GetPair()
-		done := &servicev1.QueueItem{Pair: p, Gain: item.Gain}
-		done.A, done.ARoster = q.side(p, p.GetAId())
-		done.B, done.BRoster = q.side(p, p.GetBId())
-		for _, id := range []string{p.GetAId(), p.GetBId()} {
-			for _, r := range q.rivals[id] {
-				if r != p && !slices.Contains(done.Rivals, r) {
-					done.Rivals = append(done.Rivals, r)
-				}
+// completeItem adds to a pair what is needed to decide it.
+func (s *linkageService) completeItem(ctx context.Context, q *queue, item queued) (*servicev1.QueueItem, error) {
+	p := item.pair
+	done := &servicev1.QueueItem{Pair: p, Gain: proto.Float64(item.gain)}
+	for _, id := range []string{p.GetAId(), p.GetBId()} {
+		for _, r := range q.rivals[id] {
+			if r != p && !slices.Contains(done.Rivals, r) {
+				done.Rivals = append(done.Rivals, r)
 			}
 		}
-		slices.SortStableFunc(done.Rivals, func(a, b *servicev1.MatchPair) int { return -cmp.Compare(a.GetWeight(), b.GetWeight()) })
-		done.Rivals = done.Rivals[:min(len(done.Rivals), maxRivals)]
-		if len(done.Rivals) > 0 {
-			done.Margin = proto.Float64(p.GetWeight() - done.Rivals[0].GetWeight())
-		}
-		out[i] = done
 	}
-	return out
+	slices.SortStableFunc(done.Rivals, func(a, b *servicev1.MatchPair) int { return -cmp.Compare(a.GetWeight(), b.GetWeight()) })
+	done.Rivals = done.Rivals[:min(len(done.Rivals), maxRivals)]
+	if len(done.Rivals) > 0 {
+		done.Margin = proto.Float64(p.GetWeight() - done.Rivals[0].GetWeight())
+	}
+	var err error
+	if done.A, done.ARoster, err = s.side(ctx, q, p, p.GetAId()); err != nil {
+		return nil, err
+	}
+	done.B, done.BRoster, err = s.side(ctx, q, p, p.GetBId())
+	return done, err
 }
 
 // side is everything told of one of two, and the rosters that they stand on.
-func (q *queue) side(p *servicev1.MatchPair, id string) (records, roster []*servicev1.PersonRecord) {
+func (s *linkageService) side(ctx context.Context, q *queue, p *servicev1.MatchPair, id string) (records, roster []*servicev1.PersonRecord, err error) {
 	if p.GetSubject() == servicev1.LinkSubject_LINK_SUBJECT_HOUSEHOLD {
-		return nil, q.rosters[id]
+		roster, err = s.peopleOf(ctx, q.met[id], func(r *servicev1.PersonRecord) bool { return r.GetHouseholdId() == id })
+		return nil, roster, err
 	}
-	records = q.records[id]
+	records, err = s.peopleOf(ctx, q.met[id], func(r *servicev1.PersonRecord) bool { return r.GetPersonId() == id })
+	if err != nil {
+		return nil, nil, err
+	}
 	var homes []string
 	for _, r := range records {
-		if h := r.GetHouseholdId(); h != "" && !slices.Contains(homes, h) {
-			homes = append(homes, h)
-			roster = append(roster, q.rosters[h]...)
+		h := r.GetHouseholdId()
+		if h == "" || slices.Contains(homes, h) {
+			continue
+		}
+		homes = append(homes, h)
+		members, err := s.peopleOf(ctx, q.met[h], func(r *servicev1.PersonRecord) bool { return r.GetHouseholdId() == h })
+		if err != nil {
+			return nil, nil, err
+		}
+		roster = append(roster, members...)
+	}
+	return records, roster, nil
+}
+
+// peopleOf reads some interviews and those of their people who are asked for.
+func (s *linkageService) peopleOf(ctx context.Context, interviews []string, wanted func(*servicev1.PersonRecord) bool) ([]*servicev1.PersonRecord, error) {
+	var out []*servicev1.PersonRecord
+	for _, id := range interviews {
+		iv, err := s.store.Interview(ctx, id)
+		switch {
+		case fault.KindOf(err) == fault.NotFound: // withdrawn just now
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("read the interview %s: %w", id, err)
+		}
+		for _, r := range iv.GetPeople() {
+			if wanted(r) {
+				out = append(out, r)
+			}
 		}
 	}
-	return records, roster
+	return out, nil
 }
 
 // GetPerson shows one person as it counts.
@@ -180,6 +251,50 @@ func (s *linkageService) GetPerson(ctx context.Context, req *servicev1.GetPerson
 				resp.LikelyConfidence = proto.Float64(g.Confidence)
 			}
 		}
+	}
+	return resp, nil
+}
+
+// ListGroups lists the people who are taken for one.
+func (s *linkageService) ListGroups(ctx context.Context, req *servicev1.ListGroupsRequest) (*servicev1.ListGroupsResponse, error) {
+	const method = servicev1.LinkageService_ListGroups_FullMethodName
+	start, err := pairPosition(method, req, req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.search(ctx, req.GetStudy())
+	if err != nil {
+		return nil, err
+	}
+	decisions, err := s.store.Decisions(ctx, req.GetStudy())
+	if err != nil {
+		return nil, fmt.Errorf("read the decisions: %w", err)
+	}
+	links := personLinks(r)
+	known := map[string]bool{} // decisions are of all studies, and of households too
+	for _, c := range r.Clusters {
+		if c.Subject == servicev1.LinkSubject_LINK_SUBJECT_PERSON {
+			for _, id := range c.IDs {
+				known[id] = true
+			}
+		}
+	}
+	for _, l := range links {
+		known[l.A], known[l.B] = true, true
+	}
+	groups := dedup.Groups(links, decisions, 0)
+	groups = slices.DeleteFunc(groups, func(g dedup.Group) bool { return !known[g.IDs[0]] })
+	slices.SortStableFunc(groups, func(a, b dedup.Group) int { return cmp.Compare(a.Confidence, b.Confidence) })
+	one := dedup.Groups(nil, decisions, 0)
+	resp := &servicev1.ListGroupsResponse{Total: proto.Int64(int64(len(groups)))}
+	end := min(start+pageSize(req.GetPageSize()), len(groups))
+	for i := start; i < end; i++ {
+		g := groups[i]
+		whole := slices.ContainsFunc(one, func(d dedup.Group) bool { return slices.Equal(d.IDs, g.IDs) })
+		resp.Groups = append(resp.Groups, &servicev1.PersonGroup{PersonIds: g.IDs, Confidence: proto.Float64(g.Confidence), Decided: proto.Bool(whole)})
+	}
+	if end < len(groups) {
+		resp.NextPageToken = pageToken(method, req, strconv.Itoa(end))
 	}
 	return resp, nil
 }

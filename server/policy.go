@@ -92,6 +92,7 @@ func policy(method string) (rule, bool) {
 		servicev1.LinkageService_RunLinkage_FullMethodName,
 		servicev1.LinkageService_ListPairs_FullMethodName,
 		servicev1.LinkageService_ListQueue_FullMethodName,
+		servicev1.LinkageService_ListGroups_FullMethodName,
 		servicev1.LinkageService_GetPerson_FullMethodName,
 		servicev1.LinkageService_ExplainPair_FullMethodName,
 		servicev1.LinkageService_Decide_FullMethodName,

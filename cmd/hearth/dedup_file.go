@@ -23,7 +23,7 @@ type dedupFileCmd struct {
 	Truth    string            `help:"Column that is the same for rows of the same person: measures the result."`
 	Map      map[string]string `help:"What a column holds, where it is not guessed right: text, name, pinyin, date, phone, resident-id, number, place, category, household or skip." placeholder:"COLUMN=TYPE"`
 	Many     bool              `help:"Of two files: a row may have several partners. Otherwise each has one at most."`
-	Clusters string            `help:"Write a CSV file: each row's id, and a number that is the same for rows of one person." type:"path" placeholder:"FILE"`
+	Clusters string            `help:"Write a CSV file: each row's id, a number that is the same for rows of one person, and how sure that group is." type:"path" placeholder:"FILE"`
 	Pairs    string            `help:"Write a CSV file of the pairs, with weight and probability." type:"path" placeholder:"FILE"`
 	Answers  string            `help:"CSV file of what somebody decided about pairs: two ids, and yes or no. They hold whatever else speaks against them, and the weights learn from them." type:"existingfile" placeholder:"FILE"`
 	Explain  []string          `help:"Explain one pair field by field, found or not: two ids. With one id: only pairs of that row." placeholder:"ID,ID"`
@@ -150,10 +150,10 @@ func (c *dedupFileCmd) read(path string) (t dedup.Table, err error) {
 // write writes the files that were asked for.
 func (c *dedupFileCmd) write(r *dedup.TableResult) error {
 	if c.Clusters != "" {
-		err := writeCSV(c.Clusters, []string{"id", "cluster"}, func(row func(...string)) {
+		err := writeCSV(c.Clusters, []string{"id", "cluster", "confidence"}, func(row func(...string)) {
 			for i, cluster := range r.Clusters {
 				for _, id := range cluster {
-					row(id, strconv.Itoa(i+1))
+					row(id, strconv.Itoa(i+1), strconv.FormatFloat(r.Confidence[i], 'f', 6, 64))
 				}
 			}
 		})
@@ -251,7 +251,7 @@ func tableJSON(r *dedup.TableResult, took time.Duration) map[string]any {
 		pairs = append(pairs, pair{p.A, p.B, p.Weight, p.Probability, classWord(p.Class)})
 	}
 	out := map[string]any{
-		"records": r.Records, "compared": r.Compared, "possible": r.Possible, "pairs": pairs, "clusters": r.Clusters, "keys": r.Keys,
+		"records": r.Records, "compared": r.Compared, "possible": r.Possible, "pairs": pairs, "clusters": r.Clusters, "confidence": r.Confidence, "keys": r.Keys,
 		"columns": r.Columns, "seconds": took.Seconds(), "blocking_recall": r.Recall, "threshold": r.Threshold,
 	}
 	if r.Doubt != "" {

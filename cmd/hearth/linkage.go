@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/server/dedup"
@@ -14,6 +15,7 @@ import (
 type dedupCmd struct {
 	Run_    dedupRunCmd     `cmd:"" name:"run" help:"Learn the weights anew, compare everybody and sum up; pairs are kept up with what comes without it."`
 	Pairs   dedupPairsCmd   `cmd:"" help:"List the pairs found, heaviest first."`
+	Groups  dedupGroupsCmd  `cmd:"" help:"List the groups of people who are taken for one, the least sure first."`
 	Review  dedupReviewCmd  `cmd:"" help:"Decide pair after pair, what gains most first."`
 	Explain dedupExplainCmd `cmd:"" help:"Say field by field why two people may be the same."`
 	Show    dedupShowCmd    `cmd:"" help:"Show one person as it counts: where it was met, and which value of each field stands."`
@@ -93,6 +95,49 @@ func (c *dedupPairsCmd) Run(e *env) error {
 		return say(e, "there are more: --limit")
 	}
 	return nil
+}
+
+type dedupGroupsCmd struct {
+	target
+	Limit int  `help:"At most this many." default:"50"`
+	JSON  bool `help:"Print JSON."`
+}
+
+// Run lists the groups.
+func (c *dedupGroupsCmd) Run(e *env) error {
+	cc, err := c.dial(e.ctx)
+	if err != nil {
+		return err
+	}
+	defer cc.Close()
+	resp, err := servicev1.NewLinkageServiceClient(cc).ListGroups(e.ctx, &servicev1.ListGroupsRequest{PageSize: proto.Uint32(uint32(max(c.Limit, 1)))})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, resp)
+	}
+	if len(resp.GetGroups()) == 0 {
+		return say(e, "nobody is taken for somebody else")
+	}
+	rows := [][]string{{"CONFIDENCE", "DECIDED", "PEOPLE"}}
+	for _, g := range resp.GetGroups() {
+		rows = append(rows, []string{fmt.Sprintf("%.4f", g.GetConfidence()), yes(g.GetDecided()), strings.Join(g.GetPersonIds(), " ")})
+	}
+	if err := table(e.stdout, rows); err != nil {
+		return err
+	}
+	if more := resp.GetTotal() - int64(len(resp.GetGroups())); more > 0 {
+		return say(e, fmt.Sprintf("and %d more: --limit", more))
+	}
+	return nil
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return ""
 }
 
 func decided(p *servicev1.MatchPair) string {

@@ -122,6 +122,29 @@ func fits(ma, mb []int32, rootB int32, root []int32, near [][]edge, apart func(i
 	return average, average >= 0
 }
 
+// joinings are the joins that made clusters, with the average weight that spoke for each over least.
+type joinings struct {
+	least float64
+	at    []int32 // a record of each
+	bits  []float64
+}
+
+// add notes a join.
+func (j *joinings) add(a, _ int32, average float64) {
+	j.at, j.bits = append(j.at, a), append(j.bits, average+j.least)
+}
+
+// sure is how probable the least sure join of each cluster is, by its root. Clusters that were made by decisions alone are not in it.
+func (j *joinings) sure(roots []int32) map[int32]float64 {
+	out := map[int32]float64{}
+	for i, at := range j.at {
+		if p, ok := out[roots[at]]; !ok || probability(j.bits[i]) < p {
+			out[roots[at]] = probability(j.bits[i])
+		}
+	}
+	return out
+}
+
 // Group is the ids that are taken for one person, sorted.
 type Group struct {
 	IDs []string
@@ -170,19 +193,9 @@ func Groups(links []Link, decisions []*servicev1.LinkDecision, least float64) []
 			together = append(together, [2]int32{at[root], int32(i)})
 		}
 	}
-	type join struct {
-		at      int32
-		average float64
-	}
-	var joins []join
-	roots := group(len(ids), edges, apart, together, func(a, _ int32, average float64) { joins = append(joins, join{a, average + least}) })
-	sure := map[int32]float64{}
-	for _, j := range joins {
-		r := roots[j.at]
-		if p, ok := sure[r]; !ok || probability(j.average) < p {
-			sure[r] = probability(j.average)
-		}
-	}
+	joins := &joinings{least: least}
+	roots := group(len(ids), edges, apart, together, joins.add)
+	sure := joins.sure(roots)
 	var out []Group
 	for root, members := range namedRoots(roots, ids) {
 		if p, ok := sure[root]; ok {

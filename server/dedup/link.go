@@ -72,7 +72,7 @@ func LinkTables(a, b Table, many bool) (*TableResult, error) {
 	}
 	l := f.link(opts, many, truth, answers)
 	r.Compared, r.Keys, r.Recall, r.Households = l.compared, l.blocking.names, l.blocking.recall, l.households
-	r.Clusters = named(l.roots, ids)
+	r.Clusters, r.Confidence = named(l.roots, ids, l.sure)
 	r.decided, r.Threshold, r.Doubt = l.decided, l.threshold, l.doubt
 	r.keep(l.model, l.edges, l.roots, answers)
 	if ca.truth >= 0 {
@@ -199,6 +199,7 @@ type linked struct {
 	blocking *blocking
 	*found
 	roots      []int32
+	sure       map[int32]float64 // of each cluster, by root
 	households string
 	threshold  float64
 	doubt      string
@@ -219,7 +220,9 @@ func (f *frame) link(opts Options, many bool, truth []int32, answers *answered) 
 	}
 	least, f1, matches := threshold(l.edges)
 	l.threshold, l.doubt = least, doubt(f1, matches)
-	l.roots = group(f.n, raised(l.edges, l.threshold), apart, answers.together, nil)
+	joins := &joinings{least: l.threshold}
+	l.roots = group(f.n, raised(l.edges, l.threshold), apart, answers.together, joins.add)
+	l.sure = joins.sure(l.roots)
 	if f.house.none() || many {
 		return l
 	}
@@ -256,8 +259,10 @@ func (f *frame) link(opts Options, many bool, truth []int32, answers *answered) 
 	for i := range l.roots {
 		l.roots[i] = int32(i)
 	}
+	l.sure = map[int32]float64{}
 	for _, e := range links {
 		l.roots[e.b] = e.a
+		l.sure[e.a] = probability(e.weight)
 	}
 	return l
 }

@@ -19,14 +19,13 @@ type TablePair struct {
 	Class       servicev1.MatchClass
 }
 
-// named lists the clusters of two and more by id.
-func named(roots []int32, ids []string) [][]string {
+// named lists the clusters of two and more by id, and how sure each is.
+func named(roots []int32, ids []string, sure map[int32]float64) (out [][]string, confidence []float64) {
 	size := make([]int32, len(roots))
 	for _, r := range roots {
 		size[r]++
 	}
 	at := map[int32]int{}
-	var out [][]string
 	for i, r := range roots {
 		if size[r] < 2 {
 			continue
@@ -36,10 +35,15 @@ func named(roots []int32, ids []string) [][]string {
 			n = len(out)
 			at[r] = n
 			out = append(out, make([]string, 0, size[r]))
+			p, ok := sure[r]
+			if !ok {
+				p = 1
+			}
+			confidence = append(confidence, p)
 		}
 		out[n] = append(out[n], ids[i])
 	}
-	return out
+	return out, confidence
 }
 
 // keep notes what is needed to explain pairs, and lists those that are possible or stand in one cluster.

@@ -58,6 +58,9 @@ type TableResult struct {
 	Doubt string
 	// Clusters holds the ids of records that are taken for one person, two or more to a cluster.
 	Clusters [][]string
+	// Confidence says of each cluster how probable the least sure of the joins is that made it, by the average of the pairs that it
+	// brought together; 1 where answers alone made it.
+	Confidence []float64
 	// Households says of two tables whether whole households were compared, and why; empty where there are none.
 	Households string
 	// Score compares the clusters with the truth column; nil if none was named.
@@ -271,8 +274,9 @@ func FindTable(rows Table) (*TableResult, error) {
 		pair := [2]int32{min(i, j), max(i, j)}
 		return answers.apart[pair] || f.apartByRoster(i, j) && !twice[pair]
 	}
-	roots := group(f.n, raised(found.edges, r.Threshold), apart, answers.together, nil)
-	r.Clusters = named(roots, ids)
+	joins := &joinings{least: r.Threshold}
+	roots := group(f.n, raised(found.edges, r.Threshold), apart, answers.together, joins.add)
+	r.Clusters, r.Confidence = named(roots, ids, joins.sure(roots))
 	r.Recall = f.reached(found.edges, roots, r.Recall)
 	r.keep(m, found.edges, roots, answers)
 	if truthCol >= 0 {

@@ -117,10 +117,29 @@ func TestScores(t *testing.T) {
 				t.Logf("  column %s: %s (%s)", c.Header, c.Kind, c.Why)
 			}
 			t.Logf("  keys: %s", strings.Join(r.Keys, "; "))
+			checkConfidence(t, r)
 			if s.F1 < test.floor {
 				t.Errorf("F1 = %.4f, want at least %.3f", s.F1, test.floor)
 			}
 		})
+	}
+}
+
+// checkConfidence expects one for each cluster, that of two records to be the probability of their pair.
+func checkConfidence(t *testing.T, r *TableResult) {
+	t.Helper()
+	if len(r.Confidence) != len(r.Clusters) {
+		t.Fatalf("%d confidences of %d clusters", len(r.Confidence), len(r.Clusters))
+	}
+	of := map[[2]string]float64{}
+	for _, p := range r.Pairs {
+		of[[2]string{p.A, p.B}], of[[2]string{p.B, p.A}] = p.Probability, p.Probability
+	}
+	for i, c := range r.Clusters {
+		p := r.Confidence[i]
+		if !(p > 0 && p <= 1) || len(c) == 2 && math.Abs(p-of[[2]string{c[0], c[1]}]) > 1e-9 {
+			t.Errorf("cluster %v: confidence %v, the pair %v", c, p, of[[2]string{c[0], c[1]}])
+		}
 	}
 }
 

@@ -1363,6 +1363,192 @@ func (x *QueueItem) GetBRoster() []*PersonRecord {
 	return nil
 }
 
+// ListGroupsRequest asks for groups of people; empty fields mean all.
+type ListGroupsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Study         *string                `protobuf:"bytes,1,opt,name=study" json:"study,omitempty"`
+	PageSize      *uint32                `protobuf:"varint,2,opt,name=page_size,json=pageSize" json:"page_size,omitempty"`
+	PageToken     *string                `protobuf:"bytes,3,opt,name=page_token,json=pageToken" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGroupsRequest) Reset() {
+	*x = ListGroupsRequest{}
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGroupsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGroupsRequest) ProtoMessage() {}
+
+func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGroupsRequest.ProtoReflect.Descriptor instead.
+func (*ListGroupsRequest) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_linkage_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListGroupsRequest) GetStudy() string {
+	if x != nil && x.Study != nil {
+		return *x.Study
+	}
+	return ""
+}
+
+func (x *ListGroupsRequest) GetPageSize() uint32 {
+	if x != nil && x.PageSize != nil {
+		return *x.PageSize
+	}
+	return 0
+}
+
+func (x *ListGroupsRequest) GetPageToken() string {
+	if x != nil && x.PageToken != nil {
+		return *x.PageToken
+	}
+	return ""
+}
+
+// ListGroupsResponse is one page.
+type ListGroupsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Groups        []*PersonGroup         `protobuf:"bytes,1,rep,name=groups" json:"groups,omitempty"`
+	NextPageToken *string                `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken" json:"next_page_token,omitempty"`
+	// How many there are in all.
+	Total         *int64 `protobuf:"varint,3,opt,name=total" json:"total,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGroupsResponse) Reset() {
+	*x = ListGroupsResponse{}
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGroupsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGroupsResponse) ProtoMessage() {}
+
+func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGroupsResponse.ProtoReflect.Descriptor instead.
+func (*ListGroupsResponse) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_linkage_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ListGroupsResponse) GetGroups() []*PersonGroup {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *ListGroupsResponse) GetNextPageToken() string {
+	if x != nil && x.NextPageToken != nil {
+		return *x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListGroupsResponse) GetTotal() int64 {
+	if x != nil && x.Total != nil {
+		return *x.Total
+	}
+	return 0
+}
+
+// PersonGroup is people of different ids who are taken for one. They count as one once somebody decided so.
+type PersonGroup struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	PersonIds []string               `protobuf:"bytes,1,rep,name=person_ids,json=personIds" json:"person_ids,omitempty"`
+	// How probable the least sure of the joins is that made the group; 1 where decisions alone made it.
+	Confidence *float64 `protobuf:"fixed64,2,opt,name=confidence" json:"confidence,omitempty"`
+	// All of them count as one by decision.
+	Decided       *bool `protobuf:"varint,3,opt,name=decided" json:"decided,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PersonGroup) Reset() {
+	*x = PersonGroup{}
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PersonGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PersonGroup) ProtoMessage() {}
+
+func (x *PersonGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PersonGroup.ProtoReflect.Descriptor instead.
+func (*PersonGroup) Descriptor() ([]byte, []int) {
+	return file_hearth_service_v1_linkage_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *PersonGroup) GetPersonIds() []string {
+	if x != nil {
+		return x.PersonIds
+	}
+	return nil
+}
+
+func (x *PersonGroup) GetConfidence() float64 {
+	if x != nil && x.Confidence != nil {
+		return *x.Confidence
+	}
+	return 0
+}
+
+func (x *PersonGroup) GetDecided() bool {
+	if x != nil && x.Decided != nil {
+		return *x.Decided
+	}
+	return false
+}
+
 // GetPersonRequest names a person by id, or by the key of an interview: its respondent.
 type GetPersonRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1373,7 +1559,7 @@ type GetPersonRequest struct {
 
 func (x *GetPersonRequest) Reset() {
 	*x = GetPersonRequest{}
-	mi := &file_hearth_service_v1_linkage_proto_msgTypes[16]
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1385,7 +1571,7 @@ func (x *GetPersonRequest) String() string {
 func (*GetPersonRequest) ProtoMessage() {}
 
 func (x *GetPersonRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_linkage_proto_msgTypes[16]
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1398,7 +1584,7 @@ func (x *GetPersonRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPersonRequest.ProtoReflect.Descriptor instead.
 func (*GetPersonRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_linkage_proto_rawDescGZIP(), []int{16}
+	return file_hearth_service_v1_linkage_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetPersonRequest) GetId() string {
@@ -1430,7 +1616,7 @@ type GetPersonResponse struct {
 
 func (x *GetPersonResponse) Reset() {
 	*x = GetPersonResponse{}
-	mi := &file_hearth_service_v1_linkage_proto_msgTypes[17]
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1442,7 +1628,7 @@ func (x *GetPersonResponse) String() string {
 func (*GetPersonResponse) ProtoMessage() {}
 
 func (x *GetPersonResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_linkage_proto_msgTypes[17]
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1455,7 +1641,7 @@ func (x *GetPersonResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPersonResponse.ProtoReflect.Descriptor instead.
 func (*GetPersonResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_linkage_proto_rawDescGZIP(), []int{17}
+	return file_hearth_service_v1_linkage_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetPersonResponse) GetEntityId() string {
@@ -1530,7 +1716,7 @@ type StandingValue struct {
 
 func (x *StandingValue) Reset() {
 	*x = StandingValue{}
-	mi := &file_hearth_service_v1_linkage_proto_msgTypes[18]
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1542,7 +1728,7 @@ func (x *StandingValue) String() string {
 func (*StandingValue) ProtoMessage() {}
 
 func (x *StandingValue) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_linkage_proto_msgTypes[18]
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1555,7 +1741,7 @@ func (x *StandingValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StandingValue.ProtoReflect.Descriptor instead.
 func (*StandingValue) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_linkage_proto_rawDescGZIP(), []int{18}
+	return file_hearth_service_v1_linkage_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StandingValue) GetField() string {
@@ -1626,7 +1812,7 @@ type KnownPerson struct {
 
 func (x *KnownPerson) Reset() {
 	*x = KnownPerson{}
-	mi := &file_hearth_service_v1_linkage_proto_msgTypes[19]
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1638,7 +1824,7 @@ func (x *KnownPerson) String() string {
 func (*KnownPerson) ProtoMessage() {}
 
 func (x *KnownPerson) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_linkage_proto_msgTypes[19]
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1651,7 +1837,7 @@ func (x *KnownPerson) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KnownPerson.ProtoReflect.Descriptor instead.
 func (*KnownPerson) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_linkage_proto_rawDescGZIP(), []int{19}
+	return file_hearth_service_v1_linkage_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *KnownPerson) GetRecords() []*PersonRecord {
@@ -1678,7 +1864,7 @@ type KnownInterview struct {
 
 func (x *KnownInterview) Reset() {
 	*x = KnownInterview{}
-	mi := &file_hearth_service_v1_linkage_proto_msgTypes[20]
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1690,7 +1876,7 @@ func (x *KnownInterview) String() string {
 func (*KnownInterview) ProtoMessage() {}
 
 func (x *KnownInterview) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_service_v1_linkage_proto_msgTypes[20]
+	mi := &file_hearth_service_v1_linkage_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1703,7 +1889,7 @@ func (x *KnownInterview) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KnownInterview.ProtoReflect.Descriptor instead.
 func (*KnownInterview) Descriptor() ([]byte, []int) {
-	return file_hearth_service_v1_linkage_proto_rawDescGZIP(), []int{20}
+	return file_hearth_service_v1_linkage_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *KnownInterview) GetPersonIds() []string {
@@ -1813,7 +1999,23 @@ const file_hearth_service_v1_linkage_proto_rawDesc = "" +
 	"\x01a\x18\x05 \x03(\v2\x1f.hearth.service.v1.PersonRecordR\x01a\x12-\n" +
 	"\x01b\x18\x06 \x03(\v2\x1f.hearth.service.v1.PersonRecordR\x01b\x12:\n" +
 	"\ba_roster\x18\a \x03(\v2\x1f.hearth.service.v1.PersonRecordR\aaRoster\x12:\n" +
-	"\bb_roster\x18\b \x03(\v2\x1f.hearth.service.v1.PersonRecordR\abRoster\"\"\n" +
+	"\bb_roster\x18\b \x03(\v2\x1f.hearth.service.v1.PersonRecordR\abRoster\"e\n" +
+	"\x11ListGroupsRequest\x12\x14\n" +
+	"\x05study\x18\x01 \x01(\tR\x05study\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\rR\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"\x8a\x01\n" +
+	"\x12ListGroupsResponse\x126\n" +
+	"\x06groups\x18\x01 \x03(\v2\x1e.hearth.service.v1.PersonGroupR\x06groups\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x14\n" +
+	"\x05total\x18\x03 \x01(\x03R\x05total\"f\n" +
+	"\vPersonGroup\x12\x1d\n" +
+	"\n" +
+	"person_ids\x18\x01 \x03(\tR\tpersonIds\x12\x1e\n" +
+	"\n" +
+	"confidence\x18\x02 \x01(\x01R\n" +
+	"confidence\x12\x18\n" +
+	"\adecided\x18\x03 \x01(\bR\adecided\"\"\n" +
 	"\x10GetPersonRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\xd7\x02\n" +
 	"\x11GetPersonResponse\x12\x1b\n" +
@@ -1859,7 +2061,7 @@ const file_hearth_service_v1_linkage_proto_rawDesc = "" +
 	"\x12DECISION_KIND_LINK\x10\x01\x12\x1d\n" +
 	"\x19DECISION_KIND_CANNOT_LINK\x10\x02\x12\x16\n" +
 	"\x12DECISION_KIND_UNDO\x10\x03\x12\x18\n" +
-	"\x14DECISION_KIND_CHOOSE\x10\x042\x84\x05\n" +
+	"\x14DECISION_KIND_CHOOSE\x10\x042\xdf\x05\n" +
 	"\x0eLinkageService\x12Y\n" +
 	"\n" +
 	"RunLinkage\x12$.hearth.service.v1.RunLinkageRequest\x1a%.hearth.service.v1.RunLinkageResponse\x12V\n" +
@@ -1867,7 +2069,9 @@ const file_hearth_service_v1_linkage_proto_rawDesc = "" +
 	"\vExplainPair\x12%.hearth.service.v1.ExplainPairRequest\x1a&.hearth.service.v1.ExplainPairResponse\x12M\n" +
 	"\x06Decide\x12 .hearth.service.v1.DecideRequest\x1a!.hearth.service.v1.DecideResponse\x12b\n" +
 	"\rListDecisions\x12'.hearth.service.v1.ListDecisionsRequest\x1a(.hearth.service.v1.ListDecisionsResponse\x12V\n" +
-	"\tListQueue\x12#.hearth.service.v1.ListQueueRequest\x1a$.hearth.service.v1.ListQueueResponse\x12V\n" +
+	"\tListQueue\x12#.hearth.service.v1.ListQueueRequest\x1a$.hearth.service.v1.ListQueueResponse\x12Y\n" +
+	"\n" +
+	"ListGroups\x12$.hearth.service.v1.ListGroupsRequest\x1a%.hearth.service.v1.ListGroupsResponse\x12V\n" +
 	"\tGetPerson\x12#.hearth.service.v1.GetPersonRequest\x1a$.hearth.service.v1.GetPersonResponseBCZAgithub.com/hearth-survey/hearth/proto/hearth/service/v1;servicev1b\beditionsp\xe8\a"
 
 var (
@@ -1883,7 +2087,7 @@ func file_hearth_service_v1_linkage_proto_rawDescGZIP() []byte {
 }
 
 var file_hearth_service_v1_linkage_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_hearth_service_v1_linkage_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_hearth_service_v1_linkage_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_hearth_service_v1_linkage_proto_goTypes = []any{
 	(LinkSubject)(0),              // 0: hearth.service.v1.LinkSubject
 	(MatchClass)(0),               // 1: hearth.service.v1.MatchClass
@@ -1904,12 +2108,15 @@ var file_hearth_service_v1_linkage_proto_goTypes = []any{
 	(*ListQueueRequest)(nil),      // 16: hearth.service.v1.ListQueueRequest
 	(*ListQueueResponse)(nil),     // 17: hearth.service.v1.ListQueueResponse
 	(*QueueItem)(nil),             // 18: hearth.service.v1.QueueItem
-	(*GetPersonRequest)(nil),      // 19: hearth.service.v1.GetPersonRequest
-	(*GetPersonResponse)(nil),     // 20: hearth.service.v1.GetPersonResponse
-	(*StandingValue)(nil),         // 21: hearth.service.v1.StandingValue
-	(*KnownPerson)(nil),           // 22: hearth.service.v1.KnownPerson
-	(*KnownInterview)(nil),        // 23: hearth.service.v1.KnownInterview
-	(*PersonRecord)(nil),          // 24: hearth.service.v1.PersonRecord
+	(*ListGroupsRequest)(nil),     // 19: hearth.service.v1.ListGroupsRequest
+	(*ListGroupsResponse)(nil),    // 20: hearth.service.v1.ListGroupsResponse
+	(*PersonGroup)(nil),           // 21: hearth.service.v1.PersonGroup
+	(*GetPersonRequest)(nil),      // 22: hearth.service.v1.GetPersonRequest
+	(*GetPersonResponse)(nil),     // 23: hearth.service.v1.GetPersonResponse
+	(*StandingValue)(nil),         // 24: hearth.service.v1.StandingValue
+	(*KnownPerson)(nil),           // 25: hearth.service.v1.KnownPerson
+	(*KnownInterview)(nil),        // 26: hearth.service.v1.KnownInterview
+	(*PersonRecord)(nil),          // 27: hearth.service.v1.PersonRecord
 }
 var file_hearth_service_v1_linkage_proto_depIdxs = []int32{
 	2,  // 0: hearth.service.v1.LinkDecision.kind:type_name -> hearth.service.v1.DecisionKind
@@ -1923,41 +2130,44 @@ var file_hearth_service_v1_linkage_proto_depIdxs = []int32{
 	5,  // 8: hearth.service.v1.ListPairsResponse.pairs:type_name -> hearth.service.v1.MatchPair
 	0,  // 9: hearth.service.v1.ExplainPairRequest.subject:type_name -> hearth.service.v1.LinkSubject
 	5,  // 10: hearth.service.v1.ExplainPairResponse.pair:type_name -> hearth.service.v1.MatchPair
-	24, // 11: hearth.service.v1.ExplainPairResponse.a:type_name -> hearth.service.v1.PersonRecord
-	24, // 12: hearth.service.v1.ExplainPairResponse.b:type_name -> hearth.service.v1.PersonRecord
+	27, // 11: hearth.service.v1.ExplainPairResponse.a:type_name -> hearth.service.v1.PersonRecord
+	27, // 12: hearth.service.v1.ExplainPairResponse.b:type_name -> hearth.service.v1.PersonRecord
 	3,  // 13: hearth.service.v1.DecideRequest.decision:type_name -> hearth.service.v1.LinkDecision
 	3,  // 14: hearth.service.v1.DecideResponse.decision:type_name -> hearth.service.v1.LinkDecision
 	3,  // 15: hearth.service.v1.ListDecisionsResponse.decisions:type_name -> hearth.service.v1.LinkDecision
 	18, // 16: hearth.service.v1.ListQueueResponse.items:type_name -> hearth.service.v1.QueueItem
 	5,  // 17: hearth.service.v1.QueueItem.pair:type_name -> hearth.service.v1.MatchPair
 	5,  // 18: hearth.service.v1.QueueItem.rivals:type_name -> hearth.service.v1.MatchPair
-	24, // 19: hearth.service.v1.QueueItem.a:type_name -> hearth.service.v1.PersonRecord
-	24, // 20: hearth.service.v1.QueueItem.b:type_name -> hearth.service.v1.PersonRecord
-	24, // 21: hearth.service.v1.QueueItem.a_roster:type_name -> hearth.service.v1.PersonRecord
-	24, // 22: hearth.service.v1.QueueItem.b_roster:type_name -> hearth.service.v1.PersonRecord
-	21, // 23: hearth.service.v1.GetPersonResponse.values:type_name -> hearth.service.v1.StandingValue
-	24, // 24: hearth.service.v1.GetPersonResponse.appearances:type_name -> hearth.service.v1.PersonRecord
-	3,  // 25: hearth.service.v1.GetPersonResponse.decisions:type_name -> hearth.service.v1.LinkDecision
-	24, // 26: hearth.service.v1.KnownPerson.records:type_name -> hearth.service.v1.PersonRecord
-	6,  // 27: hearth.service.v1.LinkageService.RunLinkage:input_type -> hearth.service.v1.RunLinkageRequest
-	8,  // 28: hearth.service.v1.LinkageService.ListPairs:input_type -> hearth.service.v1.ListPairsRequest
-	10, // 29: hearth.service.v1.LinkageService.ExplainPair:input_type -> hearth.service.v1.ExplainPairRequest
-	12, // 30: hearth.service.v1.LinkageService.Decide:input_type -> hearth.service.v1.DecideRequest
-	14, // 31: hearth.service.v1.LinkageService.ListDecisions:input_type -> hearth.service.v1.ListDecisionsRequest
-	16, // 32: hearth.service.v1.LinkageService.ListQueue:input_type -> hearth.service.v1.ListQueueRequest
-	19, // 33: hearth.service.v1.LinkageService.GetPerson:input_type -> hearth.service.v1.GetPersonRequest
-	7,  // 34: hearth.service.v1.LinkageService.RunLinkage:output_type -> hearth.service.v1.RunLinkageResponse
-	9,  // 35: hearth.service.v1.LinkageService.ListPairs:output_type -> hearth.service.v1.ListPairsResponse
-	11, // 36: hearth.service.v1.LinkageService.ExplainPair:output_type -> hearth.service.v1.ExplainPairResponse
-	13, // 37: hearth.service.v1.LinkageService.Decide:output_type -> hearth.service.v1.DecideResponse
-	15, // 38: hearth.service.v1.LinkageService.ListDecisions:output_type -> hearth.service.v1.ListDecisionsResponse
-	17, // 39: hearth.service.v1.LinkageService.ListQueue:output_type -> hearth.service.v1.ListQueueResponse
-	20, // 40: hearth.service.v1.LinkageService.GetPerson:output_type -> hearth.service.v1.GetPersonResponse
-	34, // [34:41] is the sub-list for method output_type
-	27, // [27:34] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	27, // 19: hearth.service.v1.QueueItem.a:type_name -> hearth.service.v1.PersonRecord
+	27, // 20: hearth.service.v1.QueueItem.b:type_name -> hearth.service.v1.PersonRecord
+	27, // 21: hearth.service.v1.QueueItem.a_roster:type_name -> hearth.service.v1.PersonRecord
+	27, // 22: hearth.service.v1.QueueItem.b_roster:type_name -> hearth.service.v1.PersonRecord
+	21, // 23: hearth.service.v1.ListGroupsResponse.groups:type_name -> hearth.service.v1.PersonGroup
+	24, // 24: hearth.service.v1.GetPersonResponse.values:type_name -> hearth.service.v1.StandingValue
+	27, // 25: hearth.service.v1.GetPersonResponse.appearances:type_name -> hearth.service.v1.PersonRecord
+	3,  // 26: hearth.service.v1.GetPersonResponse.decisions:type_name -> hearth.service.v1.LinkDecision
+	27, // 27: hearth.service.v1.KnownPerson.records:type_name -> hearth.service.v1.PersonRecord
+	6,  // 28: hearth.service.v1.LinkageService.RunLinkage:input_type -> hearth.service.v1.RunLinkageRequest
+	8,  // 29: hearth.service.v1.LinkageService.ListPairs:input_type -> hearth.service.v1.ListPairsRequest
+	10, // 30: hearth.service.v1.LinkageService.ExplainPair:input_type -> hearth.service.v1.ExplainPairRequest
+	12, // 31: hearth.service.v1.LinkageService.Decide:input_type -> hearth.service.v1.DecideRequest
+	14, // 32: hearth.service.v1.LinkageService.ListDecisions:input_type -> hearth.service.v1.ListDecisionsRequest
+	16, // 33: hearth.service.v1.LinkageService.ListQueue:input_type -> hearth.service.v1.ListQueueRequest
+	19, // 34: hearth.service.v1.LinkageService.ListGroups:input_type -> hearth.service.v1.ListGroupsRequest
+	22, // 35: hearth.service.v1.LinkageService.GetPerson:input_type -> hearth.service.v1.GetPersonRequest
+	7,  // 36: hearth.service.v1.LinkageService.RunLinkage:output_type -> hearth.service.v1.RunLinkageResponse
+	9,  // 37: hearth.service.v1.LinkageService.ListPairs:output_type -> hearth.service.v1.ListPairsResponse
+	11, // 38: hearth.service.v1.LinkageService.ExplainPair:output_type -> hearth.service.v1.ExplainPairResponse
+	13, // 39: hearth.service.v1.LinkageService.Decide:output_type -> hearth.service.v1.DecideResponse
+	15, // 40: hearth.service.v1.LinkageService.ListDecisions:output_type -> hearth.service.v1.ListDecisionsResponse
+	17, // 41: hearth.service.v1.LinkageService.ListQueue:output_type -> hearth.service.v1.ListQueueResponse
+	20, // 42: hearth.service.v1.LinkageService.ListGroups:output_type -> hearth.service.v1.ListGroupsResponse
+	23, // 43: hearth.service.v1.LinkageService.GetPerson:output_type -> hearth.service.v1.GetPersonResponse
+	36, // [36:44] is the sub-list for method output_type
+	28, // [28:36] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_hearth_service_v1_linkage_proto_init() }
@@ -1972,7 +2182,7 @@ func file_hearth_service_v1_linkage_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_service_v1_linkage_proto_rawDesc), len(file_hearth_service_v1_linkage_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   21,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

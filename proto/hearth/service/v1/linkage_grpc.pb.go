@@ -25,6 +25,7 @@ const (
 	LinkageService_Decide_FullMethodName        = "/hearth.service.v1.LinkageService/Decide"
 	LinkageService_ListDecisions_FullMethodName = "/hearth.service.v1.LinkageService/ListDecisions"
 	LinkageService_ListQueue_FullMethodName     = "/hearth.service.v1.LinkageService/ListQueue"
+	LinkageService_ListGroups_FullMethodName    = "/hearth.service.v1.LinkageService/ListGroups"
 	LinkageService_GetPerson_FullMethodName     = "/hearth.service.v1.LinkageService/GetPerson"
 )
 
@@ -46,6 +47,8 @@ type LinkageServiceClient interface {
 	ListDecisions(ctx context.Context, in *ListDecisionsRequest, opts ...grpc.CallOption) (*ListDecisionsResponse, error)
 	// ListQueue lists the pairs that nobody has decided, those first of which a decision gains most, with what is needed to decide.
 	ListQueue(ctx context.Context, in *ListQueueRequest, opts ...grpc.CallOption) (*ListQueueResponse, error)
+	// ListGroups lists the groups of people who are taken for one, by decisions and by what was found, the least sure first.
+	ListGroups(ctx context.Context, in *ListGroupsRequest, opts ...grpc.CallOption) (*ListGroupsResponse, error)
 	// GetPerson shows one person as it counts after the decisions: where it was met, and which value of each field stands.
 	GetPerson(ctx context.Context, in *GetPersonRequest, opts ...grpc.CallOption) (*GetPersonResponse, error)
 }
@@ -118,6 +121,16 @@ func (c *linkageServiceClient) ListQueue(ctx context.Context, in *ListQueueReque
 	return out, nil
 }
 
+func (c *linkageServiceClient) ListGroups(ctx context.Context, in *ListGroupsRequest, opts ...grpc.CallOption) (*ListGroupsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListGroupsResponse)
+	err := c.cc.Invoke(ctx, LinkageService_ListGroups_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *linkageServiceClient) GetPerson(ctx context.Context, in *GetPersonRequest, opts ...grpc.CallOption) (*GetPersonResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetPersonResponse)
@@ -146,6 +159,8 @@ type LinkageServiceServer interface {
 	ListDecisions(context.Context, *ListDecisionsRequest) (*ListDecisionsResponse, error)
 	// ListQueue lists the pairs that nobody has decided, those first of which a decision gains most, with what is needed to decide.
 	ListQueue(context.Context, *ListQueueRequest) (*ListQueueResponse, error)
+	// ListGroups lists the groups of people who are taken for one, by decisions and by what was found, the least sure first.
+	ListGroups(context.Context, *ListGroupsRequest) (*ListGroupsResponse, error)
 	// GetPerson shows one person as it counts after the decisions: where it was met, and which value of each field stands.
 	GetPerson(context.Context, *GetPersonRequest) (*GetPersonResponse, error)
 	mustEmbedUnimplementedLinkageServiceServer()
@@ -175,6 +190,9 @@ func (UnimplementedLinkageServiceServer) ListDecisions(context.Context, *ListDec
 }
 func (UnimplementedLinkageServiceServer) ListQueue(context.Context, *ListQueueRequest) (*ListQueueResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListQueue not implemented")
+}
+func (UnimplementedLinkageServiceServer) ListGroups(context.Context, *ListGroupsRequest) (*ListGroupsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListGroups not implemented")
 }
 func (UnimplementedLinkageServiceServer) GetPerson(context.Context, *GetPersonRequest) (*GetPersonResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetPerson not implemented")
@@ -308,6 +326,24 @@ func _LinkageService_ListQueue_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _LinkageService_ListGroups_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListGroupsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LinkageServiceServer).ListGroups(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LinkageService_ListGroups_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LinkageServiceServer).ListGroups(ctx, req.(*ListGroupsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _LinkageService_GetPerson_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetPersonRequest)
 	if err := dec(in); err != nil {
@@ -356,6 +392,10 @@ var LinkageService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListQueue",
 			Handler:    _LinkageService_ListQueue_Handler,
+		},
+		{
+			MethodName: "ListGroups",
+			Handler:    _LinkageService_ListGroups_Handler,
 		},
 		{
 			MethodName: "GetPerson",
