@@ -371,6 +371,23 @@ func countFlags(counts map[store.FlagKey]store.FlagNumbers, iv *servicev1.Interv
 	}
 }
 
+func (m *memory) Bodies(_ context.Context, study string) iter.Seq2[store.Body, error] {
+	m.mu.Lock()
+	all := slices.Collect(maps.Values(m.interviews))
+	m.mu.Unlock()
+	return func(yield func(store.Body, error) bool) {
+		for _, iv := range all {
+			if study != "" && iv.GetSummary().GetStudy() != study {
+				continue
+			}
+			b, err := proto.Marshal(iv)
+			if !yield(store.Body{Bytes: b}, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
 func (m *memory) Interviews(_ context.Context, f store.Filter) iter.Seq2[*servicev1.InterviewProjection, error] {
 	m.mu.Lock()
 	all := slices.Collect(maps.Values(m.interviews))

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"runtime/debug"
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"github.com/hearth-survey/hearth/server/dedup"
 	"github.com/hearth-survey/hearth/server/referral"
 	"google.golang.org/protobuf/proto"
 )
@@ -98,6 +100,12 @@ func (s *referralService) GetReferralStats(ctx context.Context, req *servicev1.G
 	if req.GetDraws() > maxDraws {
 		return nil, fault.New(fault.Invalid, fault.BadRequest, "%d bootstrap samples are more than the %d that are drawn at most", req.GetDraws(), maxDraws)
 	}
+	if req.GetCountsOnly() && !req.GetByRound() && req.GetAsOf() == nil && req.AsOfTimeMs == nil {
+		if err := s.Project(ctx); err != nil {
+			return nil, err
+		}
+		return s.countReferrals(ctx, req)
+	}
 	f, _, err := s.referralAt(ctx, req.GetStudy(), req.GetAsOf(), req.AsOfTimeMs, req.GetUnmerged())
 	if err != nil {
 		return nil, err
@@ -108,15 +116,14 @@ func (s *referralService) GetReferralStats(ctx context.Context, req *servicev1.G
 	}
 	g := referral.Build(f)
 	sample := referral.SampleOf(f, g, values...)
-	opts := referral.Options{
-		Population: req.GetPopulation(), WithoutSeeds: req.GetWithoutSeeds(), Draws: int(req.GetDraws()), RandomSeed: req.GetRandomSeed(),
-	}
+	opts := estimateOptions(req)
 	estimates, err := sample.Estimates(opts)
 	if err != nil {
 		return nil, err
 	}
-	resp := &servicev1.GetReferralStatsResponse{
-		Stats: referral.Stats(f, g), Report: referral.Report(f, g, sample, estimates), Estimates: referral.EstimateMessages(estimates),
+	resp := &servicev1.GetReferralStatsResponse{Stats: referral.Stats(f, g), Estimates: referral.EstimateMessages(estimates)}
+	if !req.GetCountsOnly() {
+		resp.Report = referral.Report(f, g, sample, estimates)
 	}
 	if !req.GetByRound() {
 		return resp, nil
@@ -134,6 +141,114 @@ func (s *referralService) GetReferralStats(ctx context.Context, req *servicev1.G
 		resp.Estimates = append(resp.Estimates, referral.EstimateMessagesOf(r.Round, estimates)...)
 	}
 	return resp, nil
+}
+
+func estimateOptions(req *servicev1.GetReferralStatsRequest) referral.Options {
+	return referral.Options{
+		Population: req.GetPopulation(), WithoutSeeds: req.GetWithoutSeeds(), Draws: int(req.GetDraws()), RandomSeed: req.GetRandomSeed(),
+	}
+}
+
+// countReferrals counts and estimates without making messages of what the store holds, one call after the other: what is kept
+// has few pointers, so that memory can be gone through often at little cost, and a million people leave room for others.
+func (s *Server) countReferrals(ctx context.Context, req *servicev1.GetReferralStatsRequest) (*servicev1.GetReferralStatsResponse, error) {
+	s.counting.Lock()
+	defer s.counting.Unlock()
+	defer debug.SetGCPercent(debug.SetGCPercent(countingGC))
+	p, merged, err := s.prepareReferrals(ctx, req.GetStudy(), req.GetOutcomes())
+	if err != nil {
+		return nil, err
+	}
+	if req.GetUnmerged() {
+		merged = nil
+	}
+	out := &servicev1.GetReferralStatsResponse{}
+	if len(req.GetOutcomes()) == 0 {
+		out.Stats = p.Stats(merged)
+		return out, nil
+	}
+	stats, sample := p.Sample(merged)
+	estimates, err := sample.Estimates(estimateOptions(req))
+	if err != nil {
+		return nil, err
+	}
+	out.Stats, out.Estimates = stats, referral.EstimateMessages(estimates)
+	return out, nil
+}
+
+// countingGC is by how many hundredths memory may grow before it is used again.
+const countingGC = 15
+
+// prepareReferrals reads the graph of a study in numbers from the bytes of the store, and who is the same person.
+func (s *Server) prepareReferrals(ctx context.Context, code string, variables []string) (*referral.Prepared, map[string]string, error) {
+	study, err := s.perhapsStudy(ctx, code)
+	if err != nil {
+		return nil, nil, err
+	}
+	if code == "" {
+		code = study.GetStudy()
+	}
+	cells, err := s.store.CountCells(ctx, code)
+	if err != nil {
+		return nil, nil, err
+	}
+	n, studies := 0, map[string]bool{}
+	for _, c := range cells {
+		n += int(c.GetInterviews())
+		studies[c.GetStudy()] = true
+	}
+	if study == nil && code != "" && n == 0 {
+		return nil, nil, fault.New(fault.NotFound, fault.UnknownStudy, "there is no study %.64q and no interview of it", code)
+	}
+	in, err := s.takeInReferrals(ctx, code, n, variables)
+	if err != nil {
+		return nil, nil, err
+	}
+	in.Add(referral.Facts{Sites: study.GetSites()})
+	for code := range studies {
+		events, err := s.couponEvents(ctx, code, nil)
+		if err != nil {
+			return nil, nil, err
+		}
+		in.Add(referral.Facts{Coupons: events})
+	}
+	decisions, err := s.store.Decisions(ctx, code)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the decisions: %w", err)
+	}
+	return in.Prepare(), mergedBy(decisions), nil
+}
+
+// takeInReferrals reads the n interviews of a study from the store.
+func (s *Server) takeInReferrals(ctx context.Context, code string, n int, variables []string) (*referral.Intake, error) {
+	in, err := referral.NewIntake(n, variables...)
+	if err != nil {
+		return nil, err
+	}
+	for body, err := range s.store.Bodies(ctx, code) {
+		if err == nil {
+			err = in.AddInterview(body.Bytes, body.Lean)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the interviews: %w", err)
+		}
+	}
+	return in, nil
+}
+
+// mergedBy tells who is the same person after decisions, of the people that they name.
+func mergedBy(decisions []*servicev1.LinkDecision) map[string]string {
+	named := map[string]bool{}
+	var people []*servicev1.PersonRecord
+	for _, d := range decisions {
+		for _, id := range []string{d.GetAId(), d.GetBId()} {
+			if !named[id] {
+				named[id] = true
+				people = append(people, &servicev1.PersonRecord{PersonId: proto.String(id)})
+			}
+		}
+	}
+	return dedup.Canonical(people, decisions)
 }
 
 // maxDraws bounds the bootstrap samples of one call.

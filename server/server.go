@@ -90,6 +90,7 @@ type Server struct {
 	gone      withdrawals
 	closed    closures
 	defining  sync.Mutex // held while a definition of a study is read and written
+	counting  sync.Mutex // held while the referrals of a study are counted from the bytes of the store
 	keys      keyCache
 	rights    rightsCache
 	payloads  *payloadReader

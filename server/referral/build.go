@@ -235,7 +235,7 @@ func (g *gathering) describe(met []appearance, told []entry) described {
 		for ; j < len(met) && g.sameMeeting(&met[j], &met[i]); j++ {
 			told = max(told, met[j].told)
 			m := g.interviews[met[j].interview].marks
-			seems = seems || met[j].respondent && (m&isHeld != 0 || m&isSummarised == 0)
+			seems = seems || met[j].marks&isRespondent != 0 && (m&isHeld != 0 || m&isSummarised == 0)
 			if x, y := g.interviews[met[j].interview].key, g.interviews[met[best].interview].key; x != none && (y == none || g.keys.compare(x, y) < 0) {
 				best = j
 			}
@@ -343,7 +343,7 @@ func (b *builder) graph() *servicev1.ReferralGraph {
 			continue
 		}
 		out.Kind = &kinds[0]
-		if r := words.role(surveyv1.PersonRole(d.role)); r != "" {
+		if r := words.role(d.role); r != "" {
 			out.Role = &r
 		}
 		if d.site != none {
@@ -386,10 +386,10 @@ func (b *builder) addEdges(g *servicev1.ReferralGraph, ids []string, words *enum
 		if e.to != none {
 			out.ToId = &ids[e.to]
 		}
-		if m := words.mode(surveyv1.ReferralMode(t.mode)); m != "" {
+		if m := words.mode(t.mode); m != "" {
 			out.Mode = &m
 		}
-		if r := words.relation(surveyv1.ReferralRelation(t.relation)); r != "" {
+		if r := words.relation(int16(t.relation)); r != "" {
 			out.Relation = &r
 		}
 		if t.made != never {
@@ -403,19 +403,29 @@ type enumWords struct {
 	modes     map[surveyv1.ReferralMode]string
 	relations map[surveyv1.ReferralRelation]string
 	roles     map[surveyv1.PersonRole]string
+	ways      map[surveyv1.RecruitmentMode]string
 }
 
 func newEnumWords() *enumWords {
-	return &enumWords{map[surveyv1.ReferralMode]string{}, map[surveyv1.ReferralRelation]string{}, map[surveyv1.PersonRole]string{}}
+	return &enumWords{map[surveyv1.ReferralMode]string{}, map[surveyv1.ReferralRelation]string{}, map[surveyv1.PersonRole]string{},
+		map[surveyv1.RecruitmentMode]string{}}
 }
 
-func (w *enumWords) mode(m surveyv1.ReferralMode) string { return wordOf(w.modes, m, "REFERRAL_MODE_") }
-
-func (w *enumWords) relation(r surveyv1.ReferralRelation) string {
-	return wordOf(w.relations, r, "REFERRAL_RELATION_")
+func (w *enumWords) mode(m int16) string {
+	return wordOf(w.modes, surveyv1.ReferralMode(m), "REFERRAL_MODE_")
 }
 
-func (w *enumWords) role(r surveyv1.PersonRole) string { return wordOf(w.roles, r, "PERSON_ROLE_") }
+func (w *enumWords) relation(r int16) string {
+	return wordOf(w.relations, surveyv1.ReferralRelation(r), "REFERRAL_RELATION_")
+}
+
+func (w *enumWords) role(r int16) string {
+	return wordOf(w.roles, surveyv1.PersonRole(r), "PERSON_ROLE_")
+}
+
+func (w *enumWords) way(m int16) string {
+	return wordOf(w.ways, surveyv1.RecruitmentMode(m), "RECRUITMENT_MODE_")
+}
 
 func wordOf[E interface {
 	comparable

@@ -66,7 +66,8 @@ func MakeCoupon(c CouponCode) (string, error) {
 // ParseCoupon reads a code as people write it: in either case, with or without the hyphen or blanks, in the wide letters of
 // a Chinese keyboard. The error says what is wrong with it.
 func ParseCoupon(s string) (CouponCode, error) {
-	var code []byte
+	var b [couponLength]byte
+	code := b[:0]
 	for _, r := range s {
 		switch {
 		case r >= 0xff01 && r <= 0xff5e: // wide
@@ -115,7 +116,7 @@ func CheckCoupon(s string) bool {
 // couponCode makes all writings of one code the same; codes of another scheme stay as they are but for blanks and case.
 func couponCode(s string) string {
 	s = strings.ToUpper(strings.TrimSpace(s))
-	if s == "" || len(s) < couponLength || len(s) > 4*couponLength {
+	if len(s) < couponLength || len(s) > 4*couponLength {
 		return s
 	}
 	if c, err := ParseCoupon(s); err == nil {

@@ -17,14 +17,14 @@ const (
 
 // telling is a told referral, whatever the merges.
 type telling struct {
-	made           int64
-	ends           [2]int32 // raw persons, none if not told
-	site           int32    // that referred, none if a person did
-	code           int32    // of the coupon, none if there was none
-	interview      int32    // that told it, or none
-	id             int32    // of the referral
-	mode, relation int16
-	marks          uint8
+	made      int64
+	ends      [2]int32 // raw persons, none if not told
+	site      int32    // that referred, none if a person did
+	code      int32    // of the coupon, none if there was none
+	interview int32    // that told it, or none
+	mode      int16
+	relation  int8
+	marks     uint8
 }
 
 func (t *telling) own() bool { return t.marks&isOwn != 0 }

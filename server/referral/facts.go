@@ -73,9 +73,14 @@ type appearance struct {
 	site           int32 // or siteOfInterview
 	role           int16
 	told           int8 // 2 told to be interviewed, 1 told not to be, 0 not told
-	respondent     bool
-	summed         bool // the summary of the interview says the same
+	marks          uint8
 }
+
+// What an appearance is.
+const (
+	isRespondent uint8 = 1 << iota
+	isSummed           // the summary of the interview says the same
+)
 
 // siteOfInterview stands for the site of the interview, whatever it will turn out to be.
 const siteOfInterview int32 = -2
@@ -108,9 +113,10 @@ type gathering struct {
 // newGathering makes room for so many interviews.
 func newGathering(n int) *gathering {
 	return &gathering{
-		people: newTexts(n), sites: newTexts(0), meetings: newTexts(n), keys: newTexts(0), codes: newTexts(0), referrals: newTexts(0),
+		people: newTexts(n), sites: newTexts(0), meetings: newTexts(n), codes: newTexts(0),
+		keys: &texts{words: make([]slot, 0, n)}, referrals: &texts{words: make([]slot, 0, n+n/8)},
 		raw: make([]uint8, 0, n), interviews: make([]interview, 0, n), appearances: make([]appearance, 0, n), entries: make([]entry, 0, n),
-		tellings: make([]telling, 0, n),
+		tellings: make([]telling, 0, n+n/8),
 	}
 }
 
@@ -179,31 +185,31 @@ func (g *gathering) addSummary(s *summary) {
 	} else if g.people.compare(raw, iv.respondent) < 0 {
 		iv.respondent = raw
 	}
-	g.appear(appearance{raw: raw, interview: i, site: siteOfInterview, respondent: true})
+	g.appear(appearance{raw: raw, interview: i, site: siteOfInterview, marks: isRespondent})
 }
 
-// addPerson takes in a person in an interview.
-func (g *gathering) addPerson(p *met) {
+// addPerson takes in a person in an interview, and returns who it is.
+func (g *gathering) addPerson(p *met) int32 {
 	i := g.interview(p.interview)
 	g.nameKey(i, p.key)
 	iv := &g.interviews[i]
 	iv.start = min(iv.start, p.time)
 	site := g.addSite(p.site, "")
 	if len(p.person) == 0 {
-		return
+		return none
 	}
 	raw := g.person(p.person)
 	a := appearance{raw: raw, interview: i, site: site, role: small(int32(p.role))}
 	switch p.presence {
 	case surveyv1.PresenceRole_PRESENCE_ROLE_RESPONDENT:
-		a.respondent = true
+		a.marks = isRespondent
 		if iv.respondent == none {
 			iv.respondent, iv.marks = raw, iv.marks|isToldByRole
 		} else if iv.marks&isToldByRole != 0 && g.people.compare(raw, iv.respondent) < 0 {
 			iv.respondent = raw
 		}
 	case surveyv1.PresenceRole_PRESENCE_ROLE_CO_RESPONDENT:
-		a.respondent = true
+		a.marks = isRespondent
 	}
 	if p.interviewed != nil {
 		a.told = 1
@@ -213,11 +219,12 @@ func (g *gathering) addPerson(p *met) {
 	}
 	if len(p.interview) == 0 {
 		a.interview = g.apart(p.time, p.key)
-	} else if n := len(g.appearances) - 1; a.respondent && n >= 0 && g.appearances[n].saysLess(&a) && site == iv.site {
-		a.summed = true
+	} else if n := len(g.appearances) - 1; a.marks != 0 && n >= 0 && g.appearances[n].saysLess(&a) && site == iv.site {
+		a.marks |= isSummed
 		g.appearances = g.appearances[:n]
 	}
 	g.appear(a)
+	return raw
 }
 
 // saysLess says that an appearance is that of a summary, to which the other, of the same person, adds.
@@ -235,7 +242,7 @@ func (g *gathering) apart(start int64, key []byte) int32 {
 
 func (g *gathering) appear(a appearance) {
 	g.raw[a.raw] |= isKnown
-	if a.respondent || a.told == 2 {
+	if a.marks&isRespondent != 0 || a.told == 2 {
 		g.raw[a.raw] |= isListed
 	}
 	g.appearances = append(g.appearances, a)
@@ -270,9 +277,10 @@ func (g *gathering) addRecruitment(r *reached) {
 // addReferral takes in a told referral, whose ends are found when all interviews are known.
 func (g *gathering) addReferral(r *toldReferral) {
 	t := telling{
-		made: r.made, ends: [2]int32{none, none}, site: none, code: g.code(r.coupon), interview: none, id: g.referrals.append(r.id),
-		mode: small(int32(r.mode)), relation: small(int32(r.relation)),
+		made: r.made, ends: [2]int32{none, none}, site: none, code: g.code(r.coupon), interview: none, mode: small(int32(r.mode)),
+		relation: int8(min(max(r.relation, math.MinInt8), math.MaxInt8)),
 	}
+	g.referrals.append(r.id)
 	if len(r.interview) > 0 {
 		t.interview = g.interview(r.interview)
 	}
@@ -358,6 +366,9 @@ func (g *gathering) firstSite(x, y int32) int32 {
 func (g *gathering) code(s []byte) int32 {
 	if len(s) == 0 {
 		return none
+	}
+	if i, ok := g.codes.find(s); ok { // written as all codes are kept
+		return i
 	}
 	c := couponCode(string(s))
 	if c == "" {

@@ -9,7 +9,8 @@ import (
 
 // comparePreference orders the referrals of one recruit, the most telling first: what he told himself in his earliest
 // interview, there the main one, else one with a coupon, else the one made first, else the smallest id.
-func (g *gathering) comparePreference(a, b *telling) int {
+func (g *gathering) comparePreference(x, y int32) int {
+	a, b := &g.tellings[x], &g.tellings[y]
 	if a.own() != b.own() {
 		return compareBool(b.own(), a.own())
 	}
@@ -19,7 +20,7 @@ func (g *gathering) comparePreference(a, b *telling) int {
 		}
 	}
 	return cmp.Or(cmp.Compare(b.marks&isMain, a.marks&isMain), compareBool(b.code != none, a.code != none), cmp.Compare(a.made, b.made),
-		g.referrals.compare(a.id, b.id))
+		g.referrals.compare(x, y))
 }
 
 // incoming writes the edges to a node into a list, the most telling first.
@@ -48,7 +49,7 @@ func (b *builder) incoming(list []int32, n int32) []int32 {
 	}
 	if !sorted && len(list) > 1 {
 		slices.SortFunc(list, func(x, y int32) int {
-			return cmp.Or(b.comparePreference(&b.tellings[b.edges[x].told], &b.tellings[b.edges[y].told]), cmp.Compare(x, y))
+			return cmp.Or(b.comparePreference(b.edges[x].told, b.edges[y].told), cmp.Compare(x, y))
 		})
 	}
 	return list
@@ -173,8 +174,9 @@ func (b *builder) breakCycles() {
 
 // compareAge orders the primary edges of two recruits: the later made is greater, then the later interviewed recruit.
 func (b *builder) compareAge(x, y int32) int {
-	p, q := &b.tellings[b.edges[b.parentEdge[x]].told], &b.tellings[b.edges[b.parentEdge[y]].told]
-	return cmp.Or(cmp.Compare(p.made, q.made), cmp.Compare(b.held[x], b.held[y]), b.referrals.compare(p.id, q.id), cmp.Compare(x, y))
+	s, t := b.edges[b.parentEdge[x]].told, b.edges[b.parentEdge[y]].told
+	p, q := &b.tellings[s], &b.tellings[t]
+	return cmp.Or(cmp.Compare(p.made, q.made), cmp.Compare(b.held[x], b.held[y]), b.referrals.compare(s, t), cmp.Compare(x, y))
 }
 
 func treeOf(trees []int32, x int32) int32 {

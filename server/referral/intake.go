@@ -14,10 +14,22 @@ type Intake struct {
 	coupons []*servicev1.CouponEvent
 	text    [6][]byte // of messages, for a moment
 	given   [][]byte
+	asked   []*asked
+	person  person
 }
 
-// NewIntake makes room for about so many interviews.
-func NewIntake(interviews int) *Intake { return &Intake{g: newGathering(interviews)} }
+// NewIntake makes room for about so many interviews. The variables named are asked of everybody, as Answers does.
+func NewIntake(interviews int, names ...string) (*Intake, error) {
+	in := &Intake{g: newGathering(interviews)}
+	for _, name := range names {
+		read, err := variable(name)
+		if err != nil {
+			return nil, err
+		}
+		in.asked = append(in.asked, &asked{name: name, read: read, levels: map[string]int32{}, said: make([]saying, 0, interviews)})
+	}
+	return in, nil
+}
 
 // Add takes in facts, but not Merged. Coupon events are kept and must not change.
 func (in *Intake) Add(f Facts) {
@@ -62,10 +74,13 @@ func (in *Intake) addSummary(s *servicev1.InterviewSummary) {
 }
 
 func (in *Intake) addPerson(p *servicev1.PersonRecord) {
-	in.g.addPerson(&met{
+	raw := in.g.addPerson(&met{
 		person: in.bytes(0, p.GetPersonId()), interview: in.bytes(1, p.GetInterviewId()), key: in.bytes(2, p.GetInterviewKey()),
 		site: in.bytes(3, p.GetSiteId()), time: instant(p.InterviewTimeMs), role: p.GetRole(), presence: p.GetPresence(), interviewed: p.Interviewed,
 	})
+	for _, a := range in.asked {
+		a.hear(raw, p)
+	}
 }
 
 func (in *Intake) addRecruitment(r *servicev1.RecruitmentRecord) {
@@ -91,12 +106,16 @@ func (in *Intake) addReferral(r *servicev1.ReferralRecord) {
 func (in *Intake) Prepare() *Prepared {
 	g := in.g
 	g.settle()
-	p := &Prepared{gathering: g}
-	p.sortPeople()
+	p := &Prepared{gathering: g, asked: in.asked}
+	fresh := p.sortPeople()
+	for _, a := range p.asked {
+		a.settle(fresh)
+	}
 	p.sortTellings()
 	p.readCoupons(in.coupons)
 	p.introduced, p.groups = g.countInterviews()
-	in.g, in.coupons = nil, nil
+	p.codes.index, p.meetings.index = nil, nil // nobody looks them up any more
+	in.g, in.coupons, in.asked = nil, nil, nil
 	return p
 }
 
@@ -109,13 +128,13 @@ func (g *gathering) settle() {
 		}
 	}
 	for _, a := range g.appearances {
-		if a.summed && g.interviews[a.interview].marks&isSummedTwice != 0 {
-			g.appear(appearance{raw: a.raw, interview: a.interview, site: siteOfInterview, respondent: true})
+		if a.marks&isSummed != 0 && g.interviews[a.interview].marks&isSummedTwice != 0 {
+			g.appear(appearance{raw: a.raw, interview: a.interview, site: siteOfInterview, marks: isRespondent})
 		}
 	}
 	for _, i := range g.unnamed {
 		if who := g.interviews[i].respondent; who != none {
-			g.appear(appearance{raw: who, interview: i, site: siteOfInterview, respondent: true})
+			g.appear(appearance{raw: who, interview: i, site: siteOfInterview, marks: isRespondent})
 		}
 	}
 	for i := range g.entries {

@@ -24,6 +24,7 @@ type Prepared struct {
 	siteOrder  []int32 // the sites that referred, in the order of their ids
 	introduced int64   // interviews with an introducer present, and group interviews
 	groups     int64
+	asked      []*asked
 }
 
 // issue is a coupon given to a raw person, or to a node.
@@ -31,7 +32,7 @@ type issue struct{ code, raw int32 }
 
 // Prepare puts facts in order. It looks at all but Merged.
 func Prepare(f Facts) *Prepared {
-	in := NewIntake(len(f.Interviews))
+	in := &Intake{g: newGathering(len(f.Interviews))}
 	in.Add(f)
 	return in.Prepare()
 }
@@ -47,7 +48,8 @@ func (p *Prepared) Stats(merged map[string]string) *servicev1.ReferralStats {
 }
 
 // sortPeople puts people in the order of their ids, and appearances and entries in that of their persons, and of time.
-func (p *Prepared) sortPeople() {
+// It returns the new numbers of people by the old ones.
+func (p *Prepared) sortPeople() []int32 {
 	n := len(p.raw)
 	order := p.people.order()
 	fresh := p.people.arrange(order)
@@ -83,6 +85,7 @@ func (p *Prepared) sortPeople() {
 	for i := range p.described {
 		p.described[i] = p.describe(p.appearances[p.appearAt[i]:p.appearAt[i+1]], p.entriesOf(int32(i)))
 	}
+	return fresh
 }
 
 func (p *Prepared) entriesOf(raw int32) []entry { return p.entries[p.entryAt[raw]:p.entryAt[raw+1]] }
@@ -119,7 +122,6 @@ func (p *Prepared) sortTellings() {
 	sorted := make([]telling, len(p.tellings))
 	for i, x := range order {
 		sorted[i] = p.tellings[x]
-		sorted[i].id = int32(i)
 	}
 	p.tellings = sorted
 	referring := make([]bool, len(p.siteKnown))
@@ -158,7 +160,7 @@ func (p *Prepared) sortTellings() {
 		}
 	}
 	p.preferred, p.preferAt = grouped(p.preferred, len(p.raw), func(i *int32) int32 { return p.tellings[*i].ends[1] }, func(x, y int32) int {
-		return cmp.Or(p.comparePreference(&p.tellings[x], &p.tellings[y]), cmp.Compare(x, y))
+		return cmp.Or(p.comparePreference(x, y), cmp.Compare(x, y))
 	})
 	for _, s := range p.sites.order() {
 		if referring[s] {

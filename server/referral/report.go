@@ -6,12 +6,10 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 )
 
@@ -145,21 +143,11 @@ func (r *report) degrees(d *DegreeChecks) {
 
 // Answers are variables of people for estimates, by name: what people said of themselves in their first interview that says it.
 func Answers(f Facts, names []string) ([]Values, error) {
-	known := map[string]func(*servicev1.PersonRecord) string{
-		"sex": func(p *servicev1.PersonRecord) string { return lowerName(p.GetSex().String(), "SEX_") },
-		"education": func(p *servicev1.PersonRecord) string {
-			return lowerName(p.GetEducation().String(), "EDUCATION_LEVEL_")
-		},
-		"hukou_type": func(p *servicev1.PersonRecord) string { return lowerName(p.GetHukouType().String(), "HUKOU_TYPE_") },
-		"role":       func(p *servicev1.PersonRecord) string { return lowerName(p.GetRole().String(), "PERSON_ROLE_") },
-		"site":       func(p *servicev1.PersonRecord) string { return p.GetSiteId() },
-		"age_group":  ageGroup,
-	}
 	var out []Values
 	for _, name := range names {
-		read := known[name]
-		if read == nil {
-			return nil, fault.New(fault.Invalid, fault.BadRequest, "people have no variable %.32q; there are %s", name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		read, err := variable(name)
+		if err != nil {
+			return nil, err
 		}
 		v := Values{Name: name, Of: map[string]string{}}
 		first := map[string]int64{}

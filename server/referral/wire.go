@@ -4,6 +4,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/hearth-survey/hearth/proto/fault"
+	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 )
 
@@ -114,6 +115,7 @@ func readSummary(b []byte, s *summary) error {
 
 func (in *Intake) readPerson(b []byte, s *summary, lean bool) error {
 	p := met{time: never}
+	in.person.said = answers{}
 	if lean {
 		p.interview, p.key, p.site, p.time = s.id, s.key, s.site, s.start
 	}
@@ -135,13 +137,79 @@ func (in *Intake) readPerson(b []byte, s *summary, lean bool) error {
 			p.time = f.milliseconds()
 		case 22:
 			p.interviewed = f.flag()
+		default:
+			if in.asked != nil {
+				return in.person.read(f)
+			}
 		}
 		return nil
 	})
-	if err == nil {
-		in.g.addPerson(&p)
+	if err != nil {
+		return err
 	}
-	return err
+	raw := in.g.addPerson(&p)
+	for _, a := range in.asked {
+		a.hear(raw, in.person.of(&p))
+	}
+	return nil
+}
+
+// person is what variables need of a person, in a message that is used again and again.
+type person struct {
+	said    answers
+	born    surveyv1.PartialDate
+	message servicev1.PersonRecord
+	time    int64
+	role    surveyv1.PersonRole
+	site    string
+}
+
+type answers struct {
+	age, year int32
+	aged      bool
+	sex       surveyv1.Sex
+	education surveyv1.EducationLevel
+	hukou     surveyv1.HukouType
+}
+
+func (p *person) read(f *field) error {
+	switch f.number {
+	case 12:
+		p.said.sex = surveyv1.Sex(int32(f.value))
+	case 13:
+		return eachField(f.data, func(f *field) error {
+			if f.number == 1 {
+				p.said.year = int32(f.value)
+			}
+			return nil
+		})
+	case 14:
+		p.said.age, p.said.aged = int32(f.value), true
+	case 15:
+		p.said.education = surveyv1.EducationLevel(int32(f.value))
+	case 16:
+		p.said.hukou = surveyv1.HukouType(int32(f.value))
+	}
+	return nil
+}
+
+// of is the message of the person read last.
+func (p *person) of(m *met) *servicev1.PersonRecord {
+	if p.site != string(m.site) {
+		p.site = string(m.site)
+	}
+	p.time, p.role = m.time, m.role
+	r := &p.message
+	r.Sex, r.Education, r.HukouType, r.Role, r.SiteId = &p.said.sex, &p.said.education, &p.said.hukou, &p.role, &p.site
+	r.BirthDate, p.born.Year = &p.born, &p.said.year
+	r.Age, r.InterviewTimeMs = nil, nil
+	if p.said.aged {
+		r.Age = &p.said.age
+	}
+	if p.time != never {
+		r.InterviewTimeMs = &p.time
+	}
+	return r
 }
 
 func (in *Intake) readReferral(b []byte, s *summary, lean bool) error {

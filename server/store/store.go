@@ -145,6 +145,9 @@ type Projections interface {
 	FlagCells(ctx context.Context, study string, shape FlagShape) ([]FlagCell, error)
 	// Interviews yields the projections that match, in order of start time and interview id.
 	Interviews(ctx context.Context, f Filter) iter.Seq2[*servicev1.InterviewProjection, error]
+	// Bodies yields the projections of a study, all studies if empty, in no order and in the bytes in which they are kept, for
+	// who reads a million of them. The bytes are good until the next.
+	Bodies(ctx context.Context, study string) iter.Seq2[Body, error]
 	// Interview returns one; fault.NotFound if there is none.
 	Interview(ctx context.Context, interviewID string) (*servicev1.InterviewProjection, error)
 	// Met says whether an interview of a part has a projection, or has reviews. It is asked of every interview that comes,
@@ -157,6 +160,13 @@ type Projections interface {
 	Withdrawn(ctx context.Context) ([]Withdrawal, error)
 	// Studies returns the current definitions by code.
 	Studies(ctx context.Context) ([]*surveyv1.Study, error)
+}
+
+// Body is the bytes of a hearth.service.v1.InterviewProjection.
+type Body struct {
+	Bytes []byte
+	// Lean is true where what is listed leaves out of which interview it is, by whom, where and when: that is as in the summary.
+	Lean bool
 }
 
 // Changes are new projections of some subjects.

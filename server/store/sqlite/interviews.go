@@ -47,6 +47,36 @@ func (s *Store) interviews(ctx context.Context, f store.Filter, yield func(*serv
 	return rows.Err()
 }
 
+// Bodies yields the bytes of projections in the order in which they lie in the file, which costs a third of any other.
+func (s *Store) Bodies(ctx context.Context, study string) iter.Seq2[store.Body, error] {
+	return func(yield func(store.Body, error) bool) {
+		err := func() error {
+			rows, err := s.projection.db.QueryContext(ctx, `SELECT body FROM interview NOT INDEXED WHERE ?1 = '' OR study = ?1`, study)
+			if err != nil {
+				return err
+			}
+			defer rows.Close()
+			var body sql.RawBytes
+			for rows.Next() {
+				if err := rows.Scan(&body); err != nil {
+					return err
+				}
+				lean := len(body) > 0 && body[0] == leanMark
+				if lean {
+					body = body[1:]
+				}
+				if !yield(store.Body{Bytes: body, Lean: lean}, nil) {
+					return nil
+				}
+			}
+			return rows.Err()
+		}()
+		if err != nil {
+			yield(store.Body{}, wrap(err, "read the interviews"))
+		}
+	}
+}
+
 func damagedProjection(err error) error {
 	return damaged("a projection cannot be read; delete %s while no server runs: %w", projectionFile, err)
 }

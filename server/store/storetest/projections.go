@@ -23,6 +23,7 @@ var projectionTests = map[string]func(*testing.T, Factory){
 	"flag cells":    testFlagCells,
 	"filters":       testFilters,
 	"order":         testListingOrder,
+	"bodies":        testBodies,
 	"pages":         testPages,
 	"stopped early": testStoppedEarly,
 	"decisions":     testDecisions,
@@ -193,6 +194,62 @@ func testFilters(t *testing.T, f Factory) {
 		if diff := cmp.Diff(tc.want, list(t, s, tc.f)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
 		}
+	}
+}
+
+// testBodies wants the bytes of every projection of a study once; filled up from the summary where they are lean, they are
+// those of the projection.
+func testBodies(t *testing.T, f Factory) {
+	s := f.Open(t)
+	sent := map[string]*servicev1.InterviewProjection{}
+	for i := range 40 {
+		iv := interview(fmt.Sprintf("iv-%02d", i), int64(i), func(s *servicev1.InterviewSummary) {
+			if i%4 == 0 {
+				s.Study = proto.String("other")
+			}
+		})
+		sum := iv.GetSummary()
+		p := &servicev1.PersonRecord{PersonId: proto.String(fmt.Sprint("p", i)), InterviewId: sum.InterviewId, InterviewKey: sum.InterviewKey,
+			Study: sum.Study, Round: sum.Round, Part: sum.Part, SiteId: sum.SiteId, Enumerator: sum.Enumerator,
+			InterviewTimeMs: sum.StartTimeMs, Questionnaire: sum.Questionnaire}
+		if i%3 == 0 {
+			p.SiteId = proto.String("elsewhere") // so that it cannot be left out
+		}
+		iv.People = []*servicev1.PersonRecord{p}
+		sent[sum.GetInterviewId()] = proto.CloneOf(iv)
+		apply(t, s, iv)
+	}
+	for study, want := range map[string]int{"": 40, "other": 10, "guiyang-2016": 30, "none": 0} {
+		got := 0
+		for body, err := range s.Bodies(t.Context(), study) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got++
+			iv := &servicev1.InterviewProjection{}
+			if err := proto.Unmarshal(body.Bytes, iv); err != nil {
+				t.Fatal(err)
+			}
+			sum := iv.GetSummary()
+			for _, p := range iv.GetPeople() {
+				if body.Lean {
+					p.InterviewId, p.InterviewKey, p.Study, p.Round, p.Part = sum.InterviewId, sum.InterviewKey, sum.Study, sum.Round, sum.Part
+					p.SiteId, p.Enumerator, p.InterviewTimeMs, p.Questionnaire = sum.SiteId, sum.Enumerator, sum.StartTimeMs, sum.Questionnaire
+				}
+			}
+			if !proto.Equal(iv, sent[sum.GetInterviewId()]) {
+				t.Errorf("the bytes of %s are not those of its projection", sum.GetInterviewId())
+			}
+			if study != "" && sum.GetStudy() != study {
+				t.Errorf("an interview of %q among those of %q", sum.GetStudy(), study)
+			}
+		}
+		if got != want {
+			t.Errorf("%d interviews of study %q, want %d", got, study, want)
+		}
+	}
+	for range s.Bodies(t.Context(), "") {
+		break // and the store can be closed
 	}
 }
 

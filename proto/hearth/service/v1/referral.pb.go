@@ -953,7 +953,9 @@ type GetReferralStatsRequest struct {
 	RandomSeed   *uint64 `protobuf:"varint,8,opt,name=random_seed,json=randomSeed" json:"random_seed,omitempty"`
 	WithoutSeeds *bool   `protobuf:"varint,9,opt,name=without_seeds,json=withoutSeeds" json:"without_seeds,omitempty"`
 	// Estimate each round by itself: those interviewed in it, with what they answered then.
-	ByRound       *bool `protobuf:"varint,10,opt,name=by_round,json=byRound" json:"by_round,omitempty"`
+	ByRound *bool `protobuf:"varint,10,opt,name=by_round,json=byRound" json:"by_round,omitempty"`
+	// Leaves the report out. Of the present, a million people are then counted in seconds, in a quarter of a gigabyte.
+	CountsOnly    *bool `protobuf:"varint,11,opt,name=counts_only,json=countsOnly" json:"counts_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1054,6 +1056,13 @@ func (x *GetReferralStatsRequest) GetWithoutSeeds() bool {
 func (x *GetReferralStatsRequest) GetByRound() bool {
 	if x != nil && x.ByRound != nil {
 		return *x.ByRound
+	}
+	return false
+}
+
+func (x *GetReferralStatsRequest) GetCountsOnly() bool {
+	if x != nil && x.CountsOnly != nil {
+		return *x.CountsOnly
 	}
 	return false
 }
@@ -1674,7 +1683,7 @@ const file_hearth_service_v1_referral_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a>\n" +
 	"\x10EdgesByModeEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xd1\x02\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xf2\x02\n" +
 	"\x17GetReferralStatsRequest\x12\x14\n" +
 	"\x05study\x18\x01 \x01(\tR\x05study\x12\x1a\n" +
 	"\bunmerged\x18\x02 \x01(\bR\bunmerged\x12.\n" +
@@ -1690,7 +1699,9 @@ const file_hearth_service_v1_referral_proto_rawDesc = "" +
 	"randomSeed\x12#\n" +
 	"\rwithout_seeds\x18\t \x01(\bR\fwithoutSeeds\x12\x19\n" +
 	"\bby_round\x18\n" +
-	" \x01(\bR\abyRound\"\xcb\x01\n" +
+	" \x01(\bR\abyRound\x12\x1f\n" +
+	"\vcounts_only\x18\v \x01(\bR\n" +
+	"countsOnly\"\xcb\x01\n" +
 	"\x18GetReferralStatsResponse\x126\n" +
 	"\x05stats\x18\x01 \x01(\v2 .hearth.service.v1.ReferralStatsR\x05stats\x124\n" +
 	"\x06report\x18\x02 \x03(\v2\x1c.hearth.service.v1.ReportRowR\x06report\x12A\n" +
