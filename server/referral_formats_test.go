@@ -73,6 +73,27 @@ func TestReferralOutput(t *testing.T) {
 		if err != nil || len(stats.GetReport()) == 0 || len(stats.GetEstimates()) != 4 || len(stats.GetEstimates()[0].GetAssumptions()) == 0 {
 			t.Errorf("stats: %d rows, %d estimates, %v", len(stats.GetReport()), len(stats.GetEstimates()), err)
 		}
+		for _, req := range []*servicev1.GetReferralStatsRequest{
+			{}, {Unmerged: proto.Bool(true)}, {Outcomes: []string{"sex", "age_group"}, Population: proto.Float64(1000)}, {Study: proto.String("guiyang-2016")},
+		} {
+			whole, err := client.GetReferralStats(ctx, req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.CountsOnly = proto.Bool(true)
+			counts, err := client.GetReferralStats(ctx, req)
+			whole.Report = nil
+			if err != nil || !proto.Equal(whole, counts) {
+				t.Errorf("counts only: %v, %v, want %v", counts, err, whole)
+			}
+		}
+		for _, bad := range []*servicev1.GetReferralStatsRequest{
+			{Study: proto.String("lhasa"), CountsOnly: proto.Bool(true)}, {Outcomes: []string{"shoe_size"}, CountsOnly: proto.Bool(true)},
+		} {
+			if _, err := client.GetReferralStats(ctx, bad); err == nil {
+				t.Errorf("%v is answered", bad)
+			}
+		}
 		for _, bad := range []*servicev1.GetReferralStatsRequest{
 			{Outcomes: []string{"shoe_size"}}, {Draws: proto.Uint32(1 << 30)}, {Outcomes: []string{"sex"}, Population: proto.Float64(0.5)},
 		} {

@@ -76,7 +76,7 @@ func (c *referralStatsCmd) Run(e *env) error {
 	defer cc.Close()
 	resp, err := servicev1.NewReferralServiceClient(cc).GetReferralStats(e.ctx, &servicev1.GetReferralStatsRequest{
 		Study: &c.Study, Unmerged: &c.Unmerged, AsOfTimeMs: at, Outcomes: c.Outcome, Population: &c.Population, Draws: &c.Draws, RandomSeed: &c.RandomSeed,
-		WithoutSeeds: &c.WithoutSeeds, ByRound: &c.ByRound,
+		WithoutSeeds: &c.WithoutSeeds, CountsOnly: proto.Bool(!c.Report && !c.Strobe && (!c.JSON || len(c.Outcome) == 0)), ByRound: &c.ByRound,
 	})
 	switch {
 	case err != nil:

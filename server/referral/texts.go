@@ -27,6 +27,7 @@ type texts struct {
 	long  []byte  // the longer texts, one after the other
 	index []int32 // by hash: a number and one, 0 for none; the size is a power of two
 	held  int     // how many are in the index
+	last  int32   // the one asked for last: an interview names its respondent again and again
 	seed  maphash.Seed
 }
 
@@ -95,15 +96,23 @@ func (t *texts) find(s []byte) (int32, bool) {
 
 // number is the number of a text, which is added if it is new.
 func (t *texts) number(s []byte) int32 {
-	if i, ok := t.find(s); ok {
+	if int(t.last) < len(t.words) {
+		if w, long := pack(s); !long && w == t.words[t.last] && t.held > 0 {
+			return t.last
+		}
+	}
+	i, ok := t.find(s)
+	if ok {
+		t.last = i
 		return i
 	}
 	if 3*(t.held+1) > 2*len(t.index) {
 		t.reindex(2 * (t.held + 1))
 	}
-	i := t.append(s)
+	i = t.append(s)
 	t.index[t.free(&t.words[i])] = i + 1
 	t.held++
+	t.last = i
 	return i
 }
 
