@@ -74,7 +74,7 @@ func TestReferralOutput(t *testing.T) {
 			t.Errorf("stats: %d rows, %d estimates, %v", len(stats.GetReport()), len(stats.GetEstimates()), err)
 		}
 		for _, req := range []*servicev1.GetReferralStatsRequest{
-			{}, {Unmerged: proto.Bool(true)}, {Outcomes: []string{"sex", "age_group"}, Population: proto.Float64(1000)}, {Study: proto.String("guiyang-2016")},
+			{}, {Unmerged: proto.Bool(true)}, {Outcomes: []string{"sex", "age_group"}, Population: proto.Float64(1000)},
 		} {
 			whole, err := client.GetReferralStats(ctx, req)
 			if err != nil {
