@@ -15,14 +15,22 @@ import (
 // couponPage is how many numbers for coupons are read at once.
 const couponPage = 1000
 
-// couponNumber is the number under which coupons are given out on a lane of a study, the same whenever it is asked for: no
-// other lane has it, and none under which coupons were given out before is given. A tablet that was restored or copied has
-// a new lane, and so another number: it cannot repeat the codes of its other self. Nil where there is none left, or no study.
-func (s *Server) couponNumber(ctx context.Context, study string, lane syncer.LaneID) (*uint32, error) {
+// maxFileMark bounds what tells the file of a tablet's store from others.
+const maxFileMark = 32
+
+// couponNumber is the number under which coupons are given out on a lane of a study from one file, the same whenever it is
+// asked for: no other has it, and none under which coupons were given out before is given. A tablet that was restored or
+// copied is another file, and has a new lane later, and so another number: it cannot repeat the codes of its other self. Nil
+// where there is none left, or no study.
+func (s *Server) couponNumber(ctx context.Context, study string, lane syncer.LaneID, file []byte) (*uint32, error) {
 	if study == "" || s.hub != nil {
 		return nil, nil
 	}
-	own := append(append([]byte(study), 0), store.LaneKey(lane)...)
+	if len(file) > maxFileMark {
+		return nil, fault.New(fault.Invalid, fault.BadRequest, "what tells a tablet's file from others has %d bytes, the limit is %d", len(file), maxFileMark)
+	}
+	owner := append(store.LaneKey(lane), file...)
+	own := append(append([]byte(study), 0), owner...)
 	known, err := s.store.Get(ctx, store.ShelfCouponLanes, own)
 	if err != nil {
 		return nil, err
@@ -35,11 +43,11 @@ func (s *Server) couponNumber(ctx context.Context, study string, lane syncer.Lan
 		return nil, err
 	}
 	for ; next <= int64(referral.MaxCouponDevice); next++ {
-		held, err := s.store.Claim(ctx, store.Item{Space: store.ShelfCoupons, Key: store.CouponKey(study, next), Value: store.LaneKey(lane)})
+		held, err := s.store.Claim(ctx, store.Item{Space: store.ShelfCoupons, Key: store.CouponKey(study, next), Value: owner})
 		if err != nil {
 			return nil, err
 		}
-		if bytes.Equal(held, store.LaneKey(lane)) {
+		if bytes.Equal(held, owner) {
 			return proto.Uint32(uint32(next)), s.store.Put(ctx, store.Item{Space: store.ShelfCouponLanes, Key: own, Value: store.NumberKey(next)})
 		}
 	}

@@ -156,7 +156,7 @@ func (s *deviceService) enrol(ctx context.Context, req *servicev1.EnrolRequest) 
 		if err != nil {
 			return nil, err
 		}
-		if resp.CouponNumber, err = s.couponNumber(ctx, e.Study, lane); err != nil {
+		if resp.CouponNumber, err = s.couponNumber(ctx, e.Study, lane, req.GetCouponFile()); err != nil {
 			return nil, err
 		}
 	}

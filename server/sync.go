@@ -106,7 +106,7 @@ func (s *syncService) Hello(ctx context.Context, req *servicev1.HelloRequest) (*
 		if err != nil {
 			return nil, err
 		}
-		if resp.CouponNumber, err = s.couponNumber(ctx, req.GetStudy(), lane); err != nil {
+		if resp.CouponNumber, err = s.couponNumber(ctx, req.GetStudy(), lane, req.GetCouponFile()); err != nil {
 			return nil, err
 		}
 	}

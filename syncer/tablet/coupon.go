@@ -44,14 +44,15 @@ func couponEvents(ctx context.Context, q querier) ([]*servicev1.CouponEvent, err
 
 // CouponNumber is the number under which this tablet gives out coupons, -1 as long as headquarters has given it none: it is
 // asked for when the tablet enrols, and at each sync with headquarters itself until it is there. A store that finds that it
-// has a copy has none again, so that the two never give out the same code from then on.
+// has a copy has none again, so that the two never give out the same code from then on; a copy has none either, as it is
+// another file.
 func (s *Store) CouponNumber(ctx context.Context) (int, error) {
-	n, err := couponNumber(ctx, s.db)
+	n, err := s.couponNumber(ctx, s.db)
 	return n, dbFault(err, "read the number for coupons of %s", s.path)
 }
 
-func couponNumber(ctx context.Context, q querier) (int, error) {
-	rows, err := q.QueryContext(ctx, "SELECT c.number FROM coupon_number AS c JOIN meta AS m ON m.epoch = c.epoch")
+func (s *Store) couponNumber(ctx context.Context, q querier) (int, error) {
+	rows, err := q.QueryContext(ctx, "SELECT c.number FROM coupon_number AS c JOIN meta AS m ON m.epoch = c.epoch WHERE c.file = ?", fileOf(s.path))
 	if err != nil {
 		return 0, err
 	}
@@ -65,25 +66,28 @@ func couponNumber(ctx context.Context, q querier) (int, error) {
 	return n, rows.Err()
 }
 
+// fileOf is the mark of a file as it is kept; empty where there is none.
+func fileOf(path string) []byte { return append([]byte{}, fileMark(path)...) }
+
 // askCouponNumber adds to a Hello that the lane written to has no number yet.
 func (s *Store) askCouponNumber(ctx context.Context, req *servicev1.HelloRequest) error {
-	n, err := couponNumber(ctx, s.db)
+	n, err := s.couponNumber(ctx, s.db)
 	if err != nil || n >= 0 {
 		return err
 	}
 	epoch, err := currentEpoch(ctx, s.db)
-	req.CouponEpoch = epoch[:]
+	req.CouponEpoch, req.CouponFile = epoch[:], fileMark(s.path)
 	return err
 }
 
 // keepCouponNumber keeps what was answered. The first word stands.
-func keepCouponNumber(ctx context.Context, q interface {
+func (s *Store) keepCouponNumber(ctx context.Context, q interface {
 	ExecContext(context.Context, string, ...any) (sql.Result, error)
 }, epoch []byte, number *uint32) error {
 	if number == nil || len(epoch) == 0 {
 		return nil
 	}
-	_, err := q.ExecContext(ctx, "INSERT INTO coupon_number (epoch, number) VALUES (?, ?) ON CONFLICT DO NOTHING", epoch, int64(*number))
+	_, err := q.ExecContext(ctx, "INSERT INTO coupon_number (epoch, file, number) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", epoch, fileOf(s.path), int64(*number))
 	return err
 }
 
@@ -96,7 +100,7 @@ func (s *Store) ChangeCoupons(ctx context.Context, decide func(before []*service
 		if err != nil {
 			return err
 		}
-		number, err := couponNumber(ctx, tx)
+		number, err := s.couponNumber(ctx, tx)
 		if err != nil {
 			return err
 		}

@@ -137,6 +137,7 @@ func (s *Store) enrol(ctx context.Context, conn grpc.ClientConnInterface, opts E
 	resp, err := servicev1.NewDeviceServiceClient(conn).Enrol(ctx, &servicev1.EnrolRequest{
 		Code: proto.String(string(opts.Code)), Device: bytes.Clone(s.device[:]), PublicKey: bytes.Clone(s.key.Public().(ed25519.PublicKey)),
 		Signature: syncer.SignEnrolment(s.key, opts.Code, s.device), Epoch: lane[:],
+		CouponFile: fileMark(s.path),
 	})
 	if err != nil {
 		return wireFault(err, "enrol the tablet")
@@ -161,7 +162,7 @@ func (s *Store) enrol(ctx context.Context, conn grpc.ClientConnInterface, opts E
 		if known != nil && !syncer.SameKey(known, key) {
 			return fault.New(fault.Conflict, fault.ServerChanged, "the server has the key %x, this tablet knows one with %x", key[:4], known[:4])
 		}
-		if err := keepCouponNumber(ctx, tx, lane[:], resp.CouponNumber); err != nil {
+		if err := s.keepCouponNumber(ctx, tx, lane[:], resp.CouponNumber); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, "UPDATE meta SET name = ?, enumerator = ?, study = ?, server_key = ?, server_epoch = ?",

@@ -318,7 +318,7 @@ func (x *session) sayHello(ctx context.Context, req *servicev1.HelloRequest) (ma
 		return nil, err
 	}
 	failpoint.Hit("tablet.after-hello")
-	if err := keepCouponNumber(ctx, x.s.db, req.GetCouponEpoch(), resp.CouponNumber); err != nil {
+	if err := x.s.keepCouponNumber(ctx, x.s.db, req.GetCouponEpoch(), resp.CouponNumber); err != nil {
 		return nil, err
 	}
 	x.down.answer, x.down.told = resp, req.GetDownSum()

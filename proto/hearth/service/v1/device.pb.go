@@ -183,7 +183,9 @@ type EnrolRequest struct {
 	// A hub asks, not a tablet; the code must have been made for one.
 	Hub *bool `protobuf:"varint,5,opt,name=hub" json:"hub,omitempty"`
 	// The epoch of the lane that the tablet writes to; by a tablet alone.
-	Epoch         []byte `protobuf:"bytes,6,opt,name=epoch" json:"epoch,omitempty"`
+	Epoch []byte `protobuf:"bytes,6,opt,name=epoch" json:"epoch,omitempty"`
+	// What tells the file of the tablet's store from a copy of it, at most 32 bytes; see HelloRequest.coupon_file.
+	CouponFile    []byte `protobuf:"bytes,7,opt,name=coupon_file,json=couponFile" json:"coupon_file,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -256,6 +258,13 @@ func (x *EnrolRequest) GetHub() bool {
 func (x *EnrolRequest) GetEpoch() []byte {
 	if x != nil {
 		return x.Epoch
+	}
+	return nil
+}
+
+func (x *EnrolRequest) GetCouponFile() []byte {
+	if x != nil {
+		return x.CouponFile
 	}
 	return nil
 }
@@ -702,7 +711,7 @@ const file_hearth_service_v1_device_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x17\n" +
 	"\aqr_text\x18\x02 \x01(\tR\x06qrText\x12\x1d\n" +
 	"\n" +
-	"expires_ms\x18\x03 \x01(\x03R\texpiresMs\"\x9f\x01\n" +
+	"expires_ms\x18\x03 \x01(\x03R\texpiresMs\"\xc0\x01\n" +
 	"\fEnrolRequest\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\fR\x06device\x12\x1d\n" +
@@ -710,7 +719,9 @@ const file_hearth_service_v1_device_proto_rawDesc = "" +
 	"public_key\x18\x03 \x01(\fR\tpublicKey\x12\x1c\n" +
 	"\tsignature\x18\x04 \x01(\fR\tsignature\x12\x10\n" +
 	"\x03hub\x18\x05 \x01(\bR\x03hub\x12\x14\n" +
-	"\x05epoch\x18\x06 \x01(\fR\x05epoch\"\x82\x02\n" +
+	"\x05epoch\x18\x06 \x01(\fR\x05epoch\x12\x1f\n" +
+	"\vcoupon_file\x18\a \x01(\fR\n" +
+	"couponFile\"\x82\x02\n" +
 	"\rEnrolResponse\x12\x1d\n" +
 	"\n" +
 	"server_key\x18\x01 \x01(\fR\tserverKey\x12!\n" +

@@ -108,7 +108,10 @@ type HelloRequest struct {
 	// To a hub, if asked: headquarters' receipts over what need not be sent to it.
 	Receipts []*Receipt `protobuf:"bytes,17,rep,name=receipts" json:"receipts,omitempty"`
 	// The epoch of the lane that the tablet writes to now, where it has no number for the coupons of that lane.
-	CouponEpoch   []byte `protobuf:"bytes,18,opt,name=coupon_epoch,json=couponEpoch" json:"coupon_epoch,omitempty"`
+	CouponEpoch []byte `protobuf:"bytes,18,opt,name=coupon_epoch,json=couponEpoch" json:"coupon_epoch,omitempty"`
+	// With it: what tells the file of the tablet's store from a copy of it, at most 32 bytes. Two files have two numbers, also
+	// before it is known that their lane has forked.
+	CouponFile    []byte `protobuf:"bytes,19,opt,name=coupon_file,json=couponFile" json:"coupon_file,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -241,6 +244,13 @@ func (x *HelloRequest) GetCouponEpoch() []byte {
 	return nil
 }
 
+func (x *HelloRequest) GetCouponFile() []byte {
+	if x != nil {
+		return x.CouponFile
+	}
+	return nil
+}
+
 // HelloResponse says how far the server has got.
 type HelloResponse struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -273,7 +283,7 @@ type HelloResponse struct {
 	Results []*LaneResults `protobuf:"bytes,19,rep,name=results" json:"results,omitempty"`
 	// By a hub: how long ago headquarters last answered it, in milliseconds.
 	HeadquartersAgeMs *int64 `protobuf:"varint,20,opt,name=headquarters_age_ms,json=headquartersAgeMs" json:"headquarters_age_ms,omitempty"`
-	// By headquarters: the number for coupons of the lane whose epoch was named in coupon_epoch. No other lane of the study
+	// By headquarters: the number for coupons of the lane whose epoch was named in coupon_epoch. No other lane or file of the study
 	// gets it, ever.
 	CouponNumber  *uint32 `protobuf:"varint,21,opt,name=coupon_number,json=couponNumber" json:"coupon_number,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1590,7 +1600,7 @@ const file_hearth_service_v1_sync_proto_rawDesc = "" +
 	"\x06Limits\x12*\n" +
 	"\x11max_batch_records\x18\x01 \x01(\rR\x0fmaxBatchRecords\x12&\n" +
 	"\x0fmax_batch_bytes\x18\x02 \x01(\x04R\rmaxBatchBytes\x12(\n" +
-	"\x10max_record_bytes\x18\x03 \x01(\x04R\x0emaxRecordBytes\"\xea\x03\n" +
+	"\x10max_record_bytes\x18\x03 \x01(\x04R\x0emaxRecordBytes\"\x8b\x04\n" +
 	"\fHelloRequest\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\fR\x06device\x12\x1f\n" +
@@ -1610,7 +1620,9 @@ const file_hearth_service_v1_sync_proto_rawDesc = "" +
 	"\bdown_sum\x18\r \x01(\x06R\adownSum\x12\x14\n" +
 	"\x05study\x18\x0e \x01(\tR\x05study\x126\n" +
 	"\breceipts\x18\x11 \x03(\v2\x1a.hearth.service.v1.ReceiptR\breceipts\x12!\n" +
-	"\fcoupon_epoch\x18\x12 \x01(\fR\vcouponEpoch\"\xf2\x05\n" +
+	"\fcoupon_epoch\x18\x12 \x01(\fR\vcouponEpoch\x12\x1f\n" +
+	"\vcoupon_file\x18\x13 \x01(\fR\n" +
+	"couponFile\"\xf2\x05\n" +
 	"\rHelloResponse\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12!\n" +
 	"\fserver_epoch\x18\x02 \x01(\fR\vserverEpoch\x12\x1d\n" +
