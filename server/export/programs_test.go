@@ -295,7 +295,7 @@ cat(get.lang(d, print = FALSE)$languages, varlabel(d, "sex", lang = "zh"), varla
 	}
 }
 
-// TestPSPPReads lets PSPP read every SPSS file: it must have nothing to say against any.
+// TestPSPPReads lets PSPP read every SPSS file: it must have nothing to say against any, and find in each what the CSV file has.
 func TestPSPPReads(t *testing.T) {
 	need(t, "pspp", "pspp", "--version")
 	dir, exports, manifest := readable(t, "spss")
@@ -322,6 +322,7 @@ func TestPSPPReads(t *testing.T) {
 			}
 		}
 	}
+	checkPSPP(t, dir, exports, manifest)
 }
 
 // TestOpenpyxlReads compares every coded sheet of a workbook with the CSV files.

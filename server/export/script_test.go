@@ -83,7 +83,7 @@ func TestScriptsOfASample(t *testing.T) {
 	if testing.Short() {
 		t.Skip("read by R and Python")
 	}
-	dir := exported(t, simulated(t, 11, 400, sampled), "interview", "household", "person")
+	dir := exported(t, simulated(t, 11, 260, sampled), "interview", "household", "person")
 	raw, err := os.ReadFile(filepath.Join(dir, "csv", "household.csv"))
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +151,8 @@ func TestScriptsMergeLevels(t *testing.T) {
 	}
 	src := visits(t)
 	dir := t.TempDir()
-	if _, err := Write(t.Context(), src, Options{Formats: []servicev1.ExportFormat{asCSV, asStata}, Clean: Clean{Weights: true}}, DirSink(dir), nil); err != nil {
+	if _, err := Write(t.Context(), src, Options{Formats: []servicev1.ExportFormat{asCSV, asStata}, Clean: Clean{Weights: true},
+		Levels: []string{"interview", "household", "person", "school_attempt", "visit", "visit2016", "visit2016_children", "visit2016_shots"}}, DirSink(dir), nil); err != nil {
 		t.Fatal(err)
 	}
 	checkDoFile(t, dir)
