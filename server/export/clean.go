@@ -240,8 +240,9 @@ func (c *cleaning) row(x *extractor, r *row) (bool, error) {
 // decide finds what becomes of the interview, and counts it.
 func (c *cleaning) decide(x *extractor, r *row) {
 	c.here = c.alone(x)
-	number, counts, second := int64(1), x.interview.GetInterviewId(), false
+	number, second := int64(1), false
 	if key := c.key(x); key != "" && !x.looking {
+		var counts string
 		number, counts = c.visits.of(key, x.interview.GetInterviewId())
 		second = c.here == inSet && counts != x.interview.GetInterviewId()
 		if second && c.opts.Duplicates == "merge" {
