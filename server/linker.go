@@ -215,8 +215,8 @@ func (l *linker) follow(ctx context.Context, st *linkage.State, cursor syncer.Cu
 		}
 	}
 	for code, study := range st.Studies {
-		if study.Changed > 0 && study.People <= alwaysLearn {
-			stale[code] = true
+		if _, err := l.book.Model(ctx, study); study.Changed > 0 && study.People <= alwaysLearn || fault.ReasonOf(err) == fault.ModelUnreadable {
+			stale[code] = true // also where another version of the engine wrote the model
 		}
 	}
 	for _, code := range slices.Sorted(maps.Keys(stale)) {

@@ -8,6 +8,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"github.com/hearth-survey/hearth/server/dedup"
+	"github.com/hearth-survey/hearth/server/linkage"
+	"github.com/hearth-survey/hearth/server/store"
+	"github.com/hearth-survey/hearth/syncer"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
@@ -61,6 +65,48 @@ func TestLinkageKeepsUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		pairsFound(t, d, func(n int) bool { return n == 0 })
+	})
+}
+
+// A model that another version of the engine has written is learnt again, though nothing has come since.
+func TestLinkageOfAnotherEngine(t *testing.T) {
+	eachStore(t, func(t *testing.T, d *desk) {
+		tb := newTablet("another engine")
+		tb.greet(t, d)
+		a, b := twice(7)
+		raws := [][]byte{tb.record(t, a, nil), tb.record(t, b, nil)}
+		for i := range 20 {
+			raws = append(raws, tb.record(t, household(100+i), nil))
+		}
+		tb.push(t, d, raws...)
+		before := pairsFound(t, d, func(n int) bool { return n > 0 })
+		l := d.Server.linker
+		err := l.alone(t.Context(), func(ctx context.Context, _ *linkage.State, _ syncer.Cursor) error {
+			entries, err := l.store.IndexScan(ctx, "\x01", "", 0)
+			if err != nil {
+				return err
+			}
+			for _, e := range entries {
+				if len(e.Key) == 10 && e.Key[9] == 'z' {
+					guard := e
+					e.Value = []byte("{}")
+					l.book = linkage.Open(l.store, dedup.Options{}) // which has not read the model yet
+					return l.store.IndexApply(ctx, guard, []store.IndexEntry{e})
+				}
+			}
+			t.Error("there is no model to be written over")
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, err := d.Server.search(t.Context(), "guiyang")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found.Pairs) < len(before) {
+			t.Errorf("found %d pairs, want %d", len(found.Pairs), len(before))
+		}
 	})
 }
 

@@ -13,12 +13,12 @@ import (
 // thrown away afterwards:
 //
 //	\x00state                                       how far all is
-//	\x01 generation m                               the model
 //	\x01 generation i interview                     KnownInterview
 //	\x01 generation p person                        KnownPerson
 //	\x01 generation k key person                    empty: a posting
 //	\x01 generation h household 0 person            empty: a member
 //	\x01 generation l person 0 other                a link, see link; the pair stands where the person is the smaller id
+//	\x01 generation z                               the model: large, and behind all that is scanned, for a scan may read what follows
 //
 // An id never holds a zero byte: records with one are left out.
 
@@ -26,7 +26,7 @@ func generation(g int64) string {
 	return "\x01" + string(binary.BigEndian.AppendUint64(nil, uint64(g)))
 }
 
-func modelKey(g int64) string                { return generation(g) + "m" }
+func modelKey(g int64) string                { return generation(g) + "z" }
 func interviewKey(g int64, id string) string { return generation(g) + "i" + id }
 func personKey(g int64, id string) string    { return generation(g) + "p" + id }
 

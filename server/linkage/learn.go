@@ -91,8 +91,8 @@ func (l *learner) write(interviews []Interview, model []byte) error {
 			return nil
 		},
 		l.links,
-		func() error { return l.put(store.IndexEntry{Key: modelKey(l.g), Value: model}) },
 		func() error { return l.people(postings) },
+		func() error { return l.put(store.IndexEntry{Key: modelKey(l.g), Value: model}) },
 	} {
 		if err := step(); err != nil {
 			return err
