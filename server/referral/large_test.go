@@ -136,10 +136,3 @@ func BenchmarkSVG5000(b *testing.B) {
 		}
 	}
 }
-
-func BenchmarkLayout100k(b *testing.B) {
-	g := Build(largeStudy(100_000))
-	for b.Loop() {
-		newPicture(g, SVGOptions{})
-	}
-}

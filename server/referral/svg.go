@@ -37,10 +37,15 @@ const (
 	minNode     = 26.0
 	maxNode     = 116.0
 	minPicture  = 640.0
+	widestTree  = 1500.0 // about what a screen shows, or a page in print that can be read
+	lineGap     = 3.0
+	waveLine    = 16.0 // for the wave numbers above
+	forkWidth   = 26.0 // between two waves that go from left to right
 )
 
 // WriteSVG draws the forest of primary referrals as tidy trees, one level per wave, the trees side by side on shelves; all
-// other referrals are dashed. Shape and outline carry the meaning as well as colour does, so that it prints in black and
+// other referrals are dashed. Where a tree would be wider than a page is, the waves go from left to right, everybody has a
+// line, and the picture is read downwards. Shape and outline carry the meaning as well as colour does, so that it prints in black and
 // white. Of more than MostDrawnNodes nodes it draws a crowd: dots without labels.
 func WriteSVG(w io.Writer, g *servicev1.ReferralGraph, opts SVGOptions) error {
 	if len(g.GetNodes()) > MostDrawnNodes {
@@ -77,9 +82,12 @@ type picture struct {
 	shelves []shelf
 	tops    []float64 // of shelves
 	unit    float64   // from node to node
+	level   float64   // from wave to wave
+	aside   bool      // the waves go from left to right, not down
 	width   float64   // of a node
 	maxWave int
 	w, h    float64
+	head    float64 // where trees begin whose waves go from left to right
 	legend  []legendItem
 	colours *colouring // nil: by wave
 }
@@ -153,43 +161,6 @@ func (p *picture) link() {
 	}
 }
 
-// arrange gives every node its place.
-func (p *picture) arrange() {
-	t := layTidy(p.parent, p.child)
-	shelves, boxes := t.pack(levelHeight / p.unit)
-	p.shelves = shelves
-	widest := 0.0
-	for _, s := range shelves {
-		widest = max(widest, s.width)
-	}
-	p.w = max(2*margin+gutter+widest*p.unit, minPicture)
-	p.layLegend()
-	y := margin + headHeight
-	if n := len(p.legend); n > 0 {
-		y = p.legend[n-1].y + legendLine
-	}
-	for _, s := range shelves {
-		p.tops = append(p.tops, y)
-		y += float64(s.levels)*levelHeight + shelfGap
-	}
-	p.h = y + margin
-	if len(shelves) == 0 {
-		p.h = y + 2*legendLine
-	}
-	box := make([]int32, len(p.nodes))
-	for i := range boxes {
-		box[boxes[i].root] = int32(i)
-	}
-	for _, v := range topDown(p.parent) {
-		if q := p.parent[v]; q != none {
-			box[v] = box[q]
-		}
-		b := boxes[box[v]]
-		p.nodes[v].x = margin + gutter + (b.at+t.x[v]-b.left+0.5)*p.unit
-		p.nodes[v].y = p.tops[b.shelf] + (float64(t.depth[v])+0.5)*levelHeight
-	}
-}
-
 // style is the look of the picture. Class names begin with hr- because pictures are put into pages.
 const style = `<style>
 .hr{font-family:"Noto Sans","Noto Sans CJK SC","Source Han Sans SC","Microsoft YaHei","PingFang SC","WenQuanYi Zen Hei",sans-serif;font-size:11px;fill:#111}
@@ -252,72 +223,6 @@ func (p *picture) drawHead() {
 	for _, item := range p.legend {
 		p.drawLegend(item)
 	}
-}
-
-// drawBands shades every second wave of a shelf, and numbers the waves.
-func (p *picture) drawBands() {
-	for i, s := range p.shelves {
-		for wave := range s.levels {
-			y := p.tops[i] + float64(wave)*levelHeight
-			if wave%2 == 0 {
-				p.text(`<rect class="hr-band" x="`, px(margin), `" y="`, px(y), `" width="`, px(p.w-2*margin), `" height="`, px(levelHeight), `"/>`, "\n")
-			}
-			p.label(margin+4, y+levelHeight/2+3.5, "hr-wave", p.words.waveLabel(wave))
-		}
-	}
-}
-
-// drawPrimary joins each recruiter and his recruits by a rake.
-func (p *picture) drawPrimary() {
-	for i := range p.nodes {
-		from := &p.nodes[i]
-		if len(p.child[i]) == 0 {
-			continue
-		}
-		middle := from.y + levelHeight/2
-		left, right := from.x, from.x
-		for _, c := range p.child[i] {
-			left, right = min(left, p.nodes[c].x), max(right, p.nodes[c].x)
-		}
-		p.text(`<path class="hr-p" d="M`, px(from.x), ` `, px(from.y+nodeHeight/2), `V`, px(middle))
-		if px(left) != px(right) {
-			p.text(`M`, px(left), ` `, px(middle), `H`, px(right))
-		}
-		p.text("\"/>\n")
-		for _, c := range p.child[i] {
-			p.text(`<path class="hr-p" d="M`, px(p.nodes[c].x), ` `, px(middle), `V`, px(p.nodes[c].y-nodeHeight/2), `">`)
-			p.edgeTitle(p.via[c])
-			p.text("</path>\n")
-		}
-	}
-}
-
-// drawOther draws a referral that is not primary, dashed, from recruiter to recruit.
-func (p *picture) drawOther(e *servicev1.ReferralEdge) {
-	from, okFrom := p.index[e.GetFromId()]
-	to, okTo := p.index[e.GetToId()]
-	if !okFrom || !okTo || p.via[to] == e {
-		return
-	}
-	a, b := &p.nodes[from], &p.nodes[to]
-	p.text(`<path class="hr-o" marker-end="url(#hr-arrow)" d="M`)
-	half := nodeHeight / 2
-	side := p.width / 2
-	switch {
-	case from == to:
-		p.text(px(a.x+side), ` `, px(a.y-4), `c24 -14 24 24 0 9`)
-	case b.y > a.y:
-		bend := min(40, (b.y-a.y)/2)
-		p.text(px(a.x+side/2), ` `, px(a.y+half), `C`, px(a.x+side/2), ` `, px(a.y+half+bend), ` `, px(b.x+side/2), ` `, px(b.y-half-bend), ` `, px(b.x+side/2), ` `, px(b.y-half))
-	case b.y < a.y:
-		bend := min(40, (a.y-b.y)/2)
-		p.text(px(a.x+side/2), ` `, px(a.y-half), `C`, px(a.x+side/2), ` `, px(a.y-half-bend), ` `, px(b.x+side/2), ` `, px(b.y+half+bend), ` `, px(b.x+side/2), ` `, px(b.y+half))
-	default: // the same wave: an arc below
-		p.text(px(a.x), ` `, px(a.y+half), `C`, px(a.x), ` `, px(a.y+half+16), ` `, px(b.x), ` `, px(b.y+half+16), ` `, px(b.x), ` `, px(b.y+half))
-	}
-	p.text(`">`)
-	p.edgeTitle(e)
-	p.text("</path>\n")
 }
 
 func (p *picture) edgeTitle(e *servicev1.ReferralEdge) {

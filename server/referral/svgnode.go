@@ -42,7 +42,9 @@ func (p *picture) drawNode(d *drawn) {
 		p.escaped("\n" + p.colours.name + ": " + value)
 	}
 	p.text(`</title>`)
-	if d.orphaned {
+	if d.orphaned && p.aside {
+		p.text(`<path class="hr-stub" d="M`, px(d.x-p.width/2), ` `, px(d.y), `h-9"/><text class="hr-q" x="`, px(d.x-p.width/2-14), `" y="`, px(d.y+4), `">?</text>`)
+	} else if d.orphaned {
 		top := d.y - nodeHeight/2
 		p.text(`<path class="hr-stub" d="M`, px(d.x+p.width/4), ` `, px(top), `v-11"/><text class="hr-q" x="`, px(d.x+p.width/4+5), `" y="`, px(top-3), `">?</text>`)
 	}
