@@ -43,8 +43,8 @@ type exportMakeCmd struct {
 	From          string   `help:"Only interviews that began on this day or later, or at a time such as 2016-07-21T18:00:00+08:00."`
 	Before        string   `help:"Only interviews that began before this day or time."`
 
-	Include    string `help:"What belongs to the analysis set (variable analysis_set): interviews that are completed and not rejected, approved ones, or all." enum:"completed,approved,all" default:"completed"`
-	Duplicates string `help:"Of several interviews of a household, as linkage decided: merge (the best counts), mark (all count, marked), keep (do not look)." enum:"merge,mark,keep" default:"merge"`
+	Include    string `help:"What belongs to the analysis set (variable analysis_set): interviews that were held and completed and are not rejected, approved ones of these, or all." enum:"completed,approved,all" default:"completed"`
+	Duplicates string `help:"Of several interviews of a household in one round, under one id or as linkage decided: merge (the best counts), mark (all count, marked), keep (do not look)." enum:"merge,mark,keep" default:"merge"`
 	Conflicts  string `help:"Interviews of which revisions contradict each other count when that is resolved, or all." enum:"resolved,all" default:"resolved"`
 	LeftOut    string `help:"Interviews outside of the analysis set: mark them, or drop them from the files." enum:"mark,drop" default:"mark"`
 	Skipped    string `help:"Questions that were not asked, by skip logic or by the version of the questionnaire: mark them with the reason not_asked (.s in Stata, -96 in SPSS), or blank." enum:"mark,blank" default:"mark"`

@@ -21,8 +21,8 @@ const mostCombinations = 300_000
 const shownCombinations = 20
 
 // gate sees that no combination of the quasi-identifiers of a table, with those of the tables above it, belongs to fewer
-// than k. Who belongs to a combination are different rows of the table above, so that five spells of one person, or five
-// children of one household, do not count as five.
+// than k. Who belongs to a combination are different households (or schools, or people, where they are what was interviewed), so
+// that five spells of one person, five children of one household, or five rounds of a panel, do not count as five.
 type gate struct {
 	table *Table
 	above *gate // of the nearest table above that has one

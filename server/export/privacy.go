@@ -3,6 +3,7 @@ package export
 import (
 	"cmp"
 	"fmt"
+	"hash/maphash"
 	"maps"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	formv1 "github.com/hearth-survey/hearth/proto/hearth/form/v1"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
@@ -82,12 +84,18 @@ type privacy struct {
 	counts  map[*Table]uint32 // rows so far in it
 	scratch []cell
 	notices []string
+
+	interview *surveyv1.Interview // at hand, and whom it is of, by a number
+	subject   uint32
+	subjects  map[uint64]uint32 // by the hash of the id
+	seed      maphash.Seed
 }
 
 func newPrivacy(j *job) (*privacy, error) {
 	p := &privacy{
 		public: j.opts.Profile == servicev1.PrivacyProfile_PRIVACY_PROFILE_PUBLIC, opts: *j.opts.Privacy,
 		rules: map[*Table][]treatment{}, left: map[string]int{}, counts: map[*Table]uint32{}, gates: map[*Table]*gate{}, tops: map[*Table][]*topValues{},
+		subjects: map[uint64]uint32{}, seed: maphash.MakeSeed(),
 	}
 	if len(p.opts.Key) == 0 {
 		return nil, fault.New(fault.Internal, "", "an export of profile %s needs a key for its pseudonyms", ProfileName(j.opts.Profile))
@@ -148,7 +156,7 @@ func (p *privacy) look(x *extractor, r *row) error {
 	if g := p.gates[r.table]; g != nil {
 		p.scratch = append(p.scratch[:0], r.cells...)
 		p.coarsen(r)
-		g.meet(r, p.member(r.table))
+		g.meet(r, p.member(x, r.table))
 		copy(r.cells, p.scratch)
 	}
 	for i, top := range p.tops[r.table] {
@@ -159,12 +167,25 @@ func (p *privacy) look(x *extractor, r *row) error {
 	return nil
 }
 
-// member is to whom a row belongs: a row of the table above, or itself.
-func (p *privacy) member(t *Table) uint32 {
-	if t.Parent != nil {
-		return p.counts[t.Parent]
+// member is to whom a row belongs: the household, the school or the person that was interviewed, who are the same however often
+// they are met and under which ids; outside of interviews the row is its own.
+func (p *privacy) member(x *extractor, t *Table) uint32 {
+	if x.interview == nil {
+		return p.counts[t]
 	}
-	return p.counts[t]
+	if p.interview != x.interview {
+		p.interview = x.interview
+		iv := x.interview
+		id := x.same(cmp.Or(iv.GetHousehold().GetHouseholdId(), iv.GetSchool().GetSchoolId(), iv.GetMigration().GetPersonId(), iv.GetRespondent().GetPersonId(), iv.GetInterviewId()))
+		h := maphash.String(p.seed, id)
+		n, met := p.subjects[h]
+		if !met {
+			n = uint32(len(p.subjects))
+			p.subjects[h] = n
+		}
+		p.subject = n
+	}
+	return p.subject
 }
 
 // begin counts anew in every pass.

@@ -89,3 +89,27 @@ func TestPublicReasons(t *testing.T) {
 		t.Errorf("ages and reasons %v, blanked %v", why, m.Privacy.Suppressed)
 	}
 }
+
+// A household of a panel that is met in five rounds is one, and not five who hide one another; so are two ids that linkage found to be one.
+func TestPublicCountsHouseholdsOnce(t *testing.T) {
+	src := crowd(11, func(i int) (surveyv1.Sex, int32) {
+		if i < 5 {
+			return surveyv1.Sex_SEX_FEMALE, 40
+		}
+		return surveyv1.Sex_SEX_MALE, 30
+	})
+	i := 0
+	src.Interviews(func(a *Answered, _ error) bool {
+		if a.Interview.Round = proto.Uint32(uint32(i + 1)); i < 4 {
+			a.Interview.GetHousehold().HouseholdId = proto.String("h-0")
+		}
+		i++
+		return i < 5
+	})
+	src.Canonical = map[string]string{"h-4": "h-0"}
+	opts := Options{Profile: public, Formats: []servicev1.ExportFormat{asCSV}, Privacy: &Privacy{Key: []byte("key"), Quasi: []string{"person.sex", "person.age"}}}
+	_, err := Write(t.Context(), src, opts, &memory{}, nil)
+	if fault.ReasonOf(err) != fault.NotAnonymous || !strings.Contains(err.Error(), "sex=female, age=40 (1)") {
+		t.Errorf("one household in five rounds: %v", err)
+	}
+}
