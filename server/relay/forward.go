@@ -12,6 +12,7 @@ import (
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
 	"github.com/hearth-survey/hearth/syncer/failpoint"
+	"github.com/hearth-survey/hearth/syncer/plant"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -87,6 +88,11 @@ func (r *Relay) forward(ctx context.Context) error {
 			return err
 		}
 		failpoint.Hit("hub.after-offer")
+		if plant.In(plant.HubPlaceAhead) {
+			if err := r.change(ctx, func(st *servicev1.HubState) { st.Run = proto.Int64(page[len(page)-1].Number) }); err != nil {
+				return err
+			}
+		}
 		entries, lanes := uint64(0), map[syncer.LaneID]*answers{}
 		for _, p := range pieces {
 			if err := r.deliver(ctx, p, wanted, lanes); err != nil {

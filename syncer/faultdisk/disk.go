@@ -59,6 +59,7 @@ type Disk struct {
 	ops    int
 	failed int
 	syncs  int
+	lied   bool // since the power came on
 }
 
 // file is one file: what is read, what is on the plates, and the operations that lead from one to the other.
@@ -123,7 +124,7 @@ func (d *Disk) Load(img *Image) {
 // on begins a new life, with no plan.
 func (d *Disk) on() {
 	d.power++
-	d.dead, d.plan, d.ops, d.failed = false, Plan{}, 0, 0
+	d.dead, d.plan, d.ops, d.failed, d.lied = false, Plan{}, 0, 0, false
 }
 
 // Close forgets the disk.
@@ -251,9 +252,7 @@ func (d *Disk) Cut() {
 			delete(d.files, name)
 			continue
 		}
-		for _, o := range f.pending {
-			d.survive(f, o)
-		}
+		d.surviveAll(f)
 		d.files[name] = onPlates(f.durable.share())
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.ghosts)) {
@@ -263,6 +262,27 @@ func (d *Disk) Cut() {
 	}
 	d.ghosts = map[string]content{}
 	d.on()
+}
+
+// surviveAll decides what is left of the writes to a file that were not synced. A disk that lies about syncing writes in its
+// own time: all of a file, some from the first on, or any.
+func (d *Disk) surviveAll(f *file) {
+	due, ordered := len(f.pending), false
+	if d.lied {
+		switch d.rand.IntN(3) {
+		case 0:
+			ordered = true
+		case 1:
+			ordered, due = true, d.rand.IntN(len(f.pending)+1)
+		}
+	}
+	for _, o := range f.pending[:due] {
+		if ordered {
+			f.durable.apply(o)
+		} else {
+			d.survive(f, o)
+		}
+	}
 }
 
 // survive decides what is left of a write that was not synced.
@@ -333,6 +353,7 @@ func (d *Disk) sync(name string, f *file) Fault {
 	}
 	d.syncs++
 	if d.plan.Lie {
+		d.lied = true
 		return None
 	}
 	if f.lost {

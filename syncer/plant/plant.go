@@ -74,6 +74,16 @@ const (
 	RejectionEnds Bug = "rejection-ends"
 	// RejectionUnanswered has tablets record a revision without saying which rejections it answers.
 	RejectionUnanswered Bug = "rejection-unanswered"
+	// WindowForgotten takes what was on its way within a window for sent when the stream is cut.
+	WindowForgotten Bug = "window-forgotten"
+	// EpochKept starts headquarters from what is left, or from a backup, under the epoch it had.
+	EpochKept Bug = "epoch-kept"
+	// HubWordBelieved has a tablet count an attachment that a hub has as one that headquarters has, and prune it.
+	HubWordBelieved Bug = "hub-word-believed"
+	// HubPlaceAhead has a hub write down a page of runs as delivered before headquarters has answered.
+	HubPlaceAhead Bug = "hub-place-ahead"
+	// HubPhotoAhead has a hub count an attachment as forwarded of which headquarters has a part.
+	HubPhotoAhead Bug = "hub-photo-ahead"
 )
 
 // All lists the planted bugs.
@@ -83,6 +93,6 @@ func All() []Bug {
 		SameEpoch, DedupeByID, PartialBatch, GapIgnored, ForkDropped, QuarantineDropped, ErasedAccepted, CursorApart, CursorKept,
 		WithheldCovered, OfferSkipped, HeldBelieved, CountedTwice, DigestUnchecked, SignatureUnchecked, RevokedAccepted,
 		HubReceiptPrunes, HalfProjected, TicketTwice, ForceIgnored, RejectionEnds, RejectionUnanswered, WordKept,
-		HalfAttachment, PrunedAhead,
+		HalfAttachment, PrunedAhead, WindowForgotten, EpochKept, HubWordBelieved, HubPlaceAhead, HubPhotoAhead,
 	}
 }

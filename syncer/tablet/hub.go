@@ -231,6 +231,9 @@ func (x *session) hubKey() []byte {
 // headquarters that this tablet knows. The hub's own word is none.
 func (x *session) hubWord(ctx context.Context, b *blob, st *servicev1.BlobState) error {
 	epoch, err := syncer.ParseID(st.GetServerEpoch())
+	if plant.In(plant.HubWordBelieved) {
+		return x.s.keepWord(ctx, b.id)
+	}
 	if err != nil || syncer.VerifyBlob(x.server, b.id, b.ref.GetSize(), epoch, st.GetSignature()) != nil {
 		return nil // headquarters has not said it yet
 	}

@@ -418,7 +418,7 @@ func (l *logConn) prepareAll(st *Store) error {
 // identify gives a new log its epoch, and another to one that was restored.
 func (l *logConn) identify(st *Store) error {
 	known, err := l.integer(`SELECT count(*) FROM meta`)
-	if err != nil || known > 0 && !st.fresh {
+	if err != nil || known > 0 && (!st.fresh || plant.In(plant.EpochKept)) {
 		return err
 	}
 	epoch, err := newEpoch(st.rand)

@@ -43,6 +43,7 @@ type headquarters struct {
 	conn   grpc.ClientConnInterface
 	album  *album // nil for the one that is made once in a process
 	audit  audit
+	lying  *saved // what was so when its disk began to lie about syncing; nil: it does not
 }
 
 // token is headquarters'; hubs alone come with sessions of their own.
@@ -181,12 +182,13 @@ func (h *headquarters) call(ctx context.Context, who, method string, request, an
 		before = h.missing(refs)
 		h.w.sent = append(h.w.sent, lateCall{h, who, method, request, entries, nil})
 	}
+	restores := h.audit.restores
 	err := h.conn.Invoke(ctx, method, request, answer)
 	if h.disk.Dead() {
 		h.w.trace("       hq  loses power")
 		h.restart(true)
 	}
-	if isPush {
+	if isPush && restores == h.audit.restores { // or its disk has lied, and what was answered is gone
 		h.pushed(push.GetBatch(), entries, refs, before, answer.(*servicev1.PushBatchResponse).GetAck(), err)
 	}
 	if hello, ok := request.(*servicev1.HelloRequest); ok && err == nil {
@@ -223,28 +225,76 @@ func (w *world) stop(disk *faultdisk.Disk, store io.Closer, cut bool) {
 // restart stops the server as it stands, and starts it again; cut: the power was off in between.
 func (h *headquarters) restart(cut bool) {
 	h.w.stop(h.disk, h.store, cut)
+	if h.lying != nil && cut {
+		h.deceived(*h.lying)
+		return
+	}
 	h.w.must(h.open(false), "headquarters does not start again")
 	h.w.trace("       hq  starts again")
 	h.audit.again(h)
 }
 
+// deceived starts headquarters again whose disk had lied about syncing when the power failed: as one that was restored, from what
+// is left. Where that is damaged, or lacks what was there before the disk began to lie, from the last backup.
+func (h *headquarters) deceived(before saved) {
+	w := h.w
+	h.lying, h.store = nil, nil
+	if err := h.open(true); err == nil && sound(w, h.store) {
+		h.goOn(before)
+		if h.hasAll(before.audit.held) {
+			w.trace("       hq  starts again, from what is left")
+			return
+		}
+	}
+	w.trace("       hq  is damaged, and restored from the last backup")
+	last := saved{image: emptyHQ(), proven: map[syncer.Digest]bool{}, revoked: map[syncer.ID]bool{}, withdrawn: map[string]bool{}, hubs: map[syncer.ID]bool{}, joined: map[syncer.ID]bool{}, forced: map[string]string{}}
+	last.audit.reset()
+	if len(w.saved) > 0 {
+		last = w.saved[len(w.saved)-1]
+	}
+	h.load(last)
+}
+
+// hasAll says whether the log's reader has been given records.
+func (h *headquarters) hasAll(records map[syncer.Digest]bool) bool {
+	for d := range records {
+		if !h.audit.held[d] {
+			return false
+		}
+	}
+	return true
+}
+
 // save makes a backup, as of a folder copied while nothing is written.
 func (h *headquarters) save() {
+	s := h.note()
+	s.image, s.photos = h.disk.Image(), h.album.save()
+	h.w.saved = append(h.w.saved, s)
+}
+
+// note is what is so now, without the files.
+func (h *headquarters) note() saved {
 	w := h.w
-	w.saved = append(w.saved, saved{
-		image: h.disk.Image(), proven: maps.Clone(w.proven), audit: h.audit.clone(), revoked: maps.Clone(w.revoked),
-		withdrawn: maps.Clone(w.withdrawn), hubs: maps.Clone(w.enrolled), joined: maps.Clone(w.joined), forced: maps.Clone(w.forced), photos: h.album.save(), forks: slices.Clone(w.forks),
-	})
+	return saved{
+		proven: maps.Clone(w.proven), audit: h.audit.clone(), revoked: maps.Clone(w.revoked),
+		withdrawn: maps.Clone(w.withdrawn), hubs: maps.Clone(w.enrolled), joined: maps.Clone(w.joined), forced: maps.Clone(w.forced), forks: slices.Clone(w.forks),
+	}
 }
 
 // load starts headquarters anew from a backup. What it signed for since may be lost; it must come again from whoever
 // still has it.
 func (h *headquarters) load(s saved) {
-	err := h.store.Close()
-	h.w.must(err, "stop headquarters")
+	if h.store != nil {
+		h.w.must(h.store.Close(), "stop headquarters")
+	}
 	h.disk.Load(s.image)
 	h.album.load(s.photos)
 	h.w.must(h.open(true), "open headquarters from a backup")
+	h.goOn(s)
+}
+
+// goOn goes on, after headquarters was restored, from what was so then.
+func (h *headquarters) goOn(s saved) {
 	w := h.w
 	w.proven, w.revoked, w.withdrawn, w.forks = maps.Clone(s.proven), maps.Clone(s.revoked), maps.Clone(s.withdrawn), slices.Clone(s.forks)
 	w.enrolled, w.joined, w.forced, w.proofs = maps.Clone(s.hubs), maps.Clone(s.joined), maps.Clone(s.forced), map[syncer.ID]uint64{}

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"github.com/hearth-survey/hearth/server"
 	"github.com/hearth-survey/hearth/server/relay"
+	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/server/store/sqlite"
 	"github.com/hearth-survey/hearth/syncer"
 	"github.com/hearth-survey/hearth/syncer/faultdisk"
@@ -38,8 +40,16 @@ type hub struct {
 	relay  *relay.Relay
 	conn   grpc.ClientConnInterface
 	up     *link // of the step; nil: a good one
-	backup *faultdisk.Image
+	album  *album
+	backup *hubBackup
+	lying  bool // its disk lies about syncing
 	burnt  bool
+}
+
+// hubBackup is a copy of a hub, with the folder of its attachments, "" if there were none.
+type hubBackup struct {
+	image  *faultdisk.Image
+	photos string
 }
 
 // emptyHub is the disk of a hub that has not been enrolled. It is made once in a process.
@@ -64,7 +74,7 @@ var emptyHub = sync.OnceValue(func() *faultdisk.Image {
 func (w *world) hub(s Step) *hub {
 	i := (max(s.N, 1) - 1) % places
 	if w.hubs[i] == nil {
-		h := &hub{w: w, name: fmt.Sprint("h", i+1, strings.Repeat("'", w.burnt)), disk: faultdisk.New(w.story.Seed + uint64(100+10*w.burnt+i))}
+		h := &hub{w: w, name: fmt.Sprint("h", i+1, strings.Repeat("'", w.burnt)), disk: faultdisk.New(w.story.Seed + uint64(100+10*w.burnt+i)), album: &album{w: w}}
 		seed := sha256.Sum256([]byte(h.name))
 		h.key = ed25519.NewKeyFromSeed(seed[:])
 		h.disk.Load(emptyHub())
@@ -103,13 +113,14 @@ func (h *hub) open(restored bool) error {
 	if err = h.store.IndexDigests(h.w.ctx); err != nil {
 		return err
 	}
+	h.album.store = nil // opened again when it is asked
 	h.relay, err = relay.Open(h.w.ctx, relay.Options{
-		Store: h.store, Conn: uplink{h}, Key: h.key, Upstream: "hq", Now: now, MinBackoff: 1, MaxBackoff: 1, CallTimeout: 10 * time.Minute, Attempts: 3,
+		Store: h.store, Blobs: h.album, Conn: uplink{h}, Key: h.key, Upstream: "hq", Now: now, MinBackoff: 1, MaxBackoff: 1, CallTimeout: 10 * time.Minute, Attempts: 3,
 	})
 	if err != nil {
 		return err
 	}
-	h.server, err = server.New(server.Config{Store: h.store, Key: h.key, Questionnaires: set, Now: now, Token: token, Hub: h.relay})
+	h.server, err = server.New(server.Config{Store: h.store, Key: h.key, Questionnaires: set, Now: now, Token: token, Hub: h.relay, Blobs: h.album})
 	if err != nil {
 		return err
 	}
@@ -158,8 +169,35 @@ func (h *hub) call(ctx context.Context, who, method string, request, answer prot
 // restart stops the hub as it stands, and starts it again; cut: the power was off in between.
 func (h *hub) restart(cut bool) {
 	h.w.stop(h.disk, h.store, cut)
+	if h.lying && cut {
+		h.deceived()
+		return
+	}
 	h.w.must(h.open(false), "%s does not start again", h.name)
 	h.w.trace("       %s  starts again", h.name)
+}
+
+// deceived starts a hub again whose disk has lied about syncing when the power failed; it may be told so. One that cannot be
+// read any more is as one that has burnt.
+func (h *hub) deceived() {
+	h.lying = false
+	h.store = nil
+	err := h.open(h.w.rand.IntN(2) == 0)
+	if err == nil && sound(h.w, h.store) {
+		h.w.trace("       %s  starts again, from what is left", h.name)
+		return
+	}
+	for i := range h.w.hubs {
+		if h.w.hubs[i] == h {
+			h.burn(i)
+		}
+	}
+}
+
+// sound says whether `hearth check` finds nothing wrong with a store.
+func sound(w *world, s *sqlite.Store) bool {
+	report, err := s.Check(w.ctx, store.CheckOptions{})
+	return err == nil && !slices.ContainsFunc(report.Findings, func(f store.Finding) bool { return f.Severity == "error" })
 }
 
 // end closes what is open.
@@ -260,19 +298,21 @@ func (w *world) hubRace(s Step) {
 // burnHub loses a hub for ever, with all that was only there.
 func (w *world) burnHub(s Step) {
 	i := (max(s.N, 1) - 1) % places
-	h := w.hubs[i]
-	if h == nil {
-		return
+	if h := w.hubs[i]; h != nil {
+		h.burn(i)
 	}
-	w.must(h.end(), "stop %s", h.name)
-	w.hubs[i], h.burnt = nil, true
-	w.burnt++
-	w.trace("       %s  burns", h.name)
+}
+
+func (h *hub) burn(place int) {
+	h.w.must(h.end(), "stop %s", h.name)
+	h.w.hubs[place], h.burnt = nil, true
+	h.w.burnt++
+	h.w.trace("       %s  burns", h.name)
 }
 
 func (w *world) saveHub(s Step) {
 	h := w.hub(s)
-	h.backup = h.disk.Image()
+	h.backup = &hubBackup{h.disk.Image(), h.album.save()}
 }
 
 // loadHub starts a hub anew from a backup, and perhaps tells it so.
@@ -282,7 +322,8 @@ func (w *world) loadHub(s Step) {
 		return
 	}
 	w.must(h.store.Close(), "stop %s", h.name)
-	h.disk.Load(h.backup)
+	h.disk.Load(h.backup.image)
+	h.album.load(h.backup.photos)
 	w.must(h.open(w.rand.IntN(2) == 0), "open %s from a backup", h.name)
 }
 

@@ -15,6 +15,7 @@ func (w *world) checkHubs() {
 	for _, h := range w.standing() {
 		if w.visited[h] {
 			h.checkForwarded()
+			h.checkPhotos(false)
 		}
 	}
 	clear(w.visited)
@@ -105,6 +106,9 @@ func (w *world) endHubs() {
 			if err := t.sync(l); err != nil && !t.lied && h.relay.State().GetNotice() == nil {
 				w.fail("STUCK: the faults have ended, and a sync of %s at %s fails: %v", t.name, h.name, err)
 			}
+		}
+		if h.relay.State().GetNotice() == nil {
+			h.checkPhotos(true)
 		}
 		report, err := h.store.Check(w.ctx, store.CheckOptions{})
 		w.must(err, "check %s", h.name)

@@ -14,14 +14,15 @@ import (
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/server/store/blobs"
 	"github.com/hearth-survey/hearth/syncer"
 	"github.com/hearth-survey/hearth/syncer/tablet"
 	"google.golang.org/protobuf/proto"
 )
 
-// album is where headquarters keeps attachments: the real store in a real folder, which is made when there is the first.
-// A power cut is a kill to it.
+// album is where headquarters or a hub keeps attachments: the real store in a real folder, which is made when there is the
+// first. A power cut is a kill to it.
 type album struct {
 	w     *world
 	dir   string
@@ -72,6 +73,9 @@ func (a *album) load(copied string) {
 
 // Has implements server.Blobs, as do the others.
 func (a *album) Has(ref *servicev1.BlobRef) bool {
+	if a.dir == "" {
+		return false
+	}
 	s, err := a.open()
 	return err == nil && s.Has(ref)
 }
@@ -117,6 +121,9 @@ func (a *album) Remove(ref *servicev1.BlobRef) (bool, error) {
 
 // Totals implements server.Blobs.
 func (a *album) Totals() (blobs.Totals, error) {
+	if a.dir == "" {
+		return blobs.Totals{}, nil
+	}
 	s, err := a.open()
 	if err != nil {
 		return blobs.Totals{}, err
@@ -126,6 +133,9 @@ func (a *album) Totals() (blobs.Totals, error) {
 
 // Verify implements server.Blobs.
 func (a *album) Verify(ctx context.Context, found func(blobs.Held), stray func(path string)) error {
+	if a.dir == "" {
+		return nil
+	}
 	s, err := a.open()
 	if err != nil {
 		return err
@@ -234,10 +244,43 @@ func (w *world) checkPhotos() {
 			}
 		}
 	}
-	err := w.hq.album.Verify(w.ctx, func(h blobs.Held) {
+	w.hq.album.check("headquarters")
+	for _, h := range w.standing() {
+		h.album.check(h.name)
+	}
+}
+
+// check sees that every attachment has its digest.
+func (a *album) check(where string) {
+	err := a.Verify(a.w.ctx, func(h blobs.Held) {
 		if h.Problem != nil {
-			w.fail("CHANGED: attachment %.4x at headquarters: %v", h.ID, h.Problem)
+			a.w.fail("CHANGED: attachment %.4x at %s: %v", h.ID, where, h.Problem)
 		}
-	}, func(path string) { w.fail("CHECK: %s is no attachment", path) })
-	w.must(err, "verify the attachments")
+	}, func(path string) { a.w.fail("CHECK: %s is no attachment", path) })
+	a.w.must(err, "verify the attachments of %s", where)
+}
+
+// checkPhotos sees that headquarters has whole what the hub counts as forwarded; left: that the hub has nothing else. A hub that
+// has not heard yet that headquarters was restored goes by what was said before.
+func (h *hub) checkPhotos(left bool) {
+	w := h.w
+	if len(w.photos) == 0 {
+		return
+	}
+	epoch := w.hq.store.Epoch()
+	err := store.Walk(w.ctx, h.store, store.ShelfHubBlob, nil, func(it store.Item) (bool, error) {
+		b := &servicev1.HubBlob{}
+		if err := proto.Unmarshal(it.Value, b); err != nil {
+			return false, err
+		}
+		switch ref := b.GetBlob(); {
+		case w.erasable(ref):
+		case b.GetForwarded() && string(b.GetServerEpoch()) == string(epoch[:]) && !w.hq.album.Has(ref):
+			w.fail("LOST: %s counts attachment %.4x as forwarded, and headquarters does not have it", h.name, ref.GetSha256())
+		case left && h.album.Has(ref) && !w.hq.album.Has(ref):
+			w.fail("STUCK: the faults have ended, and attachment %.4x is at %s and not at headquarters", ref.GetSha256(), h.name)
+		}
+		return true, nil
+	})
+	w.must(err, "list the attachments of %s", h.name)
 }

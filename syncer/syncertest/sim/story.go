@@ -113,6 +113,8 @@ var habits = []habit{
 	{weight: 3, verb: "sync", faults: []string{"flip", "forge"}, at: 1},
 	{weight: 5, verb: "sync", faults: []string{"cut", "kill", "full", "badwrite", "badsync"}, at: 40},
 	{weight: 8, verb: "sync", faults: []string{"cuthq", "fullhq", "badwritehq", "badsynchq"}, at: 50},
+	{weight: 2, verb: "sync", faults: []string{"liehq"}, at: 120},
+	{weight: 1, verb: "visit", faults: []string{"liehq"}, at: 120},
 	{weight: 8, verb: "visit"},
 	{weight: 7, verb: "visit", faults: []string{"norequest", "noanswer", "flaky", "twice", "late"}, at: 6},
 	{weight: 3, verb: "visit", faults: []string{"cut", "kill", "full", "badsync"}, at: 40},
@@ -157,6 +159,8 @@ var hubHabits = []habit{
 	{weight: 2, verb: "forward", faults: []string{"flip", "forge"}, at: 1},
 	{weight: 6, verb: "forward", faults: []string{"cuthub", "fullhub", "badsynchub"}, at: 40},
 	{weight: 5, verb: "forward", faults: []string{"cuthq", "fullhq", "badsynchq"}, at: 50},
+	{weight: 3, verb: "hubsync", faults: []string{"liehub"}, at: 50},
+	{weight: 2, verb: "forward", faults: []string{"liehub", "liehq"}, at: 50},
 	{weight: 8, verb: "hubrace"},
 	{weight: 2, verb: "killhub"},
 	{weight: 2, verb: "cuthub"},
@@ -195,9 +199,48 @@ var photoHabits = []habit{
 	{weight: 1, verb: "clone"},
 }
 
-// withPhotos puts attachments between the steps of one story in eight, from a source of its own.
+// hubPhotoHabits are what is drawn beside photoHabits in a story with hubs; N is the hub.
+var hubPhotoHabits = []habit{
+	{weight: 7, verb: "hubsync", n: places},
+	{weight: 4, verb: "hubsync", n: places, faults: []string{"norequest", "noanswer", "flaky", "twice", "cuthub", "liehub"}, at: 12},
+	{weight: 5, verb: "forward", n: places},
+	{weight: 4, verb: "forward", n: places, faults: []string{"norequest", "noanswer", "flaky", "twice", "cuthub", "cuthq"}, at: 12},
+	{weight: 4, verb: "prune"},
+	{weight: 1, verb: "burnhub", n: places},
+	{weight: 1, verb: "savehub", n: places},
+	{weight: 1, verb: "loadhub", n: places},
+}
+
+// withPhotos puts attachments between the steps of one story in eight, of one in three with hubs, from a source of its own.
 func withPhotos(story Story, tablets int) Story {
+	if slices.ContainsFunc(story.Steps, func(s Step) bool { return s.Verb == "hubsync" || s.Verb == "forward" }) {
+		with := within(story, tablets, slices.Concat(photoHabits, hubPhotoHabits), hubPhotosEvery, 0x70686f746f, 10)
+		if len(with.Steps) > len(story.Steps) {
+			return withDays(with, tablets)
+		}
+		return story
+	}
 	return within(story, tablets, photoHabits, photosEvery, 0x70686f746f, 10)
+}
+
+// withDays puts days at a hub into a story: a tablet records, takes photos, hands over at a hub, and the hub forwards.
+func withDays(story Story, tablets int) Story {
+	r := rand.New(rand.NewPCG(story.Seed, 0x64617973))
+	for range 1 + r.IntN(3) {
+		who, hub := 1+r.IntN(tablets), 1+r.IntN(places)
+		step := func(who int, verb string, n int) Step {
+			return Step{Who: who, Verb: verb, N: n, Seed: r.Uint32() & 0x7fffffff}
+		}
+		day := []Step{step(who, "record", 3), step(who, "photo", 1+r.IntN(6)), step(who, "photo", 1+r.IntN(6)), step(who, "hubsync", hub), step(0, "forward", hub)}
+		if r.IntN(2) == 0 {
+			day[4].Fault, day[4].At = []string{"norequest", "noanswer", "flaky"}[r.IntN(3)], 4+r.IntN(6)
+		}
+		if r.IntN(2) == 0 {
+			day = append(day, step(who, "hubsync", hub), step(who, "prune", 0))
+		}
+		story.Steps = slices.Insert(story.Steps, r.IntN(len(story.Steps)+1), day...)
+	}
+	return story
 }
 
 // withOrders puts assignments and reviews between the steps of one story in six, from a source of its own.
@@ -248,6 +291,8 @@ const (
 	hubsEvery   = 4
 	ordersEvery = 6
 	photosEvery = 8
+	// hubPhotosEvery says of how many stories with hubs one has attachments.
+	hubPhotosEvery = 3
 )
 
 // withHubs puts what happens with one or two hubs between the steps of one story in four. It draws from a source of its

@@ -294,11 +294,15 @@ func (t *tab) record(k int, iv *surveyv1.Interview) bool {
 func (t *tab) sync(l *link) error {
 	t.w.touched[t] = true
 	defer l.forsake()
-	_, err := t.store.Sync(t.w.ctx, l, tablet.SyncOptions{
+	epoch := t.w.hq.store.Epoch()
+	report, err := t.store.Sync(t.w.ctx, l, tablet.SyncOptions{
 		Session: l.session, Address: l.to.called(), Window: t.w.window(l), MinBackoff: 1, MaxBackoff: 1, Attempts: 3, MaxBatchBytes: 1 << (10 + t.w.rand.IntN(3)), Compress: t.w.rand.IntN(12) == 0, Near: -1, Now: func() time.Time { return t.w.now },
 	})
 	if err == nil && l.to == station(t.w.hq) {
-		t.epoch = t.w.hq.store.Epoch()
+		if report.Pending > 0 && !t.lied {
+			t.w.fail("STUCK: a sync of %s ends well with %d records still to send", t.name, report.Pending)
+		}
+		t.epoch = epoch // if headquarters was restored meanwhile, the tablet may not have heard of it
 	}
 	if err != nil {
 		t.w.trace("       %s  ends its sync: %s", t.name, fault.ReasonOf(err))

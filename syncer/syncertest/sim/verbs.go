@@ -43,6 +43,8 @@ var diskFaults = map[string]func(at int) faultdisk.Plan{
 	"badsynchq": func(at int) faultdisk.Plan {
 		return faultdisk.Plan{Fail: faultdisk.BadSync, FailAt: at, FailFor: 1}
 	},
+	"liehq":   func(at int) faultdisk.Plan { return faultdisk.Plan{Lie: true, CutAt: at} },
+	"liehub":  func(at int) faultdisk.Plan { return faultdisk.Plan{Lie: true, CutAt: at} },
 	"cuthub":  func(at int) faultdisk.Plan { return faultdisk.Plan{CutAt: at} },
 	"fullhub": func(at int) faultdisk.Plan { return faultdisk.Plan{Fail: faultdisk.Full, FailAt: at, FailFor: 3} },
 	"badsynchub": func(at int) faultdisk.Plan {
@@ -85,14 +87,23 @@ func (w *world) during(s Step, t *tab, do func()) {
 	case strings.HasSuffix(s.Fault, "hub"):
 		disk = w.at.disk
 	}
-	t.lied = t.lied || p.Lie
+	if p.Lie {
+		w.lies(disk, t)
+	}
 	disk.Set(p)
 	do()
+	if w.hq.lying != nil && !disk.Dead() {
+		_ = w.hq.server.Project(w.ctx) // what is derived is on the same disk
+	}
 	switch {
-	case disk == w.hq.disk && disk.Dead():
+	case w.at != nil && w.at.burnt:
+		return
+	case disk == w.hq.disk && (disk.Dead() || w.hq.lying != nil):
 		w.hq.restart(true)
-	case w.at != nil && disk == w.at.disk && (disk.Dead() || disk.Failed() > 0 && w.rand.IntN(3) > 0):
-		w.at.restart(disk.Dead() || w.rand.IntN(2) == 0)
+	case w.at != nil && disk == w.at.disk && (disk.Dead() || w.at.lying):
+		w.at.restart(true)
+	case w.at != nil && disk == w.at.disk && disk.Failed() > 0 && w.rand.IntN(3) > 0:
+		w.at.restart(w.rand.IntN(2) == 0)
 	case disk == t.disk && (disk.Dead() || p.Lie):
 		t.restart(s.Fault != "kill")
 	case disk == w.hq.disk && disk.Failed() > 0 && w.rand.IntN(3) > 0:
@@ -101,6 +112,19 @@ func (w *world) during(s Step, t *tab, do func()) {
 		t.restart(true)
 	}
 	disk.Set(faultdisk.Plan{})
+}
+
+// lies notes whose disk begins to lie about syncing. It does so until the power fails, at the end of the step at the latest.
+func (w *world) lies(disk *faultdisk.Disk, t *tab) {
+	switch {
+	case disk == w.hq.disk:
+		before := w.hq.note()
+		w.hq.lying = &before
+	case disk == t.disk:
+		t.lied = true
+	default:
+		w.at.lying = true
+	}
 }
 
 func (w *world) record(s Step) {
