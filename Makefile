@@ -6,7 +6,7 @@ SHELL := /bin/bash -euo pipefail
 BUF := $(CURDIR)/bin/node_modules/.bin/buf
 BUF_VERSION := 1.75.0
 FUZZTIME ?= 5s
-SEEDS ?= 2000
+SEEDS ?= 5000
 # One build cache for every stage: what one has compiled the next one takes.
 export GOFLAGS := -trimpath
 GOROUTINES := ^[[:space:]]*(defer )?go [a-zA-Z]|[.]Go[(]|errgroup|t.Parallel|RunParallel
