@@ -211,7 +211,9 @@ func (s *Server) sourceOf(ctx context.Context, req *servicev1.ExportRequest, j *
 		src.Revisited = told.again.may
 	}
 	if told.related() {
-		src.Graph = referral.Build(told.facts.graph(n.study))
+		f := told.facts.graph(n.study)
+		src.Graph = referral.Build(f)
+		referral.MarkStatuses(f, src.Graph)
 	}
 	if narrows(req.GetFilter()) {
 		told.narrow(src)

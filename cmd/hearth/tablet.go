@@ -29,6 +29,7 @@ type tabletCmd struct {
 	Reviews     tabletReviewsCmd     `cmd:"" help:"List what supervisors say of the interviews; print a rejected one to correct it."`
 	Forms       tabletFormsCmd       `cmd:"" help:"List the questionnaires that came down with the last sync."`
 	Coupon      tabletCouponCmd      `cmd:"" help:"Give out coupons, check, redeem, void and pay them, without a network."`
+	Draw        tabletDrawCmd        `cmd:"" help:"Draw respondents at random from a list at a site, so that the draw can be repeated."`
 	Door        tabletDoorCmd        `cmd:"" help:"Look whether somebody at the door may have been interviewed before."`
 
 	Export tabletExportCmd `cmd:"" help:"Write the tablet's current interviews as JSON lines."`

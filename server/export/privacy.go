@@ -474,7 +474,7 @@ var schemaWords = map[string]bool{
 	"survey.v1.Interview.study": true, "survey.v1.SampleOrigin.stratum": true, "survey.v1.SampleStage.unit": true, "survey.v1.Consent.text_version": true,
 	"survey.v1.OtherAnswers.questionnaire": true, "survey.v1.Attachment.media_type": true, "survey.v1.NetworkSize.wording": true,
 	"service.v1.PersonRecord.study": true, "service.v1.PersonRecord.questionnaire": true, "service.v1.ReferralRecord.study": true,
-	"service.v1.ReferralNode.role": true, "service.v1.ReferralNode.kind": true, "service.v1.ReferralEdge.mode": true,
+	"service.v1.ReferralNode.role": true, "service.v1.ReferralNode.kind": true, "service.v1.ReferralNode.status": true, "service.v1.ReferralEdge.mode": true,
 	"service.v1.ReferralEdge.relation": true, "service.v1.Flag.path": true, "service.v1.Flag.rule": true, "service.v1.Flag.message": true,
 	"service.v1.LinkDecision.study": true,
 	"-.questionnaire":               true, "-.table": true, "-.variable": true, "-.question": true, "-.told_in": true,

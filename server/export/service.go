@@ -81,6 +81,7 @@ func wordedFields() []wordedField {
 		{"ReferralNode.role", "Role in the study", "在研究中的身份", 0},
 		{"ReferralNode.merged_ids", "Person ids merged into this one", "并入此人的人员编号", 0},
 		{"ReferralNode.kind", "Person or site", "人员或调查点", 0},
+		{"ReferralNode.status", "What is known of who was or was not interviewed", "受访情况", 0},
 		{"ReferralEdge.referral_id", "Referral id (UUID)", "介绍编号（UUID）", 0},
 		{"ReferralEdge.from_id", "Recruiter", "介绍人", 0},
 		{"ReferralEdge.to_id", "Recruit", "被介绍人", 0},

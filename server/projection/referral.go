@@ -40,7 +40,10 @@ func (w *writer) listReferrals() {
 		out.NetworkSize, out.NetworkWording = n.Size, n.Wording
 	}
 	if d := rec.GetDraw(); d != nil {
-		out.DrawFrameSize, out.DrawDrawn = d.FrameSize, d.Drawn
+		out.DrawFrameSize, out.DrawDrawn, out.DrawMethod, out.DrawSeed = d.FrameSize, d.Drawn, d.Method, d.RandomSeed
+		if t, ok := moment(d.GetDrawTime()); ok {
+			out.DrawTimeMs = proto.Int64(t.UnixMilli())
+		}
 		if d.GetSiteId() != "" {
 			out.SiteId = d.SiteId
 		}

@@ -107,21 +107,30 @@ func (r *report) people(f Facts, g *servicev1.ReferralGraph) {
 // draws tells of the draws at sites with their probabilities; those told alike in the interviews of one site are one.
 func (r *report) draws(f Facts) {
 	type draw struct {
-		site         string
-		frame, drawn int32
+		site, day, seed string
+		frame, drawn    int32
 	}
 	told := map[draw]int{}
 	for _, rec := range f.Recruitments {
-		if rec.DrawFrameSize != nil && rec.DrawDrawn != nil {
-			told[draw{rec.GetSiteId(), rec.GetDrawFrameSize(), rec.GetDrawDrawn()}]++
+		if rec.DrawFrameSize == nil || rec.DrawDrawn == nil {
+			continue
 		}
+		d := draw{site: rec.GetSiteId(), seed: rec.GetDrawSeed(), frame: rec.GetDrawFrameSize(), drawn: rec.GetDrawDrawn()}
+		if rec.DrawTimeMs != nil {
+			d.day = time.UnixMilli(rec.GetDrawTimeMs()).UTC().Format(time.DateOnly)
+		}
+		told[d]++
 	}
 	for _, d := range slices.SortedFunc(maps.Keys(told), func(a, b draw) int {
-		return cmp.Or(cmp.Compare(a.site, b.site), cmp.Compare(a.frame, b.frame), cmp.Compare(a.drawn, b.drawn))
+		return cmp.Or(cmp.Compare(a.site, b.site), cmp.Compare(a.day, b.day), cmp.Compare(a.frame, b.frame), cmp.Compare(a.drawn, b.drawn), cmp.Compare(a.seed, b.seed))
 	}) {
-		name := cmp.Or(d.site, Unspecified)
-		r.add("draws", name, name, "%[2]d of %[1]d drawn, probability %.4[3]f; %[4]d interviewed", "%[1]d人中抽取%[2]d人，概率%.4[3]f；受访%[4]d人",
-			d.frame, d.drawn, part(int(d.drawn), int(d.frame)), told[d])
+		name := strings.TrimSpace(cmp.Or(d.site, Unspecified) + " " + d.day)
+		en, zh := "", ""
+		if d.seed != "" {
+			en, zh = ", with seed "+d.seed, "，随机数种子"+d.seed
+		}
+		r.add("draws", name, name, "%[2]d of %[1]d drawn, probability %.4[3]f%[5]s; %[4]d interviewed", "%[1]d人中抽取%[2]d人，概率%.4[3]f%[6]s；受访%[4]d人",
+			d.frame, d.drawn, part(int(d.drawn), int(d.frame)), told[d], en, zh)
 	}
 }
 

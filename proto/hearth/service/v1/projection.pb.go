@@ -882,8 +882,12 @@ type RecruitmentRecord struct {
 	DrawFrameSize  *int32  `protobuf:"varint,10,opt,name=draw_frame_size,json=drawFrameSize" json:"draw_frame_size,omitempty"`
 	DrawDrawn      *int32  `protobuf:"varint,11,opt,name=draw_drawn,json=drawDrawn" json:"draw_drawn,omitempty"`
 	SiteId         *string `protobuf:"bytes,12,opt,name=site_id,json=siteId" json:"site_id,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// How and when respondents were drawn at the site, and by which random number.
+	DrawMethod    *string `protobuf:"bytes,13,opt,name=draw_method,json=drawMethod" json:"draw_method,omitempty"`
+	DrawTimeMs    *int64  `protobuf:"varint,14,opt,name=draw_time_ms,json=drawTimeMs" json:"draw_time_ms,omitempty"`
+	DrawSeed      *string `protobuf:"bytes,15,opt,name=draw_seed,json=drawSeed" json:"draw_seed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RecruitmentRecord) Reset() {
@@ -996,6 +1000,27 @@ func (x *RecruitmentRecord) GetDrawDrawn() int32 {
 func (x *RecruitmentRecord) GetSiteId() string {
 	if x != nil && x.SiteId != nil {
 		return *x.SiteId
+	}
+	return ""
+}
+
+func (x *RecruitmentRecord) GetDrawMethod() string {
+	if x != nil && x.DrawMethod != nil {
+		return *x.DrawMethod
+	}
+	return ""
+}
+
+func (x *RecruitmentRecord) GetDrawTimeMs() int64 {
+	if x != nil && x.DrawTimeMs != nil {
+		return *x.DrawTimeMs
+	}
+	return 0
+}
+
+func (x *RecruitmentRecord) GetDrawSeed() string {
+	if x != nil && x.DrawSeed != nil {
+		return *x.DrawSeed
 	}
 	return ""
 }
@@ -1281,7 +1306,7 @@ const file_hearth_service_v1_projection_proto_rawDesc = "" +
 	"couponCode\x12 \n" +
 	"\fmade_time_ms\x18\r \x01(\x03R\n" +
 	"madeTimeMs\x12&\n" +
-	"\x0ftold_by_recruit\x18\x0e \x01(\bR\rtoldByRecruit\"\x99\x03\n" +
+	"\x0ftold_by_recruit\x18\x0e \x01(\bR\rtoldByRecruit\"\xf9\x03\n" +
 	"\x11RecruitmentRecord\x12!\n" +
 	"\finterview_id\x18\x01 \x01(\tR\vinterviewId\x12\x14\n" +
 	"\x05study\x18\x02 \x01(\tR\x05study\x12\x12\n" +
@@ -1296,7 +1321,12 @@ const file_hearth_service_v1_projection_proto_rawDesc = "" +
 	" \x01(\x05R\rdrawFrameSize\x12\x1d\n" +
 	"\n" +
 	"draw_drawn\x18\v \x01(\x05R\tdrawDrawn\x12\x17\n" +
-	"\asite_id\x18\f \x01(\tR\x06siteId\"\xcb\x01\n" +
+	"\asite_id\x18\f \x01(\tR\x06siteId\x12\x1f\n" +
+	"\vdraw_method\x18\r \x01(\tR\n" +
+	"drawMethod\x12 \n" +
+	"\fdraw_time_ms\x18\x0e \x01(\x03R\n" +
+	"drawTimeMs\x12\x1b\n" +
+	"\tdraw_seed\x18\x0f \x01(\tR\bdrawSeed\"\xcb\x01\n" +
 	"\x04Flag\x12!\n" +
 	"\finterview_id\x18\x01 \x01(\tR\vinterviewId\x12\x12\n" +
 	"\x04part\x18\x02 \x01(\x06R\x04part\x12\x12\n" +

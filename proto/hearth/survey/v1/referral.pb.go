@@ -403,11 +403,14 @@ func (x *Referral) GetMissing() map[uint32]v1.Missing {
 
 // SiteDraw is a random draw of respondents at a site, whose probability is known.
 type SiteDraw struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	SiteId        *string                `protobuf:"bytes,1,opt,name=site_id,json=siteId" json:"site_id,omitempty"`
-	FrameSize     *int32                 `protobuf:"varint,2,opt,name=frame_size,json=frameSize" json:"frame_size,omitempty"`
-	Drawn         *int32                 `protobuf:"varint,3,opt,name=drawn" json:"drawn,omitempty"`
-	Method        *string                `protobuf:"bytes,4,opt,name=method" json:"method,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	SiteId    *string                `protobuf:"bytes,1,opt,name=site_id,json=siteId" json:"site_id,omitempty"`
+	FrameSize *int32                 `protobuf:"varint,2,opt,name=frame_size,json=frameSize" json:"frame_size,omitempty"`
+	Drawn     *int32                 `protobuf:"varint,3,opt,name=drawn" json:"drawn,omitempty"`
+	Method    *string                `protobuf:"bytes,4,opt,name=method" json:"method,omitempty"`
+	DrawTime  *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=draw_time,json=drawTime" json:"draw_time,omitempty"`
+	// By the same number the same are drawn again: see hearth tablet draw.
+	RandomSeed    *string `protobuf:"bytes,6,opt,name=random_seed,json=randomSeed" json:"random_seed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -466,6 +469,20 @@ func (x *SiteDraw) GetDrawn() int32 {
 func (x *SiteDraw) GetMethod() string {
 	if x != nil && x.Method != nil {
 		return *x.Method
+	}
+	return ""
+}
+
+func (x *SiteDraw) GetDrawTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DrawTime
+	}
+	return nil
+}
+
+func (x *SiteDraw) GetRandomSeed() string {
+	if x != nil && x.RandomSeed != nil {
+		return *x.RandomSeed
 	}
 	return ""
 }
@@ -683,7 +700,7 @@ const file_hearth_survey_v1_referral_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x17.hearth.form.v1.MissingR\x05value:\x028\x01:(\xda\xf3\x18$\n" +
 	"\x18\n" +
-	"\bReferral\x12\f介绍关系\"\breferral\"\x81\x04\n" +
+	"\bReferral\x12\f介绍关系\"\breferral\"\xc5\x05\n" +
 	"\bSiteDraw\x120\n" +
 	"\asite_id\x18\x01 \x01(\tB\x17\xca\xf3\x18\x13\n" +
 	"\x11\n" +
@@ -699,7 +716,14 @@ const file_hearth_survey_v1_referral_proto_rawDesc = "" +
 	"%More were drawn than could have been.\x12$抽取人数超过可抽取人数。p\x03R\x05drawn\x12>\n" +
 	"\x06method\x18\x04 \x01(\tB&\xca\xf3\x18\"\n" +
 	" \n" +
-	"\x10How it was drawn\x12\f抽取方法R\x06method:/\xda\xf3\x18+\n" +
+	"\x10How it was drawn\x12\f抽取方法R\x06method\x12`\n" +
+	"\tdraw_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB'\xca\xf3\x18#\n" +
+	"!\n" +
+	"\x11When it was drawn\x12\f抽取时间R\bdrawTime\x12`\n" +
+	"\vrandom_seed\x18\x06 \x01(\tB?\xbaH\x04r\x02\x18 \xca\xf3\x184\n" +
+	"2\n" +
+	"\x1fNumber that the draw began with\x12\x0f随机数种子R\n" +
+	"randomSeed:/\xda\xf3\x18+\n" +
 	")\n" +
 	"\x10Draw at the site\x12\x15调查点随机抽取\"\x94\x04\n" +
 	"\vNetworkSize\x12\x9f\x01\n" +
@@ -882,21 +906,22 @@ var file_hearth_survey_v1_referral_proto_depIdxs = []int32{
 	12, // 4: hearth.survey.v1.Referral.made_time:type_name -> google.protobuf.Timestamp
 	3,  // 5: hearth.survey.v1.Referral.outcome:type_name -> hearth.survey.v1.ReferralOutcome
 	8,  // 6: hearth.survey.v1.Referral.missing:type_name -> hearth.survey.v1.Referral.MissingEntry
-	9,  // 7: hearth.survey.v1.NetworkSize.missing:type_name -> hearth.survey.v1.NetworkSize.MissingEntry
-	0,  // 8: hearth.survey.v1.Recruitment.mode:type_name -> hearth.survey.v1.RecruitmentMode
-	4,  // 9: hearth.survey.v1.Recruitment.referrals:type_name -> hearth.survey.v1.Referral
-	5,  // 10: hearth.survey.v1.Recruitment.draw:type_name -> hearth.survey.v1.SiteDraw
-	6,  // 11: hearth.survey.v1.Recruitment.network_size:type_name -> hearth.survey.v1.NetworkSize
-	4,  // 12: hearth.survey.v1.Recruitment.referrals_made:type_name -> hearth.survey.v1.Referral
-	10, // 13: hearth.survey.v1.Recruitment.missing:type_name -> hearth.survey.v1.Recruitment.MissingEntry
-	13, // 14: hearth.survey.v1.Referral.MissingEntry.value:type_name -> hearth.form.v1.Missing
-	13, // 15: hearth.survey.v1.NetworkSize.MissingEntry.value:type_name -> hearth.form.v1.Missing
-	13, // 16: hearth.survey.v1.Recruitment.MissingEntry.value:type_name -> hearth.form.v1.Missing
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	12, // 7: hearth.survey.v1.SiteDraw.draw_time:type_name -> google.protobuf.Timestamp
+	9,  // 8: hearth.survey.v1.NetworkSize.missing:type_name -> hearth.survey.v1.NetworkSize.MissingEntry
+	0,  // 9: hearth.survey.v1.Recruitment.mode:type_name -> hearth.survey.v1.RecruitmentMode
+	4,  // 10: hearth.survey.v1.Recruitment.referrals:type_name -> hearth.survey.v1.Referral
+	5,  // 11: hearth.survey.v1.Recruitment.draw:type_name -> hearth.survey.v1.SiteDraw
+	6,  // 12: hearth.survey.v1.Recruitment.network_size:type_name -> hearth.survey.v1.NetworkSize
+	4,  // 13: hearth.survey.v1.Recruitment.referrals_made:type_name -> hearth.survey.v1.Referral
+	10, // 14: hearth.survey.v1.Recruitment.missing:type_name -> hearth.survey.v1.Recruitment.MissingEntry
+	13, // 15: hearth.survey.v1.Referral.MissingEntry.value:type_name -> hearth.form.v1.Missing
+	13, // 16: hearth.survey.v1.NetworkSize.MissingEntry.value:type_name -> hearth.form.v1.Missing
+	13, // 17: hearth.survey.v1.Recruitment.MissingEntry.value:type_name -> hearth.form.v1.Missing
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_hearth_survey_v1_referral_proto_init() }
