@@ -55,6 +55,7 @@ type couponLife struct {
 	site               string // of an interview in which it was given out, the first in order
 	// redeemed is told by an event, which may not say by whom.
 	redeemed, voided, paid bool
+	never                  bool  // a referral by it has EDGE_STATE_NEVER_ISSUED
 	expires                int64 // 0: it does not
 }
 
@@ -72,7 +73,6 @@ func (w *measuring) coupons() {
 	a := &audit{measuring: w, lives: map[string]*couponLife{}, ids: map[string]string{}, sites: map[string]string{}}
 	a.read()
 	c := &w.m.Coupons
-	never := a.neverIssued()
 	given := map[string]int{} // by holder
 	tablets, places := map[int]*CouponCounts{}, map[string]*CouponCounts{}
 	for code, l := range a.lives {
@@ -88,7 +88,7 @@ func (w *measuring) coupons() {
 			c.IssuedTwice++
 		case len(l.holders) == 0 && len(l.redeemers) > 0:
 			c.IssuerUnknown++
-			if never[code] {
+			if l.never {
 				c.NeverIssued++
 			}
 		}
@@ -182,12 +182,19 @@ func (a *audit) read() {
 			l.paid = true
 		}
 	}
+	never := map[string]bool{}
+	for _, e := range a.g.GetEdges() {
+		if e.GetState() == servicev1.EdgeState_EDGE_STATE_NEVER_ISSUED {
+			never[e.GetReferralId()] = true
+		}
+	}
 	for _, r := range a.f.Referrals {
 		if r.ToldByRecruit != nil && !r.GetToldByRecruit() {
 			continue
 		}
 		if l := a.life(r.GetCouponCode()); l != nil {
 			l.redeemers[a.who(r.GetToPersonId(), r.GetInterviewId())] = true
+			l.never = l.never || never[r.GetReferralId()]
 		}
 	}
 }
@@ -225,26 +232,4 @@ func (a *audit) give(s, person, interview string) {
 		l.holders[a.who(person, interview)] = true
 		l.site = firstWord(l.site, a.sites[interview])
 	}
-}
-
-// neverIssued are the codes behind which their tablet has given out later ones, as the states of edges have it.
-func (a *audit) neverIssued() map[string]bool {
-	issued, last := map[string]bool{}, map[int]int{}
-	for _, ev := range a.f.Coupons {
-		if ev.GetKind() != servicev1.CouponEventKind_COUPON_EVENT_KIND_ISSUED {
-			continue
-		}
-		code := couponCode(ev.GetCode())
-		issued[code] = true
-		if c, err := ParseCoupon(code); err == nil {
-			last[c.Device] = max(last[c.Device], c.Counter)
-		}
-	}
-	out := map[string]bool{}
-	for code := range a.lives {
-		if c, err := ParseCoupon(code); err == nil && !issued[code] && c.Counter < last[c.Device] {
-			out[code] = true
-		}
-	}
-	return out
 }
