@@ -354,35 +354,41 @@ func (g *gate) pass(r *row) bool {
 	return true
 }
 
-// topValues finds the k-th highest value of a variable, which stands for all above it: the highest are shared by k then.
+// topValues finds the k-th highest value of a variable, of each member the highest alone, which stands for all above it: the
+// highest are shared by k members then.
 type topValues struct {
 	k       int
-	values  []float64 // the highest, ascending
+	values  []topValue // the highest, ascending, each of another member
 	lowered int64
 }
 
-func (t *topValues) add(v float64) {
+type topValue struct {
+	v   float64
+	who uint32
+}
+
+func (t *topValues) add(v float64, who uint32) {
 	if math.IsNaN(v) {
 		return
 	}
-	at, _ := slices.BinarySearch(t.values, v)
-	if len(t.values) == t.k {
-		if at == 0 {
+	if i := slices.IndexFunc(t.values, func(o topValue) bool { return o.who == who }); i >= 0 {
+		if t.values[i].v >= v {
 			return
 		}
-		copy(t.values, t.values[1:at])
-		t.values[at-1] = v
-		return
+		t.values = slices.Delete(t.values, i, i+1)
 	}
-	t.values = slices.Insert(t.values, at, v)
+	at, _ := slices.BinarySearchFunc(t.values, v, func(o topValue, v float64) int { return cmp.Compare(o.v, v) })
+	if t.values = slices.Insert(t.values, at, topValue{v, who}); len(t.values) > t.k {
+		t.values = slices.Delete(t.values, 0, 1)
+	}
 }
 
-// value is what stands for all above it: with fewer values than k, the lowest of all.
+// value is what stands for all above it: with fewer members than k, the lowest of all.
 func (t *topValues) value() float64 {
 	if len(t.values) == 0 {
 		return math.Inf(1)
 	}
-	return t.values[0]
+	return t.values[0].v
 }
 
 func (t *topValues) cut(col *Column, c *cell) {

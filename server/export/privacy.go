@@ -161,7 +161,7 @@ func (p *privacy) look(x *extractor, r *row) error {
 	}
 	for i, top := range p.tops[r.table] {
 		if c := &r.cells[i]; top != nil && c.set {
-			top.add(amount(r.table.Columns[i], c))
+			top.add(amount(r.table.Columns[i], c), p.member(x, r.table))
 		}
 	}
 	return nil

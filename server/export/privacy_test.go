@@ -438,9 +438,13 @@ func TestGateAgainstSDCMicro(t *testing.T) {
 func TestTopCodes(t *testing.T) {
 	top := &topValues{k: 3}
 	values := []float64{5, 900, 7, 8, 10000, 6, 901}
-	for _, v := range values {
-		top.add(v)
+	for i, v := range values {
+		top.add(v, uint32(i))
 	}
+	for range 5 { // one who says it five times is one
+		top.add(20000, 4)
+	}
+	values[4] = 20000
 	shared := 0
 	col := &Column{Kind: KindInteger}
 	for _, v := range values {
