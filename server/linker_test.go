@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"github.com/hearth-survey/hearth/server/dedup"
 	"github.com/hearth-survey/hearth/server/linkage"
 	"github.com/hearth-survey/hearth/server/store"
@@ -124,6 +125,7 @@ func TestQueueAndChoice(t *testing.T) {
 		b.Respondent.Identity = proto.CloneOf(b.Respondent.Identity)
 		b.GetHousehold().Members[0].Identity = b.Respondent.Identity
 		b.Respondent.Identity.FullName = proto.String("欧阳建郭")
+		b.StartTime.Seconds += 86400
 		raws := [][]byte{tb.record(t, a, nil), tb.record(t, b, nil)}
 		for i := range 30 {
 			raws = append(raws, tb.record(t, household(100+i), nil))
@@ -168,6 +170,24 @@ func TestQueueAndChoice(t *testing.T) {
 		less, err := link.ListQueue(ctx, &servicev1.ListQueueRequest{})
 		if err != nil || less.GetTotal() >= all.GetTotal() {
 			t.Errorf("%d to be decided, were %d, %v", less.GetTotal(), all.GetTotal(), err)
+		}
+		for criterion, name := range map[surveyv1.SurvivorCriterion]string{
+			surveyv1.SurvivorCriterion_SURVIVOR_CRITERION_TOLD_FIRST: "欧阳建国", surveyv1.SurvivorCriterion_SURVIVOR_CRITERION_TOLD_LAST: "欧阳建郭",
+		} {
+			st := guiyang()
+			st.Survivors = []*surveyv1.SurvivorRule{{Field: proto.String("full_name"), Criteria: []surveyv1.SurvivorCriterion{criterion}}}
+			if _, err := servicev1.NewStudyServiceClient(d.conn).PutStudy(ctx, &servicev1.PutStudyRequest{Study: st}); err != nil {
+				t.Fatal(err)
+			}
+			if v := person(t, d, a.GetInterviewKey()).GetValues()[0]; v.GetValue() != name || len(v.GetOthers()) != 1 {
+				t.Errorf("%s: %v", criterion, v)
+			}
+			st.Survivors[0].Field = proto.String("shoe_size")
+			_, err := servicev1.NewStudyServiceClient(d.conn).PutStudy(ctx, &servicev1.PutStudyRequest{Study: st})
+			wants(t, err, codes.InvalidArgument, fault.BadStudy)
+		}
+		if _, err := servicev1.NewStudyServiceClient(d.conn).PutStudy(ctx, &servicev1.PutStudyRequest{Study: guiyang()}); err != nil {
+			t.Fatal(err)
 		}
 		for _, iv := range []*string{a.InterviewKey, b.InterviewKey} {
 			name := map[string]string{a.GetInterviewKey(): "欧阳建国", b.GetInterviewKey(): "欧阳建郭"}[*iv]

@@ -235,7 +235,11 @@ func (s *linkageService) GetPerson(ctx context.Context, req *servicev1.GetPerson
 	slices.SortStableFunc(resp.Appearances, func(a, b *servicev1.PersonRecord) int {
 		return cmp.Or(cmp.Compare(a.GetInterviewTimeMs(), b.GetInterviewTimeMs()), cmp.Compare(a.GetInterviewKey(), b.GetInterviewKey()))
 	})
-	resp.Values = dedup.Survive(resp.Appearances, f.decisions)
+	st, err := s.findStudy(ctx, study)
+	if err != nil && fault.KindOf(err) != fault.NotFound { // interviews may come before their study
+		return nil, err
+	}
+	resp.Values = dedup.Survive(resp.Appearances, f.decisions, st.GetSurvivors())
 	resp.Decisions = dedup.InForce(f.decisions, resp.PersonIds)
 	r, err := s.search(ctx, study)
 	if err != nil {

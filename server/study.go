@@ -10,6 +10,7 @@ import (
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"github.com/hearth-survey/hearth/proto/questionnaire"
+	"github.com/hearth-survey/hearth/server/dedup"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -105,6 +106,9 @@ func checkStudy(st *surveyv1.Study) error {
 	}
 	if !studyCode.MatchString(st.GetStudy()) {
 		return bad("the code of the study, %.64q, must be 1 to 63 of a-z, 0-9 and -, and begin with a letter or digit", st.GetStudy())
+	}
+	if err := dedup.CheckSurvivors(st.GetSurvivors()); err != nil {
+		return bad("which values stand in study %s: %w", st.GetStudy(), err)
 	}
 	sites, people, rounds := map[string]bool{}, map[string]bool{}, map[uint32]bool{}
 	for i, x := range st.GetSites() {

@@ -250,6 +250,14 @@ type studyPutCmd struct {
 	File string `arg:"" help:"JSON file." type:"existingfile"`
 }
 
+// Help shows what is asked for most.
+func (studyPutCmd) Help() string {
+	return `"survivors" says by field which value stands where one person told several; the first criterion that tells them apart decides:
+  "survivors": [{"field": "phone", "criteria": ["SURVIVOR_CRITERION_OWN_TELLING", "SURVIVOR_CRITERION_TOLD_LAST"]}]
+The criteria are MOST_COMPLETE, OWN_TELLING, TOLD_MOST_OFTEN, TOLD_LAST and TOLD_FIRST; fields without a rule keep to Hearth's own. hearth dedup
+show names the fields, what stands and why; hearth dedup choose goes before any rule.`
+}
+
 // Run sets the definition.
 func (c *studyPutCmd) Run(e *env) error {
 	raw, err := os.ReadFile(c.File)

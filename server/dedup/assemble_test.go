@@ -84,32 +84,40 @@ func TestSurvive(t *testing.T) {
 			DecidedBy: proto.String("S01"),
 		}
 	}
+	rule := func(field string, order ...surveyv1.SurvivorCriterion) []*surveyv1.SurvivorRule {
+		return []*surveyv1.SurvivorRule{{Field: &field, Criteria: order}}
+	}
 	undo := &servicev1.LinkDecision{DecisionId: proto.String("u"), Kind: servicev1.DecisionKind_DECISION_KIND_UNDO.Enum(), Undoes: proto.String("c2"), TimeMs: proto.Int64(9)}
 	names := []*servicev1.PersonRecord{told("1", 1, true, name("王伟")), told("2", 2, false, name("王威")), told("3", 3, false, name("王威"))}
 	tests := []struct {
 		name      string
 		records   []*servicev1.PersonRecord
 		decisions []*servicev1.LinkDecision
+		study     []*surveyv1.SurvivorRule
 		want      string // field value rule interview others
 	}{
-		{"nothing", nil, nil, ""},
-		{"one", names[:1], nil, "full_name 王伟 only value 1 "},
-		{"more often goes before one's own", names, nil, "full_name 王威 told most often 2 王伟"},
-		{"one's own", names[:2], nil, "full_name 王伟 own telling 1 王威"},
-		{"a telephone changes", []*servicev1.PersonRecord{told("1", 5, true, phone("13800000001")), told("2", 7, false, phone("13800000002"))}, nil,
+		{"nothing", nil, nil, nil, ""},
+		{"one", names[:1], nil, nil, "full_name 王伟 only value 1 "},
+		{"more often goes before one's own", names, nil, nil, "full_name 王威 told most often 2 王伟"},
+		{"one's own", names[:2], nil, nil, "full_name 王伟 own telling 1 王威"},
+		{"a telephone changes", []*servicev1.PersonRecord{told("1", 5, true, phone("13800000001")), told("2", 7, false, phone("13800000002"))}, nil, nil,
 			"phone 13800000002 told last 2 13800000001"},
-		{"a whole date", []*servicev1.PersonRecord{told("1", 1, true, born(1980, 0, 0)), told("2", 2, true, born(1980, 0, 0)), told("3", 3, false, born(1981, 2, 3))}, nil,
+		{"a whole date", []*servicev1.PersonRecord{told("1", 1, true, born(1980, 0, 0)), told("2", 2, true, born(1980, 0, 0)), told("3", 3, false, born(1981, 2, 3))}, nil, nil,
 			"birth_date 1981-02-03 most complete 3 1980"},
-		{"nothing tells them apart", []*servicev1.PersonRecord{told("1", 1, true, name("王伟")), told("2", 1, true, name("王威"))}, nil, "full_name 王伟 smallest 1 王威"},
-		{"chosen", names, []*servicev1.LinkDecision{choice("c1", "full_name", "1", 1)}, "full_name 王伟 decided 1 王威"},
-		{"chosen again", names, []*servicev1.LinkDecision{choice("c1", "full_name", "2", 1), choice("c2", "full_name", "1", 2)}, "full_name 王伟 decided 1 王威"},
-		{"taken back", names, []*servicev1.LinkDecision{choice("c1", "full_name", "2", 1), choice("c2", "full_name", "1", 2), undo}, "full_name 王威 decided 2 王伟"},
-		{"an interview that tells it no more", names, []*servicev1.LinkDecision{choice("c1", "full_name", "9", 1)}, "full_name 王威 told most often 2 王伟"},
+		{"nothing tells them apart", []*servicev1.PersonRecord{told("1", 1, true, name("王伟")), told("2", 1, true, name("王威"))}, nil, nil, "full_name 王伟 smallest 1 王威"},
+		{"chosen", names, []*servicev1.LinkDecision{choice("c1", "full_name", "1", 1)}, nil, "full_name 王伟 decided 1 王威"},
+		{"chosen again", names, []*servicev1.LinkDecision{choice("c1", "full_name", "2", 1), choice("c2", "full_name", "1", 2)}, nil, "full_name 王伟 decided 1 王威"},
+		{"taken back", names, []*servicev1.LinkDecision{choice("c1", "full_name", "2", 1), choice("c2", "full_name", "1", 2), undo}, nil, "full_name 王威 decided 2 王伟"},
+		{"an interview that tells it no more", names, []*servicev1.LinkDecision{choice("c1", "full_name", "9", 1)}, nil, "full_name 王威 told most often 2 王伟"},
+		{"the study says the first", names, nil, rule("full_name", toldFirst), "full_name 王伟 told first 1 王威"},
+		{"the study says the last, and how often if there are two", names, nil, rule("full_name", toldLast, mostOften), "full_name 王威 told last 2 王伟"},
+		{"a rule for another field", names, nil, rule("phone", toldFirst), "full_name 王威 told most often 2 王伟"},
+		{"a choice goes before the study", names, []*servicev1.LinkDecision{choice("c1", "full_name", "2", 1)}, rule("full_name", toldFirst), "full_name 王威 decided 2 王伟"},
 	}
 	for _, test := range tests {
 		for range 2 {
 			var got []string
-			for _, s := range Survive(test.records, test.decisions) {
+			for _, s := range Survive(test.records, test.decisions, test.study) {
 				got = append(got, strings.Join([]string{s.GetField(), s.GetValue(), s.GetRule(), s.GetInterviewId(), strings.Join(s.GetOthers(), ",")}, " "))
 			}
 			if s := strings.Join(got, "; "); s != test.want {
@@ -118,6 +126,14 @@ func TestSurvive(t *testing.T) {
 			slices.Reverse(test.records)
 			slices.Reverse(test.decisions)
 		}
+	}
+	for _, bad := range [][]*surveyv1.SurvivorRule{rule("shoe_size", toldLast), rule("phone"), rule("phone", 0), rule("phone", 99), append(rule("phone", toldLast), rule("phone", toldFirst)...)} {
+		if CheckSurvivors(bad) == nil {
+			t.Errorf("taken: %v", bad)
+		}
+	}
+	if err := CheckSurvivors(append(rule("phone", toldFirst), rule("sex", mostOften, toldLast)...)); err != nil {
+		t.Error(err)
 	}
 	for _, f := range SurvivorFields() {
 		if !SurvivorField(f) {

@@ -2,7 +2,9 @@ package dedup
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -11,17 +13,18 @@ import (
 )
 
 // criterion is one reason to let one value of a field stand rather than another.
-type criterion int
+type criterion = surveyv1.SurvivorCriterion
 
 const (
-	mostComplete criterion = iota // a whole date before a year, a code of twelve digits before one of six, a number that checks
-	ownTelling                    // told by the person, not about the person
-	mostOften                     // in the most interviews
-	toldLast
+	mostComplete = surveyv1.SurvivorCriterion_SURVIVOR_CRITERION_MOST_COMPLETE
+	ownTelling   = surveyv1.SurvivorCriterion_SURVIVOR_CRITERION_OWN_TELLING
+	mostOften    = surveyv1.SurvivorCriterion_SURVIVOR_CRITERION_TOLD_MOST_OFTEN
+	toldLast     = surveyv1.SurvivorCriterion_SURVIVOR_CRITERION_TOLD_LAST
+	toldFirst    = surveyv1.SurvivorCriterion_SURVIVOR_CRITERION_TOLD_FIRST
 )
 
-// rules say by variable which value stands where several were told: the first criterion that tells them apart decides. What
-// does not change in a life goes by how well and how often it was told, what does by when.
+// rules say by variable which value stands where several were told, unless a study says so otherwise: the first criterion that tells
+// them apart decides. What does not change in a life goes by how well and how often it was told, what does by when.
 var rules = map[string][]criterion{
 	fieldName:      {mostOften, ownTelling, toldLast},
 	fieldBirth:     {mostComplete, mostOften, ownTelling, toldLast},
@@ -36,7 +39,7 @@ var rules = map[string][]criterion{
 }
 
 // names of the criteria in StandingValue.rule.
-var criteria = map[criterion]string{mostComplete: "most complete", ownTelling: "own telling", mostOften: "told most often", toldLast: "told last"}
+var criteria = map[criterion]string{mostComplete: "most complete", ownTelling: "own telling", mostOften: "told most often", toldLast: "told last", toldFirst: "told first"}
 
 // toldValue is one value of a field with all who told it.
 type toldValue struct {
@@ -45,27 +48,29 @@ type toldValue struct {
 	own      bool
 	times    int
 	last     int64
+	first    int64
 	record   *servicev1.PersonRecord // the best of those that told it
 }
 
 // Survive says for each field which of the values told in the records of one person stands, and why: by a choice in force, else
-// by the rules of the field. records carry the ids that count as the person; decisions are all of the study. The outcome does
+// by the rules that the study has for the field, else by our own. records carry the ids that count as the person; decisions are all of the study. The outcome does
 // not depend on their order.
-func Survive(records []*servicev1.PersonRecord, decisions []*servicev1.LinkDecision) []*servicev1.StandingValue {
+func Survive(records []*servicev1.PersonRecord, decisions []*servicev1.LinkDecision, study []*surveyv1.SurvivorRule) []*servicev1.StandingValue {
 	records = slices.Clone(records)
 	slices.SortFunc(records, compareRecords)
 	chosen := choices(records, decisions)
 	var out []*servicev1.StandingValue
 	for k, field := range personFields {
-		values := valuesOf(k, records)
+		order := orderOf(field.name, study)
+		values := valuesOf(k, records, order)
 		if len(values) == 0 {
 			continue
 		}
 		v, rule := values[0], "only value"
 		if len(values) > 1 {
 			rule = "smallest"
-			for _, c := range rules[field.name] {
-				if c.compare(values[0], values[1]) != 0 {
+			for _, c := range order {
+				if compareValues(c, values[0], values[1]) != 0 {
 					rule = criteria[c]
 					break
 				}
@@ -88,6 +93,38 @@ func Survive(records []*servicev1.PersonRecord, decisions []*servicev1.LinkDecis
 		out = append(out, s)
 	}
 	return out
+}
+
+// orderOf is the criteria of a field.
+func orderOf(field string, study []*surveyv1.SurvivorRule) []criterion {
+	for _, r := range study {
+		if r.GetField() == field {
+			return r.GetCriteria()
+		}
+	}
+	return rules[field]
+}
+
+// CheckSurvivors says what is wrong with the rules of a study; nil if nothing is.
+func CheckSurvivors(study []*surveyv1.SurvivorRule) error {
+	seen := map[string]bool{}
+	for _, r := range study {
+		switch {
+		case !SurvivorField(r.GetField()):
+			return fmt.Errorf("%.64q is no field of a person; there are %s", r.GetField(), strings.Join(SurvivorFields(), ", "))
+		case seen[r.GetField()]:
+			return fmt.Errorf("there are two rules for %s", r.GetField())
+		case len(r.GetCriteria()) == 0:
+			return fmt.Errorf("the rule for %s has no criteria", r.GetField())
+		}
+		seen[r.GetField()] = true
+		for _, c := range r.GetCriteria() {
+			if criteria[c] == "" {
+				return fmt.Errorf("the rule for %s has a criterion that is not known: %s", r.GetField(), c)
+			}
+		}
+	}
+	return nil
 }
 
 // SurvivorField says whether there is a field of this name, of which a value can be chosen.
@@ -128,7 +165,7 @@ func tells(field int, records []*servicev1.PersonRecord, interview, shown string
 func (a *atom) label() string { return cmp.Or(a.shown, a.canon) }
 
 // valuesOf lists the values of a field, the one that stands first.
-func valuesOf(field int, records []*servicev1.PersonRecord) []*toldValue {
+func valuesOf(field int, records []*servicev1.PersonRecord, order []criterion) []*toldValue {
 	by := map[string]*toldValue{}
 	var out []*toldValue
 	for _, r := range records {
@@ -138,20 +175,20 @@ func valuesOf(field int, records []*servicev1.PersonRecord) []*toldValue {
 			}
 			v := by[a.label()]
 			if v == nil {
-				v = &toldValue{shown: a.label(), complete: completeness(personFields[field].kind, &a), record: r}
+				v = &toldValue{shown: a.label(), complete: completeness(personFields[field].kind, &a), record: r, first: r.GetInterviewTimeMs()}
 				by[v.shown] = v
 				out = append(out, v)
 			}
 			v.times++
-			v.last = max(v.last, r.GetInterviewTimeMs())
+			v.last, v.first = max(v.last, r.GetInterviewTimeMs()), min(v.first, r.GetInterviewTimeMs())
 			if own := r.GetPresence() == surveyv1.PresenceRole_PRESENCE_ROLE_RESPONDENT; own && !v.own {
 				v.own, v.record = true, r
 			}
 		}
 	}
 	slices.SortFunc(out, func(a, b *toldValue) int {
-		for _, c := range rules[personFields[field].name] {
-			if x := c.compare(a, b); x != 0 {
+		for _, c := range order {
+			if x := compareValues(c, a, b); x != 0 {
 				return x
 			}
 		}
@@ -160,8 +197,8 @@ func valuesOf(field int, records []*servicev1.PersonRecord) []*toldValue {
 	return out
 }
 
-// compare puts the value that should stand first.
-func (c criterion) compare(a, b *toldValue) int {
+// compareValues puts the value that should stand first.
+func compareValues(c criterion, a, b *toldValue) int {
 	switch c {
 	case mostComplete:
 		return -cmp.Compare(a.complete, b.complete)
@@ -175,6 +212,8 @@ func (c criterion) compare(a, b *toldValue) int {
 		return 0
 	case mostOften:
 		return -cmp.Compare(a.times, b.times)
+	case toldFirst:
+		return cmp.Compare(a.first, b.first)
 	}
 	return -cmp.Compare(a.last, b.last)
 }

@@ -1699,7 +1699,7 @@ type StandingValue struct {
 	// "full_name", "birth_date", "sex".
 	Field *string `protobuf:"bytes,1,opt,name=field" json:"field,omitempty"`
 	Value *string `protobuf:"bytes,2,opt,name=value" json:"value,omitempty"`
-	// Why this one: "only value", "most complete", "own telling", "told most often", "told last", "smallest" (nothing else tells the
+	// Why this one: "only value", "most complete", "own telling", "told most often", "told last", "told first", "smallest" (nothing else tells the
 	// values apart), "decided".
 	Rule *string `protobuf:"bytes,3,opt,name=rule" json:"rule,omitempty"`
 	// Where it was told.

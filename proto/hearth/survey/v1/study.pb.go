@@ -24,6 +24,68 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// SurvivorCriterion is a reason to let one value stand rather than another.
+type SurvivorCriterion int32
+
+const (
+	SurvivorCriterion_SURVIVOR_CRITERION_UNSPECIFIED SurvivorCriterion = 0
+	// A whole date before a year, a code of twelve digits before one of six, a resident id that checks.
+	SurvivorCriterion_SURVIVOR_CRITERION_MOST_COMPLETE SurvivorCriterion = 1
+	// Told by the person, not about the person.
+	SurvivorCriterion_SURVIVOR_CRITERION_OWN_TELLING SurvivorCriterion = 2
+	// In the most interviews.
+	SurvivorCriterion_SURVIVOR_CRITERION_TOLD_MOST_OFTEN SurvivorCriterion = 3
+	SurvivorCriterion_SURVIVOR_CRITERION_TOLD_LAST       SurvivorCriterion = 4
+	SurvivorCriterion_SURVIVOR_CRITERION_TOLD_FIRST      SurvivorCriterion = 5
+)
+
+// Enum value maps for SurvivorCriterion.
+var (
+	SurvivorCriterion_name = map[int32]string{
+		0: "SURVIVOR_CRITERION_UNSPECIFIED",
+		1: "SURVIVOR_CRITERION_MOST_COMPLETE",
+		2: "SURVIVOR_CRITERION_OWN_TELLING",
+		3: "SURVIVOR_CRITERION_TOLD_MOST_OFTEN",
+		4: "SURVIVOR_CRITERION_TOLD_LAST",
+		5: "SURVIVOR_CRITERION_TOLD_FIRST",
+	}
+	SurvivorCriterion_value = map[string]int32{
+		"SURVIVOR_CRITERION_UNSPECIFIED":     0,
+		"SURVIVOR_CRITERION_MOST_COMPLETE":   1,
+		"SURVIVOR_CRITERION_OWN_TELLING":     2,
+		"SURVIVOR_CRITERION_TOLD_MOST_OFTEN": 3,
+		"SURVIVOR_CRITERION_TOLD_LAST":       4,
+		"SURVIVOR_CRITERION_TOLD_FIRST":      5,
+	}
+)
+
+func (x SurvivorCriterion) Enum() *SurvivorCriterion {
+	p := new(SurvivorCriterion)
+	*p = x
+	return p
+}
+
+func (x SurvivorCriterion) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SurvivorCriterion) Descriptor() protoreflect.EnumDescriptor {
+	return file_hearth_survey_v1_study_proto_enumTypes[0].Descriptor()
+}
+
+func (SurvivorCriterion) Type() protoreflect.EnumType {
+	return &file_hearth_survey_v1_study_proto_enumTypes[0]
+}
+
+func (x SurvivorCriterion) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SurvivorCriterion.Descriptor instead.
+func (SurvivorCriterion) EnumDescriptor() ([]byte, []int) {
+	return file_hearth_survey_v1_study_proto_rawDescGZIP(), []int{0}
+}
+
 // Study is a survey: its sites, its team, its rounds and what is expected of them.
 type Study struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -42,7 +104,9 @@ type Study struct {
 	// True where data collection is over. Closing and opening are calls of their own: what PutStudy is given here is passed over.
 	Closed *bool `protobuf:"varint,10,opt,name=closed" json:"closed,omitempty"`
 	// The rounds that are over although the study is not, in ascending order.
-	ClosedRounds  []uint32 `protobuf:"varint,11,rep,packed,name=closed_rounds,json=closedRounds" json:"closed_rounds,omitempty"`
+	ClosedRounds []uint32 `protobuf:"varint,11,rep,packed,name=closed_rounds,json=closedRounds" json:"closed_rounds,omitempty"`
+	// Which value of a field stands where a person told several. Fields without a rule keep to Hearth's own.
+	Survivors     []*SurvivorRule `protobuf:"bytes,12,rep,name=survivors" json:"survivors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -154,6 +218,67 @@ func (x *Study) GetClosedRounds() []uint32 {
 	return nil
 }
 
+func (x *Study) GetSurvivors() []*SurvivorRule {
+	if x != nil {
+		return x.Survivors
+	}
+	return nil
+}
+
+// SurvivorRule says of one field of a person which of several values stands: the first criterion that tells them apart decides.
+type SurvivorRule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in `hearth dedup show`: "full_name", "birth_date", "phone".
+	Field         *string             `protobuf:"bytes,1,opt,name=field" json:"field,omitempty"`
+	Criteria      []SurvivorCriterion `protobuf:"varint,2,rep,packed,name=criteria,enum=hearth.survey.v1.SurvivorCriterion" json:"criteria,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SurvivorRule) Reset() {
+	*x = SurvivorRule{}
+	mi := &file_hearth_survey_v1_study_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SurvivorRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SurvivorRule) ProtoMessage() {}
+
+func (x *SurvivorRule) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_survey_v1_study_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SurvivorRule.ProtoReflect.Descriptor instead.
+func (*SurvivorRule) Descriptor() ([]byte, []int) {
+	return file_hearth_survey_v1_study_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *SurvivorRule) GetField() string {
+	if x != nil && x.Field != nil {
+		return *x.Field
+	}
+	return ""
+}
+
+func (x *SurvivorRule) GetCriteria() []SurvivorCriterion {
+	if x != nil {
+		return x.Criteria
+	}
+	return nil
+}
+
 // Round is one occasion of data collection.
 type Round struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -167,7 +292,7 @@ type Round struct {
 
 func (x *Round) Reset() {
 	*x = Round{}
-	mi := &file_hearth_survey_v1_study_proto_msgTypes[1]
+	mi := &file_hearth_survey_v1_study_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -179,7 +304,7 @@ func (x *Round) String() string {
 func (*Round) ProtoMessage() {}
 
 func (x *Round) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_survey_v1_study_proto_msgTypes[1]
+	mi := &file_hearth_survey_v1_study_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -192,7 +317,7 @@ func (x *Round) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Round.ProtoReflect.Descriptor instead.
 func (*Round) Descriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_study_proto_rawDescGZIP(), []int{1}
+	return file_hearth_survey_v1_study_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Round) GetRound() uint32 {
@@ -235,7 +360,7 @@ type Enumerator struct {
 
 func (x *Enumerator) Reset() {
 	*x = Enumerator{}
-	mi := &file_hearth_survey_v1_study_proto_msgTypes[2]
+	mi := &file_hearth_survey_v1_study_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -247,7 +372,7 @@ func (x *Enumerator) String() string {
 func (*Enumerator) ProtoMessage() {}
 
 func (x *Enumerator) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_survey_v1_study_proto_msgTypes[2]
+	mi := &file_hearth_survey_v1_study_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -260,7 +385,7 @@ func (x *Enumerator) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Enumerator.ProtoReflect.Descriptor instead.
 func (*Enumerator) Descriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_study_proto_rawDescGZIP(), []int{2}
+	return file_hearth_survey_v1_study_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Enumerator) GetEnumerator() string {
@@ -298,7 +423,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_hearth_survey_v1_study_proto_msgTypes[3]
+	mi := &file_hearth_survey_v1_study_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -310,7 +435,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_survey_v1_study_proto_msgTypes[3]
+	mi := &file_hearth_survey_v1_study_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -323,7 +448,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_hearth_survey_v1_study_proto_rawDescGZIP(), []int{3}
+	return file_hearth_survey_v1_study_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Target) GetQuestionnaire() string {
@@ -365,7 +490,7 @@ var File_hearth_survey_v1_study_proto protoreflect.FileDescriptor
 
 const file_hearth_survey_v1_study_proto_rawDesc = "" +
 	"\n" +
-	"\x1chearth/survey/v1/study.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1chearth/survey/v1/place.proto\"\xf5\x06\n" +
+	"\x1chearth/survey/v1/study.proto\x12\x10hearth.survey.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1chearth/form/v1/options.proto\x1a\x1chearth/survey/v1/place.proto\"\xdd\a\n" +
 	"\x05Study\x12_\n" +
 	"\x05study\x18\x01 \x01(\tBI\xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$\xca\xf3\x18%\n" +
 	"!\n" +
@@ -401,9 +526,21 @@ const file_hearth_survey_v1_study_proto_rawDesc = "" +
 	"\x06Closed\x12\t已结束x\x01R\x06closed\x12P\n" +
 	"\rclosed_rounds\x18\v \x03(\rB+\xca\xf3\x18'\n" +
 	"#\n" +
-	"\rClosed rounds\x12\x12已结束的轮次x\x01R\fclosedRounds:\x1b\xda\xf3\x18\x17\n" +
+	"\rClosed rounds\x12\x12已结束的轮次x\x01R\fclosedRounds\x12f\n" +
+	"\tsurvivors\x18\f \x03(\v2\x1e.hearth.survey.v1.SurvivorRuleB(\xca\xf3\x18$\n" +
+	"\"\n" +
+	"\x12Which value stands\x12\f取值规则R\tsurvivors:\x1b\xda\xf3\x18\x17\n" +
 	"\x15\n" +
-	"\x05Study\x12\f调查项目\"\xc2\x02\n" +
+	"\x05Study\x12\f调查项目\"\xe0\x01\n" +
+	"\fSurvivorRule\x12+\n" +
+	"\x05field\x18\x01 \x01(\tB\x15\xca\xf3\x18\x11\n" +
+	"\x0f\n" +
+	"\x05Field\x12\x06字段R\x05field\x12y\n" +
+	"\bcriteria\x18\x02 \x03(\x0e2#.hearth.survey.v1.SurvivorCriterionB8\xca\xf3\x184\n" +
+	"2\n" +
+	"\x19Criteria, the first first\x12\x15标准（按先后）R\bcriteria:(\xda\xf3\x18$\n" +
+	"\"\n" +
+	"\x12Which value stands\x12\f取值规则\"\xc2\x02\n" +
 	"\x05Round\x12.\n" +
 	"\x05round\x18\x01 \x01(\rB\x18\xca\xf3\x18\x14\n" +
 	"\x10\n" +
@@ -461,7 +598,25 @@ const file_hearth_survey_v1_study_proto_rawDesc = "" +
 	"\x1dCompleted interviews expected\x12\x15预期完成访问数R\n" +
 	"interviews:\x1c\xda\xf3\x18\x18\n" +
 	"\x16\n" +
-	"\x06Target\x12\f目标数量BAZ?github.com/hearth-survey/hearth/proto/hearth/survey/v1;surveyv1b\beditionsp\xe8\a"
+	"\x06Target\x12\f目标数量*\xa0\x03\n" +
+	"\x11SurvivorCriterion\x12\"\n" +
+	"\x1eSURVIVOR_CRITERION_UNSPECIFIED\x10\x00\x12F\n" +
+	" SURVIVOR_CRITERION_MOST_COMPLETE\x10\x01\x1a \xd2\xf3\x18\x1c\n" +
+	"\x1a\n" +
+	"\rmost complete\x12\t最完整\x12E\n" +
+	"\x1eSURVIVOR_CRITERION_OWN_TELLING\x10\x02\x1a!\xd2\xf3\x18\x1d\n" +
+	"\x1b\n" +
+	"\vown telling\x12\f本人所述\x12P\n" +
+	"\"SURVIVOR_CRITERION_TOLD_MOST_OFTEN\x10\x03\x1a(\xd2\xf3\x18$\n" +
+	"\"\n" +
+	"\x0ftold most often\x12\x0f最多次提到\x12A\n" +
+	"\x1cSURVIVOR_CRITERION_TOLD_LAST\x10\x04\x1a\x1f\xd2\xf3\x18\x1b\n" +
+	"\x19\n" +
+	"\ttold last\x12\f最近所述\x12C\n" +
+	"\x1dSURVIVOR_CRITERION_TOLD_FIRST\x10\x05\x1a \xd2\xf3\x18\x1c\n" +
+	"\x1a\n" +
+	"\n" +
+	"told first\x12\f最早所述BAZ?github.com/hearth-survey/hearth/proto/hearth/survey/v1;surveyv1b\beditionsp\xe8\a"
 
 var (
 	file_hearth_survey_v1_study_proto_rawDescOnce sync.Once
@@ -475,29 +630,34 @@ func file_hearth_survey_v1_study_proto_rawDescGZIP() []byte {
 	return file_hearth_survey_v1_study_proto_rawDescData
 }
 
-var file_hearth_survey_v1_study_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_hearth_survey_v1_study_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_hearth_survey_v1_study_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_hearth_survey_v1_study_proto_goTypes = []any{
-	(*Study)(nil),                 // 0: hearth.survey.v1.Study
-	(*Round)(nil),                 // 1: hearth.survey.v1.Round
-	(*Enumerator)(nil),            // 2: hearth.survey.v1.Enumerator
-	(*Target)(nil),                // 3: hearth.survey.v1.Target
-	(*Site)(nil),                  // 4: hearth.survey.v1.Site
-	(*Place)(nil),                 // 5: hearth.survey.v1.Place
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(SurvivorCriterion)(0),        // 0: hearth.survey.v1.SurvivorCriterion
+	(*Study)(nil),                 // 1: hearth.survey.v1.Study
+	(*SurvivorRule)(nil),          // 2: hearth.survey.v1.SurvivorRule
+	(*Round)(nil),                 // 3: hearth.survey.v1.Round
+	(*Enumerator)(nil),            // 4: hearth.survey.v1.Enumerator
+	(*Target)(nil),                // 5: hearth.survey.v1.Target
+	(*Site)(nil),                  // 6: hearth.survey.v1.Site
+	(*Place)(nil),                 // 7: hearth.survey.v1.Place
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
 }
 var file_hearth_survey_v1_study_proto_depIdxs = []int32{
-	1, // 0: hearth.survey.v1.Study.rounds:type_name -> hearth.survey.v1.Round
-	4, // 1: hearth.survey.v1.Study.sites:type_name -> hearth.survey.v1.Site
-	2, // 2: hearth.survey.v1.Study.enumerators:type_name -> hearth.survey.v1.Enumerator
-	3, // 3: hearth.survey.v1.Study.targets:type_name -> hearth.survey.v1.Target
-	5, // 4: hearth.survey.v1.Study.survey_city:type_name -> hearth.survey.v1.Place
-	6, // 5: hearth.survey.v1.Round.start_time:type_name -> google.protobuf.Timestamp
-	6, // 6: hearth.survey.v1.Round.end_time:type_name -> google.protobuf.Timestamp
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	3, // 0: hearth.survey.v1.Study.rounds:type_name -> hearth.survey.v1.Round
+	6, // 1: hearth.survey.v1.Study.sites:type_name -> hearth.survey.v1.Site
+	4, // 2: hearth.survey.v1.Study.enumerators:type_name -> hearth.survey.v1.Enumerator
+	5, // 3: hearth.survey.v1.Study.targets:type_name -> hearth.survey.v1.Target
+	7, // 4: hearth.survey.v1.Study.survey_city:type_name -> hearth.survey.v1.Place
+	2, // 5: hearth.survey.v1.Study.survivors:type_name -> hearth.survey.v1.SurvivorRule
+	0, // 6: hearth.survey.v1.SurvivorRule.criteria:type_name -> hearth.survey.v1.SurvivorCriterion
+	8, // 7: hearth.survey.v1.Round.start_time:type_name -> google.protobuf.Timestamp
+	8, // 8: hearth.survey.v1.Round.end_time:type_name -> google.protobuf.Timestamp
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_hearth_survey_v1_study_proto_init() }
@@ -511,13 +671,14 @@ func file_hearth_survey_v1_study_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_survey_v1_study_proto_rawDesc), len(file_hearth_survey_v1_study_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   4,
+			NumEnums:      1,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_hearth_survey_v1_study_proto_goTypes,
 		DependencyIndexes: file_hearth_survey_v1_study_proto_depIdxs,
+		EnumInfos:         file_hearth_survey_v1_study_proto_enumTypes,
 		MessageInfos:      file_hearth_survey_v1_study_proto_msgTypes,
 	}.Build()
 	File_hearth_survey_v1_study_proto = out.File
