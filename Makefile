@@ -12,7 +12,7 @@ export GOFLAGS := -trimpath
 GOROUTINES := ^[[:space:]]*(defer )?go [a-zA-Z]|[.]Go[(]|errgroup|t.Parallel|RunParallel
 FOLDERS := xargs -n1 dirname | sort -u | sed 's|^|./|'
 # Programs of others that read what Hearth writes, as Debian packages.
-READERS := r-cran-haven r-cran-jsonlite r-cran-readstata13 readstat pspp python3-pandas python3-networkx python3-igraph \
+READERS := r-cran-haven r-cran-jsonlite r-cran-readstata13 readstat pspp python3-numpy python3-pandas python3-networkx python3-igraph \
   r-cran-survey r-cran-lme4 graphviz zbar-tools librsvg2-bin libxml2-utils gdal-bin python3-openpyxl
 
 # at says when a stage began, to see in CI's output where the time goes.
