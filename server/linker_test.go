@@ -88,7 +88,7 @@ func TestLinkageOfAnotherEngine(t *testing.T) {
 				return err
 			}
 			for _, e := range entries {
-				if len(e.Key) == 10 && e.Key[9] == 'z' {
+				if len(e.Key) == 14 && e.Key[9] == 'z' {
 					guard := e
 					e.Value = []byte("{}")
 					l.book = linkage.Open(l.store, dedup.Options{}) // which has not read the model yet

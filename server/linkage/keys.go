@@ -4,8 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"slices"
 
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"github.com/hearth-survey/hearth/server/store"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -18,7 +20,7 @@ import (
 //	\x01 generation k key person                    empty: a posting
 //	\x01 generation h household 0 person            empty: a member
 //	\x01 generation l person 0 other                a link, see link; the pair stands where the person is the smaller id
-//	\x01 generation z                               the model: large, and behind all that is scanned, for a scan may read what follows
+//	\x01 generation z number                        a piece of the model: small, for what is looked up beside a large entry reads all of it
 //
 // An id never holds a zero byte: records with one are left out.
 
@@ -26,7 +28,7 @@ func generation(g int64) string {
 	return "\x01" + string(binary.BigEndian.AppendUint64(nil, uint64(g)))
 }
 
-func modelKey(g int64) string                { return generation(g) + "z" }
+func modelPrefix(g int64) string             { return generation(g) + "z" }
 func interviewKey(g int64, id string) string { return generation(g) + "i" + id }
 func personKey(g int64, id string) string    { return generation(g) + "p" + id }
 
@@ -83,3 +85,16 @@ func readLink(v []byte) (link, error) {
 }
 
 var errShort = errors.New("it is too short")
+
+// pieceSize is how much of a model is in one entry.
+const pieceSize = 1500
+
+// modelEntries are the pieces of a model.
+func modelEntries(g int64, model []byte) []store.IndexEntry {
+	var out []store.IndexEntry
+	for piece := range slices.Chunk(model, pieceSize) {
+		number := binary.BigEndian.AppendUint32(nil, uint32(len(out)))
+		out = append(out, store.IndexEntry{Key: modelPrefix(g) + string(number), Value: piece})
+	}
+	return out
+}

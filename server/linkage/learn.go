@@ -92,7 +92,7 @@ func (l *learner) write(interviews []Interview, model []byte) error {
 		},
 		l.links,
 		func() error { return l.people(postings) },
-		func() error { return l.put(store.IndexEntry{Key: modelKey(l.g), Value: model}) },
+		func() error { return l.put(modelEntries(l.g, model)...) },
 	} {
 		if err := step(); err != nil {
 			return err

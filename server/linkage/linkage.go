@@ -132,11 +132,15 @@ func (b *Book) Model(ctx context.Context, study *Study) (*dedup.Model, error) {
 	if m := b.models[study.Generation]; m != nil {
 		return m, nil
 	}
-	values, err := b.ix.IndexGet(ctx, modelKey(study.Generation))
+	pieces, err := b.ix.IndexScan(ctx, modelPrefix(study.Generation), "", 0)
 	if err != nil {
 		return nil, err
 	}
-	m, err := dedup.UnmarshalModel(values[0])
+	var data []byte
+	for _, p := range pieces {
+		data = append(data, p.Value...)
+	}
+	m, err := dedup.UnmarshalModel(data)
 	if err != nil {
 		return nil, err
 	}
