@@ -200,7 +200,7 @@ func TestModelBytes(t *testing.T) {
 	}
 	for _, bad := range []string{
 		"", "{}", "null", "[]", `{"version":2}`,
-		strings.Replace(string(first), `"version":1`, `"version":9`, 1),
+		strings.Replace(string(first), fmt.Sprintf(`"version":%d`, modelVersion), `"version":9`, 1),
 		strings.Replace(string(first), `"kind":"date"`, `"kind":"name"`, 1),
 		strings.Replace(string(first), `"column":`, `"column":9`, 1),
 		strings.Replace(string(first), `"chance":`, `"chance":9`, 1),
