@@ -211,22 +211,41 @@ type spool struct {
 // Write adds to the file.
 func (f *spool) Write(p []byte) (int, error) {
 	if f.file == nil && f.buf.Len()+len(p) > spoolMemory {
-		file, err := os.CreateTemp("", "hearth-export-*")
+		file, err := temporary("hearth-export-*", "hold "+f.path+" back")
 		if err != nil {
-			return 0, fmt.Errorf("make room for %s: %w", f.path, err)
+			return 0, err
 		}
 		f.file = file
-		if err := os.Remove(file.Name()); err != nil {
-			return 0, fmt.Errorf("make room for %s: %w", f.path, err)
-		}
 		if _, err := f.buf.WriteTo(file); err != nil {
-			return 0, fmt.Errorf("hold back %s: %w", f.path, err)
+			return 0, noRoom("hold "+f.path+" back", err)
 		}
 	}
-	if f.file != nil {
-		return f.file.Write(p)
+	if f.file == nil {
+		return f.buf.Write(p)
 	}
-	return f.buf.Write(p)
+	n, err := f.file.Write(p)
+	if err != nil {
+		err = noRoom("hold "+f.path+" back", err)
+	}
+	return n, err
+}
+
+// temporary makes a file without a name in the server's temporary folder: nothing of it stays behind.
+func temporary(pattern, what string) (*os.File, error) {
+	f, err := os.CreateTemp("", pattern)
+	if err != nil {
+		return nil, noRoom(what, err)
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		_ = f.Close()
+		return nil, noRoom(what, err)
+	}
+	return f, nil
+}
+
+// noRoom is the error of what cannot be written into the server's temporary folder.
+func noRoom(what string, err error) error {
+	return fault.New(fault.Unavailable, fault.DiskFull, "the server cannot %s in its temporary folder %s: %w", what, os.TempDir(), err)
 }
 
 // Close sends the file. An empty file is one message without content.

@@ -16,7 +16,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 	"github.com/hearth-survey/hearth/server/export"
@@ -57,13 +56,9 @@ type spot struct {
 
 // newSnapshot makes an empty one. The file has no name, so nothing of it stays behind.
 func newSnapshot(keep func(*servicev1.InterviewSummary) bool, place func(*servicev1.InterviewSummary) [16]byte) (*snapshot, error) {
-	f, err := os.CreateTemp("", "hearth-export-*")
+	f, err := temporary("hearth-export-*", "write down what is exported")
 	if err != nil {
-		return nil, fault.New(fault.Unavailable, fault.DiskFull, "make room for an export in %s: %w", os.TempDir(), err)
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("make room for an export: %w", err)
+		return nil, err
 	}
 	return &snapshot{file: f, out: bufio.NewWriterSize(f, 256<<10), keep: keep, place: place}, nil
 }
@@ -77,7 +72,7 @@ func (n *snapshot) put(p *servicev1.InterviewProjection) error {
 		return fmt.Errorf("write down interview %s: %w", p.GetSummary().GetInterviewId(), err)
 	}
 	if _, err := n.out.Write(raw); err != nil {
-		return fault.New(fault.Unavailable, fault.DiskFull, "write down what is exported, in %s: %w", os.TempDir(), err)
+		return noRoom("write down what is exported", err)
 	}
 	s := p.GetSummary()
 	sp := spot{order: n.place(s), offset: n.size, size: uint32(len(raw)), kept: n.keep(s)}
@@ -102,7 +97,7 @@ func spotKey(part uint64, id string) [16]byte {
 // settle puts the interviews in order once all are there.
 func (n *snapshot) settle() error {
 	if err := n.out.Flush(); err != nil {
-		return fault.New(fault.Unavailable, fault.DiskFull, "write down what is exported, in %s: %w", os.TempDir(), err)
+		return noRoom("write down what is exported", err)
 	}
 	n.at = nil
 	n.spots = slices.DeleteFunc(n.spots, func(s spot) bool { return s.gone })

@@ -81,12 +81,9 @@ func (s *Server) exportFile(ctx context.Context, req *servicev1.ExportRequest, f
 		return nil, nil, err
 	}
 	defer job.close()
-	f, err := os.CreateTemp("", "hearth-export-*")
-	if err == nil {
-		err = os.Remove(f.Name())
-	}
+	f, err := temporary("hearth-export-*", "make "+file)
 	if err != nil {
-		return nil, nil, fault.New(fault.Unavailable, fault.DiskFull, "make room for an export in %s: %w", os.TempDir(), err)
+		return nil, nil, err
 	}
 	p := &picker{file: file, out: f}
 	if file == everything {
@@ -96,7 +93,9 @@ func (s *Server) exportFile(ctx context.Context, req *servicev1.ExportRequest, f
 	defer sink.discard()
 	_, err = export.Write(ctx, *job.source, job.options, sink, nil)
 	if err == nil && p.zip != nil {
-		err = p.zip.Close()
+		if err = p.zip.Close(); err != nil {
+			err = noRoom("make "+file, err)
+		}
 	}
 	if err == nil && !p.found {
 		err = fault.New(fault.NotFound, fault.BadRequest, "an export with these options has no file %.80q: manifest.json lists those there are", file)
@@ -131,7 +130,7 @@ func (p *picker) take(piece *servicev1.ExportResponse) (err error) {
 		switch {
 		case p.zip != nil:
 			if p.to, err = p.zip.CreateHeader(&zip.FileHeader{Name: p.path, Method: zip.Deflate, Modified: zipTime}); err != nil {
-				return err
+				return noRoom("make "+p.path, err)
 			}
 			p.found = true
 		case p.path == p.file:
@@ -139,7 +138,7 @@ func (p *picker) take(piece *servicev1.ExportResponse) (err error) {
 		}
 	}
 	if _, err := p.to.Write(piece.GetContent()); err != nil {
-		return fault.New(fault.Unavailable, fault.DiskFull, "make %s in %s: %w", p.path, os.TempDir(), err)
+		return noRoom("make "+p.path, err)
 	}
 	return nil
 }

@@ -147,18 +147,15 @@ func (s *Server) makeFeed(ctx context.Context, a *asked, f *feed) error {
 		return fault.New(fault.NotFound, fault.BadRequest, "there is no entity set %.40q: there are %s", a.set, strings.Join(names, ", "))
 	}
 	f.columns = columns[a.set]
-	file, err := os.CreateTemp("", "hearth-feed-*")
-	if err == nil {
-		err = os.Remove(file.Name())
-	}
+	file, err := temporary("hearth-feed-*", "write a feed down")
 	if err != nil {
-		return fault.New(fault.Unavailable, fault.DiskFull, "make room for a feed in %s: %w", os.TempDir(), err)
+		return err
 	}
 	out := bufio.NewWriterSize(file, 256<<10)
 	f.starts, err = export.Feed(ctx, *job.source, job.options, a.set, out)
 	if err == nil {
 		if err = out.Flush(); err != nil {
-			err = fault.New(fault.Unavailable, fault.DiskFull, "write down a feed in %s: %w", os.TempDir(), err)
+			err = noRoom("write a feed down", err)
 		}
 	}
 	if err == nil {

@@ -130,7 +130,7 @@ func refuse(w http.ResponseWriter, r *http.Request, route string, err error) {
 	h.Set("Cache-Control", "no-store")
 	said := status.Convert(err).Message()
 	reason := reasonOf(err)
-	if do := fault.Reason(reason).Do(); do != "" {
+	if do := fault.Reason(reason).Do(); do != "" && !strings.Contains(said, do) {
 		said += ": " + do
 	}
 	if route == routeOData {
