@@ -150,3 +150,30 @@ func BenchmarkPublish(b *testing.B) {
 		publish(second)
 	}
 }
+
+// BenchmarkExport takes whole exports of full household interviews over gRPC, from the log to the last byte of the last file. The CPU
+// is that of server and client together.
+func BenchmarkExport(b *testing.B) {
+	const n = 500
+	d := newDesk(b, openSQLite(b, b.TempDir()))
+	tb := newTablet("export")
+	tb.greet(b, d)
+	for range n / 100 {
+		var raws [][]byte
+		for i := range 100 {
+			raws = append(raws, tb.record(b, full(i), nil))
+		}
+		tb.push(b, d, raws...)
+	}
+	for _, f := range []servicev1.ExportFormat{servicev1.ExportFormat_EXPORT_FORMAT_CSV, servicev1.ExportFormat_EXPORT_FORMAT_DTA, servicev1.ExportFormat_EXPORT_FORMAT_SAV, servicev1.ExportFormat_EXPORT_FORMAT_PARQUET} {
+		b.Run(strings.TrimPrefix(f.String(), "EXPORT_FORMAT_"), func(b *testing.B) {
+			before := cpu(b)
+			for b.Loop() {
+				if _, err := drain(b.Context(), d, &servicev1.ExportRequest{Formats: []servicev1.ExportFormat{f}}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric((cpu(b)-before)/float64(b.N)/n, "cpu-µs/interview")
+		})
+	}
+}

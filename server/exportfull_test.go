@@ -16,6 +16,7 @@ import (
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -153,5 +154,37 @@ func TestExportThatIsCancelled(t *testing.T) {
 	}
 	if n := runtime.NumGoroutine(); n > before+2 {
 		t.Errorf("%d goroutines, %d before", n, before)
+	}
+}
+
+// Of the bytes of a projection only what is asked for is read, whatever else is there.
+func TestOnlySomeFields(t *testing.T) {
+	whole := &servicev1.InterviewProjection{
+		Summary: &servicev1.InterviewSummary{InterviewId: proto.String("a")}, People: []*servicev1.PersonRecord{{PersonId: proto.String("p")}, {PersonId: proto.String("q")}},
+		Households: []*servicev1.HouseholdRecord{{HouseholdId: proto.String("h")}}, Referrals: []*servicev1.ReferralRecord{{ReferralId: proto.String("r")}},
+		Recruitment: &servicev1.RecruitmentRecord{InterviewId: proto.String("a")}, Flags: []*servicev1.Flag{{Rule: proto.String("x")}},
+	}
+	fields := whole.ProtoReflect().Descriptor().Fields()
+	for set := range 1 << fields.Len() {
+		raw, err := proto.Marshal(whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := proto.CloneOf(whole)
+		var kept []protowire.Number
+		for i := range fields.Len() {
+			if fd := fields.Get(i); set>>i&1 == 1 {
+				kept = append(kept, fd.Number())
+			} else {
+				want.ProtoReflect().Clear(fd)
+			}
+		}
+		got := &servicev1.InterviewProjection{}
+		if err := proto.Unmarshal(only(raw, kept), got); err != nil || !proto.Equal(got, want) {
+			t.Fatalf("of %v: %v, %v", kept, got, err)
+		}
+	}
+	if proto.Unmarshal(only([]byte{0x0a, 9, 1}, []protowire.Number{1}), &servicev1.InterviewProjection{}) == nil {
+		t.Error("damage is passed over")
 	}
 }

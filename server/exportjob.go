@@ -226,7 +226,7 @@ func (s *Server) sourceOf(ctx context.Context, req *servicev1.ExportRequest, j *
 				}
 			}
 			return nil
-		}); err != nil && err != errStop {
+		}, fieldPeople); err != nil && err != errStop {
 			yield(nil, err)
 		}
 	}
@@ -243,7 +243,7 @@ func (s *Server) sourceOf(ctx context.Context, req *servicev1.ExportRequest, j *
 				return errStop
 			}
 			return nil
-		})
+		}, fieldSummary, fieldFlags)
 		if err != nil && err != errStop {
 			yield(nil, err)
 		}
@@ -362,7 +362,7 @@ func (n *snapshot) tell(ctx context.Context, coupons []*servicev1.CouponEvent) (
 		wanted[d.GetAId()], wanted[d.GetBId()] = true, true
 	}
 	for _, s := range n.spots {
-		p, err := n.read(s)
+		p, err := n.read(s, fieldSummary, fieldReferrals, fieldRecruitment)
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -402,7 +402,7 @@ func (n *snapshot) tellMore(t *telling, wanted map[string]bool) error {
 	related := t.related()
 	t.facts.recruitments, t.people = nil, map[string]bool{}
 	for _, s := range n.spots {
-		p, err := n.read(s)
+		p, err := n.read(s, fieldSummary, fieldPeople, fieldHouseholds, fieldRecruitment)
 		if err != nil {
 			return err
 		}

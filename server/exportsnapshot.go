@@ -22,6 +22,7 @@ import (
 	"github.com/hearth-survey/hearth/server/projection"
 	"github.com/hearth-survey/hearth/server/store"
 	"github.com/hearth-survey/hearth/syncer"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -106,8 +107,8 @@ func (n *snapshot) settle() error {
 		if c := bytes.Compare(a.order[:], b.order[:]); c != 0 {
 			return c
 		}
-		one, err := n.read(a) // seldom: two that began in the same millisecond
-		two, err2 := n.read(b)
+		one, err := n.read(a, fieldSummary) // seldom: two that began in the same millisecond
+		two, err2 := n.read(b, fieldSummary)
 		if failed == nil {
 			failed = cmp.Or(err, err2)
 		}
@@ -116,10 +117,15 @@ func (n *snapshot) settle() error {
 	return failed
 }
 
-func (n *snapshot) read(s spot) (*servicev1.InterviewProjection, error) {
+// read reads an interview back, or of it the fields with these numbers: most of it are people and flags, of which nearly each
+// reader wants one or neither.
+func (n *snapshot) read(s spot, fields ...protowire.Number) (*servicev1.InterviewProjection, error) {
 	raw := make([]byte, s.size)
 	if _, err := n.file.ReadAt(raw, s.offset); err != nil && err != io.EOF {
 		return nil, fmt.Errorf("read back what is exported: %w", err)
+	}
+	if len(fields) > 0 {
+		raw = only(raw, fields)
 	}
 	p := &servicev1.InterviewProjection{}
 	if err := proto.Unmarshal(raw, p); err != nil {
@@ -128,13 +134,39 @@ func (n *snapshot) read(s spot) (*servicev1.InterviewProjection, error) {
 	return p, nil
 }
 
-// each goes over the interviews that the filter keeps, or over all.
-func (n *snapshot) each(all bool, f func(*servicev1.InterviewProjection) error) error {
+// only leaves the fields with these numbers in the bytes of a message. What cannot be read stays, for who reads it to say so.
+func only(raw []byte, fields []protowire.Number) []byte {
+	kept := raw[:0]
+	for rest := raw; len(rest) > 0; {
+		num, _, n := protowire.ConsumeField(rest)
+		if n < 0 {
+			return append(kept, rest...)
+		}
+		if slices.Contains(fields, num) {
+			kept = append(kept, rest[:n]...)
+		}
+		rest = rest[n:]
+	}
+	return kept
+}
+
+// The fields of a projection.
+const (
+	fieldSummary     protowire.Number = 1
+	fieldPeople      protowire.Number = 2
+	fieldHouseholds  protowire.Number = 3
+	fieldReferrals   protowire.Number = 4
+	fieldRecruitment protowire.Number = 5
+	fieldFlags       protowire.Number = 6
+)
+
+// each goes over the interviews that the filter keeps, or over all, and reads the whole of them, or the fields that are named.
+func (n *snapshot) each(all bool, f func(*servicev1.InterviewProjection) error, fields ...protowire.Number) error {
 	for _, s := range n.spots {
 		if !all && !s.kept {
 			continue
 		}
-		p, err := n.read(s)
+		p, err := n.read(s, fields...)
 		if err == nil {
 			err = f(p)
 		}

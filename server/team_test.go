@@ -148,7 +148,7 @@ func (tb *tablet) batch(raws ...[]byte) *servicev1.Batch {
 	return b
 }
 
-func (tb *tablet) push(t *testing.T, d *desk, raws ...[]byte) *servicev1.BatchAck {
+func (tb *tablet) push(t testing.TB, d *desk, raws ...[]byte) *servicev1.BatchAck {
 	t.Helper()
 	resp, err := servicev1.NewSyncServiceClient(d.conn).PushBatch(with(t.Context()), &servicev1.PushBatchRequest{Batch: tb.batch(raws...)})
 	if err != nil {

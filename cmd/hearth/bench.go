@@ -21,10 +21,11 @@ type benchCmd struct {
 	JSON       bool `help:"Print JSON."`
 
 	Load    int   `help:"Instead: how long a tablet's sync of 100 interviews takes while this many begin every second." placeholder:"N" xor:"kind,whole"`
-	Seconds int   `help:"For how long syncs begin with --load." default:"5"`
+	Seconds int   `help:"For how long syncs begin with --load and --export." default:"5"`
 	Scale   []int `help:"Instead: what sync, counts and check cost per interview in stores of these sizes; 10000,100000,1000000 are those of the promise." placeholder:"N,..." xor:"kind"`
 	All     bool  `help:"Instead: everything that is promised, each with its target and whether it is met; sizes of --scale are 10000,100000 unless given. Takes five minutes on a machine that does nothing else; ends with 1 where a promise is not met." xor:"whole"`
 	Idle    int   `help:"Instead: the server's memory for this many tablets that are connected and say nothing." placeholder:"N" xor:"kind,whole"`
+	Export  int   `help:"Instead: how fast whole exports of a store of this many household interviews are, what memory they take, and what syncs take meanwhile." placeholder:"N" xor:"kind,whole"`
 	Radio   bool  `help:"Instead: what a tablet takes for 40 interviews and a photo over 40 kbit/s with round trips of 600 ms, beside an OpenRosa-like client; takes a minute." xor:"kind,whole"`
 }
 
@@ -33,8 +34,8 @@ func (c *benchCmd) Run(e *env) (err error) {
 	if c.Interviews < c.Batch*c.Tablets || c.Batch < 1 || c.Tablets < 1 || c.Rounds < 1 {
 		return fmt.Errorf("%w: --interviews must be at least --batch times --tablets", errUsage)
 	}
-	if c.Load < 0 || c.Seconds < 1 || c.Idle < 0 || slices.ContainsFunc(c.Scale, func(n int) bool { return n < 1 }) || !slices.IsSorted(c.Scale) {
-		return fmt.Errorf("%w: --load, --seconds, --scale and --idle are numbers above 0, sizes in order", errUsage)
+	if c.Load < 0 || c.Seconds < 1 || c.Idle < 0 || c.Export < 0 || slices.ContainsFunc(c.Scale, func(n int) bool { return n < 1 }) || !slices.IsSorted(c.Scale) {
+		return fmt.Errorf("%w: --load, --seconds, --scale, --idle and --export are numbers above 0, sizes in order", errUsage)
 	}
 	dir, err := os.MkdirTemp("", "hearth-bench-")
 	if err != nil {
@@ -50,6 +51,8 @@ func (c *benchCmd) Run(e *env) (err error) {
 		return c.runScale(e, dir)
 	case c.Idle > 0:
 		return c.runIdle(e, dir)
+	case c.Export > 0:
+		return c.runExport(e, dir)
 	case c.Radio:
 		return c.runRadio(e, dir)
 	}

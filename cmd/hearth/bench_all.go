@@ -15,6 +15,7 @@ const (
 	promisedIdle    = 10_000
 	promisedTablet  = 5_000
 	promisedNothing = 600 // bytes
+	promisedExport  = 20_000
 )
 
 // section is one kind of measurement of those that --all makes.
@@ -56,6 +57,13 @@ func (c *benchCmd) runAll(e *env, dir string) error {
 		}},
 		{"tablets that are connected and say nothing", func(dir string) ([]verdict, error) {
 			r, err := measureIdle(e, dir, promisedIdle)
+			if err != nil {
+				return nil, err
+			}
+			return r.Verdicts, nil
+		}},
+		{"whole exports, and syncs meanwhile", func(dir string) ([]verdict, error) {
+			r, err := measureExport(e, dir, promisedExport, c.Seconds)
 			if err != nil {
 				return nil, err
 			}

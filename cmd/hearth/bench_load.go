@@ -54,22 +54,11 @@ func measureLoad(e *env, dir string, perSecond, seconds int) (_ *loadResult, err
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, srv.stop()) }()
-	took := make([]float64, n)
-	var group errgroup.Group
 	start := time.Now()
-	for i, tab := range team.tablets {
-		due := start.Add(time.Duration(i) * time.Second / time.Duration(perSecond))
-		time.Sleep(time.Until(due))
-		group.Go(func() error {
-			err := tab.sync(e.ctx, srv)
-			took[i] = float64(time.Since(due).Microseconds()) / 1000
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
+	took, err := syncEach(e.ctx, srv, team.tablets, perSecond)
+	if err != nil {
 		return nil, err
 	}
-	slices.Sort(took)
 	r := &loadResult{
 		Machine: machine(), Syncs: n, PerSecond: float64(n) / time.Since(start).Seconds(),
 		P50: took[n/2], P99: took[min(n-1, n*99/100)], Longest: took[n-1],
@@ -81,6 +70,27 @@ func measureLoad(e *env, dir string, perSecond, seconds int) (_ *loadResult, err
 		told("the longest took", fmt.Sprintf("%.0f ms", r.Longest)),
 	}
 	return r, nil
+}
+
+// syncEach lets tablets begin at fixed times and returns what each took in milliseconds, in order of size.
+func syncEach(ctx context.Context, srv *serverProcess, tablets []*benchTablet, perSecond int) ([]float64, error) {
+	took := make([]float64, len(tablets))
+	var group errgroup.Group
+	start := time.Now()
+	for i, tab := range tablets {
+		due := start.Add(time.Duration(i) * time.Second / time.Duration(perSecond))
+		time.Sleep(time.Until(due))
+		group.Go(func() error {
+			err := tab.sync(ctx, srv)
+			took[i] = float64(time.Since(due).Microseconds()) / 1000
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	slices.Sort(took)
+	return took, nil
 }
 
 // sync is what a tablet does that has come back: it connects, says Hello, and sends what it has.

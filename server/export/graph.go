@@ -15,7 +15,7 @@ type graphWriter struct {
 	kin       *graphFile
 	rds       *rdsFrame
 	household *kinHousehold
-	known     map[uint64]bool // people that have a node, by the hash of their id
+	known     map[uint64]struct{} // people that have a node, by the hash of their id
 	seed      maphash.Seed
 }
 
@@ -41,7 +41,7 @@ type graphAttribute struct {
 }
 
 func newGraphWriter(j *job, layouts map[*Table]*layout) (formatWriter, error) {
-	w := &graphWriter{job: j, known: map[uint64]bool{}, seed: maphash.MakeSeed()}
+	w := &graphWriter{job: j, known: map[uint64]struct{}{}, seed: maphash.MakeSeed()}
 	var files []*graphFile
 	node, edge, person := layouts[j.plan.graphNode], layouts[j.plan.graphEdge], layouts[j.plan.table("person")]
 	if node != nil && edge != nil {
@@ -150,10 +150,10 @@ func (w *graphWriter) write(l *layout, r *row) error {
 	}
 	id := w.household.add(r)
 	h := maphash.String(w.seed, id)
-	if w.known[h] {
+	if _, known := w.known[h]; known {
 		return nil // the same person in another roster
 	}
-	w.known[h] = true
+	w.known[h] = struct{}{}
 	return w.kin.node(id, r, w.job.opts.Language)
 }
 
