@@ -64,6 +64,9 @@ func TestExportAsOf(t *testing.T) {
 		if _, slow := d.store.(*memory); !slow {
 			kinds = append(kinds, servicev1.ExportFormat_EXPORT_FORMAT_XLSX, servicev1.ExportFormat_EXPORT_FORMAT_PARQUET, servicev1.ExportFormat_EXPORT_FORMAT_DTA, servicev1.ExportFormat_EXPORT_FORMAT_SAV)
 		}
+		if testing.Short() { // the others are written by the same goroutine from the same rows
+			kinds = []servicev1.ExportFormat{asCSV, servicev1.ExportFormat_EXPORT_FORMAT_PARQUET}
+		}
 		ctx := with(t.Context())
 		tb := newTablet("as of")
 		tb.greet(t, d)
@@ -187,6 +190,9 @@ func TestExportFilter(t *testing.T) {
 		"site and result": {&servicev1.ExportFilter{Sites: []string{"site-0"}, Results: []int32{2}}, 1},
 		"levels":          {&servicev1.ExportFilter{Levels: []string{"interview", "person"}}, 12},
 	} {
+		if testing.Short() && name != "site and result" && name != "levels" && name != "from" && name != "other" {
+			continue // what is asked of one column is asked like what is asked of another
+		}
 		files, _ := exported(t, d, &servicev1.ExportRequest{Filter: tt.filter, Formats: []servicev1.ExportFormat{asCSV}})
 		if n := len(rowsOf(t, files["csv/interview.csv"])); n != tt.want {
 			t.Errorf("%s: %d interviews, want %d", name, n, tt.want)

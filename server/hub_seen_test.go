@@ -7,7 +7,10 @@ import (
 
 	"github.com/hearth-survey/hearth/proto/fault"
 	servicev1 "github.com/hearth-survey/hearth/proto/hearth/service/v1"
+	"github.com/hearth-survey/hearth/syncer"
+	offline "github.com/hearth-survey/hearth/syncer/tablet"
 	"google.golang.org/protobuf/proto"
+	"path/filepath"
 )
 
 // listed is what headquarters says of a tablet.
@@ -120,4 +123,40 @@ func TestHubAlone(t *testing.T) {
 	if r := a.sync(hub); r.HubAlone > time.Hour || r.Pending != 0 {
 		t.Errorf("after headquarters was reached: %+v", r)
 	}
+}
+
+// While a hub does not reach headquarters it enrols nobody and says so, and the code is not used up: the same code serves later. A
+// tablet that was enrolled elsewhere meanwhile keeps what it has until the hub has heard of it.
+func TestEnrolWhileTheHubIsAway(t *testing.T) {
+	t.Parallel()
+	f, _ := teamOf(t, 1, "a")
+	hub := f.hubs[0]
+	hub.up.away = true
+	path := filepath.Join(f.dir, "late.sqlite")
+	opts := offline.EnrolOptions{Code: f.code("late", false), ServerKey: f.hq.srv.Key()}
+	if _, err := offline.Enrol(t.Context(), path, &radio{to: hub}, opts); fault.ReasonOf(err) != fault.HubOffline {
+		t.Errorf("enrolled at a hub that is away: %v; want %s", err, fault.HubOffline)
+	}
+	b := f.tablet("b", f.hq)
+	b.write(2)
+	r, err := b.Sync(t.Context(), &radio{to: hub}, fastOptions())
+	if fault.ReasonOf(err) != fault.DeviceNotEnrolled || r.Sent != 0 || r.Pending != 2 {
+		t.Errorf("at a hub that has not heard of it: %+v, %v; want %s and two records kept", r, err, fault.DeviceNotEnrolled)
+	}
+	hub.up.away = false
+	st, err := offline.Enrol(t.Context(), path, &radio{to: hub}, opts)
+	if err != nil {
+		t.Fatalf("with the same code where the hub reaches headquarters: %v", err)
+	}
+	late := &walker{Store: st, f: f, name: "late", written: map[syncer.Digest]bool{}}
+	defer late.Close()
+	late.write(1)
+	if r := late.sync(hub); r.Sent != 1 {
+		t.Errorf("the tablet that was enrolled: %+v", r)
+	}
+	f.once(hub)
+	if r := b.sync(hub); r.Sent != 2 {
+		t.Errorf("the other, when the hub has heard of it: %+v", r)
+	}
+	b.Close()
 }
