@@ -22,6 +22,8 @@ type CouponMeasures struct {
 	// have been given, yet, NeverIssued those of them that never were: see EDGE_STATE_NEVER_ISSUED. IssuedTwice were given
 	// to two or more.
 	RedeemedTwice, IssuerUnknown, NeverIssued, IssuedTwice int
+	// Clashes are the codes of IssuedTwice and of RedeemedTwice, by code.
+	Clashes []CouponClash
 	// NotOfTheScheme counts codes that no device can have made by MakeCoupon.
 	NotOfTheScheme int
 	// Tablets and Sites divide the codes issued by the number of the tablet whose number they have, and by the site of the
@@ -35,6 +37,14 @@ func (c CouponMeasures) ReturnRate() float64 { return part(c.Redeemed, c.Issued)
 
 // CouponCounts are codes issued, and what became of them as in CouponMeasures.
 type CouponCounts struct{ Issued, Redeemed, Voided, Expired, Outstanding, Paid int }
+
+// CouponClash is a code that was given to several people, or handed in by several.
+type CouponClash struct {
+	Code string
+	// Issued says that it was given to them, else they handed it in. People are called by their interviews.
+	Issued bool
+	People []string
+}
 
 // CouponsOfTablet are the coupons of one tablet.
 type CouponsOfTablet struct {
@@ -82,10 +92,12 @@ func (w *measuring) coupons() {
 		}
 		if len(l.redeemers) > 1 {
 			c.RedeemedTwice++
+			c.Clashes = append(c.Clashes, CouponClash{code, false, a.keys(l.redeemers)})
 		}
 		switch {
 		case len(l.holders) > 1:
 			c.IssuedTwice++
+			c.Clashes = append(c.Clashes, CouponClash{code, true, a.keys(l.holders)})
 		case len(l.holders) == 0 && len(l.redeemers) > 0:
 			c.IssuerUnknown++
 			if l.never {
@@ -106,6 +118,9 @@ func (w *measuring) coupons() {
 		}
 		a.count(countsAt(places, l.site), l)
 	}
+	slices.SortFunc(c.Clashes, func(x, y CouponClash) int {
+		return cmp.Or(cmp.Compare(x.Code, y.Code), compareBool(x.Issued, y.Issued))
+	})
 	c.Holders = len(given)
 	for _, n := range given {
 		c.MostPerHolder = max(c.MostPerHolder, n)
@@ -232,4 +247,17 @@ func (a *audit) give(s, person, interview string) {
 		l.holders[a.who(person, interview)] = true
 		l.site = firstWord(l.site, a.sites[interview])
 	}
+}
+
+// keys are how people are called: by the interview, or who was never interviewed by the id, in order.
+func (a *audit) keys(people map[string]bool) []string {
+	var out []string
+	for id := range people {
+		if n, ok := a.node[id]; ok {
+			id = cmp.Or(a.g.GetNodes()[n].GetInterviewKey(), id)
+		}
+		out = append(out, cmp.Or(id, Unspecified))
+	}
+	slices.Sort(out)
+	return out
 }

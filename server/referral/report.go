@@ -89,7 +89,21 @@ func (r *report) coupons(c CouponMeasures) {
 	}
 	r.add("coupons", "wrong", "异常", "%[1]d redeemed twice, %[2]d issued twice, %[3]d that nobody is known to have been given, of which %[4]d never were, %[5]d that no tablet can have made",
 		"重复使用%[1]d张，重复发放%[2]d张，来源不明%[3]d张（其中从未发放%[4]d张），编码无效%[5]d张", c.RedeemedTwice, c.IssuedTwice, c.IssuerUnknown, c.NeverIssued, c.NotOfTheScheme)
+	for _, clash := range c.Clashes[:min(len(c.Clashes), mostClashes)] {
+		who := strings.Join(clash.People, ", ")
+		if clash.Issued {
+			r.add("coupons", clash.Code, clash.Code, "issued twice, to %[1]s: ask who gave it to whom; none of them counts as the recruiter", "重复发放给：%[1]s；请核实，均不作为介绍人", who)
+		} else {
+			r.add("coupons", clash.Code, clash.Code, "redeemed twice, by %[1]s: the first counts", "重复使用者：%[1]s；以首次为准", who)
+		}
+	}
+	if more := len(c.Clashes) - mostClashes; more > 0 {
+		r.add("coupons", "further codes", "其余券号", "%[1]d", "%[1]d", more)
+	}
 }
+
+// mostClashes bounds how many codes are named one by one.
+const mostClashes = 50
 
 // people counts the people of a graph by their status.
 func (r *report) people(f Facts, g *servicev1.ReferralGraph) {
