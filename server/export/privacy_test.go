@@ -36,7 +36,7 @@ var harmless = map[string]string{
 	"Place.province": "贵州省", "Place.prefecture": "贵阳市", "Place.country": "缅甸", "Interview.study": "guiyang", "SampleOrigin.stratum": "城区",
 	"SampleStage.unit": "PSU", "Consent.text_version": "v3", "OtherAnswers.questionnaire": "form.farm.Farm", "Attachment.media_type": "image/jpeg",
 	"NetworkSize.wording": "How many?", "PersonRecord.study": "guiyang", "PersonRecord.questionnaire": "household", "ReferralRecord.study": "guiyang",
-	"ReferralNode.role": "principal", "ReferralNode.kind": "person", "ReferralEdge.mode": "coupon", "ReferralEdge.relation": "friend",
+	"ReferralNode.role": "principal", "ReferralNode.kind": "person", "ReferralNode.status": "refused", "ReferralEdge.mode": "coupon", "ReferralEdge.relation": "friend",
 	"Flag.path": "household.members[0].age", "Flag.rule": "a/b", "LinkDecision.study": "guiyang", "InterviewSummary.questionnaire": "household",
 	"InterviewSummary.day": "2016-07-21",
 }
