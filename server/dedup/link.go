@@ -54,7 +54,7 @@ func LinkTables(a, b Table, many bool) (*TableResult, error) {
 		r.Columns = append(r.Columns, g.shown())
 	}
 	if len(f.columns) == 0 {
-		return nil, fault.New(fault.Invalid, fault.TableTellsNothing, "the two tables have no column in common that tells records apart; columns such as a name, a date of birth or a telephone number are needed")
+		return nil, fault.New(fault.Invalid, fault.TableTellsNothing, "the two tables have no column in common that tells records apart")
 	}
 	var truth []int32
 	if ca.truth >= 0 {

@@ -237,6 +237,9 @@ func FindTable(rows Table) (*TableResult, error) {
 	if err := rows.checkKinds(); err != nil {
 		return nil, err
 	}
+	if t.len() < 2 {
+		return nil, fault.New(fault.Invalid, fault.TableTellsNothing, "the table holds %d records: there is nobody to compare", t.len())
+	}
 	opts := Options{}.withDefaults()
 	guesses := guessColumns(&t, skip)
 	f := t.frame(guesses)
@@ -245,7 +248,7 @@ func FindTable(rows Table) (*TableResult, error) {
 		r.Columns = append(r.Columns, g.shown())
 	}
 	if len(f.columns) == 0 {
-		return nil, fault.New(fault.Invalid, fault.TableTellsNothing, "no column of the table tells records apart; columns such as a name, a date of birth or a telephone number are needed")
+		return nil, fault.New(fault.Invalid, fault.TableTellsNothing, "no column of the table tells its %d records apart", f.n)
 	}
 	var truth []int32
 	if truthCol >= 0 {
