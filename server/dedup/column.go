@@ -268,7 +268,7 @@ func (b *builder) row(f *nameForm, canon, sound int32) nameRow {
 	return n
 }
 
-// texts gives the texts of a column while it is being built, and done when it is.
+// done takes the texts over into the column.
 func (b *builder) done() {
 	b.column.shown, b.canons = b.shown.texts(), b.canon.texts()
 	b.canonCount = make([]int32, b.canons.len())

@@ -210,11 +210,11 @@ func (w *work) remake(id string) error {
 		w.more++
 	}
 	differences(k.were, k.keys, func(key uint64, comes bool) {
-		posting(w.postings, key).note(id, comes)
+		under(w.postings, key).note(id, comes)
 		w.out = append(w.out, marked(postingPrefix(w.g, key)+id, comes))
 	})
 	differences(k.left, k.homes, func(home string, comes bool) {
-		posting(w.homes, home).note(id, comes)
+		under(w.homes, home).note(id, comes)
 		w.out = append(w.out, marked(homePrefix(w.g, home)+id, comes))
 	})
 	return nil
@@ -264,7 +264,8 @@ type members struct {
 	remembered  []string // what after gave
 }
 
-func posting[K comparable](all map[K]*members, key K) *members {
+// under is who stands under a key, or in a household.
+func under[K comparable](all map[K]*members, key K) *members {
 	m := all[key]
 	if m == nil {
 		m = &members{}
@@ -322,7 +323,7 @@ func (w *work) fill(ctx context.Context, m *members, prefix string, most int) er
 
 // posting is who has a key.
 func (w *work) posting(ctx context.Context, key uint64) (*members, error) {
-	m := posting(w.postings, key)
+	m := under(w.postings, key)
 	if m.read {
 		return m, nil
 	}
@@ -339,7 +340,7 @@ func (w *work) posting(ctx context.Context, key uint64) (*members, error) {
 
 // home is who was listed in a household.
 func (w *work) home(ctx context.Context, home string) (*members, error) {
-	m := posting(w.homes, home)
+	m := under(w.homes, home)
 	if m.read {
 		return m, nil
 	}
