@@ -4,7 +4,8 @@
 // order in which tablets synced cannot change it, and taking a merge back restores it.
 //
 // Every told referral stays an edge with a stated fate; one referral at most per person is primary, and the primary ones
-// form a forest whose depth is the wave. Prepare puts facts in order once, so that Build and Stats follow each merge at once.
+// form a forest whose depth is the wave. Prepare puts facts in order once, so that Build and Stats follow each merge at once;
+// an Intake does so from the bytes of a store, and keeps of a million people numbers only.
 // Measure and Strobe tell what reports ask; a Sample lays the respondents out for the estimators, each of which says what
 // it takes for granted and how many respondents break that. Graphs are written for Gephi, graphviz, Pajek, Cytoscape,
 // networkx, igraph, RDSAT and R, and drawn; tables of any origin can be read. Coupon codes need no server to be unique.

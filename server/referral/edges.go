@@ -76,7 +76,7 @@ func (b *builder) makeEdges() {
 
 // edgeOf is the edge of a telling.
 func (b *builder) edgeOf(told int32) int32 {
-	if b.tellings[told].marks&isShared != 0 {
+	if len(b.sameID) > 0 && b.tellings[told].marks&isShared != 0 {
 		return b.moved[told]
 	}
 	return told

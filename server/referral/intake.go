@@ -7,8 +7,8 @@ import (
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
 )
 
-// Intake takes in facts piece by piece, and keeps what the graph needs of them in numbers: a million people take some two
-// hundred megabytes. It is used by one goroutine.
+// Intake takes in facts piece by piece, and keeps what the graph needs of them in numbers: a million people take some
+// two hundred and fifty megabytes. It is used by one goroutine.
 type Intake struct {
 	g       *gathering
 	coupons []*servicev1.CouponEvent

@@ -954,7 +954,7 @@ type GetReferralStatsRequest struct {
 	WithoutSeeds *bool   `protobuf:"varint,9,opt,name=without_seeds,json=withoutSeeds" json:"without_seeds,omitempty"`
 	// Estimate each round by itself: those interviewed in it, with what they answered then.
 	ByRound *bool `protobuf:"varint,10,opt,name=by_round,json=byRound" json:"by_round,omitempty"`
-	// Leaves the report out. Of the present, a million people are then counted in seconds, in a quarter of a gigabyte.
+	// Leaves the report out. Of the present, a million people are then counted in seconds, in half a gigabyte.
 	CountsOnly    *bool `protobuf:"varint,11,opt,name=counts_only,json=countsOnly" json:"counts_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
