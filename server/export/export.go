@@ -4,10 +4,12 @@
 // so that the columns and their order do not change with the data; a column with the reason for missing answers follows a
 // variable only where a reason occurs.
 //
-// The same input and options give the same bytes. The interviews are read once, a public export's twice. What stages make of
+// The same input and options give the same bytes. The interviews are read once, a public export's twice, some ahead of what is made of
+// them. What stages make of
 // their rows, such as the privacy profile, is counted and kept in a temporary file; then one format after the other is written,
 // after each has said what of the tables it cannot hold. Memory does not grow with the interviews but by eight bytes for each
-// person of a roster, and with the tables and columns, and for the graphs with the people.
+// person of a roster, and with the tables and columns, and for the graphs with the people who were referred or stand in several
+// rosters.
 //
 // The research profile, which is the default, leaves out every question marked as a direct identifier, and all bytes; with
 // Options.Privacy it makes ids pseudonyms and places, dates and texts coarser, and a public export is held to k-anonymity

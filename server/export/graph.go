@@ -15,8 +15,11 @@ type graphWriter struct {
 	kin       *graphFile
 	rds       *rdsFrame
 	household *kinHousehold
-	known     map[uint64]struct{} // people that have a node, by the hash of their id
+	known     map[uint64]bool // people that have a node, by the hash of their id, but those who stand in one roster only
 	seed      maphash.Seed
+	// appearances is the column of the number of rosters that a person stands in, or -1: it counts rows with a line number, and
+	// where one has none nobody is known to stand in no other.
+	appearances int
 }
 
 // graphFile is one graph: a GraphML file, and the list of its edges.
@@ -41,7 +44,7 @@ type graphAttribute struct {
 }
 
 func newGraphWriter(j *job, layouts map[*Table]*layout) (formatWriter, error) {
-	w := &graphWriter{job: j, known: map[uint64]struct{}{}, seed: maphash.MakeSeed()}
+	w := &graphWriter{job: j, known: map[uint64]bool{}, seed: maphash.MakeSeed(), appearances: -1}
 	var files []*graphFile
 	node, edge, person := layouts[j.plan.graphNode], layouts[j.plan.graphEdge], layouts[j.plan.table("person")]
 	if node != nil && edge != nil {
@@ -55,6 +58,9 @@ func newGraphWriter(j *job, layouts map[*Table]*layout) (formatWriter, error) {
 	if person != nil {
 		w.kin = &graphFile{name: "kin", nodes: newGraphTable(person, kinAttributes)}
 		w.household = newKinHousehold(person)
+		if st, line := j.stats[person.table], person.table.column("line_number"); line >= 0 && st.columns[line].n == st.rows {
+			w.appearances = person.table.column("appearances")
+		}
 		files = append(files, w.kin)
 	}
 	if len(files) == 0 && j.asked {
@@ -150,11 +156,18 @@ func (w *graphWriter) write(l *layout, r *row) error {
 	}
 	id := w.household.add(r)
 	h := maphash.String(w.seed, id)
-	if _, known := w.known[h]; known {
+	if w.known[h] {
 		return nil // the same person in another roster
 	}
-	w.known[h] = struct{}{}
+	if !w.once(r) {
+		w.known[h] = true
+	}
 	return w.kin.node(id, r, w.job.opts.Language)
+}
+
+// once says whether a person is known to stand in no other roster: there is no need to remember those, who are nearly all.
+func (w *graphWriter) once(r *row) bool {
+	return w.appearances >= 0 && r.cells[w.appearances].set && r.cells[w.appearances].i == 1
 }
 
 // textOf is the text of a column that a row has by a name, or none.
