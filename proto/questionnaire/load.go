@@ -136,7 +136,7 @@ func (q *Questionnaire) Files() *descriptorpb.FileDescriptorSet {
 	return set
 }
 
-// SchemaHash is SHA-256 of the deterministic bytes of Files, which are made once.
+// SchemaHash is SHA-256 of the deterministic bytes of Files. It is made once and is not to be changed.
 func (q *Questionnaire) SchemaHash() ([]byte, error) {
 	q.hash.once.Do(func() {
 		raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(q.Files())

@@ -247,7 +247,8 @@ func (h *headquarters) deceived(before saved) {
 		}
 	}
 	w.trace("       hq  is damaged, and restored from the last backup")
-	last := saved{image: emptyHQ(), proven: map[syncer.Digest]bool{}, revoked: map[syncer.ID]bool{}, withdrawn: map[string]bool{}, hubs: map[syncer.ID]bool{}, joined: map[syncer.ID]bool{}, forced: map[string]string{}}
+	last := saved{image: emptyHQ(), proven: map[syncer.Digest]bool{}, revoked: map[syncer.ID]bool{},
+		withdrawn: map[string]bool{}, hubs: map[syncer.ID]bool{}, joined: map[syncer.ID]bool{}, forced: map[string]string{}}
 	last.audit.reset()
 	if len(w.saved) > 0 {
 		last = w.saved[len(w.saved)-1]
