@@ -26,7 +26,7 @@ const (
 )
 
 func wordedFields() []wordedField {
-	return []wordedField{
+	return append(wordedReferrals(), []wordedField{
 		{"PersonRecord.person_id", "Person id (UUID)", "人员编号（UUID）", 0},
 		{"PersonRecord.interview_id", "Interview id (UUID)", "访问编号（UUID）", 0},
 		{"PersonRecord.interview_key", "Interview key", "访问代号", quasiPerson},
@@ -49,6 +49,29 @@ func wordedFields() []wordedField {
 		{"PersonRecord.relation_to_head", "Relation to the head of the household (code)", "与户主的关系（代码）", quasiPerson},
 		{"PersonRecord.interviewed", "Was interviewed", "接受了访问", 0},
 		{"PersonRecord.questionnaire", "Questionnaire", "问卷", 0},
+		{"Flag.interview_id", "Interview id (UUID)", "访问编号（UUID）", 0},
+		{"Flag.path", "Answer that is doubted", "存疑的答案", 0},
+		{"Flag.rule", "Check that fails", "未通过的检查", 0},
+		{"Flag.severity", "Severity", "严重程度", 0},
+		{"Flag.message", "What the check says", "检查说明", 0},
+		{"LinkDecision.decision_id", "Decision id (UUID)", "判定编号（UUID）", 0},
+		{"LinkDecision.kind", "Decision", "判定", 0},
+		{"LinkDecision.subject", "About people or households", "对象（人员或住户）", 0},
+		{"LinkDecision.a_id", "One of the two", "甲方编号", 0},
+		{"LinkDecision.b_id", "The other", "乙方编号", 0},
+		{"LinkDecision.undoes", "Decision taken back", "撤销的判定", 0},
+		{"LinkDecision.decided_by", "Who decided", "判定人", 0},
+		{"LinkDecision.time_ms", "When", "判定时间", 0},
+		{"LinkDecision.reason", "Reason", "理由", directPerson},
+		{"LinkDecision.study", "Study", "调查项目", 0},
+		{"LinkDecision.field", "What was decided about, where it is one value", "判定所涉字段", 0},
+		{"LinkDecision.interview_id", "Interview whose value stands", "取其值的访问", 0},
+	}...)
+}
+
+// wordedReferrals are the fields of referrals, coupons and their graph.
+func wordedReferrals() []wordedField {
+	return []wordedField{
 		{"ReferralRecord.referral_id", "Referral id (UUID)", "介绍编号（UUID）", 0},
 		{"ReferralRecord.interview_id", "Interview that told it", "提到该介绍的访问", 0},
 		{"ReferralRecord.study", "Study", "调查项目", 0},
@@ -90,23 +113,6 @@ func wordedFields() []wordedField {
 		{"ReferralEdge.mode", "Way of referral", "介绍方式", 0},
 		{"ReferralEdge.relation", "What the recruiter is to the recruit", "介绍人是被介绍人的什么人", 0},
 		{"ReferralEdge.made_time_ms", "When it was made", "介绍时间", 0},
-		{"Flag.interview_id", "Interview id (UUID)", "访问编号（UUID）", 0},
-		{"Flag.path", "Answer that is doubted", "存疑的答案", 0},
-		{"Flag.rule", "Check that fails", "未通过的检查", 0},
-		{"Flag.severity", "Severity", "严重程度", 0},
-		{"Flag.message", "What the check says", "检查说明", 0},
-		{"LinkDecision.decision_id", "Decision id (UUID)", "判定编号（UUID）", 0},
-		{"LinkDecision.kind", "Decision", "判定", 0},
-		{"LinkDecision.subject", "About people or households", "对象（人员或住户）", 0},
-		{"LinkDecision.a_id", "One of the two", "甲方编号", 0},
-		{"LinkDecision.b_id", "The other", "乙方编号", 0},
-		{"LinkDecision.undoes", "Decision taken back", "撤销的判定", 0},
-		{"LinkDecision.decided_by", "Who decided", "判定人", 0},
-		{"LinkDecision.time_ms", "When", "判定时间", 0},
-		{"LinkDecision.reason", "Reason", "理由", directPerson},
-		{"LinkDecision.study", "Study", "调查项目", 0},
-		{"LinkDecision.field", "What was decided about, where it is one value", "判定所涉字段", 0},
-		{"LinkDecision.interview_id", "Interview whose value stands", "取其值的访问", 0},
 	}
 }
 
