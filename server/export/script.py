@@ -70,10 +70,11 @@ def estimate(x, w=None, strata=None, psu=None, rows=None):
     if n == 0:
         return float("nan"), float("nan"), 0
     x = x.where(keep, 0).astype(float)
+    simple = w is None and strata is None and psu is None
     w = keep.astype(float) if w is None else w.where(keep, 0).astype(float)
     mean = (x * w).sum() / w.sum()
     d = pd.DataFrame({"z": w * (x - mean) / w.sum()})
-    if strata is None and psu is None and rows is not None:
+    if simple:
         d = d[keep]
     d["psu"] = range(len(d)) if psu is None else psu.fillna("").values
     d["stratum"] = 0 if strata is None else strata.fillna("").values
