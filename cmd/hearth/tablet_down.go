@@ -238,6 +238,13 @@ type tabletDoorCmd struct {
 	JSON       bool   `help:"Print JSON."`
 }
 
+// Help says how far the warning goes.
+func (tabletDoorCmd) Help() string {
+	return `The tablet knows nobody's name, only keyed hashes of family name with year of birth and sex, of telephone numbers, and of the last four of
+a resident number with the year. At a site where 200 people were interviewed nine in ten of those who come again are warned of, and about one in
+twenty of those who do not: a warning is a reason to ask, not an answer.`
+}
+
 // Run looks whether somebody at the door may have been interviewed before. The exit code is 1 if so.
 func (c *tabletDoorCmd) Run(e *env) (err error) {
 	st, err := c.open(e)
