@@ -41,7 +41,7 @@ svg{width:32mm;height:32mm;flex:none;align-self:center}
 div{min-width:0;display:flex;flex-direction:column;gap:1.2mm}
 h2{font-size:11pt;margin:0}
 p{margin:0}
-@media screen and (max-width:700px){main{grid-template-columns:1fr}}
+@media screen and (max-width:700px){main{grid-template-columns:1fr}section{height:auto;min-height:40mm}}
 b{font-family:"DejaVu Sans Mono","Noto Sans Mono",Consolas,monospace;font-size:17pt;letter-spacing:.06em;white-space:nowrap}
 </style>
 `
