@@ -47,7 +47,7 @@ func (s *Store) interviews(ctx context.Context, f store.Filter, yield func(*serv
 	return rows.Err()
 }
 
-// Bodies yields the bytes of projections in the order in which they lie in the file, which costs a third of any other.
+// Bodies yields the bytes of projections in the order in which they lie in the file, so that each page is read once.
 func (s *Store) Bodies(ctx context.Context, study string) iter.Seq2[store.Body, error] {
 	return func(yield func(store.Body, error) bool) {
 		err := func() error {
