@@ -598,9 +598,11 @@ const file_hearth_survey_v1_study_proto_rawDesc = "" +
 	"\x1dCompleted interviews expected\x12\x15预期完成访问数R\n" +
 	"interviews:\x1c\xda\xf3\x18\x18\n" +
 	"\x16\n" +
-	"\x06Target\x12\f目标数量*\xa0\x03\n" +
-	"\x11SurvivorCriterion\x12\"\n" +
-	"\x1eSURVIVOR_CRITERION_UNSPECIFIED\x10\x00\x12F\n" +
+	"\x06Target\x12\f目标数量*\xf8\x03\n" +
+	"\x11SurvivorCriterion\x12?\n" +
+	"\x1eSURVIVOR_CRITERION_UNSPECIFIED\x10\x00\x1a\x1b\xd2\xf3\x18\x17\n" +
+	"\x15\n" +
+	"\bnot said\x12\t未说明\x12F\n" +
 	" SURVIVOR_CRITERION_MOST_COMPLETE\x10\x01\x1a \xd2\xf3\x18\x1c\n" +
 	"\x1a\n" +
 	"\rmost complete\x12\t最完整\x12E\n" +
@@ -616,7 +618,9 @@ const file_hearth_survey_v1_study_proto_rawDesc = "" +
 	"\x1dSURVIVOR_CRITERION_TOLD_FIRST\x10\x05\x1a \xd2\xf3\x18\x1c\n" +
 	"\x1a\n" +
 	"\n" +
-	"told first\x12\f最早所述BAZ?github.com/hearth-survey/hearth/proto/hearth/survey/v1;surveyv1b\beditionsp\xe8\a"
+	"told first\x12\f最早所述\x1a9\xe2\xf3\x185\n" +
+	"3\n" +
+	"#Criterion for the value that stands\x12\f取值标准BAZ?github.com/hearth-survey/hearth/proto/hearth/survey/v1;surveyv1b\beditionsp\xe8\a"
 
 var (
 	file_hearth_survey_v1_study_proto_rawDescOnce sync.Once
