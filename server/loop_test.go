@@ -239,7 +239,7 @@ func newLoop(t *testing.T, files map[string][]byte) *loop {
 			l.variables[r["table"]][r["path"]] = r["variable"]
 		}
 	}
-	for l.manifest.Levels[l.next].Name != "link" {
+	for l.manifest.Levels[l.next].Name != "coupon_event" {
 		l.next++
 	}
 	l.next++
