@@ -6,6 +6,7 @@ import (
 	"time"
 
 	surveyv1 "github.com/hearth-survey/hearth/proto/hearth/survey/v1"
+	"github.com/hearth-survey/hearth/server/referral"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
@@ -77,19 +78,14 @@ func (s *simulation) way(i int) surveyv1.ReferralMode {
 	return surveyv1.ReferralMode_REFERRAL_MODE_PHONE
 }
 
-// coupon is the k-th coupon given in the interview of household j: an alphabet without look-alikes, a check character.
+// coupon is the k-th coupon given in the interview of household j: of all tablets together one number after the other.
 func coupon(j, k int) string {
-	const letters = "34689ACEFGHJKMNPQRTUVWXY"
-	n, sum := j*couponsEach+k, 0
-	var b [8]byte
-	for i := len(b) - 2; i >= 0; i-- {
-		d := n % len(letters)
-		b[i] = letters[d]
-		sum += d * (i + 2)
-		n /= len(letters)
+	n := j*couponsEach + k
+	code, err := referral.MakeCoupon(referral.CouponCode{Device: n / (referral.MaxCoupon + 1), Counter: n % (referral.MaxCoupon + 1)})
+	if err != nil { // of a thousand million households
+		return fmt.Sprint(n)
 	}
-	b[len(b)-1] = letters[sum%len(letters)]
-	return string(b[:])
+	return code
 }
 
 // interview composes the first interview of household i.
