@@ -302,14 +302,18 @@ func (x *session) sendReleases(ctx context.Context) error {
 	if x.down.released == 0 {
 		return nil
 	}
-	held, err := x.hello(ctx)
-	if err != nil {
-		return err
+	for {
+		held, err := x.hello(ctx)
+		if err != nil {
+			return err
+		}
+		if err = x.push(ctx, held); !errors.Is(err, errFork) {
+			return err
+		}
+		if err := x.leaveLane(ctx); err != nil { // a copy of this store has sent meanwhile
+			return err
+		}
 	}
-	if err := x.push(ctx, held); !errors.Is(err, errFork) {
-		return err
-	}
-	return nil // the next Sync finds the fork at its beginning
 }
 
 // bucketCursor is where to go on with a bucket: behind the pages that have come, or behind what is held.

@@ -235,12 +235,7 @@ func (x *session) run(ctx context.Context) error {
 			continue
 		}
 		if errors.Is(err, errFork) {
-			if x.forks++; x.forks > maxForks {
-				return fault.New(fault.Conflict, fault.LaneFork, "headquarters contradicted %d new lanes one after the other", maxForks)
-			}
-			if err = x.s.newEpoch(ctx); err == nil {
-				failpoint.Hit("tablet.after-new-epoch")
-				x.report.NewEpoch = true
+			if err = x.leaveLane(ctx); err == nil {
 				continue
 			}
 		}
@@ -500,6 +495,19 @@ func (s *Store) epochs(ctx context.Context) ([]syncer.ID, error) {
 		all = append(all, id)
 	}
 	return all, rows.Err()
+}
+
+// leaveLane goes on in a new lane where headquarters contradicts the one written to; not for ever.
+func (x *session) leaveLane(ctx context.Context) error {
+	if x.forks++; x.forks > maxForks {
+		return fault.New(fault.Conflict, fault.LaneFork, "headquarters contradicted %d new lanes one after the other", maxForks)
+	}
+	if err := x.s.newEpoch(ctx); err != nil {
+		return err
+	}
+	failpoint.Hit("tablet.after-new-epoch")
+	x.report.NewEpoch = true
+	return nil
 }
 
 // newEpoch opens a lane of its own for a store that shares its old one with a copy, and lists there, in the order of
