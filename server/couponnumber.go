@@ -21,15 +21,22 @@ const maxFileMark = 32
 // couponNumber is the number under which coupons are given out on a lane of a study from one file, the same whenever it is
 // asked for: no other has it, and none under which coupons were given out before is given. A tablet that was restored or
 // copied is another file, and has a new lane later, and so another number: it cannot repeat the codes of its other self. Nil
-// where there is none left, or no study.
-func (s *Server) couponNumber(ctx context.Context, study string, lane syncer.LaneID, file []byte) (*uint32, error) {
+// where the epoch of no lane was sent, where there is no study, or no number left.
+func (s *Server) couponNumber(ctx context.Context, study string, device syncer.ID, epoch, file []byte) (*uint32, error) {
+	if len(epoch) == 0 {
+		return nil, nil
+	}
+	id, err := syncer.ParseID(epoch)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, fault.BadRequest, "epoch of the lane for coupons: %w", err)
+	}
 	if study == "" || s.hub != nil {
 		return nil, nil
 	}
 	if len(file) > maxFileMark {
 		return nil, fault.New(fault.Invalid, fault.BadRequest, "what tells a tablet's file from others has %d bytes, the limit is %d", len(file), maxFileMark)
 	}
-	owner := append(store.LaneKey(lane), file...)
+	owner := append(store.LaneKey(syncer.LaneID{Device: device, Epoch: id}), file...)
 	own := append(append([]byte(study), 0), owner...)
 	known, err := s.store.Get(ctx, store.ShelfCouponLanes, own)
 	if err != nil {
@@ -85,13 +92,4 @@ func (s *Server) freeCouponNumber(ctx context.Context, study string) (int64, err
 			return next, nil
 		}
 	}
-}
-
-// laneOf is the lane of a device with an epoch that was sent.
-func laneOf(device syncer.ID, epoch []byte) (syncer.LaneID, error) {
-	id, err := syncer.ParseID(epoch)
-	if err != nil {
-		return syncer.LaneID{}, fault.New(fault.Invalid, fault.BadRequest, "epoch of the lane for coupons: %w", err)
-	}
-	return syncer.LaneID{Device: device, Epoch: id}, nil
 }

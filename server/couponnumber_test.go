@@ -91,10 +91,10 @@ func TestCouponNumbersEnd(t *testing.T) {
 	if err := d.store.Put(t.Context(), last); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := d.couponNumber(t.Context(), "s", syncer.LaneID{}, nil); err != nil || n != nil {
+	if n, err := d.couponNumber(t.Context(), "s", syncer.ID{}, make([]byte, 16), nil); err != nil || n != nil {
 		t.Errorf("behind the last number = %v, %v; want none", n, err)
 	}
-	if n, err := d.couponNumber(t.Context(), "another", syncer.LaneID{}, nil); err != nil || n == nil || *n != 0 {
+	if n, err := d.couponNumber(t.Context(), "another", syncer.ID{}, make([]byte, 16), nil); err != nil || n == nil || *n != 0 {
 		t.Errorf("of another study = %v, %v; want 0", n, err)
 	}
 }

@@ -151,16 +151,8 @@ func (s *deviceService) enrol(ctx context.Context, req *servicev1.EnrolRequest) 
 	if req.GetHub() {
 		return resp, s.enrolHub(ctx, req, resp)
 	}
-	if len(req.GetEpoch()) > 0 {
-		lane, err := laneOf(device, req.GetEpoch())
-		if err != nil {
-			return nil, err
-		}
-		if resp.CouponNumber, err = s.couponNumber(ctx, e.Study, lane, req.GetCouponFile()); err != nil {
-			return nil, err
-		}
-	}
-	return resp, nil
+	resp.CouponNumber, err = s.couponNumber(ctx, e.Study, device, req.GetEpoch(), req.GetCouponFile())
+	return resp, err
 }
 
 // try makes a call that may be guessing: from an address where too many went wrong it is not made at all.

@@ -125,7 +125,7 @@ func (s *Server) studyOfInterviews(ctx context.Context, code string) (*surveyv1.
 	case len(codes) == 0 && code == "":
 		return nil, fault.New(fault.NotFound, fault.UnknownStudy, "this server has no definition of a study, and no interview")
 	case len(codes) == 0:
-		return nil, fault.New(fault.NotFound, fault.UnknownStudy, "there is no study %.64q and no interview of it", code)
+		return nil, noSuchStudy(code)
 	case len(codes) > 1:
 		slices.Sort(codes)
 		return nil, fault.New(fault.Invalid, fault.BadRequest, "the interviews are of several studies, name one of %.200s", strings.Join(codes, ", "))

@@ -57,7 +57,7 @@ func (s *monitorService) CountInterviews(ctx context.Context, req *servicev1.Cou
 		return nil, err
 	}
 	if study == nil && req.GetStudy() != "" && len(cells) == 0 {
-		return nil, fault.New(fault.NotFound, fault.UnknownStudy, "there is no study %.64q and no interview of it", req.GetStudy())
+		return nil, noSuchStudy(req.GetStudy())
 	}
 	return monitor.Tally(cells, by, study), nil
 }

@@ -38,7 +38,7 @@ func (s *Server) referralFacts(ctx context.Context, code string) (referral.Facts
 		return referral.Facts{}, nil, err
 	}
 	if study == nil && code != "" && len(f.interviews) == 0 {
-		return referral.Facts{}, nil, fault.New(fault.NotFound, fault.UnknownStudy, "there is no study %.64q and no interview of it", code)
+		return referral.Facts{}, nil, noSuchStudy(code)
 	}
 	return f.graph(study), f, nil
 }
@@ -198,7 +198,7 @@ func (s *Server) prepareReferrals(ctx context.Context, code string, variables []
 		studies[c.GetStudy()] = true
 	}
 	if study == nil && code != "" && n == 0 {
-		return nil, nil, fault.New(fault.NotFound, fault.UnknownStudy, "there is no study %.64q and no interview of it", code)
+		return nil, nil, noSuchStudy(code)
 	}
 	in, err := s.takeInReferrals(ctx, code, n, variables)
 	if err != nil {

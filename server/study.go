@@ -171,3 +171,8 @@ func (s *studyService) GetCodebook(_ context.Context, req *servicev1.GetCodebook
 	}
 	return &servicev1.GetCodebookResponse{Html: proto.String(page.String())}, nil
 }
+
+// noSuchStudy is the error where a study is asked for that has neither a definition nor an interview.
+func noSuchStudy(code string) error {
+	return fault.New(fault.NotFound, fault.UnknownStudy, "there is no study %.64q and no interview of it", code)
+}

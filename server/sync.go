@@ -101,14 +101,8 @@ func (s *syncService) Hello(ctx context.Context, req *servicev1.HelloRequest) (*
 	if s.hub != nil {
 		return resp, s.asHub(ctx, device, req, resp)
 	}
-	if len(req.GetCouponEpoch()) > 0 {
-		lane, err := laneOf(device, req.GetCouponEpoch())
-		if err != nil {
-			return nil, err
-		}
-		if resp.CouponNumber, err = s.couponNumber(ctx, req.GetStudy(), lane, req.GetCouponFile()); err != nil {
-			return nil, err
-		}
+	if resp.CouponNumber, err = s.couponNumber(ctx, req.GetStudy(), device, req.GetCouponEpoch(), req.GetCouponFile()); err != nil {
+		return nil, err
 	}
 	if req.GetBrief() {
 		shorten(req, resp)

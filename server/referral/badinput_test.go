@@ -163,7 +163,7 @@ func TestCouponAudit(t *testing.T) {
 	event("", servicev1.CouponEventKind_COUPON_EVENT_KIND_VOIDED, 5)
 	first, second := CouponCounts{Issued: 4, Redeemed: 1, Voided: 1, Expired: 1, Outstanding: 1, Paid: 1}, CouponCounts{Issued: 2, Outstanding: 2}
 	want := CouponMeasures{
-		Issued: 6, Holders: 2, MostPerHolder: 4, Redeemed: 1, Voided: 1, Expired: 1, Outstanding: 3, Paid: 1, IssuerUnknown: 1, NeverIssued: 1,
+		CouponCounts: CouponCounts{Issued: 6, Redeemed: 1, Voided: 1, Expired: 1, Outstanding: 3, Paid: 1}, Holders: 2, MostPerHolder: 4, IssuerUnknown: 1, NeverIssued: 1,
 		Tablets: []CouponsOfTablet{{1, first}, {2, second}}, Sites: []CouponsOfSite{{"market", first}, {"school", second}},
 	}
 	if diff := cmp.Diff(want, Measure(s.Facts, Build(s.Facts), MeasureOptions{}).Coupons); diff != "" {

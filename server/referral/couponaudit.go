@@ -11,13 +11,10 @@ import (
 // CouponMeasures are the audit of coupons that STROBE-RDS asks for. Every code that was given out stands in one of Redeemed,
 // Voided, Expired and Outstanding; of several the first named counts.
 type CouponMeasures struct {
-	// Issued codes, to so many people, at most so many to one.
-	Issued, Holders, MostPerHolder int
-	// Redeemed codes of those issued; Voided and Expired were not handed in; the rest is Outstanding. A coupon has expired if
-	// its last day was over when the last thing that is known happened: no clock is read.
-	Redeemed, Voided, Expired, Outstanding int
-	// Paid codes, whatever else became of them.
-	Paid int
+	// CouponCounts are of all codes.
+	CouponCounts
+	// Holders were given coupons, at most so many one of them.
+	Holders, MostPerHolder int
 	// RedeemedTwice are codes that two or more people handed in; IssuerUnknown are codes handed in that nobody is known to
 	// have been given, yet, NeverIssued those of them that never were: see EDGE_STATE_NEVER_ISSUED. IssuedTwice were given
 	// to two or more.
@@ -33,10 +30,16 @@ type CouponMeasures struct {
 }
 
 // ReturnRate is the part of the issued coupons that came back.
-func (c CouponMeasures) ReturnRate() float64 { return part(c.Redeemed, c.Issued) }
+func (c CouponCounts) ReturnRate() float64 { return part(c.Redeemed, c.Issued) }
 
-// CouponCounts are codes issued, and what became of them as in CouponMeasures.
-type CouponCounts struct{ Issued, Redeemed, Voided, Expired, Outstanding, Paid int }
+// CouponCounts are codes issued, and what became of them.
+type CouponCounts struct {
+	// Redeemed codes of those issued; Voided and Expired were not handed in; the rest is Outstanding. A coupon has expired if
+	// its last day was over when the last thing that is known happened: no clock is read.
+	Issued, Redeemed, Voided, Expired, Outstanding int
+	// Paid codes, whatever else became of them.
+	Paid int
+}
 
 // CouponClash is a code that was given to several people, or handed in by several.
 type CouponClash struct {
@@ -110,9 +113,7 @@ func (w *measuring) coupons() {
 		if len(l.holders) == 0 {
 			continue
 		}
-		all := CouponCounts{}
-		a.count(&all, l)
-		c.add(all)
+		a.count(&c.CouponCounts, l)
 		if err == nil {
 			a.count(countsAt(tablets, parts.Device), l)
 		}
@@ -131,11 +132,6 @@ func (w *measuring) coupons() {
 	for _, id := range slices.Sorted(maps.Keys(places)) {
 		c.Sites = append(c.Sites, CouponsOfSite{id, *places[id]})
 	}
-}
-
-func (c *CouponMeasures) add(n CouponCounts) {
-	c.Issued, c.Redeemed, c.Voided = c.Issued+n.Issued, c.Redeemed+n.Redeemed, c.Voided+n.Voided
-	c.Expired, c.Outstanding, c.Paid = c.Expired+n.Expired, c.Outstanding+n.Outstanding, c.Paid+n.Paid
 }
 
 func countsAt[K comparable](m map[K]*CouponCounts, k K) *CouponCounts {

@@ -126,14 +126,10 @@ type measuring struct {
 func Measure(f Facts, g *servicev1.ReferralGraph, o MeasureOptions) *Measures {
 	nodes := g.GetNodes()
 	w := &measuring{
-		f: f, g: g, node: make(map[string]int32, len(nodes)), first: make([]*servicev1.InterviewSummary, len(nodes)),
+		f: f, g: g, node: recordRows(nodes), first: make([]*servicev1.InterviewSummary, len(nodes)),
 		time: slices.Repeat([]int64{never}, len(nodes)), m: &Measures{},
 	}
-	for i, n := range nodes {
-		w.node[n.GetPersonId()] = int32(i)
-		for _, id := range n.GetMergedIds() {
-			w.node[id] = int32(i)
-		}
+	for _, n := range nodes {
 		if k := len(n.GetMergedIds()); k > 0 {
 			w.m.MergedPeople++
 			w.m.MergedRecords += k

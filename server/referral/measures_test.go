@@ -65,7 +65,7 @@ func TestMeasures(t *testing.T) {
 		t.Errorf("seeds (-want +got):\n%s", diff)
 	}
 	want := CouponMeasures{
-		Issued: 4, Holders: 2, MostPerHolder: 3, Redeemed: 2, Outstanding: 2, IssuerUnknown: 1, NotOfTheScheme: 1,
+		CouponCounts: CouponCounts{Issued: 4, Redeemed: 2, Outstanding: 2}, Holders: 2, MostPerHolder: 3, IssuerUnknown: 1, NotOfTheScheme: 1,
 		Tablets: []CouponsOfTablet{{1, CouponCounts{Issued: 4, Redeemed: 2, Outstanding: 2}}},
 		Sites:   []CouponsOfSite{{"", CouponCounts{Issued: 4, Redeemed: 2, Outstanding: 2}}},
 	}

@@ -75,9 +75,9 @@ func (r *report) coupons(c CouponMeasures) {
 	const en = "%[1]d issued, %[2]d redeemed (%.0[3]f %%), %[4]d void, %[5]d expired, %[6]d outstanding, %[7]d paid"
 	const zh = "发出%[1]d张，使用%[2]d张（%.0[3]f%%），作废%[4]d张，过期%[5]d张，未使用%[6]d张，已付报酬%[7]d张"
 	row := func(nameEn, nameZh string, n CouponCounts) {
-		r.add("coupons", nameEn, nameZh, en, zh, n.Issued, n.Redeemed, 100*part(n.Redeemed, n.Issued), n.Voided, n.Expired, n.Outstanding, n.Paid)
+		r.add("coupons", nameEn, nameZh, en, zh, n.Issued, n.Redeemed, 100*n.ReturnRate(), n.Voided, n.Expired, n.Outstanding, n.Paid)
 	}
-	row("all", "全部", CouponCounts{c.Issued, c.Redeemed, c.Voided, c.Expired, c.Outstanding, c.Paid})
+	row("all", "全部", c.CouponCounts)
 	r.add("coupons", "holders", "持有人", "%[1]d people, at most %[2]d coupons each", "%[1]d人，每人最多%[2]d张", c.Holders, c.MostPerHolder)
 	for _, t := range c.Tablets {
 		row(fmt.Sprintf("tablet of number %d", t.Number), fmt.Sprintf("%d号平板", t.Number), t.CouponCounts)

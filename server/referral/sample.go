@@ -179,7 +179,7 @@ func (s *Sample) times(f Facts, nodes []*servicev1.ReferralNode) {
 	}
 }
 
-// recordRows leads from all person ids, merged ones too, to rows.
+// recordRows leads from all person ids, merged ones too, to the places of their nodes.
 func recordRows(nodes []*servicev1.ReferralNode) map[string]int32 {
 	of := make(map[string]int32, len(nodes))
 	for i, n := range nodes {

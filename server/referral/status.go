@@ -52,13 +52,8 @@ func statusWords(status string) (en, zh string) {
 // StatusesOf are the statuses of the nodes of a graph, in their order; that of a site is empty. Of an interview that was not
 // held the last result counts, and before what recruiters say; of what they say the first in the order of Statuses.
 func StatusesOf(f Facts, g *servicev1.ReferralGraph) []string {
-	at := map[string]int32{}
-	out := make([]string, len(g.GetNodes()))
+	at, out := recordRows(g.GetNodes()), make([]string, len(g.GetNodes()))
 	for i, n := range g.GetNodes() {
-		at[n.GetPersonId()] = int32(i)
-		for _, id := range n.GetMergedIds() {
-			at[id] = int32(i)
-		}
 		switch {
 		case n.GetKind() == KindSite:
 		case n.GetInterviewed():
