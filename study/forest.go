@@ -78,10 +78,11 @@ func (s *simulation) way(i int) surveyv1.ReferralMode {
 	return surveyv1.ReferralMode_REFERRAL_MODE_PHONE
 }
 
-// coupon is the k-th coupon given in the interview of household j: of all tablets together one number after the other.
+// coupon is the k-th coupon given in the interview of household j: of all tablets together one number after the other, under the
+// last number for coupons, which headquarters, that begins with the first, gives to no tablet.
 func coupon(j, k int) string {
 	n := j*couponsEach + k
-	code, err := referral.MakeCoupon(referral.CouponCode{Device: n / (referral.MaxCoupon + 1), Counter: n % (referral.MaxCoupon + 1)})
+	code, err := referral.MakeCoupon(referral.CouponCode{Device: referral.MaxCouponDevice - n/(referral.MaxCoupon+1), Counter: n % (referral.MaxCoupon + 1)})
 	if err != nil { // of a thousand million households
 		return fmt.Sprint(n)
 	}
